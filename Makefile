@@ -1,0 +1,32 @@
+# make demo: install into .venv and run the main job.  make test: what CI runs.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint clean
+
+demo: .venv/installed
+	$(BIN)/python examples/quickstart.py
+
+test: .venv/installed-test lint
+	$(BIN)/python -m pytest
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -m ops
+
+lint: .venv/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+# A stamp file: installing again waits for a change of the requirements.
+.venv/installed: .venv/bin/python setup.cfg pyproject.toml constraints.txt
+	$(PIP) -e .
+	touch $@
+
+.venv/installed-test: .venv/installed
+	$(PIP) -e ".[test]"
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info

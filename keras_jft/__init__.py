@@ -1,0 +1,1 @@
+"""What would ten times more image data buy?"""

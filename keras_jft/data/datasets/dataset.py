@@ -1,0 +1,70 @@
+"""The contract of a data set: examples with stable ids, read at any position.
+
+Random access is the whole contract: shuffling, sharding, nested subsets and
+resuming are then arithmetic on positions, and nothing is held in memory.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Info:
+    """What is known of a data set before any example is read.
+
+    Attributes:
+        num_examples: Number of examples.
+        label_names: One name a label id; `len(label_names)` is the number of
+            classes.
+        hierarchy: The `jft.data.LabelHierarchy` over `label_names`, or None.
+        max_labels: Most labels one example carries; batches pad to it.
+        max_boxes: Most boxes one example carries; batches pad to it.
+        category_ids: Original id of each detection class, by class index.
+        class_counts: `(C,)` examples a class, where known without reading.
+        keypoint_names: One name a keypoint, in the order of `keypoints`.
+        mask_names: One name a segmentation class, in order of its value.
+    """
+
+    num_examples: int
+    label_names: tuple[str, ...] = ()
+    hierarchy: object | None = None
+    max_labels: int | None = None
+    max_boxes: int | None = None
+    category_ids: tuple[int, ...] | None = None
+    class_counts: np.ndarray | None = None
+    keypoint_names: tuple[str, ...] = ()
+    mask_names: tuple[str, ...] = ()
+
+
+class Dataset:
+    """Examples with stable ids, read at any position, deterministically.
+
+    A subclass sets `info` and writes `ids` and one of `__getitem__` and
+    `take` (where many examples at once are cheaper).
+
+    An example is one row of the batch contract (`jft.data.check_batch`)
+    without the batch axis and without padding: `images` `(H, W, 3)` uint8;
+    `labels` an int32 scalar for one label, `(L,)` int32 for many;
+    `bounding_boxes` `{"boxes": (N, 4) float32 xyxy pixels, "labels": (N,)
+    int32}`; `segmentation_masks` `(H, W, 1)` uint8, 255 is void; `keypoints`
+    `(K, 3)` float32 x, y in pixels and visibility; `ids`, a stable int or str.
+    Only `images` and `ids` are always there.
+    """
+
+    info: Info
+
+    def __len__(self):
+        return self.info.num_examples
+
+    def ids(self, positions):
+        """Stable ids at `positions`, `(n,)` int64 or str, without reading."""
+        raise NotImplementedError
+
+    def __getitem__(self, position) -> Mapping:
+        return self.take([position])[0]
+
+    def take(self, positions) -> list[Mapping]:
+        """Examples at `positions`, in their order."""
+        return [self[int(position)] for position in positions]

@@ -1,0 +1,20 @@
+"""The contract of a metric: predictions and truth in, a dict of numbers out.
+
+A metric is pure NumPy and streams: `update` takes one batch, memory does not
+grow with the number of images more than the definition demands, `result` gives
+fractions in [0, 1]. `evaluate(batches)` is the whole in one call.
+"""
+
+import abc
+
+
+class Metric(abc.ABC):
+    """Accumulates batches of truth and predictions."""
+
+    @abc.abstractmethod
+    def update(self, truth, predictions):
+        """Adds one batch."""
+
+    @abc.abstractmethod
+    def result(self) -> dict:
+        """The numbers over all that was added, `{name: float or array}`."""
