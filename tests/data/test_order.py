@@ -1,0 +1,116 @@
+"""Keyed randomness against plain-integer arithmetic and the uniform law."""
+
+import collections
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from keras_jft.data import order
+
+_MASK = 2**64 - 1
+
+
+def _splitmix64(state, steps):
+    """Output number `steps` of SplitMix64, in Python's own integers."""
+    bits = (state + steps * 0x9E3779B97F4A7C15) & _MASK
+    bits = ((bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    bits = ((bits ^ (bits >> 27)) * 0x94D049BB133111EB) & _MASK
+    return bits ^ (bits >> 31)
+
+
+def test_the_reference_generator_is_splitmix64():
+    # The published test vector for seed 1234567.
+    outputs = [_splitmix64(1234567, i) for i in (1, 2, 3)]
+    assert outputs == [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+    ]
+
+
+@pytest.mark.parametrize("seed", [0, 7, -1, 2**64 - 1])
+def test_a_hash_is_an_output_of_splitmix64_started_from_the_seed(seed):
+    keys = [0, 1, 2**40, 2**63]
+    start = _splitmix64(seed & _MASK, 1)
+    expected = [_splitmix64(start, key) for key in keys]
+    assert order.hash64(seed, np.array(keys, "uint64")).tolist() == expected
+
+
+def test_hashes_do_not_depend_on_shape_or_neighbors():
+    keys = np.arange(12)
+    hashes = order.hash64(3, keys)
+    assert order.hash64(3, keys.reshape(3, 4)).tolist() == (
+        hashes.reshape(3, 4).tolist()
+    )
+    assert [int(order.hash64(3, key)) for key in range(12)] == hashes.tolist()
+    assert order.hash64(np.full(12, 3), keys).tolist() == hashes.tolist()
+
+
+def test_seed_and_key_are_not_interchangeable():
+    assert order.hash64(0, 1) != order.hash64(1, 0)
+
+
+def test_strings_hash_by_content_not_by_process_or_container():
+    names = ["a/1.jpg", "a/2.jpg", "ä.jpg"]
+    hashes = order.hash64(5, names)
+    assert len(set(hashes.tolist())) == 3
+    assert order.hash64(5, np.array(names, object)).tolist() == hashes.tolist()
+    assert int(order.hash64(5, "ä.jpg")) == hashes[2]
+
+
+def test_other_kinds_of_keys_are_refused():
+    for keys in ([0.5], [None], ["a", 1.5, None]):
+        with pytest.raises(ValueError, match="integers or strings"):
+            order.hash64(0, np.array(keys, dtype=object))
+
+
+def test_uniform_draws_follow_the_uniform_law_and_streams_are_independent():
+    keys = np.arange(100_000)
+    draws = order.uniform(11, keys)
+    others = [order.uniform(11, keys, stream=1), order.uniform(12, keys)]
+    assert draws.min() >= 0 and draws.max() < 1
+    assert stats.kstest(draws, "uniform").pvalue > 0.001
+    for other in [*others, np.roll(draws, 1)]:
+        assert abs(np.corrcoef(draws, other)[0, 1]) < 0.015
+
+
+@pytest.mark.parametrize("num", [0, 1, 2, 3, 7, 16, 17, 1000, 65_537])
+def test_a_permutation_reaches_every_position_once(num):
+    shuffled = order.permutation(num, seed=4)(np.arange(num))
+    assert np.sort(shuffled).tolist() == list(range(num))
+
+
+def test_a_permutation_of_300_million_needs_only_the_asked_positions():
+    permute = order.permutation(300_000_000, seed=0)
+    positions = np.r_[:5000, 299_995_000:300_000_000]
+    shuffled = permute(positions)
+    assert len(np.unique(shuffled)) == 10_000
+    assert shuffled.min() >= 0 and shuffled.max() < 300_000_000
+    assert stats.kstest(shuffled / 3e8, "uniform").pvalue > 0.001
+    assert permute(positions[::-1]).tolist() == shuffled[::-1].tolist()
+    assert permute(positions[17]) == shuffled[17]
+
+
+def test_all_orders_of_four_are_equally_likely_over_seeds():
+    counts = collections.Counter(
+        tuple(order.permutation(4, seed)(np.arange(4))) for seed in range(2400)
+    )
+    observed = [counts[p] for p in itertools.permutations(range(4))]
+    assert stats.chisquare(observed).pvalue > 0.001
+
+
+def test_every_position_goes_everywhere_equally_often():
+    counts = np.zeros((30, 30))
+    for seed in range(3000):
+        shuffled = order.permutation(30, seed)(np.arange(30))
+        counts[np.arange(30), shuffled] += 1
+    assert stats.chisquare(counts.ravel()).pvalue > 0.001
+
+
+def test_positions_outside_are_refused():
+    with pytest.raises(ValueError, match=r"0\.\.9.*10"):
+        order.permutation(10, seed=0)([10])
+    with pytest.raises(ValueError, match="num=-1"):
+        order.permutation(-1, seed=0)
