@@ -1,0 +1,306 @@
+"""Label hierarchies: an image of a corgi is also one of a dog and an animal.
+
+Shapes: C labels, B batch, L labels of one image.
+"""
+
+import graphlib
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+
+class LabelHierarchy:
+    """A directed acyclic graph over label ids, and label sets closed upward.
+
+    A label may have several parents. The closure of every label is computed
+    once, so closing the labels of an image costs a few array reads.
+
+    Args:
+        names: C names; a label's id is its position.
+        edges: Pairs (parent, child), by key or, where only one label has it,
+            by name.
+        keys: C unique identifiers, for names that repeat (WordNet has two
+            cranes). The names themselves, if left out.
+
+    Attributes:
+        names: Tuple of C names.
+        keys: Tuple of C keys.
+        leaves: `(n,)` int32, labels without a child.
+        levels: `(C,)` int32, labels on the longest way down from a root; 1 is
+            a root.
+        depth: Labels on the longest way from a root to a leaf.
+        fan_out: Most children of one label.
+
+    Raises:
+        ValueError: Two labels have one key; an edge names an unknown or
+            ambiguous label or is given twice; or edges form a cycle.
+
+    Example:
+
+    >>> labels = LabelHierarchy(
+    ...     ["animal", "dog", "pet", "corgi"],
+    ...     [("animal", "dog"), ("dog", "corgi"), ("pet", "corgi")],
+    ... )
+    >>> labels.close([3])
+    array([0, 1, 2, 3], dtype=int32)
+    >>> labels.depth, labels.fan_out
+    (3, 1)
+    """
+
+    def __init__(self, names, edges, keys=None):
+        self.names = tuple(names)
+        self.keys = self.names if keys is None else tuple(keys)
+        if len(self.keys) != len(self.names):
+            raise ValueError(
+                "`keys` must hold one key a name. Received: "
+                f"{len(self.keys)} keys, {len(self.names)} names."
+            )
+        self._ids = self._index_labels()
+        edges = self._index_edges(edges)
+        self._parents = [[] for _ in self.names]
+        self._children = [[] for _ in self.names]
+        for parent, child in edges:
+            self._parents[child].append(parent)
+            self._children[parent].append(child)
+        order = self._parents_first()
+        self.levels = np.ones(len(self), "int32")
+        closures = [()] * len(self)
+        for label in order:
+            parents = self._parents[label]
+            above = set().union(*(closures[parent] for parent in parents))
+            closures[label] = sorted(above | {label})
+            self.levels[label] = 1 + max(self.levels[parents], default=0)
+        self._closure = _Rows(closures)
+
+    @classmethod
+    def from_json(cls, source):
+        """The hierarchy of `{"names": {key: name}, "edges": [[key, key]]}`.
+
+        Args:
+            source: Such a dict, or the path of a JSON file that holds one.
+                Label ids follow the order of `names`; edges are (parent,
+                child).
+
+        Raises:
+            ValueError: It has another form, or as for the constructor.
+        """
+        tree = source
+        if not isinstance(source, dict):
+            tree = json.loads(Path(source).read_text(encoding="utf-8"))
+        if not isinstance(tree, dict) or not {"names", "edges"} <= tree.keys():
+            raise ValueError(
+                'A hierarchy must be {"names": {key: name}, "edges": '
+                f"[[parent, child], ...]}}. Received: {_brief(source)}."
+            )
+        return cls(tree["names"].values(), tree["edges"], tree["names"].keys())
+
+    def __len__(self):
+        return len(self.names)
+
+    def __repr__(self):
+        return (
+            f"<LabelHierarchy: {len(self)} labels, depth {self.depth}, "
+            f"{len(self.leaves)} leaves>"
+        )
+
+    @property
+    def leaves(self):
+        """`(n,)` int32, the labels without a child."""
+        return _as_ids(
+            label for label, below in enumerate(self._children) if not below
+        )
+
+    @property
+    def depth(self):
+        """Number of labels on the longest way from a root to a leaf."""
+        return int(self.levels.max(initial=0))
+
+    @property
+    def fan_out(self):
+        """Most children of one label."""
+        return max(map(len, self._children), default=0)
+
+    def index(self, label):
+        """The id of the label with this key or name.
+
+        Raises:
+            ValueError: No label, or more than one, is called so.
+        """
+        ids = self._ids.get(label, [])
+        if not ids:
+            raise ValueError(
+                f"No label is called {label!r}. The hierarchy has "
+                f"{len(self)} labels: {_brief(list(self.keys))}."
+            )
+        if len(ids) > 1:
+            raise ValueError(
+                f"{len(ids)} labels are called {label!r}. Use a key, one of "
+                f"{[self.keys[i] for i in ids]}."
+            )
+        return ids[0]
+
+    def parents(self, label):
+        """Ids directly above label id `label`, `(n,)` int32."""
+        return _as_ids(self._parents[label])
+
+    def children(self, label):
+        """Ids directly below label id `label`, `(n,)` int32."""
+        return _as_ids(self._children[label])
+
+    def ancestors(self, label):
+        """All ids above label id `label`, without itself, `(n,)` int32."""
+        closed = self.close([label])
+        return closed[closed != label]
+
+    def close(self, labels):
+        """The ids in `labels` and all above them, sorted, unique, int32.
+
+        Args:
+            labels: `(L,)` label ids; -1 is padding and ignored.
+
+        Raises:
+            ValueError: An id is not in -1..C - 1.
+        """
+        labels = self._check(np.atleast_1d(labels))
+        return np.unique(self._closure.gather(labels[labels >= 0])[0])
+
+    def close_batch(self, labels):
+        """Each row of `labels` closed, padded with -1 at its end, int32.
+
+        Args:
+            labels: `(B, L)` label ids; -1 is padding, anywhere in a row.
+
+        Returns:
+            `(B, L')`, L' the size of the largest closed row.
+
+        Raises:
+            ValueError: An id is not in -1..C - 1.
+
+        Example:
+
+        >>> tree = LabelHierarchy(["a", "b", "c"], [("a", "b"), ("b", "c")])
+        >>> tree.close_batch([[2, -1], [0, -1]])
+        array([[ 0,  1,  2],
+               [ 0, -1, -1]], dtype=int32)
+        """
+        labels = self._check(np.asarray(labels))
+        rows, columns = np.nonzero(labels >= 0)
+        closed, counts = self._closure.gather(labels[rows, columns])
+        # One integer a (row, label): sorting those sorts within rows.
+        cells = np.unique(np.repeat(rows, counts) * len(self) + closed)
+        rows, closed = np.divmod(cells, max(1, len(self)))
+        counts = np.bincount(rows, minlength=len(labels))
+        starts = np.cumsum(counts) - counts
+        out = np.full((len(labels), counts.max(initial=0)), -1, "int32")
+        out[rows, np.arange(len(rows)) - starts[rows]] = closed
+        return out
+
+    def subset(self, labels):
+        """The hierarchy of `labels` and all above them, ids renumbered.
+
+        Args:
+            labels: Label ids of this hierarchy. The order of labels is kept;
+                `keys` connects the old ids with the new.
+        """
+        kept = self.close(labels)
+        return LabelHierarchy(
+            [self.names[label] for label in kept],
+            [
+                (self.keys[parent], self.keys[child])
+                for child in kept
+                for parent in self._parents[child]
+            ],
+            [self.keys[label] for label in kept],
+        )
+
+    def _index_labels(self):
+        """`{key or name: ids called so}`; a key wins over another's name."""
+        repeated = [key for key, n in Counter(self.keys).items() if n > 1]
+        if repeated:
+            raise ValueError(
+                "Every label must have its own key. Repeated: "
+                f"{_brief(repeated)}. Pass `keys=` where names repeat."
+            )
+        by_key = {key: [label] for label, key in enumerate(self.keys)}
+        by_name = {}
+        for label, name in enumerate(self.names):
+            by_name.setdefault(name, []).append(label)
+        return by_name | by_key
+
+    def _index_edges(self, edges):
+        edges = [tuple(edge) for edge in edges]
+        unknown = {end for edge in edges for end in edge} - self._ids.keys()
+        if unknown:
+            raise ValueError(
+                "Every edge must connect two known labels. Unknown: "
+                f"{_brief(sorted(map(str, unknown)))}. Add them to `names` or "
+                "drop their edges."
+            )
+        edges = [
+            (self.index(parent), self.index(child)) for parent, child in edges
+        ]
+        repeated = [
+            (self.keys[parent], self.keys[child])
+            for (parent, child), n in Counter(edges).items()
+            if n > 1
+        ]
+        if repeated:
+            raise ValueError(
+                f"Every edge must be given once. Repeated: {_brief(repeated)}."
+            )
+        return edges
+
+    def _parents_first(self):
+        graph = dict(enumerate(self._parents))
+        try:
+            return tuple(graphlib.TopologicalSorter(graph).static_order())
+        except graphlib.CycleError as error:
+            cycle = " -> ".join(str(self.keys[i]) for i in error.args[1])
+            raise ValueError(
+                "No label may be above itself. Received edges with the cycle "
+                f"{cycle}. Drop one of them."
+            ) from None
+
+    def _check(self, labels):
+        if not labels.size:
+            return labels.astype("int32")
+        if labels.dtype.kind not in "ui":
+            raise ValueError(
+                "Label ids must be integers. Received an array of dtype "
+                f"{labels.dtype}."
+            )
+        if labels.min() < -1 or labels.max() >= len(self):
+            raise ValueError(
+                f"Label ids must be in 0..{len(self) - 1}, or -1 for padding. "
+                f"Received: {labels.min()}..{labels.max()}."
+            )
+        return labels
+
+
+class _Rows:
+    """Rows of different lengths in one array (CSR), gathered at once."""
+
+    def __init__(self, rows):
+        self.counts = np.array([len(row) for row in rows], "int64")
+        self.starts = np.cumsum(self.counts) - self.counts
+        self.values = _as_ids(value for row in rows for value in row)
+
+    def gather(self, indices):
+        """Values of the rows at `indices` end to end, and their counts."""
+        counts = self.counts[indices]
+        ends = np.cumsum(counts)
+        shifts = np.repeat(self.starts[indices] - (ends - counts), counts)
+        return self.values[np.arange(len(shifts)) + shifts], counts
+
+
+def _as_ids(labels):
+    return np.fromiter(labels, "int32")
+
+
+def _brief(items, most=5):
+    """`items` as text, cut short."""
+    if not isinstance(items, list) or len(items) <= most:
+        return f"{items!r:.200}"
+    return f"{items[:most]!r} and {len(items) - most} more"
