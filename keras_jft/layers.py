@@ -1,0 +1,164 @@
+"""Layers that Keras lacks or runs slowly."""
+
+import keras
+from keras import ops
+
+from keras_jft import checks
+
+_FUSED_DTYPES = ("bfloat16", "float16", "float32")
+_CAFFE_BGR_MEANS = (103.939, 116.779, 123.68)
+
+
+@keras.saving.register_keras_serializable("keras_jft")
+class ImageScaling(keras.layers.Layer):
+    """Pixels in 0..255 brought to the range that a backbone's weights expect.
+
+    The arithmetic is float32 whatever the policy: bfloat16 would make one
+    value of many neighboring ones.
+
+    Args:
+        scaling: `"jft"`: `x / 127.5 - 1`. `"caffe"`: BGR minus the means of
+            ImageNet, as the weights of `keras.applications` expect.
+
+    Raises:
+        ValueError: If `scaling` is neither.
+
+    Example:
+
+    >>> images = ops.array([[[[0, 51, 255]]]], "uint8")
+    >>> print(ops.convert_to_numpy(ImageScaling("jft")(images)))
+    [[[[-1.  -0.6  1. ]]]]
+    """
+
+    def __init__(self, scaling, **kwargs):
+        checks.one_of("scaling", scaling, ("jft", "caffe"))
+        super().__init__(autocast=False, **kwargs)
+        self.scaling = scaling
+
+    def call(self, images):
+        """`images` scaled.
+
+        Args:
+            images: `(B, H, W, 3)` RGB in 0..255, of any dtype.
+
+        Returns:
+            `(B, H, W, 3)` in the layer's compute dtype.
+        """
+        images = ops.cast(images, "float32")
+        if self.scaling == "jft":
+            images = images / 127.5 - 1.0
+        else:
+            images = ops.flip(images, axis=-1) - ops.array(_CAFFE_BGR_MEANS)
+        return ops.cast(images, self.compute_dtype)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {**super().get_config(), "scaling": self.scaling}
+
+
+@keras.saving.register_keras_serializable("keras_jft")
+class FusedBatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalization by one kernel where TensorFlow has one.
+
+    The numbers, the arguments and the weights are those of
+    `keras.layers.BatchNormalization`. That layer casts half-precision
+    activations to float32 and normalizes them by a chain of elementwise
+    operations; this one reads them as they are, and keeps its statistics in
+    float32.
+
+    The kernel serves channels-last images on the TensorFlow backend. Other
+    backends, ranks, axes and dtypes, masks, renormalization and
+    synchronization take Keras's own path. One thing is better than there: an
+    empty batch, such as a replica gets at the end of an epoch, leaves the
+    moving statistics as they are.
+
+    Example:
+
+    >>> import numpy as np
+    >>> layer = FusedBatchNormalization(momentum=0.9, epsilon=1e-5)
+    >>> images = np.random.default_rng(0).normal(3, 2, (8, 4, 4, 16))
+    >>> outputs = layer(images.astype("float32"), training=True)
+    >>> print(f"{abs(ops.mean(outputs)):.3f} {ops.std(outputs):.3f}")
+    0.000 1.000
+
+    References:
+        Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167, Algorithm 1.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        """`inputs` normalized; moving statistics updated in training.
+
+        Args:
+            inputs: `(B, H, W, C)` for the kernel, any rank otherwise.
+            training: Normalize by the statistics of this batch. A layer with
+                `trainable=False` normalizes by its moving statistics anyway.
+            mask: `(B, ...)` without the channel axis; positions that are
+                False do not count in the statistics.
+
+        Returns:
+            A tensor of the shape of `inputs`, in the layer's compute dtype.
+        """
+        if not self._has_kernel(inputs, mask):
+            return super().call(inputs, training=training, mask=mask)
+        gamma, beta = self._scale_and_offset()
+        if training and self.trainable:
+            return self._normalize_by_batch(inputs, gamma, beta)
+        return self._normalize_by_moving_statistics(inputs, gamma, beta)
+
+    def _has_kernel(self, inputs, mask):
+        return (
+            keras.backend.backend() == "tensorflow"
+            and mask is None
+            and not (self.renorm or self.synchronized)
+            and len(inputs.shape) == 4
+            and self.axis in (-1, 3)
+            and keras.backend.standardize_dtype(inputs.dtype)
+            == self.compute_dtype
+            and self.compute_dtype in _FUSED_DTYPES
+        )
+
+    def _scale_and_offset(self):
+        shape = ops.shape(self.moving_mean)
+        gamma = self.gamma if self.scale else ops.ones(shape)
+        beta = self.beta if self.center else ops.zeros(shape)
+        return ops.cast(gamma, "float32"), ops.cast(beta, "float32")
+
+    def _normalize_by_moving_statistics(self, inputs, gamma, beta):
+        import tensorflow as tf
+
+        outputs, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=gamma,
+            offset=beta,
+            mean=ops.cast(self.moving_mean, "float32"),
+            variance=ops.cast(self.moving_variance, "float32"),
+            epsilon=self.epsilon,
+            is_training=False,
+        )
+        return outputs
+
+    def _normalize_by_batch(self, inputs, gamma, beta):
+        import tensorflow as tf
+
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=gamma,
+            offset=beta,
+            mean=tf.zeros([0]),
+            variance=tf.zeros([0]),
+            epsilon=self.epsilon,
+            is_training=True,
+        )
+        count = tf.reduce_prod(tf.cast(tf.shape(inputs)[:-1], "float32"))
+        # The kernel reports the unbiased variance, Keras keeps the biased one.
+        variance *= tf.math.divide_no_nan(count - 1, count)
+        # ... some GPUs multiply zero by infinity for a single value.
+        variance = tf.where(count > 1, variance, tf.zeros_like(variance))
+        self._update(self.moving_mean, mean, count > 0)
+        self._update(self.moving_variance, variance, count > 0)
+        return outputs
+
+    def _update(self, moving, batch, is_counted):
+        old = ops.cast(moving, "float32")
+        new = old * self.momentum + batch * (1.0 - self.momentum)
+        moving.assign(ops.where(is_counted, new, old))
