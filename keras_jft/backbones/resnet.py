@@ -191,7 +191,8 @@ class ResNet(Backbone):
                 f"`rebuild` keeps the weights, and {changes} needs other ones. "
                 "Make a new ResNet instead."
             )
-        rebuilt.set_weights(self.get_weights())
+        for variable, old in zip(rebuilt.weights, self.weights, strict=True):
+            variable.assign(old)
         return rebuilt
 
     def get_config(self):
