@@ -1,0 +1,141 @@
+"""A world of painted objects: images from an index and a seed, labels known.
+
+Image i of a seed, split and task is always the same, at any size of the data
+set, so subsets nest, workers agree and a data set of 300,000,000 images takes
+no room. Pre-training names 200 combinations of shape, texture and color, with
+a hierarchy, a long tail and noise at known rates; the transfer tasks show the
+280 other combinations, and figures.
+"""
+
+import numbers
+
+import numpy as np
+
+from keras_jft.data.datasets.synthetic.presets import PRESETS, Preset
+from keras_jft.data.datasets.synthetic.tasks import MASKS, TASKS
+from keras_jft.data.datasets.synthetic.world import View
+
+__all__ = ["MASKS", "PRESETS", "TASKS", "Preset", "load"]
+
+SPLITS = ("train", "test")
+
+
+def load(
+    split="train",
+    *,
+    task="many_label",
+    num_examples=None,
+    image_size=32,
+    preset="standard",
+    seed=0,
+    wrong_labels=None,
+    missing_labels=None,
+    masks=None,
+    void_ring=False,
+    threads=None,
+):
+    """The synthetic world as a data set.
+
+    Args:
+        split: "train", or "test": other images and, for "many_label", every
+            object named and no name wrong.
+        task: One of `TASKS`. "many_label": labels, closed upward, for
+            pre-training. "classification": one of 20 combinations that
+            pre-training does not name. "segmentation": a mask.
+            "detection": boxes labeled by shape. "pose": a figure with 17
+            keypoints in COCO's order, and its box.
+        num_examples: Number of images; each task has a default.
+        image_size: Side in pixels, or (height, width). Scenes are laid out in
+            units of the shorter side: the same scene at every size.
+        preset: Name in `PRESETS` of how hard things are to see, or a `Preset`.
+        seed: Another seed is another world with the same vocabulary.
+        wrong_labels: "many_label" only: probability that a name is another
+            one, mostly one of another color. 0.2 in training, 0 in test.
+        missing_labels: "many_label" only: probability that an object has no
+            name, so that some images have none. 0.1 in training, 0 in test.
+        masks: "segmentation" only: what the classes are, one of `MASKS`;
+            "color" if None.
+        void_ring: "segmentation" only: whether pixels where two classes meet
+            are 255.
+        threads: How many threads render a large request; all cores if None.
+
+    Returns:
+        A `Dataset`. Neither `num_examples` nor label noise changes an image.
+
+    Raises:
+        ValueError: An unknown split, task, preset or kind of mask; an option
+            of another task; a number out of range.
+
+    Example:
+
+    >>> data = load("train", num_examples=300_000_000)
+    >>> example = data[123_456_789]
+    >>> example["images"].shape
+    (32, 32, 3)
+    >>> for label in example["labels"]:
+    ...     print(data.info.label_names[label])
+    angular
+    warm
+    spiked
+    cross
+    red
+    checked cross
+    red checked cross
+    """
+    _check_choice("split", split, SPLITS)
+    _check_choice("task", task, TASKS)
+    kind = TASKS[task]
+    if not isinstance(preset, Preset):
+        _check_choice("preset", preset, PRESETS)
+        preset = PRESETS[preset]
+    if num_examples is None:
+        num_examples = kind.DEFAULT_SIZES[split]
+    height, width = _sides(image_size)
+    _check_whole("num_examples", num_examples)
+    if threads is not None:
+        _check_whole("threads", threads)
+    options = {
+        "wrong_labels": wrong_labels,
+        "missing_labels": missing_labels,
+        "masks": masks,
+        "void_ring": void_ring or None,
+    }
+    options = {k: v for k, v in options.items() if v is not None}
+    for name in options:
+        _check_choice(f"option of {task!r}", name, kind.OPTIONS)
+    view = View(
+        split=split,
+        num_examples=num_examples,
+        height=height,
+        width=width,
+        preset=preset,
+        seed=seed,
+        threads=threads,
+    )
+    return kind(view, **options)
+
+
+def _check_choice(name, value, choices):
+    if value not in choices:
+        raise ValueError(
+            f"The {name} must be one of {sorted(choices)}. Received: {value!r}."
+        )
+
+
+def _check_whole(name, value):
+    if not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(
+            f"`{name}` must be a whole number above 0. Received: {value!r}."
+        )
+
+
+def _sides(image_size):
+    sides = np.atleast_1d(image_size)
+    if sides.shape not in ((1,), (2,)):
+        raise ValueError(
+            "`image_size` must be one side or (height, width). Received: "
+            f"{image_size!r}."
+        )
+    for side in sides:
+        _check_whole("image_size", side)
+    return int(sides[0]), int(sides[-1])

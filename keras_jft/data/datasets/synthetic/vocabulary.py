@@ -1,0 +1,128 @@
+"""The words of the synthetic world: what exists, and what it is called.
+
+A thing is a combination of shape, texture and color. Pre-training names 200 of
+the 480 combinations; the rest are kept for transfer.
+"""
+
+import functools
+
+import numpy as np
+
+from keras_jft.data import labels, order
+
+FAMILIES = {  # family: outline
+    "round": "curved",
+    "lobed": "curved",
+    "polygonal": "angular",
+    "spiked": "angular",
+}
+SHAPES = {  # shape: family
+    "disc": "round",
+    "ring": "round",
+    "crescent": "round",
+    "heart": "lobed",
+    "clover": "lobed",
+    "triangle": "polygonal",
+    "square": "polygonal",
+    "chevron": "polygonal",
+    "star": "spiked",
+    "cross": "spiked",
+}
+TEXTURES = ("plain", "striped", "checked", "dotted", "banded", "halved")
+COLORS = {  # color: tone
+    "red": "warm",
+    "orange": "warm",
+    "yellow": "warm",
+    "green": "cool",
+    "cyan": "cool",
+    "blue": "cool",
+    "purple": "cool",
+    "pink": "warm",
+}
+NUM_COMBINATIONS = len(SHAPES) * len(TEXTURES) * len(COLORS)
+NUM_NAMED = 200
+NUM_CLASSES = 20  # Of the classification task: two combinations a shape.
+
+# The vocabulary is the same in every world, whatever the seed of its images.
+_SEED = 1707_02968
+
+
+def parts(combinations):
+    """Shape, texture and color of combination ids, each as int arrays."""
+    return np.unravel_index(
+        combinations, (len(SHAPES), len(TEXTURES), len(COLORS))
+    )
+
+
+def name(combination):
+    """The name of one combination, such as "red striped disc"."""
+    shape, texture, color = parts(combination)
+    return " ".join(
+        (tuple(COLORS)[color], TEXTURES[texture], tuple(SHAPES)[shape])
+    )
+
+
+@functools.cache
+def named():
+    """`(200,)` combinations that pre-training names, the commonest first.
+
+    Every pair of shape and texture has three or four colors in it, so that
+    all parts of an unseen combination are known.
+    """
+    every = np.arange(NUM_COMBINATIONS)
+    colors_first = every[np.argsort(order.hash64(_SEED, every))]
+    pairs = colors_first // len(COLORS)
+    colors_seen = np.zeros(NUM_COMBINATIONS // len(COLORS), int)
+    turns = np.empty(NUM_COMBINATIONS, int)
+    for position, pair in enumerate(pairs):
+        turns[position] = colors_seen[pair]
+        colors_seen[pair] += 1
+    chosen = colors_first[np.argsort(turns, kind="stable")[:NUM_NAMED]]
+    return chosen[np.argsort(order.uniform(_SEED, chosen, "rank"))]
+
+
+@functools.cache
+def unseen():
+    """`(280,)` combinations that pre-training neither names nor shows."""
+    return np.setdiff1d(np.arange(NUM_COMBINATIONS), named())
+
+
+@functools.cache
+def classes():
+    """`(20,)` unseen combinations, two of every shape, in order of id."""
+    shuffled = unseen()[np.argsort(order.hash64(_SEED, unseen()))]
+    shape, _, _ = parts(shuffled)
+    return np.sort(
+        np.concatenate([shuffled[shape == s][:2] for s in range(len(SHAPES))])
+    )
+
+
+@functools.cache
+def hierarchy():
+    """The `LabelHierarchy` over everything that pre-training names.
+
+    Outline, family, shape, shape and texture, combination: five levels; and,
+    as a second way up, combination, color, tone.
+    """
+    edges = {(outline, family): None for family, outline in FAMILIES.items()}
+    edges |= {(family, shape): None for shape, family in SHAPES.items()}
+    edges |= {(tone, color): None for color, tone in COLORS.items()}
+    for combination in np.sort(named()):
+        color, pair = name(combination).split(" ", 1)
+        shape = pair.split(" ")[1]
+        edges |= {(shape, pair): None, (pair, name(combination)): None}
+        edges |= {(color, name(combination)): None}
+    names = dict.fromkeys((*FAMILIES.values(), *COLORS.values()))
+    names |= dict.fromkeys((*FAMILIES, *SHAPES, *COLORS))
+    names |= dict.fromkeys(child for _, child in edges if " " in child)
+    coarse_first = sorted(names, key=lambda label: label.count(" "))
+    return labels.LabelHierarchy(coarse_first, edges)
+
+
+@functools.cache
+def leaf_ids():
+    """`(480,)` label id of every combination; -1 where it has no name."""
+    ids = np.full(NUM_COMBINATIONS, -1, "int32")
+    for combination in named():
+        ids[combination] = hierarchy().index(name(combination))
+    return ids

@@ -1,0 +1,121 @@
+"""The synthetic world as a data set: positions to examples, nothing stored."""
+
+import dataclasses
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from keras_jft.data import order
+from keras_jft.data.datasets.dataset import Dataset
+from keras_jft.data.datasets.synthetic import presets, render, scene
+
+# Pixels that are rendered together: enough that a NumPy call costs nothing,
+# few enough that its arrays stay in the processor's cache.
+_CHUNK = 2**17
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class View:
+    """Which part of the world is seen, and how.
+
+    Attributes:
+        split: "train" or "test".
+        num_examples: Number of images.
+        height: H, pixels.
+        width: W, pixels.
+        preset: How hard things are to see.
+        seed: Which world.
+        threads: How many threads render a large request.
+    """
+
+    split: str
+    num_examples: int
+    height: int
+    width: int
+    preset: presets.Preset
+    seed: int
+    threads: int | None
+
+
+class World(Dataset):
+    """Base of every task: a task says what is in an image and in an example.
+
+    A subclass sets `info` and writes `_examples`.
+
+    Attributes:
+        view: `View`.
+        OPTIONS: Names of the arguments that only this task has.
+        DEFAULT_SIZES: Number of examples by split.
+    """
+
+    OPTIONS = ()
+    DEFAULT_SIZES = {}
+
+    def __init__(self, view):
+        self.view = view
+        short = min(view.height, view.width)
+        self.extent = (view.width / short, view.height / short)
+
+    def ids(self, positions):
+        """Ids at `positions`, which are the positions themselves."""
+        ids = np.asarray(positions, "int64")
+        if ids.size and not 0 <= ids.min() <= ids.max() < len(self):
+            raise IndexError(
+                f"Positions must be in 0..{len(self) - 1}. Received: "
+                f"{ids.min()}..{ids.max()}. Raise `num_examples`, or read "
+                "fewer."
+            )
+        return ids
+
+    def take(self, positions):
+        """Examples at `positions`, rendered together and by threads."""
+        ids = self.ids(positions)
+        size = max(1, _CHUNK // (self.view.height * self.view.width))
+        chunks = [ids[i : i + size] for i in range(0, len(ids), size)]
+        threads = min(len(chunks), self.view.threads or os.cpu_count())
+        if threads < 2:
+            groups = map(self._chunk, chunks)
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                groups = list(pool.map(self._chunk, chunks))
+        return [example for group in groups for example in group]
+
+    def _chunk(self, ids):
+        place = f"{type(self).__name__} {self.view.split}"
+        keys = order.hash64(order.hash64(self.view.seed, place), ids)
+        columns = {"ids": ids, **self._examples(ids, keys)}
+        rows = zip(*columns.values(), strict=True)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def _examples(self, ids, keys):
+        """Columns of the examples: {name: sequence of one value an example}.
+
+        Args:
+            ids: `(n,)` int64.
+            keys: `(n,)` uint64, the root of all that is random in an image.
+        """
+        raise NotImplementedError
+
+    def _look(self, keys, combinations):
+        """Things, images and the slot on top of each pixel."""
+        preset = self.view.preset
+        named = scene.objects(keys, combinations, self.extent, preset)
+        first = named.x[:, 0], named.y[:, 0], named.radius[:, 0]
+        return self._photograph(keys, named, first)
+
+    def _photograph(self, keys, subjects, disc):
+        """`subjects` behind and before things without names, rendered."""
+        preset = self.view.preset
+        things = scene.Things.concatenate(
+            [
+                scene.distractors(keys, self.extent, preset),
+                subjects,
+                scene.occluders(keys, *disc, preset),
+            ]
+        )
+        backdrop = scene.backdrop(keys, preset)
+        images, top = render.paint(
+            things, backdrop, self.view.height, self.view.width
+        )
+        return things, images, top
