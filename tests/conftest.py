@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
+import numpy as np
 import pytest
 
 if keras.backend.backend() == "tensorflow":
@@ -21,3 +22,24 @@ if keras.backend.backend() == "tensorflow":
 def fixed_seed():
     """Every test starts from the same random state."""
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def rng():
+    """A NumPy generator of a fixed seed."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def tiny_backbone():
+    """A ResNet of four basic units for 16 px images."""
+    from keras_jft.backbones import ResNet
+
+    return ResNet(
+        (1, 1, 1, 1),
+        width=16,
+        block="basic",
+        stem="small",
+        bn_momentum=0.9,
+        image_shape=(16, 16, 3),
+    )

@@ -1,1 +1,5 @@
-"""TODO"""
+"""From a model and a data set to scores."""
+
+from keras_jft.evaluation.evaluator import Config, run
+
+__all__ = ["Config", "run"]

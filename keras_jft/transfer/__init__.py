@@ -1,1 +1,17 @@
-"""TODO"""
+"""From a backbone to a task."""
+
+from keras_jft.transfer.freezing import freeze
+from keras_jft.transfer.heads import HEADS
+from keras_jft.transfer.heads.classification import Classifier
+from keras_jft.transfer.heads.deeplab_aspp import DeepLabASPP
+from keras_jft.transfer.trainer import Config, build, run
+
+__all__ = [
+    "HEADS",
+    "Classifier",
+    "Config",
+    "DeepLabASPP",
+    "build",
+    "freeze",
+    "run",
+]

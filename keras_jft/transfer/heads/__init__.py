@@ -1,1 +1,8 @@
-"""TODO"""
+"""Heads: what a backbone is transferred to. `HEADS` is the table."""
+
+from keras_jft.transfer.heads import classification, deeplab_aspp
+
+HEADS = {
+    "classification": classification.HEAD,
+    "deeplab_aspp": deeplab_aspp.HEAD,
+}

@@ -1,0 +1,56 @@
+"""Callbacks: what watches a run."""
+
+import time
+
+import keras
+import numpy as np
+
+
+class StopOnNonFiniteLoss(keras.callbacks.Callback):
+    """Raises in the step whose loss is NaN or infinite.
+
+    `Model.fit` puts it before all other callbacks, so that none of them saves
+    what the step left behind.
+    """
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Remembers the epoch for the message."""
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Raises `FloatingPointError` if the running loss is not finite."""
+        loss = float((logs or {}).get("loss", 0.0))
+        if not np.isfinite(loss):
+            raise FloatingPointError(
+                f"The loss is {loss} in epoch {self._epoch + 1}, step "
+                f"{batch + 1}. Lower the learning rate, clip gradients "
+                "(`clipnorm=`), or look for bad values in that batch."
+            )
+
+
+class Throughput(keras.callbacks.Callback):
+    """Adds `images_per_second` to the logs of each epoch.
+
+    Args:
+        batch_size: Images a step, over all replicas.
+    """
+
+    def __init__(self, batch_size):
+        super().__init__()
+        self.batch_size = batch_size
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Forgets the last epoch's steps."""
+        self._steps = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Notes when a step (or a group of steps) ended."""
+        self._steps.append((batch, time.perf_counter()))
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes images a second, the first step (tracing) left out."""
+        if logs is None or len(self._steps) < 2:
+            return
+        (first, began), (last, ended) = self._steps[0], self._steps[-1]
+        images = (last - first) * self.batch_size
+        logs["images_per_second"] = images / max(ended - began, 1e-9)

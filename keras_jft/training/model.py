@@ -1,0 +1,256 @@
+"""`Model`: the `keras.Model` behind every model of the package."""
+
+import keras
+from keras import ops
+
+from keras_jft.training import callbacks as callbacks_lib
+from keras_jft.training import updates
+
+
+@keras.saving.register_keras_serializable("keras_jft")
+class Model(keras.Model):
+    """A Keras model that takes contract batches and owns its loss.
+
+    `fit`, `evaluate` and `predict` take what Keras takes and, besides, contract
+    batches (`jft.data.check_batch`): a dict of arrays, or a data set of dicts.
+    Calling a model gives raw outputs; `predict` gives decoded predictions.
+
+    A subclass is a functional model. It may override `targets`, `decode`,
+    `default_loss` and `default_metrics`, and gives its constructor's arguments
+    in `get_config`.
+    """
+
+    # === What a subclass overrides ===
+
+    def targets(self, batch):
+        """What the loss compares with, from a contract batch."""
+        return self.entry(batch, "labels")
+
+    def entry(self, batch, key):
+        """One entry of a contract batch, or an error that says it lacks."""
+        if key not in batch:
+            raise ValueError(
+                f"{type(self).__name__} needs `{key}` in a batch. Received the "
+                f"keys {sorted(batch)}. Load a data set that has them."
+            )
+        return batch[key]
+
+    def decode(self, outputs, images):
+        """Predictions from raw outputs; in `keras.ops`, compiled."""
+        return outputs
+
+    def default_loss(self):
+        """The loss when `compile` is given none; here, no loss."""
+
+    def default_metrics(self):
+        """The metrics when `compile` is given none; here, no metrics."""
+
+    # === Keras's methods ===
+
+    def compile(
+        self,
+        optimizer="sgd",
+        loss=None,
+        metrics=None,
+        *,
+        l2=0.0,
+        multipliers=None,
+        **kwargs,
+    ):
+        """Configures training, as `keras.Model.compile` does.
+
+        Args:
+            optimizer: As in Keras.
+            loss: As in Keras. Default: the model's own loss.
+            metrics: As in Keras. Default: the model's own metrics.
+            l2: `l2 * kernel` is added to the gradient of every convolution and
+                dense kernel, after gradient clipping. No bias and no batch
+                normalization decays, and the reported loss has no L2 term.
+            multipliers: `{"layer": factor}` or `{"layer/bias": factor}`:
+                factors of the learning rate for the variables of the layers
+                whose name starts with `layer`. The longest key that matches
+                counts.
+            **kwargs: As in Keras.
+
+        Raises:
+            ValueError: If `l2` is negative or a multiplier matches no variable.
+        """
+        super().compile(
+            optimizer=optimizer,
+            loss=self.default_loss() if loss is None else loss,
+            metrics=self.default_metrics() if metrics is None else metrics,
+            **kwargs,
+        )
+        updates.adjust(self, l2, multipliers)
+        self._l2, self._multipliers = l2, dict(multipliers or {})
+
+    def get_compile_config(self):
+        """Keras's compile configuration with `l2` and `multipliers`."""
+        config = super().get_compile_config()
+        if config:
+            config.update(l2=self._l2, multipliers=self._multipliers)
+        return config
+
+    def compile_from_config(self, config):
+        """Compiles from `get_compile_config`, optimizer state included."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def fit(self, x=None, y=None, *, callbacks=None, **kwargs):
+        """Trains, as `keras.Model.fit` does.
+
+        A loss that is not finite raises `FloatingPointError` within one step,
+        before any other callback sees the step.
+
+        Args:
+            x: As in Keras, or contract batches.
+            y: As in Keras.
+            callbacks: As in Keras.
+            **kwargs: As in Keras.
+
+        Returns:
+            Keras's `History`.
+        """
+        x, y = self._pairs(x, y)
+        if kwargs.get("validation_data") is not None:
+            kwargs["validation_data"] = self._validation(
+                kwargs["validation_data"]
+            )
+        if y is None:
+            # Keras warns of shuffle=True on data that it cannot shuffle.
+            kwargs.setdefault("shuffle", False)
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks = [
+                callbacks_lib.StopOnNonFiniteLoss(),
+                *_as_list(callbacks),
+            ]
+        return super().fit(x, y, callbacks=callbacks, **kwargs)
+
+    def evaluate(self, x=None, y=None, **kwargs):
+        """Loss and compiled metrics, as `keras.Model.evaluate` gives them."""
+        x, y = self._pairs(x, y)
+        return super().evaluate(x, y, **kwargs)
+
+    def predict(self, x, *, logits=False, **kwargs):
+        """Decoded predictions, or raw outputs.
+
+        Args:
+            x: Images `(B, H, W, 3)` in 0..255, or contract batches.
+            logits: Whether to leave the outputs as calling the model gives
+                them.
+            **kwargs: As in `keras.Model.predict`.
+
+        Returns:
+            NumPy arrays; what they hold is said by the model's `decode`.
+        """
+        if getattr(self, "_decodes", None) != (not logits):
+            self._decodes = not logits
+            self.predict_function = None
+        return super().predict(self._images(x), **kwargs)
+
+    def predict_step(self, *args):
+        """One compiled step of `predict`."""
+        outputs = super().predict_step(*args)
+        if not self._decodes:
+            return outputs
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(args[-1])
+        if keras.backend.backend() == "jax":
+            outputs, state = outputs
+            return self.decode(outputs, x), state
+        return self.decode(outputs, x)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Updates all metrics; gives those that are cheap in every step."""
+        self._in_step = True
+        try:
+            return super().compute_metrics(x, y, y_pred, sample_weight)
+        finally:
+            self._in_step = False
+
+    def get_metrics_result(self):
+        """`{name: value}`; a metric over a whole epoch waits for its end."""
+        if not getattr(self, "_in_step", False):
+            return super().get_metrics_result()
+        results = {}
+        for metric in self._metrics_of_a_step():
+            result = metric.result()
+            results.update(
+                result if isinstance(result, dict) else {metric.name: result}
+            )
+        return results
+
+    def _get_metrics_result_or_logs(self, logs):
+        # Keras drops metrics that a step did not report; ours come now.
+        return {**(logs or {}), **self.get_metrics_result()}
+
+    def _metrics_of_a_step(self):
+        for metric in self.metrics:
+            if not hasattr(metric, "metrics"):
+                yield metric
+                continue
+            # Keras's container of compiled metrics answers for all at once.
+            waiting = [
+                m
+                for m in metric.metrics
+                if getattr(m, "result_at_epoch_end", False)
+            ]
+            if not waiting:
+                yield metric
+                continue
+            yield from (m for m in metric.metrics if m not in waiting)
+
+    # === Contract batches to Keras's pairs ===
+
+    def _pairs(self, x, y):
+        if _is_batch(x) and y is None:
+            return x["images"], self.targets(x)
+        if _is_batch(getattr(x, "element_spec", None)):
+            return x.map(
+                lambda batch: (batch["images"], self.targets(batch))
+            ), y
+        return x, y
+
+    def _validation(self, data):
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+        x, y = self._pairs(x, y)
+        return keras.utils.pack_x_y_sample_weight(x, y, weight)
+
+    def _images(self, x):
+        if _is_batch(x):
+            return x["images"]
+        if _is_batch(getattr(x, "element_spec", None)):
+            return x.map(lambda batch: batch["images"])
+        return x
+
+
+def reset(model, weights):
+    """Gives a compiled model fresh weights and a fresh optimizer state.
+
+    Compiling anew traces anew, which costs seconds; a study of many small runs
+    resets one model instead.
+
+    Args:
+        model: A compiled, built model.
+        weights: What `get_weights()` of a freshly built model of the same
+            architecture gave.
+    """
+    model.set_weights(weights)
+    fresh = model.optimizer.from_config(model.optimizer.get_config())
+    fresh.build(model.trainable_variables)
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    for old, new in zip(
+        model.optimizer.variables, fresh.variables, strict=True
+    ):
+        old.assign(ops.convert_to_numpy(new))
+
+
+def _is_batch(x):
+    return isinstance(x, dict) and "images" in x
+
+
+def _as_list(callbacks):
+    if callbacks is None:
+        return []
+    return callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]

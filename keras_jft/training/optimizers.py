@@ -1,0 +1,27 @@
+"""The optimizer that the paper trained with, where Keras's own differs."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("keras_jft")
+class TF1RMSprop(keras.optimizers.RMSprop):
+    """RMSProp whose mean squares start at one, as TensorFlow 1 has it.
+
+    Keras starts them at zero, which makes the first steps `1 / sqrt(1 - rho)`
+    times as long. With `epsilon=1.0` (TF-Slim's default of 2017) both the
+    start and the epsilon shape the run. All other arguments are those of
+    `keras.optimizers.RMSprop`.
+
+    References:
+        TensorFlow 1, `python/training/rmsprop.py`, `_create_slots`.
+    """
+
+    def build(self, var_list):
+        """Creates the slots."""
+        if self.built:
+            return
+        super().build(var_list)
+        for mean_square in self._velocities:
+            if mean_square is not None:
+                mean_square.assign(ops.ones_like(mean_square))

@@ -1,0 +1,60 @@
+"""Which dtype policy this machine multiplies fastest."""
+
+import contextlib
+import pathlib
+
+import keras
+
+
+def fastest_dtype_policy():
+    """`"mixed_bfloat16"` where the hardware multiplies it, else `"float32"`.
+
+    A GPU (or TPU) seen by the backend is taken to do so; a CPU is asked for
+    AMX or AVX512-BF16, without which bfloat16 is emulated and slow.
+    """
+    if accelerators() or _cpu_multiplies_bfloat16():
+        return "mixed_bfloat16"
+    return "float32"
+
+
+def accelerators():
+    """Names of the GPUs and TPUs that the Keras backend sees."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return [
+            d.name
+            for kind in ("GPU", "TPU")
+            for d in tf.config.list_physical_devices(kind)
+        ]
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return [str(d) for d in jax.devices() if d.platform != "cpu"]
+    return []
+
+
+def _cpu_multiplies_bfloat16(cpuinfo="/proc/cpuinfo"):
+    try:
+        flags = pathlib.Path(cpuinfo).read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+@contextlib.contextmanager
+def dtype_policy(name):
+    """Builds layers under a dtype policy, then restores the former one.
+
+    Args:
+        name: A Keras dtype policy, or `"fastest"` for
+            `fastest_dtype_policy()`.
+    """
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(
+        fastest_dtype_policy() if name == "fastest" else name
+    )
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,62 @@
+"""L2 on kernels and learning rates by layer, for any Keras optimizer.
+
+Both act where an optimizer updates one variable, after gradients are reduced
+over replicas: the decay is then the same however many replicas train, and a
+multiplier scales the step of an adaptive optimizer too.
+"""
+
+
+def adjust(model, l2=0.0, multipliers=None):
+    """Makes the optimizer of `model` decay kernels and scale learning rates.
+
+    Args:
+        model: A model after `keras.Model.compile`.
+        l2: `l2 * kernel` is added to the gradient of each kernel.
+        multipliers: `{"layer" or "layer/variable": factor}`, matched with the
+            start of layer names.
+
+    Raises:
+        ValueError: If `l2` is negative or a multiplier matches no variable.
+    """
+    multipliers = dict(multipliers or {})
+    if l2 < 0:
+        raise ValueError(f"`l2` must not be negative. Received: l2={l2}.")
+    for key in multipliers:
+        if not any(_matches(key, v) for v in model.variables):
+            raise ValueError(
+                f"`multipliers` names {key!r}, which starts no layer's name. "
+                f"Layers: {[layer.name for layer in model.layers]}."
+            )
+    if not l2 and not multipliers:
+        return
+    # A loss-scaling optimizer updates through the one inside.
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    update_step = optimizer.update_step
+
+    def adjusted_update_step(gradient, variable, learning_rate):
+        # On TensorFlow the optimizer hands over bare tf.Variables.
+        index = optimizer._get_variable_index(variable)
+        known = optimizer._trainable_variables[index]
+        if l2 and _is_kernel(known):
+            gradient = gradient + l2 * variable
+        factor = _factor(multipliers, known)
+        return update_step(gradient, variable, learning_rate * factor)
+
+    optimizer.update_step = adjusted_update_step
+
+
+def _is_kernel(variable):
+    return variable.name.startswith("kernel")
+
+
+def _factor(multipliers, variable):
+    keys = [key for key in multipliers if _matches(key, variable)]
+    return multipliers[max(keys, key=len)] if keys else 1.0
+
+
+def _matches(key, variable):
+    layer, _, name = key.partition("/")
+    path = variable.path.split("/")
+    return any(part.startswith(layer) for part in path[:-1]) and (
+        not name or path[-1] == name
+    )

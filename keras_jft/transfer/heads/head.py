@@ -1,0 +1,24 @@
+"""The contract of a head: a backbone in, a model for one task out.
+
+A head is a `keras_jft.training.Model` that owns its targets and its loss, so
+that `compile(optimizer)` and `fit(batches)` are enough. Its layers' names start
+with `head`, `aspp` or another word that is no stage of a backbone.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Head:
+    """One row of `HEADS`.
+
+    Attributes:
+        build: `build(backbone, num_classes, ...)` gives the model.
+        task: The task whose metric measures it, a key of `jft.metrics.METRICS`.
+        score: The number of that metric that curves are drawn of.
+    """
+
+    build: Callable
+    task: str
+    score: str

@@ -1,0 +1,154 @@
+"""One transfer run: a backbone to a model for one task."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from keras_jft import checks, data, training
+from keras_jft.transfer.freezing import freeze
+from keras_jft.transfer.heads import HEADS
+
+MODES = ("frozen", "fine_tuned")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """A transfer run. The defaults are those of the small studies.
+
+    Attributes:
+        head: A name in `HEADS`.
+        head_options: What the head's `build` takes besides the backbone and
+            `num_classes`.
+        num_classes: Number of classes; None reads it from the data set.
+        mode: `"frozen"` trains conv5 and the head, as the paper does;
+            `"fine_tuned"` trains everything.
+        dataset: A name in `jft.data.DATASETS`.
+        options: What its `load` takes besides `split`.
+        split: The split to train on.
+        num_examples: Size of the nested subset that is drawn with `seed`; None
+            takes all.
+        seed: Draws the subset, the head's weights and the augmentations.
+        transforms: A name in `jft.data.TRANSFORMS`.
+        image_size: Height and width that the model sees.
+        dtype: A Keras dtype policy, or `"fastest"`.
+        learning_rate: The peak of a cosine schedule with warm-up.
+        momentum: Of SGD.
+        l2: `l2 * kernel` is added to the gradient of each kernel.
+        multipliers: Learning-rate factors by layer, as `Model.compile` takes
+            them.
+        batch_size: Images a step, over all replicas.
+        epochs: Passes over the data.
+
+    Raises:
+        ValueError: If `head` or `mode` is unknown.
+    """
+
+    head: str = "classification"
+    head_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    num_classes: int | None = None
+    mode: str = "fine_tuned"
+    dataset: str = "synthetic"
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    split: str = "train"
+    num_examples: int | None = None
+    seed: int = 0
+    transforms: str = "flip"
+    image_size: tuple[int, int] = (32, 32)
+    dtype: str = "fastest"
+    learning_rate: float = 0.02
+    momentum: float = 0.9
+    l2: float = 0.0
+    multipliers: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    batch_size: int = 32
+    epochs: int = 20
+
+    def __post_init__(self):
+        checks.one_of("head", self.head, HEADS)
+        checks.one_of("mode", self.mode, MODES)
+
+
+def run(config, backbone, examples=None, model=None, verbose="auto"):
+    """Trains one head on a backbone and returns the model.
+
+    Args:
+        config: A `Config`.
+        backbone: A backbone; its own weights stay as they are.
+        examples: The data set of `config.dataset`, where it is loaded already.
+        model: What an earlier run gave for a config that differs in `seed`
+            alone: it is trained anew from fresh weights without being compiled
+            again, and what it had learned is lost.
+        verbose: As in `keras.Model.fit`.
+
+    Returns:
+        The trained model.
+    """
+    keras.utils.set_random_seed(config.seed)
+    if examples is None:
+        examples = data.load(
+            config.dataset, split=config.split, **config.options
+        )
+    if config.num_examples is not None:
+        examples = data.subset(
+            examples, num_examples=config.num_examples, seed=config.seed
+        )
+    batches = data.batches(
+        examples,
+        batch_size=config.batch_size,
+        transforms=config.transforms,
+        training=True,
+        seed=config.seed,
+    )
+    fresh = build(config, backbone, examples.info)
+    if model is None:
+        model = fresh
+        model.compile(**_compile_arguments(config, len(batches)))
+    else:
+        training.reset(model, fresh.get_weights())
+    model.fit(batches, epochs=config.epochs, verbose=verbose)
+    return model
+
+
+def build(config, backbone, info=None):
+    """An untrained model of a config on a copy of `backbone`.
+
+    Args:
+        config: A `Config`.
+        backbone: A backbone; the model gets a copy.
+        info: `info` of the data set, where `config.num_classes` is None.
+    """
+    num_classes = config.num_classes or _num_classes(config, info)
+    with training.dtype_policy(config.dtype):
+        backbone = backbone.rebuild(image_shape=(*config.image_size, 3))
+        model = HEADS[config.head].build(
+            backbone, num_classes, **config.head_options
+        )
+    if config.mode == "frozen":
+        freeze(model, before="conv5")
+    return model
+
+
+def _num_classes(config, info):
+    names = (
+        info.mask_names
+        if HEADS[config.head].task == "segmentation"
+        else info.label_names
+    )
+    if not names:
+        raise ValueError(
+            f"The data set {config.dataset!r} names no classes for the head "
+            f"{config.head!r}. Give `num_classes`."
+        )
+    return len(names)
+
+
+def _compile_arguments(config, steps_per_epoch):
+    rate = training.warmup_cosine(
+        config.learning_rate, config.epochs * steps_per_epoch
+    )
+    return {
+        "optimizer": keras.optimizers.SGD(rate, momentum=config.momentum),
+        "l2": config.l2,
+        "multipliers": config.multipliers,
+    }

@@ -1,0 +1,82 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_jft.pretrain import MultiLabelClassifier
+
+pytestmark = pytest.mark.ops
+
+
+def _images(rng, batch=4):
+    return rng.integers(0, 256, (batch, 16, 16, 3)).astype("uint8")
+
+
+def test_first_logits_are_those_of_the_label_prior(tiny_backbone):
+    prior = np.array([0.5, 0.1, 0.001])
+    model = MultiLabelClassifier(tiny_backbone, 3, label_prior=prior)
+    bias = ops.convert_to_numpy(model.get_layer("head_logits").bias)
+    np.testing.assert_allclose(1 / (1 + np.exp(-bias)), prior, rtol=1e-5)
+
+
+def test_logits_are_float32_under_mixed_precision(rng):
+    from keras_jft import training
+    from keras_jft.backbones import ResNet
+
+    with training.dtype_policy("mixed_bfloat16"):
+        backbone = ResNet(
+            (1, 1, 1, 1), width=16, stem="small", image_shape=(16, 16, 3)
+        )
+        model = MultiLabelClassifier(backbone, 5)
+    logits = model(_images(rng))
+    assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+
+
+def test_every_argument_survives_saving(tiny_backbone, tmp_path, rng):
+    model = MultiLabelClassifier(
+        tiny_backbone, 4, label_prior=[0.1, 0.2, 0.3, 0.4], name="other"
+    )
+    model.compile("sgd", l2=0.5, multipliers={"head": 3.0})
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+
+    assert again.num_classes == 4
+    assert again.label_prior == [0.1, 0.2, 0.3, 0.4]
+    assert again.name == "other"
+    assert again.backbone.get_config() == tiny_backbone.get_config()
+    assert (again._l2, again._multipliers) == (0.5, {"head": 3.0})
+    images = _images(rng)
+    np.testing.assert_array_equal(
+        model.predict(images, verbose=0), again.predict(images, verbose=0)
+    )
+
+
+def test_fits_arrays_of_contract_batches(tiny_backbone, rng):
+    model = MultiLabelClassifier(tiny_backbone, 3, label_prior=0.3)
+    model.compile(keras.optimizers.SGD(0.05, momentum=0.9))
+    labels = np.array([[0, -1], [1, 2], [-1, -1], [2, -1]] * 4, "int32")
+    images = _images(rng, 16)
+    for row, ids in enumerate(labels):
+        images[row] = 40
+        for label in ids[ids >= 0]:
+            images[row, ..., label] = 220
+    batch = {"images": images, "labels": labels}
+    history = model.fit(batch, batch_size=16, epochs=30, verbose=0).history
+    assert history["loss"][-1] < 0.5 * history["loss"][0]
+    assert model.evaluate(batch, verbose=0) > 0
+
+
+def test_a_prior_outside_its_range_is_refused(tiny_backbone):
+    with pytest.raises(ValueError, match="strictly between 0 and 1"):
+        MultiLabelClassifier(tiny_backbone, 2, label_prior=[0.0, 0.5])
+    with pytest.raises(ValueError, match="one number a class"):
+        MultiLabelClassifier(tiny_backbone, 3, label_prior=[0.1, 0.5])
+    with pytest.raises(ValueError, match="num_classes"):
+        MultiLabelClassifier(tiny_backbone, 0)
+
+
+def test_a_batch_without_labels_is_refused(tiny_backbone, rng):
+    model = MultiLabelClassifier(tiny_backbone, 2)
+    model.compile("sgd")
+    with pytest.raises(ValueError, match="needs `labels`"):
+        model.fit({"images": _images(rng)}, verbose=0)

@@ -1,0 +1,70 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_jft import training
+
+pytestmark = pytest.mark.ops
+
+
+def _model(optimizer, **kwargs):
+    inputs = keras.Input((3,))
+    x = keras.layers.Dense(4, name="trunk")(inputs)
+    x = keras.layers.BatchNormalization(name="trunk_bn")(x)
+    outputs = keras.layers.Dense(2, name="aspp_6")(x)
+    model = training.Model(inputs, outputs)
+    model.compile(optimizer, loss="mse", **kwargs)
+    return model
+
+
+def _step(model, x, y):
+    before = {v.path: ops.convert_to_numpy(v) for v in model.variables}
+    model.fit(x, y, batch_size=len(x), epochs=1, verbose=0)
+    return before, {v.path: ops.convert_to_numpy(v) for v in model.variables}
+
+
+@pytest.fixture
+def pair(rng):
+    x = rng.normal(size=(8, 3)).astype("float32")
+    return x, rng.normal(size=(8, 2)).astype("float32")
+
+
+def test_l2_adds_to_the_gradient_of_kernels_alone(pair):
+    keras.utils.set_random_seed(1)
+    plain_before, plain = _step(_model(keras.optimizers.SGD(0.1)), *pair)
+    keras.utils.set_random_seed(1)
+    _, decayed = _step(_model(keras.optimizers.SGD(0.1), l2=0.3), *pair)
+    for path in plain:
+        if path.endswith("kernel"):
+            expected = plain[path] - 0.1 * 0.3 * plain_before[path]
+            np.testing.assert_allclose(decayed[path], expected, atol=1e-6)
+        else:
+            np.testing.assert_allclose(decayed[path], plain[path], atol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_multipliers_scale_the_step_of_their_layers(optimizer, pair):
+    def one(multipliers):
+        keras.utils.set_random_seed(1)
+        model = _model(keras.optimizers.get(optimizer), multipliers=multipliers)
+        before, after = _step(model, *pair)
+        return {path: after[path] - before[path] for path in after}
+
+    plain = one(None)
+    scaled = one({"aspp": 10.0, "aspp/bias": 20.0})
+    for path, factor in {
+        "trunk/kernel": 1,
+        "aspp_6/kernel": 10,
+        "aspp_6/bias": 20,
+    }.items():
+        np.testing.assert_allclose(
+            scaled[path], factor * plain[path], rtol=1e-3, atol=1e-6
+        )
+
+
+def test_a_multiplier_that_matches_nothing_is_refused():
+    with pytest.raises(ValueError, match="starts no layer's name"):
+        _model("sgd", multipliers={"heads": 2.0})
+    with pytest.raises(ValueError, match="must not be negative"):
+        _model("sgd", l2=-1.0)
