@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_jft import backbones, checks, data, training
+from keras_jft import backbones, checks, data, metrics, training
 from keras_jft.pretrain import losses
 from keras_jft.pretrain.classifier import MultiLabelClassifier
 
@@ -168,7 +168,7 @@ def compile_arguments(config, steps=None):
     return {
         "optimizer": OPTIMIZERS[config.optimizer](config, rate),
         "loss": losses.MultiLabelLoss(),
-        "metrics": [],
+        "metrics": [metrics.MeanAveragePrecision(k=100)],
         "l2": config.l2,
     }
 

@@ -20,6 +20,10 @@ class Model(keras.Model):
     in `get_config`.
     """
 
+    _decodes = True
+    _evaluating = False
+    _in_step = False
+
     # === What a subclass overrides ===
 
     def targets(self, batch):
@@ -130,7 +134,11 @@ class Model(keras.Model):
     def evaluate(self, x=None, y=None, **kwargs):
         """Loss and compiled metrics, as `keras.Model.evaluate` gives them."""
         x, y = self._pairs(x, y)
-        return super().evaluate(x, y, **kwargs)
+        self._evaluating = True
+        try:
+            return super().evaluate(x, y, **kwargs)
+        finally:
+            self._evaluating = False
 
     def predict(self, x, *, logits=False, **kwargs):
         """Decoded predictions, or raw outputs.
@@ -144,7 +152,7 @@ class Model(keras.Model):
         Returns:
             NumPy arrays; what they hold is said by the model's `decode`.
         """
-        if getattr(self, "_decodes", None) != (not logits):
+        if self._decodes == logits:
             self._decodes = not logits
             self.predict_function = None
         return super().predict(self._images(x), **kwargs)
@@ -160,8 +168,25 @@ class Model(keras.Model):
             return self.decode(outputs, x), state
         return self.decode(outputs, x)
 
+    # === Metrics over a whole epoch ===
+    #
+    # A metric with `result_at_epoch_end` sorts all it has seen: too slow for
+    # every step, and its state is made for a test set. Training steps pass it
+    # by; `evaluate`, and validation in `fit`, read it once, at the end.
+
+    def train_step(self, *args):
+        """One compiled step of `fit`."""
+        waiting = self._waiting_metrics()
+        for metric in waiting:
+            metric.update_state = lambda *args, **kwargs: None
+        try:
+            return super().train_step(*args)
+        finally:
+            for metric in waiting:
+                del metric.update_state
+
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """Updates all metrics; gives those that are cheap in every step."""
+        """Updates the metrics; gives those that are cheap in every step."""
         self._in_step = True
         try:
             return super().compute_metrics(x, y, y_pred, sample_weight)
@@ -169,36 +194,29 @@ class Model(keras.Model):
             self._in_step = False
 
     def get_metrics_result(self):
-        """`{name: value}`; a metric over a whole epoch waits for its end."""
-        if not getattr(self, "_in_step", False):
+        """`{name: value}`; what waits for the end of `evaluate` comes there."""
+        waiting = self._waiting_metrics()
+        if not waiting or (self._evaluating and not self._in_step):
             return super().get_metrics_result()
         results = {}
-        for metric in self._metrics_of_a_step():
-            result = metric.result()
-            results.update(
-                result if isinstance(result, dict) else {metric.name: result}
-            )
+        for metric in self.metrics:
+            # Keras's container of compiled metrics answers for all at once.
+            for part in getattr(metric, "metrics", [metric]):
+                if part not in waiting:
+                    results[part.name] = part.result()
         return results
 
     def _get_metrics_result_or_logs(self, logs):
         # Keras drops metrics that a step did not report; ours come now.
         return {**(logs or {}), **self.get_metrics_result()}
 
-    def _metrics_of_a_step(self):
-        for metric in self.metrics:
-            if not hasattr(metric, "metrics"):
-                yield metric
-                continue
-            # Keras's container of compiled metrics answers for all at once.
-            waiting = [
-                m
-                for m in metric.metrics
-                if getattr(m, "result_at_epoch_end", False)
-            ]
-            if not waiting:
-                yield metric
-                continue
-            yield from (m for m in metric.metrics if m not in waiting)
+    def _waiting_metrics(self):
+        return [
+            part
+            for metric in self.metrics
+            for part in getattr(metric, "metrics", [metric])
+            if getattr(part, "result_at_epoch_end", False)
+        ]
 
     # === Contract batches to Keras's pairs ===
 

@@ -24,4 +24,4 @@ class TF1RMSprop(keras.optimizers.RMSprop):
         super().build(var_list)
         for mean_square in self._velocities:
             if mean_square is not None:
-                mean_square.assign(ops.ones_like(mean_square))
+                mean_square.assign(ops.ones(mean_square.shape))
