@@ -1,1 +1,29 @@
-"""TODO"""
+"""Predictions and truth in, numbers out: the metric of each task."""
+
+from keras_jft.metrics.classification import (
+    Classification,
+    evaluate_classification,
+)
+from keras_jft.metrics.metric import Metric
+from keras_jft.metrics.multi_label import MultiLabel, evaluate_multi_label
+from keras_jft.metrics.multi_label_keras import MeanAveragePrecision
+from keras_jft.metrics.segmentation import Segmentation, evaluate_segmentation
+
+# Each is made by `METRIC(num_classes=...)`.
+METRICS = {
+    "classification": Classification,
+    "multi_label": MultiLabel,
+    "segmentation": Segmentation,
+}
+
+__all__ = [
+    "METRICS",
+    "Classification",
+    "MeanAveragePrecision",
+    "Metric",
+    "MultiLabel",
+    "Segmentation",
+    "evaluate_classification",
+    "evaluate_multi_label",
+    "evaluate_segmentation",
+]

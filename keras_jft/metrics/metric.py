@@ -17,4 +17,14 @@ class Metric(abc.ABC):
 
     @abc.abstractmethod
     def result(self) -> dict:
-        """The numbers over all that was added, `{name: float or array}`."""
+        """The numbers over all that was added, `{name: float or array}`.
+
+        The numbers of a metric that saw nothing are nan. `counted` is always
+        there: how many images or classes the first number is the mean of.
+        """
+
+    def evaluate(self, batches):
+        """The numbers over `batches`, pairs of truth and predictions."""
+        for truth, predictions in batches:
+            self.update(truth, predictions)
+        return self.result()

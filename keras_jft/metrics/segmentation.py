@@ -1,0 +1,133 @@
+"""Intersection over union of segmentation masks.
+
+One confusion matrix over all pixels of all images, as published for VOC 2012;
+not the mean over images.
+
+Shapes: B images of a batch, N images, H W image side, C classes.
+
+References:
+    Everingham et al. 2015, "The Pascal Visual Object Classes Challenge: A
+    Retrospective", section 3.2 (segmentation accuracy).
+"""
+
+import numpy as np
+
+from keras_jft.metrics.metric import Metric
+
+
+def evaluate_segmentation(masks, predictions, num_classes, void=255):
+    """Intersection over union: `{"miou", "pixel_accuracy", "counted", ...}`.
+
+    Args:
+        masks: `(N, H, W)` or `(N, H, W, 1)` integers, the true class of each
+            pixel, or N arrays of one image each, of any sizes.
+        predictions: The predicted class of each pixel, in the same form.
+        num_classes: Number of classes C.
+        void: The mask value of pixels that do not count.
+
+    Returns:
+        `miou`, the mean IoU over the classes that are in a mask or in a
+        prediction, `counted` how many those are; `pixel_accuracy`;
+        `per_class`, `(C,)` IoUs, nan for the classes left out; `confusion`,
+        `(C, C)` pixels by true (row) and predicted (column) class. Fractions
+        are nan if no pixel counts.
+
+    Raises:
+        ValueError: If sizes differ or a value is out of range.
+
+    Example:
+        >>> result = evaluate_segmentation(
+        ...     masks=[[[0, 0, 1, 255]]],
+        ...     predictions=[[[0, 1, 1, 0]]],
+        ...     num_classes=3,
+        ... )
+        >>> result["miou"], result["counted"], result["per_class"].tolist()
+        (0.5, 2, [0.5, 0.5, nan])
+    """
+    if len(masks) != len(predictions):
+        raise ValueError(
+            "Expected one prediction a mask. Received: "
+            f"{len(masks)} masks, {len(predictions)} predictions."
+        )
+    return Segmentation(num_classes, void=void).evaluate(
+        (np.asarray(mask)[None], np.asarray(prediction)[None])
+        for mask, prediction in zip(masks, predictions, strict=True)
+    )
+
+
+class Segmentation(Metric):
+    """Streaming confusion matrix of pixels, and the IoU from it.
+
+    Args:
+        num_classes: Number of classes C.
+        void: The mask value of pixels that do not count.
+    """
+
+    def __init__(self, num_classes, void=255):
+        if num_classes < 1 or 0 <= void < num_classes:
+            raise ValueError(
+                "`num_classes` must be above 0, and `void` no class of them. "
+                f"Received: num_classes={num_classes}, void={void}"
+            )
+        self.num_classes = num_classes
+        self.void = void
+        self._confusion = np.zeros((num_classes, num_classes), np.int64)
+
+    def update(self, truth, predictions):
+        """Adds masks and predictions, `(B, H, W)` or `(B, H, W, 1)` each."""
+        masks = _pixels(truth, "masks")
+        predictions = _pixels(predictions, "predictions")
+        if masks.shape != predictions.shape:
+            raise ValueError(
+                "A prediction must have the size of its mask: resize the "
+                "logits to the mask, not the mask to the logits. Received: "
+                f"masks {masks.shape}, predictions {predictions.shape}."
+            )
+        counted = masks != self.void
+        masks = self._in_range(masks[counted], "Mask")
+        predictions = self._in_range(predictions[counted], "Prediction")
+        self._confusion += np.bincount(
+            masks * self.num_classes + predictions,
+            minlength=self.num_classes**2,
+        ).reshape(self._confusion.shape)
+
+    def result(self):
+        """`{"miou", "pixel_accuracy", "counted", "per_class", "confusion"}`."""
+        hits = np.diag(self._confusion)
+        union = self._confusion.sum(0) + self._confusion.sum(1) - hits
+        present = union > 0
+        per_class = np.full(self.num_classes, np.nan)
+        np.divide(hits, union, out=per_class, where=present)
+        pixels = self._confusion.sum()
+        return {
+            "miou": float(per_class[present].mean()) if pixels else np.nan,
+            "pixel_accuracy": float(hits.sum() / pixels) if pixels else np.nan,
+            "counted": int(present.sum()),
+            "per_class": per_class,
+            "confusion": self._confusion.copy(),
+        }
+
+    def _in_range(self, values, what):
+        """`values` as int64, each a class."""
+        low, high = (values.min(), values.max()) if values.size else (0, 0)
+        if low < 0 or high >= self.num_classes:
+            raise ValueError(
+                f"{what} values must be classes 0..{self.num_classes - 1}"
+                f" (or void, {self.void}, in a mask). Received: values from "
+                f"{low} to {high} where the mask is not void."
+            )
+        return values.astype(np.int64)
+
+
+def _pixels(values, what):
+    """`values` as an integer array `(B, H, W)`."""
+    values = np.asarray(values)
+    if values.ndim == 4 and values.shape[-1] == 1:
+        values = values[..., 0]
+    if values.ndim != 3 or values.dtype.kind not in "iu":
+        raise ValueError(
+            f"`{what}` must be integer class indices (B, H, W) or (B, H, W, "
+            "1): an RGB mask needs its palette decoded, logits an argmax. "
+            f"Received: shape {values.shape}, dtype {values.dtype}."
+        )
+    return values

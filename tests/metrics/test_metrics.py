@@ -1,0 +1,86 @@
+"""What every metric must do: `check_metric` over the table."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from keras_jft.metrics import METRICS
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Case:
+    """Truth, right predictions, and those with one error and their score."""
+
+    score: str
+    truth: np.ndarray
+    right: np.ndarray
+    wrong: np.ndarray
+    expected: float
+
+
+CASES = {
+    "classification": Case(
+        score="top1",
+        truth=np.array([0, 1, 1, 2]),
+        right=np.eye(4)[[0, 1, 1, 2]],
+        wrong=np.eye(4)[[0, 1, 2, 2]],
+        expected=3 / 4,
+    ),
+    "multi_label": Case(
+        score="map",
+        truth=np.array([[0, -1], [-1, 1], [1, 0], [2, 2]]),
+        right=np.array(
+            [[9, 1, 1, 0], [1, 9, 2, 0], [8, 8, 3, 0], [3, 2, 9, 0]]
+        ),
+        # Class 0 ranks image 3 between its two: (1 + 2 / 3) / 2.
+        wrong=np.array(
+            [[9, 1, 1, 0], [1, 9, 2, 0], [2, 8, 3, 0], [3, 2, 9, 0]]
+        ),
+        expected=(5 / 6 + 1 + 1) / 3,
+    ),
+    "segmentation": Case(
+        score="miou",
+        truth=np.array([[[0, 0], [1, 255]], [[1, 1], [2, 2]]], np.uint8),
+        right=np.array([[[0, 0], [1, 0]], [[1, 1], [2, 2]]]),
+        # One pixel of class 2 goes to class 1: 2/2, 3/4, 1/2.
+        wrong=np.array([[[0, 0], [1, 0]], [[1, 1], [1, 2]]]),
+        expected=(1 + 3 / 4 + 1 / 2) / 3,
+    ),
+}
+
+
+def check_metric(make, case):
+    """Checks a metric on perfect, empty, wrong and streamed input."""
+    perfect = make().evaluate([(case.truth, case.right)])
+    assert perfect[case.score] == 1
+    assert perfect["counted"] > 0
+
+    for empty in (
+        make().result(),
+        make().evaluate([(case.truth[:0], case.right[:0])]),
+    ):
+        assert np.isnan(empty[case.score])
+        assert empty["counted"] == 0
+
+    one_wrong = make().evaluate([(case.truth, case.wrong)])
+    assert one_wrong[case.score] == pytest.approx(case.expected)
+
+    streamed = make()
+    for i in range(len(case.truth)):
+        streamed.update(case.truth[i : i + 1], case.wrong[i : i + 1])
+        streamed.result()  # Reading the numbers changes nothing.
+    np.testing.assert_equal(streamed.result(), one_wrong)
+
+    # The last class has no example: it is left out, and says so.
+    assert np.isnan(one_wrong["per_class"][-1])
+
+    with pytest.raises(ValueError, match="Received"):
+        make().update(case.truth, case.right[:1])
+    with pytest.raises(ValueError, match="Received"):
+        make().update(case.truth + 0.5, case.right)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_keeps_its_contract(name):
+    check_metric(lambda: METRICS[name](num_classes=4), CASES[name])
