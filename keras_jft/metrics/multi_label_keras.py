@@ -216,8 +216,7 @@ class MeanAveragePrecision(keras.metrics.Metric):
         """Sums of precisions at hits and their divisors, `(N,)` each: B."""
         hits = ops.cast(self.hits, "float32")
         gains = hits * ops.take(self._weights, self.classes)
-        stored = ops.cast(ops.arange(self.max_images) < self.images, "float32")
-        return ops.sum(gains * _precision(hits), axis=1), self.ideals * stored
+        return ops.sum(gains * _precision(hits), axis=1), self.ideals.value
 
     def _sums_of_best_images(self):
         """Sums of precisions at hits and their divisors, `(C,)` each: C."""
