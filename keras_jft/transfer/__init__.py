@@ -4,10 +4,11 @@ from keras_jft.transfer.freezing import freeze
 from keras_jft.transfer.heads import HEADS
 from keras_jft.transfer.heads.classification import Classifier
 from keras_jft.transfer.heads.deeplab_aspp import DeepLabASPP
-from keras_jft.transfer.trainer import Config, build, run
+from keras_jft.transfer.trainer import MODES, Config, build, run
 
 __all__ = [
     "HEADS",
+    "MODES",
     "Classifier",
     "Config",
     "DeepLabASPP",

@@ -1,0 +1,219 @@
+"""Does transfer rise with log data size on real images? Figure 4, small.
+
+Question: Sun et al. 2017 report that transfer rises linearly with the log of
+the number of pre-training images. Does it, from 1,000 to 95,000 images of
+Tiny ImageNet at 32 px (190 of its 200 classes, labels closed upward over
+WordNet), for few-shot classification of the 10 classes held out (20 training
+and 30 test images a class) and for CamVid segmentation, frozen and fine-tuned?
+
+Command:
+
+    python benchmarks/data_size.py --tiny-imagenet DIR --camvid DIR
+
+`--pretrain-only` fills the cache of backbones, which later studies share; the
+full run takes what RESULT says. `--smoke` does the smallest run of it all on
+made-up images.
+
+RESULT_PLACEHOLDER
+"""
+
+import argparse
+import csv
+import dataclasses
+import json
+import pathlib
+import tempfile
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+from PIL import Image
+
+import keras_jft as jft
+
+HERE = pathlib.Path(__file__).parent
+SIZES = (0, 1_000, 3_000, 10_000, 30_000, 95_000)  # 0: random initialization
+SHOTS, TEST_IMAGES = 20, 30  # images a held-out class
+CAMVID_SIZE = (72, 96)
+
+
+def held_out(tiny_imagenet):
+    """Ten class folders, spread over the sorted list of 200."""
+    folders = sorted(p.name for p in (tiny_imagenet / "train").iterdir())
+    return folders[:: max(1, len(folders) // 10)][:10]
+
+
+def configs(tiny_imagenet, camvid, cache, sizes, seeds):
+    """One `jft.scaling.Run` for each size, task, mode and seed."""
+    pretrain = jft.pretrain.Config(
+        dataset="image_folder",
+        options={
+            "directory": str(tiny_imagenet / "train"),
+            "hierarchy": str(tiny_imagenet / "hierarchy.json"),
+            "exclude": held_out(tiny_imagenet),
+        },
+    )
+    for seed in seeds:
+        tasks = {
+            "classification": _few_shot(tiny_imagenet, cache, seed),
+            "segmentation": _camvid(camvid, seed),
+        }
+        for size in sizes:
+            for transfer, evaluation in tasks.values():
+                for mode in jft.transfer.MODES:
+                    yield jft.scaling.Run(
+                        pretrain=dataclasses.replace(
+                            pretrain, num_examples=size, seed=seed
+                        ),
+                        transfer=dataclasses.replace(transfer, mode=mode),
+                        evaluation=evaluation,
+                    )
+
+
+def _few_shot(tiny_imagenet, cache, seed):
+    """Classification of the held-out classes; each seed draws its images."""
+    classes = held_out(tiny_imagenet)
+    rng = np.random.default_rng(seed)
+    train, test = [], []
+    for name in classes:
+        folder = tiny_imagenet / "train" / name / "images"
+        paths = sorted(str(p.absolute()) for p in folder.iterdir())
+        drawn = rng.permutation(len(paths))[: SHOTS + TEST_IMAGES]
+        train += [(paths[i], name) for i in drawn[:SHOTS]]
+        test += [(paths[i], name) for i in drawn[SHOTS:]]
+    options = {
+        split: {
+            "path": str(_write(cache / f"{split}_{seed}.csv", rows)),
+            "label_names": classes,
+            "many": False,
+        }
+        for split, rows in (("train", train), ("test", test))
+    }
+    return (
+        jft.transfer.Config(
+            dataset="manifest",
+            options=options["train"],
+            learning_rate=0.03,
+            epochs=20,
+            seed=seed,
+        ),
+        jft.evaluation.Config(
+            task="classification", dataset="manifest", options=options["test"]
+        ),
+    )
+
+
+def _write(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([("image", "labels"), *rows])
+    return path
+
+
+def _camvid(camvid, seed):
+    """Segmentation of 11 classes from 120 images; each seed draws them."""
+    options = {"directory": str(camvid), "image_size": CAMVID_SIZE}
+    return (
+        jft.transfer.Config(
+            head="deeplab_aspp",
+            head_options={"output_stride": 4, "rates": (1, 2, 4, 6)},
+            dataset="camvid",
+            options=options,
+            num_examples=120,
+            image_size=CAMVID_SIZE,
+            learning_rate=0.03,
+            batch_size=8,
+            epochs=20,
+            seed=seed,
+        ),
+        jft.evaluation.Config(
+            task="segmentation",
+            dataset="camvid",
+            options=options,
+            batch_size=32,
+        ),
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tiny-imagenet", type=pathlib.Path)
+    parser.add_argument("--camvid", type=pathlib.Path)
+    parser.add_argument("--cache", type=pathlib.Path, default=".cache")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
+    parser.add_argument("--pretrain-only", action="store_true")
+    parser.add_argument("--smoke", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.smoke:
+        with tempfile.TemporaryDirectory() as folder:
+            _smoke(pathlib.Path(folder))
+        return
+    if not (arguments.tiny_imagenet and arguments.camvid):
+        parser.error("--tiny-imagenet and --camvid are needed, or --smoke")
+    _study(arguments, HERE / "results" / "data_size.jsonl")
+
+
+def _study(arguments, path):
+    runs = list(
+        configs(
+            arguments.tiny_imagenet,
+            arguments.camvid,
+            arguments.cache,
+            arguments.sizes,
+            arguments.seeds,
+        )
+    )
+    runner = jft.scaling.Runner(arguments.cache / "backbones", verbose=2)
+    if arguments.pretrain_only:
+        for run in runs:
+            runner.backbone(run.pretrain)
+        return
+    rows = jft.scaling.Study(runs, path, run=runner).run()
+    print(jft.scaling.table(rows))
+    figures = path.parent.parent / "figures"
+    figures.mkdir(exist_ok=True)
+    jft.scaling.plot_data_sizes(rows).savefig(figures / "data_size.png")
+
+
+def _smoke(folder):
+    """The whole path on a few made-up images."""
+    rng = np.random.default_rng(0)
+    names = [f"class{i}" for i in range(20)]
+    for name in names:
+        for i in range(SHOTS + TEST_IMAGES):
+            _picture(rng, folder / "tiny/train" / name / f"images/{i}.png")
+    edges = [["root", name] for name in names]
+    (folder / "tiny" / "hierarchy.json").write_text(
+        json.dumps({"names": {n: n for n in ("root", *names)}, "edges": edges})
+    )
+    for split in ("train", "test"):
+        for i in range(120):
+            _picture(rng, folder / f"camvid/{split}/{i}.png", CAMVID_SIZE)
+            mask = rng.integers(0, 12, CAMVID_SIZE).astype("uint8")
+            _save(mask, folder / f"camvid/{split}annot/{i}.png")
+    arguments = argparse.Namespace(
+        tiny_imagenet=folder / "tiny",
+        camvid=folder / "camvid",
+        cache=folder / "cache",
+        sizes=(0, 64, 128, 256),
+        seeds=(0,),
+        pretrain_only=False,
+    )
+    (folder / "results").mkdir()
+    _study(arguments, folder / "results" / "rows.jsonl")
+
+
+def _picture(rng, path, size=(32, 32)):
+    _save(rng.integers(0, 256, (*size, 3)).astype("uint8"), path)
+
+
+def _save(array, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+
+
+if __name__ == "__main__":
+    main()

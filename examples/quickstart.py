@@ -1,0 +1,91 @@
+"""What would ten times more data buy? The main job, on the synthetic world.
+
+    python examples/quickstart.py
+
+Pre-trains on 300 / 1k / 3k / 10k noisy many-label images, transfers each
+backbone (and a random one) to classification and segmentation, frozen and
+fine-tuned, measures, fits performance against log data size and draws it.
+A run that was interrupted goes on where it stopped.
+"""
+
+import argparse
+import dataclasses
+import pathlib
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import keras_jft as jft
+from keras_jft.scaling import Run, Runner
+
+SIZES = (0, 300, 1_000, 3_000, 10_000)  # 0: random initialization
+
+PRETRAIN = jft.pretrain.Config(
+    dataset="synthetic",
+    options={"num_examples": 10_000},
+    batch_size=32,
+    learning_rate=0.03,
+)
+TASKS = {
+    "classification": jft.transfer.Config(
+        head="classification",
+        options={"task": "classification"},
+        learning_rate=0.02,
+        epochs=20,
+    ),
+    "segmentation": jft.transfer.Config(
+        head="deeplab_aspp",
+        # 32 px have room for features 4 px apart and for small rates.
+        head_options={"output_stride": 4, "rates": (1, 2, 3, 4)},
+        options={"task": "segmentation", "num_examples": 200},
+        learning_rate=0.05,
+        epochs=10,
+    ),
+}
+
+
+def configs(sizes, seeds):
+    """One `Run` for each size, task, mode and seed."""
+    for seed in seeds:
+        for size in sizes:
+            pretrain = dataclasses.replace(
+                PRETRAIN, num_examples=size, seed=seed
+            )
+            for task, transfer in TASKS.items():
+                for mode in jft.transfer.MODES:
+                    yield Run(
+                        pretrain=pretrain,
+                        transfer=dataclasses.replace(
+                            transfer, mode=mode, seed=seed
+                        ),
+                        evaluation=jft.evaluation.Config(
+                            task=task,
+                            dataset="synthetic",
+                            options={"task": task},
+                        ),
+                    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", default="demo", type=pathlib.Path)
+    parser.add_argument("--seeds", default=1, type=int)
+    parser.add_argument("--sizes", default=SIZES, type=int, nargs="+")
+    arguments = parser.parse_args()
+
+    path = arguments.output / "rows.jsonl"
+    runner = Runner(arguments.output / "backbones")
+    study = jft.scaling.Study(
+        list(configs(arguments.sizes, range(arguments.seeds))), path, run=runner
+    )
+    rows = study.run()
+
+    print(jft.scaling.table(rows))
+    figure = jft.scaling.plot_data_sizes(rows)
+    figure.savefig(arguments.output / "data_size.png", dpi=150)
+    print(f"Rows: {path}\nFigure: {arguments.output / 'data_size.png'}")
+
+
+if __name__ == "__main__":
+    main()

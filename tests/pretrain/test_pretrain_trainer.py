@@ -1,0 +1,95 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_jft as jft
+
+CONFIG = jft.pretrain.Config(
+    options={"num_examples": 64, "image_size": 16},
+    num_examples=64,
+    image_size=(16, 16),
+    dtype="float32",
+    batch_size=32,
+    epochs=2,
+)
+
+
+def _arrays(model):
+    return [ops.convert_to_numpy(v) for v in model.weights]
+
+
+def test_the_same_config_gives_the_same_backbone():
+    one = jft.pretrain.run(CONFIG, verbose=0)
+    other = jft.pretrain.run(CONFIG, verbose=0)
+    for ours, theirs in zip(_arrays(one), _arrays(other), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    fresh = jft.pretrain.backbone(CONFIG)
+    assert any(
+        not np.allclose(a, b, atol=1e-3)
+        for a, b in zip(_arrays(one), _arrays(fresh), strict=True)
+    )
+
+
+def test_no_examples_is_random_initialization():
+    config = dataclasses.replace(CONFIG, num_examples=0)
+    backbone = jft.pretrain.run(config)
+    for ours, theirs in zip(
+        _arrays(backbone), _arrays(jft.pretrain.backbone(config)), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_bias_starts_at_the_label_frequencies():
+    examples = jft.data.load("synthetic", **CONFIG.options)
+    model = jft.pretrain.classifier(CONFIG, examples)
+    counts = np.zeros(model.num_classes)
+    for i in range(len(examples)):
+        for label in set(examples[i]["labels"].tolist()) - {-1}:
+            counts[label] += 1
+    bias = ops.convert_to_numpy(model.get_layer("head_logits").bias)
+    np.testing.assert_allclose(
+        1 / (1 + np.exp(-bias)), (counts + 0.5) / 65, rtol=1e-4
+    )
+
+
+def test_the_paper_s_recipe_has_its_constants():
+    arguments = jft.pretrain.recipe("jft300m")
+    optimizer, rate = arguments["optimizer"], arguments["optimizer"]
+    optimizer.build([keras.Variable([0.0])])
+    assert arguments["l2"] == 1e-4
+    assert isinstance(optimizer, jft.training.TF1RMSprop)
+    assert (optimizer.rho, optimizer.momentum) == (0.9, 0.9)
+    assert optimizer.epsilon == 1.0
+    # 1e-3 * 0.9 ** floor(step / 3e6): section 4.1.
+    rate = optimizer._learning_rate
+    for step, expected in (
+        (0, 1e-3),
+        (2_999_999, 1e-3),
+        (3_000_000, 0.9e-3),
+        (36_000_000, 0.2824295e-3),
+    ):
+        np.testing.assert_allclose(float(rate(step)), expected, rtol=1e-5)
+
+
+def test_every_recipe_compiles():
+    for name in jft.pretrain.RECIPES:
+        arguments = jft.pretrain.recipe(name, steps=100)
+        inputs = keras.Input((2,))
+        model = jft.training.Model(inputs, keras.layers.Dense(3)(inputs))
+        model.compile(**arguments)
+
+
+def test_bad_configs_are_refused():
+    with pytest.raises(ValueError, match="fill at least one batch"):
+        dataclasses.replace(CONFIG, num_examples=31)
+    with pytest.raises(ValueError, match="`optimizer` must be one of"):
+        dataclasses.replace(CONFIG, optimizer="lion")
+    with pytest.raises(ValueError, match="`schedule` must be one of"):
+        dataclasses.replace(CONFIG, schedule="step")
+    with pytest.raises(ValueError, match="`name` must be one of"):
+        jft.pretrain.recipe("jft3b")
+    with pytest.raises(ValueError, match="needs `steps`"):
+        jft.pretrain.recipe("small")

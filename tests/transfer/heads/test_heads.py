@@ -1,0 +1,74 @@
+"""What every head promises, run over the table of heads."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_jft import training
+from keras_jft.transfer import HEADS
+
+pytestmark = pytest.mark.ops
+
+# What a tiny instance of each head takes, and a batch that it can learn.
+OPTIONS = {
+    "classification": {},
+    "deeplab_aspp": {"output_stride": 4, "rates": (1, 2)},
+}
+
+
+@pytest.fixture
+def batch(rng):
+    """Images whose color is their class; the lower half is another class."""
+    labels = np.arange(8) % 3
+    images = rng.integers(0, 60, (8, 16, 16, 3))
+    masks = np.zeros((8, 16, 16, 1), "uint8")
+    for row, label in enumerate(labels):
+        images[row, ..., label] += 150
+        images[row, 8:] = 255 - images[row, 8:]
+        masks[row, :8] = label
+        masks[row, 8:] = (label + 1) % 3
+    return {
+        "images": images.astype("uint8"),
+        "labels": labels.astype("int32"),
+        "segmentation_masks": masks,
+    }
+
+
+def test_every_head_is_in_this_test():
+    assert set(OPTIONS) == set(HEADS)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_head_learns_one_batch(name, tiny_backbone, batch):
+    model = HEADS[name].build(tiny_backbone, 3, **OPTIONS[name])
+    assert isinstance(model, training.Model)
+    model.compile(keras.optimizers.SGD(0.05, momentum=0.9))
+    before = model.evaluate(batch, verbose=0, return_dict=True)["loss"]
+    model.fit(batch, batch_size=8, epochs=30, verbose=0)
+    after = model.evaluate(batch, verbose=0, return_dict=True)["loss"]
+    assert after < 0.5 * before
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_head_loads_as_it_was_saved(name, tiny_backbone, batch, tmp_path):
+    model = HEADS[name].build(tiny_backbone, 3, **OPTIONS[name], name="other")
+    model.compile("sgd")
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert again.get_config() == model.get_config()
+    for ours, theirs in zip(again.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(
+            ops.convert_to_numpy(ours), ops.convert_to_numpy(theirs)
+        )
+    np.testing.assert_array_equal(
+        again.predict(batch, verbose=0), model.predict(batch, verbose=0)
+    )
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_head_says_what_its_batch_lacks(name, tiny_backbone, batch):
+    model = HEADS[name].build(tiny_backbone, 3, **OPTIONS[name])
+    model.compile("sgd")
+    with pytest.raises(ValueError, match=r"needs `\w+` in a batch"):
+        model.fit({"images": batch["images"]}, verbose=0)
