@@ -1,0 +1,243 @@
+"""Rows of results: JSON lines that survive a kill, a full disk and company.
+
+A row is one flat JSON object a run: its scores, `task`, `mode`,
+`num_examples`, `seed`, where it was made (`provenance`) and, the only thing
+nested, its whole `config`. A number that is not finite is written as null,
+which every reader of JSON understands.
+
+One `write` of one line under a file lock: writers in other processes neither
+mix nor lose lines, and a reader never sees half a line of a living writer. What
+a killed writer left is noticed, said and healed by the next one.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import functools
+import importlib.metadata
+import json
+import math
+import os
+import pathlib
+import platform
+import subprocess
+import warnings
+
+import keras
+import numpy as np
+
+from keras_jft.version import __version__
+
+
+def append(path, row):
+    """Adds one row to a file, whole or not at all.
+
+    Args:
+        path: A JSON lines file; it and its folder are made if need be.
+        row: A dict with string keys. Dataclasses, NumPy values, tuples and
+            paths inside become JSON; nan and infinity become null.
+
+    Raises:
+        ValueError: If the row holds what JSON cannot.
+        OSError: If the disk does not take the line; the file is as before.
+
+    Example:
+        >>> import tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "rows.jsonl"
+        >>> append(path, {"num_examples": 300, "top1": np.float32(0.5)})
+        >>> append(path, {"num_examples": 1000, "top1": float("nan")})
+        >>> read(path)[1]
+        {'num_examples': 1000, 'top1': None}
+    """
+    line = json.dumps(to_json(row), allow_nan=False).encode() + b"\n"
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as file:
+        size = _heal(path, file)
+        try:
+            if os.write(file, line) < len(line):
+                raise OSError(f"{path}: the disk took only a part of a row.")
+            os.fsync(file)
+        except OSError:
+            os.ftruncate(file, size)
+            raise
+
+
+def read(path):
+    """All rows of a file, a list of dicts.
+
+    Args:
+        path: A JSON lines file, as `append` writes it.
+
+    Returns:
+        A list of dicts, in the order of the lines. A last line that was torn
+        by a kill is left out, with a warning.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If another line is not a JSON object; names the line.
+    """
+    with _locked(path, os.O_RDONLY) as file:
+        content = _content(file)
+    lines = content.split(b"\n")
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        row = _parsed(line)
+        if row is not None:
+            rows.append(row)
+        elif number == len(lines):  # No line end follows: a torn write.
+            warnings.warn(_torn(path, line), stacklevel=2)
+        else:
+            raise ValueError(
+                f"{path}, line {number}: expected one JSON object a line. "
+                f"Received: {_shortened(line)}. Mend or delete that line."
+            )
+    return rows
+
+
+def provenance():
+    """Versions, hardware and the time now, as columns of a row.
+
+    Returns:
+        `time` (UTC), `cpu` (model), `cores` (usable by this process),
+        `accelerator` (names of NVIDIA devices, or None), `backend` (Keras's)
+        and `version_<package>`.
+    """
+    now = datetime.datetime.now(datetime.UTC)
+    return {
+        "time": now.isoformat(timespec="seconds"),
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "accelerator": _accelerator(),
+        "backend": keras.backend.backend(),
+        "version_keras_jft": __version__,
+        **{
+            f"version_{package}": _version(package)
+            for package in ("keras", "tensorflow", "jax", "numpy")
+        },
+    }
+
+
+def to_json(value):
+    """`value` in dicts, lists, strings and finite numbers.
+
+    Args:
+        value: Dataclasses, dicts with string keys, sequences, NumPy arrays and
+            scalars, paths, strings, numbers, booleans, None, in any nesting.
+
+    Returns:
+        The same as JSON has it: a dataclass as a dict of its fields, a
+        sequence as a list, a path as a string, nan and infinity as None.
+
+    Raises:
+        ValueError: If a value is nothing of these.
+
+    Example:
+        >>> to_json({"blocks": (3, 4), "loss": np.float32("nan")})
+        {'blocks': [3, 4], 'loss': None}
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value)]
+        return {name: to_json(getattr(value, name)) for name in names}
+    if isinstance(value, (np.ndarray, np.generic)):
+        return to_json(value.tolist())
+    if isinstance(value, dict) and all(isinstance(k, str) for k in value):
+        return {key: to_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_json(item) for item in value]
+    if isinstance(value, pathlib.PurePath):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    raise ValueError(
+        "A row or a config may hold numbers, strings, booleans, None, paths, "
+        "arrays, dataclasses, sequences and dicts with string keys. Received: "
+        f"{type(value).__name__} {value!r}."
+    )
+
+
+@contextlib.contextmanager
+def _locked(path, flags):
+    """A file descriptor of `path` that no other writer has."""
+    import fcntl  # Not on Windows, where the rest of the package imports.
+
+    file = os.open(path, flags, 0o644)
+    try:
+        shared = flags & os.O_ACCMODE == os.O_RDONLY
+        fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        yield file
+    finally:
+        os.close(file)  # Gives the lock back, too.
+
+
+def _heal(path, file):
+    """Ends the file with a line end; returns its size."""
+    size = os.fstat(file).st_size
+    if size == 0 or os.pread(file, 1, size - 1) == b"\n":
+        return size
+    content = _content(file)
+    start = content.rfind(b"\n") + 1
+    if _parsed(content[start:]) is not None:  # Whole, but for its line end.
+        os.write(file, b"\n")
+        return size + 1
+    warnings.warn(_torn(path, content[start:]), stacklevel=4)
+    os.ftruncate(file, start)
+    return start
+
+
+def _content(file):
+    return os.pread(file, os.fstat(file).st_size, 0)
+
+
+def _parsed(line):
+    """The JSON object of a line, or None."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _torn(path, line):
+    return (
+        f"{path}: the last line is cut off, by a kill or a full disk, and is "
+        f"dropped: {_shortened(line)}"
+    )
+
+
+def _shortened(line):
+    text = line.decode(errors="replace")
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def _cpu():
+    with contextlib.suppress(OSError):
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@functools.cache
+def _accelerator():
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return ", ".join(done.stdout.split("\n")).strip(", ") or None
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

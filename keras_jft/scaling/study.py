@@ -1,0 +1,199 @@
+"""A study: configs in, one row each out, and nothing done twice."""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import time
+import traceback
+
+from rich import console, progress
+
+from keras_jft.scaling import rows as rows_lib
+
+# Fields of a config that are columns of its row.
+COLUMNS = ("task", "mode", "num_examples", "seed")
+
+
+class Study:
+    """Runs configs and keeps one row of each in a file.
+
+    A config whose key has a row is done: a study that was killed goes on where
+    it stopped, and one with more configs runs only the new ones. A run that
+    fails becomes a row with its `error` and does not stop the rest.
+
+    Args:
+        configs: Frozen dataclasses (nested ones too), one a run.
+        path: The JSON lines file of rows; other studies may share it.
+        run: A callable, config to a dict of scores and columns.
+        retry_failed: Whether to run those again whose row is an error.
+
+    Raises:
+        ValueError: If a config is no dataclass, or stands there twice.
+
+    Example:
+        >>> import dataclasses, tempfile
+        >>> @dataclasses.dataclass(frozen=True, kw_only=True)
+        ... class Config:
+        ...     num_examples: int
+        ...     seed: int = 0
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "rows.jsonl"
+        >>> configs = [Config(num_examples=300), Config(num_examples=1000)]
+        >>> study = Study(configs, path, run=lambda config: {"top1": 0.5})
+        >>> len(study.dry_run())
+        2
+        >>> [row["num_examples"] for row in study.run()]
+        [300, 1000]
+        >>> study.dry_run()
+        []
+    """
+
+    def __init__(self, configs, path, run, retry_failed=False):
+        self.configs = list(configs)
+        self.path = pathlib.Path(path)
+        self.retry_failed = retry_failed
+        self._run = run
+        self._keys = [key(config) for config in self.configs]
+        for i, config_key in enumerate(self._keys):
+            first = self._keys.index(config_key)
+            if first < i:
+                raise ValueError(
+                    "Every config of a study must differ from the others. "
+                    f"Received twice, at {first} and {i}: {self.configs[i]}. "
+                    "Give repetitions different seeds."
+                )
+
+    def run(self):
+        """Runs what has no row yet.
+
+        Returns:
+            The rows of all configs of the study, a list of dicts in the order
+            of the configs; rows of failed runs have an `error`.
+        """
+        left = self.dry_run()
+        done = len(self.configs) - len(left)
+        with _bar() as bar:
+            task = bar.add_task("runs", total=len(self.configs), completed=done)
+            try:
+                for config in left:
+                    bar.update(task, description=_described(config))
+                    row = self._row_of(config, bar.console)
+                    rows_lib.append(self.path, row)
+                    bar.advance(task)
+            except KeyboardInterrupt:
+                bar.console.print(self._stopped(), markup=False)
+                raise
+        return self.rows()
+
+    def rows(self):
+        """The rows there are of the configs, in their order."""
+        done = self._by_key()
+        return [done[k] for k in self._keys if k in done]
+
+    def dry_run(self):
+        """The configs that `run` would run, in their order."""
+        done = {
+            k
+            for k, row in self._by_key().items()
+            if not (self.retry_failed and "error" in row)
+        }
+        return [
+            config
+            for config, k in zip(self.configs, self._keys, strict=True)
+            if k not in done
+        ]
+
+    def _by_key(self):
+        """The last row of each key in the file."""
+        if not self.path.exists():
+            return {}
+        return {row.get("key"): row for row in rows_lib.read(self.path)}
+
+    def _row_of(self, config, screen):
+        start = time.perf_counter()
+        try:
+            scores = rows_lib.to_json(dict(self._run(config)))
+        except Exception as error:  # One run must not take the others along.
+            scores = {"error": f"{type(error).__name__}: {error}"}
+            screen.print(traceback.format_exc(), markup=False)
+        return {
+            **_columns(config),
+            **scores,
+            "wall_seconds": round(time.perf_counter() - start, 3),
+            **rows_lib.provenance(),
+            "key": key(config),
+            "config": rows_lib.to_json(config),
+        }
+
+    def _stopped(self):
+        left = len(self.dry_run())
+        return (
+            f"Stopped with {left} of {len(self.configs)} runs left; the others "
+            f"are safe in {self.path}. The same study, run again, goes on from "
+            "there."
+        )
+
+
+def key(config):
+    """16 hexadecimal digits that name a config by the values of its fields.
+
+    The order of the fields and the version of the package do not matter, nor
+    does 1 against 1.0; a field more or less does.
+
+    Args:
+        config: A dataclass; its fields hold what a row may hold.
+
+    Returns:
+        The key, a string.
+
+    Raises:
+        ValueError: If `config` is no dataclass or a field holds something else.
+
+    Example:
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Config:
+        ...     epochs: float
+        >>> key(Config(4)) == key(Config(4.0)), key(Config(4)) == key(Config(5))
+        (True, False)
+    """
+    if not dataclasses.is_dataclass(config) or isinstance(config, type):
+        raise ValueError(
+            "A config must be an instance of a dataclass. Received: "
+            f"{type(config).__name__} {config!r}."
+        )
+    fields = _canonical(rows_lib.to_json(config))
+    text = json.dumps(fields, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _canonical(value):
+    """JSON in which equal numbers are written alike."""
+    if isinstance(value, dict):
+        return {name: _canonical(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def _columns(config):
+    return {c: getattr(config, c) for c in COLUMNS if hasattr(config, c)}
+
+
+def _described(config):
+    columns = _columns(config).items()
+    return " ".join(f"{c}={value}" for c, value in columns) or "runs"
+
+
+def _bar():
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
+        console=console.Console(stderr=True),
+        # Runs may last hours: all of them count for the time that is left.
+        speed_estimate_period=float("inf"),
+    )

@@ -1,0 +1,127 @@
+import concurrent.futures
+import dataclasses
+import json
+import pathlib
+import resource
+
+import numpy as np
+import pytest
+
+from keras_jft.scaling import rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    blocks: tuple[int, ...] = (3, 4)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    inner: Inner = Inner()
+    folder: pathlib.Path = pathlib.Path("a/b")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "results" / "rows.jsonl"
+
+
+def test_a_row_is_one_line_of_plain_json(path):
+    rows.append(
+        path,
+        {
+            "top1": np.float32(0.5),
+            "num_examples": np.int64(300),
+            "per_class": np.array([0.25, np.nan]),
+            "loss": float("inf"),
+            "config": Config(),
+        },
+    )
+    # No reader of JSON stumbles over NaN or Infinity.
+    (row,) = map(json.loads, path.read_text().splitlines())
+    assert row == {
+        "top1": 0.5,
+        "num_examples": 300,
+        "per_class": [0.25, None],
+        "loss": None,
+        "config": {"inner": {"blocks": [3, 4]}, "folder": "a/b"},
+    }
+    assert rows.read(path) == [row]
+
+
+def test_a_row_that_json_cannot_hold_is_refused_and_nothing_is_written(path):
+    with pytest.raises(ValueError, match="Received: set {1}"):
+        rows.append(path, {"classes": {1}})
+    with pytest.raises(ValueError, match="Received: dict"):
+        rows.append(path, {1: 2})
+    assert not path.exists()
+
+
+def test_writers_at_the_same_time_neither_mix_nor_lose_rows(path):
+    def write(writer):
+        for i in range(25):
+            rows.append(path, {"writer": writer, "i": i, "text": "x" * 3000})
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    seen = [(row["writer"], row["i"]) for row in rows.read(path)]
+    assert sorted(seen) == [(w, i) for w in range(8) for i in range(25)]
+
+
+def test_a_line_torn_at_any_byte_is_reported_dropped_and_healed(path):
+    rows.append(path, {"i": 0})
+    whole = path.read_bytes()
+    torn = b'{"i": 1, "text": "x"}'
+    for cut in range(1, len(torn)):
+        path.write_bytes(whole + torn[:cut])
+        with pytest.warns(UserWarning, match=f"{path.name}.*cut off"):
+            assert rows.read(path) == [{"i": 0}]
+        with pytest.warns(UserWarning, match=f"{path.name}.*cut off"):
+            rows.append(path, {"i": 2})
+        assert rows.read(path) == [{"i": 0}, {"i": 2}]
+
+
+def test_a_whole_row_without_a_line_end_is_kept(path):
+    rows.append(path, {"i": 0})
+    path.write_bytes(path.read_bytes().rstrip())
+    assert rows.read(path) == [{"i": 0}]
+    rows.append(path, {"i": 1})
+    assert rows.read(path) == [{"i": 0}, {"i": 1}]
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", "7", "not json"])
+def test_a_bad_line_inside_is_an_error_that_names_it(path, line):
+    path.parent.mkdir()
+    path.write_text(f'{{"i": 0}}\n{line}\n{{"i": 1}}\n')
+    with pytest.raises(ValueError, match=r"rows.jsonl, line 2: expected one"):
+        rows.read(path)
+
+
+def test_a_full_disk_leaves_the_file_as_it_was(path):
+    rows.append(path, {"i": 0})
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        # Room for a part of the next line alone.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, limits[1]))
+        with pytest.raises(OSError, match="only a part of a row"):
+            rows.append(path, {"i": 1, "text": "x" * 100})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    rows.append(path, {"i": 2})
+    assert rows.read(path) == [{"i": 0}, {"i": 2}]
+
+
+def test_a_missing_file_is_named(path):
+    with pytest.raises(FileNotFoundError, match=r"rows\.jsonl"):
+        rows.read(path)
+
+
+def test_provenance_says_what_ran_where_and_when():
+    row = rows.provenance()
+    assert row["version_numpy"] == np.__version__
+    assert row["cores"] >= 1
+    assert row["cpu"]
+    assert row["time"].endswith("+00:00")
+    assert rows.to_json(row) == row

@@ -1,0 +1,165 @@
+import dataclasses
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from keras_jft.scaling import rows, study
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    num_examples: float
+    seed: int = 0
+    blocks: tuple[int, ...] = (1, 1)
+
+
+CONFIGS = [Config(num_examples=n, seed=s) for n in (300, 1000) for s in (0, 1)]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "rows.jsonl"
+
+
+class Run:
+    """Counts its runs; raises on the configs in `faults`."""
+
+    def __init__(self, **faults):
+        self.seen = []
+        self.faults = faults
+
+    def __call__(self, config):
+        self.seen.append(config)
+        error = self.faults.get(f"n{config.num_examples}_{config.seed}")
+        if error:
+            raise error
+        return {"task": "classification", "top1": config.num_examples / 1000}
+
+
+def test_each_config_gives_one_row_with_all_there_is_to_know(path):
+    result = study.Study(CONFIGS, path, run=Run()).run()
+    assert result == rows.read(path)
+    assert [row["num_examples"] for row in result] == [300, 300, 1000, 1000]
+    row = result[1]
+    assert row["task"] == "classification"
+    assert row["seed"] == 1
+    assert row["top1"] == 0.3
+    assert row["config"] == {"num_examples": 300, "seed": 1, "blocks": [1, 1]}
+    assert row["wall_seconds"] >= 0
+    assert {"time", "cpu", "cores", "version_keras"} <= set(row)
+
+
+def test_a_second_study_runs_only_what_is_new(path):
+    study.Study(CONFIGS[:2], path, run=Run()).run()
+    run = Run()
+    again = study.Study(CONFIGS[::-1], path, run=run)
+    assert again.dry_run() == CONFIGS[:1:-1]
+    result = again.run()
+    assert run.seen == CONFIGS[:1:-1]
+    # In the order of this study's configs, whoever ran them.
+    assert [row["num_examples"] for row in result] == [1000, 1000, 300, 300]
+    assert len(rows.read(path)) == 4
+
+
+def test_a_failed_run_is_a_row_and_does_not_stop_the_rest(path, capsys):
+    run = Run(n300_1=FloatingPointError("the loss is nan"))
+    result = study.Study(CONFIGS, path, run=run).run()
+    assert [row.get("error") for row in result] == [
+        None,
+        "FloatingPointError: the loss is nan",
+        None,
+        None,
+    ]
+    assert result[1]["config"]["seed"] == 1
+    assert "the loss is nan" in capsys.readouterr().err
+    # It is done, unless asked for.
+    assert study.Study(CONFIGS, path, run=Run()).dry_run() == []
+    again = study.Study(CONFIGS, path, run=Run(), retry_failed=True)
+    assert again.dry_run() == [CONFIGS[1]]
+    assert not any("error" in row for row in again.run())
+    assert again.dry_run() == []
+
+
+def test_a_run_that_returns_no_scores_is_a_failed_run(path):
+    (row,) = study.Study(CONFIGS[:1], path, run=lambda config: 0.5).run()
+    assert row["error"].startswith("TypeError")
+
+
+def test_an_interrupt_stops_and_says_how_to_go_on(path, capsys):
+    run = Run(n1000_0=KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        study.Study(CONFIGS, path, run=run).run()
+    said = " ".join(capsys.readouterr().err.split())
+    assert "2 of 4 runs left" in said
+    assert "run again, goes on from there" in said
+    run = Run()
+    study.Study(CONFIGS, path, run=run).run()
+    assert run.seen == CONFIGS[2:]
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {folder!r})
+from test_study import CONFIGS, Run, study
+
+class Killed(Run):
+    def __call__(self, config):
+        if len(self.seen) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(config)
+
+study.Study(CONFIGS, {path!r}, run=Killed()).run()
+"""
+
+
+def test_a_killed_study_goes_on_and_repeats_nothing(path):
+    folder = str(pathlib.Path(__file__).parent)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED.format(folder=folder, path=str(path))],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert len(rows.read(path)) == 2
+    run = Run()
+    result = study.Study(CONFIGS, path, run=run).run()
+    assert run.seen == CONFIGS[2:]
+    assert len(result) == len(rows.read(path)) == 4
+
+
+def test_a_key_names_the_values_and_nothing_else():
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Reordered:
+        blocks: list[int]
+        seed: float
+        num_examples: int
+
+    config = Config(num_examples=300.0)
+    same = Reordered(num_examples=300, seed=0.0, blocks=[1, 1])
+    assert study.key(config) == study.key(same)
+    others = [
+        Config(num_examples=301),
+        Config(num_examples=300, seed=1),
+        Config(num_examples=300, blocks=(1, 2)),
+        Config(num_examples=300, blocks=(1,)),
+    ]
+    assert len({study.key(c) for c in [config, *others]}) == 5
+
+
+def test_a_key_outlives_the_process():
+    # By hand: sha256 of {"blocks": [1, 1], "num_examples": 300, "seed": 0}.
+    assert study.key(Config(num_examples=300)) == "4957e941b67c24c9"
+
+
+def test_what_is_no_config_is_refused(path):
+    with pytest.raises(ValueError, match="instance of a dataclass.*dict"):
+        study.Study([{"seed": 0}], path, run=Run())
+    with pytest.raises(ValueError, match="Received twice, at 0 and 2"):
+        study.Study([*CONFIGS[:2], CONFIGS[0]], path, run=Run())
+    with pytest.raises(ValueError, match="Received: object"):
+        study.Study([Config(num_examples=object())], path, run=Run())
