@@ -66,6 +66,28 @@ def uniform(seed, keys, stream=0):
     return (bits >> np.uint64(11)) * 2.0**-53
 
 
+def generators(keys):
+    """Yields a `numpy.random.Generator` for each key, in the key's own state.
+
+    It is one object set anew, which is several times faster than making one:
+    draw from it before taking the next.
+
+    Args:
+        keys: `(n,)` uint64, as `hash64` gives them.
+
+    Example:
+
+    >>> [int(rng.integers(10)) for rng in generators(hash64(0, [1, 2, 1]))]
+    [2, 3, 2]
+    """
+    bits = np.random.Philox(key=0)
+    generator, state = np.random.Generator(bits), bits.state
+    for key in np.asarray(keys, "uint64"):
+        state["state"]["key"][0] = key
+        bits.state = state
+        yield generator
+
+
 def permutation(num, seed):
     """A function from positions to positions that shuffles `range(num)`.
 
