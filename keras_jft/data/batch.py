@@ -1,0 +1,253 @@
+"""The contract of a batch, and the check of it.
+
+Shapes: B batch, H W image side, L labels and N boxes of one image, K keypoints.
+
+| key | shape | dtype | meaning |
+|---|---|---|---|
+| `images` | (B, H, W, 3) | uint8 or float32 | always 0..255 |
+| `labels` | (B,) | int32 | one label an image |
+| | or (B, L) | int32 | many; -1 is padding |
+| `bounding_boxes` | | | a dict of the next two |
+| `boxes` | (B, N, 4) | float32 | x1, y1, x2, y2 in pixels |
+| `labels` | (B, N) | int32 | -1: the row is padding |
+| `segmentation_masks` | (B, H, W, 1) | uint8 | 255 is void |
+| `keypoints` | (B, K, 3) | float32 | x, y in pixels, visibility 0, 1, 2 |
+| `ids` | (B,) | integers or strings | stable over runs |
+
+Coordinates are continuous: pixel (0, 0) covers 0..1 in both directions, so its
+center is (0.5, 0.5), an image reaches from 0 to W, and its mirror is W - x.
+"""
+
+import numpy as np
+
+KEYS = (
+    "images",
+    "labels",
+    "bounding_boxes",
+    "segmentation_masks",
+    "keypoints",
+    "ids",
+)
+PADDING = -1
+VOID = 255
+
+
+def check_batch(
+    batch, *, num_classes=None, num_mask_classes=None, num_keypoints=None
+):
+    """Raises an error that says what is wrong with a batch and how to fix it.
+
+    Args:
+        batch: A dict with `images` and any of the other keys; arrays of NumPy
+            or of the backend.
+        num_classes: Labels, of images and of boxes, must be below it.
+        num_mask_classes: Mask values must be below it, or 255.
+        num_keypoints: K.
+
+    Raises:
+        ValueError: The batch breaks the contract.
+
+    Example:
+
+    >>> check_batch({"images": np.zeros((2, 8, 8, 3), "float32") + 0.5})
+    Traceback (most recent call last):
+    ...
+    ValueError: `images` must be in 0..255, not in 0..1. Received values in \
+0.5..0.5. Multiply by 255.
+    """
+    unknown = [key for key in batch if key not in KEYS]
+    if unknown or "images" not in batch:
+        raise ValueError(
+            "A batch must have `images`, and no keys but "
+            f"{list(KEYS)}. Received the keys {list(batch)}. Rename or drop "
+            f"{unknown or 'nothing, but add `images`'}."
+        )
+    images = np.asarray(batch["images"])
+    _check_images(images)
+    size = images.shape[:3]
+    if "labels" in batch:
+        _check_labels(np.asarray(batch["labels"]), size, num_classes)
+    if "bounding_boxes" in batch:
+        _check_boxes(batch["bounding_boxes"], size, num_classes)
+    if "segmentation_masks" in batch:
+        masks = np.asarray(batch["segmentation_masks"])
+        _check_masks(masks, size, num_mask_classes)
+    if "keypoints" in batch:
+        _check_keypoints(np.asarray(batch["keypoints"]), size, num_keypoints)
+    if "ids" in batch:
+        _check_ids(np.asarray(batch["ids"]), size)
+
+
+def _check_images(images):
+    if images.ndim != 4 or images.shape[-1] != 3:
+        _fail(
+            "`images` must have shape (batch, height, width, 3)",
+            images.shape,
+            "Stack RGB images; for one image, add a batch axis.",
+        )
+    if images.dtype == np.uint8:
+        return
+    if images.dtype != np.float32:
+        _fail(
+            "`images` must be uint8 or float32",
+            images.dtype,
+            "Convert them with `.astype('float32')`.",
+        )
+    if not images.size:
+        return
+    if not np.isfinite(images).all():
+        _fail("`images` must be finite", "NaN or infinity", "Mend the source.")
+    low, high = images.min(), images.max()
+    if low < 0 or high > 255:
+        _fail(
+            "`images` must be in 0..255",
+            f"values in {low:g}..{high:g}",
+            "Undo the scaling: the backbone's first layer scales.",
+        )
+    if 0 < high <= 1:
+        _fail(
+            "`images` must be in 0..255, not in 0..1",
+            f"values in {low:g}..{high:g}",
+            "Multiply by 255.",
+        )
+
+
+def _check_labels(labels, size, num_classes):
+    _check_dtype("labels", labels, np.int32, "Give ids, not dense targets.")
+    if labels.ndim not in (1, 2) or len(labels) != size[0]:
+        _fail(
+            f"`labels` must have shape ({size[0]},) or ({size[0]}, labels)",
+            labels.shape,
+            "Give one id an image, or one row of ids padded with -1.",
+        )
+    dense = num_classes is not None and labels.shape[1:] == (num_classes,)
+    if dense and num_classes > 2 and np.isin(labels, (0, 1)).all():
+        _fail(
+            "`labels` must hold label ids",
+            f"rows of {num_classes} zeros and ones",
+            "Give the positions of the ones, padded with -1.",
+        )
+    lowest = 0 if labels.ndim == 1 else PADDING
+    _check_range("labels", labels, lowest, num_classes)
+
+
+def _check_boxes(entry, size, num_classes):
+    if not isinstance(entry, dict) or entry.keys() != {"boxes", "labels"}:
+        _fail(
+            "`bounding_boxes` must be a dict with `boxes` and `labels`",
+            sorted(entry) if isinstance(entry, dict) else type(entry),
+            'Give {"boxes": (B, N, 4), "labels": (B, N)}.',
+        )
+    boxes, labels = (np.asarray(entry[key]) for key in ("boxes", "labels"))
+    _check_dtype("boxes", boxes, np.float32, "Give pixels, not integers.")
+    _check_dtype("labels of boxes", labels, np.int32, "Give class indices.")
+    if boxes.ndim != 3 or boxes.shape != (size[0], *labels.shape[1:], 4):
+        _fail(
+            f"`boxes` must have shape ({size[0]}, N, 4) and their labels "
+            f"({size[0]}, N)",
+            f"{boxes.shape} and {labels.shape}",
+            "Pad with rows of label -1.",
+        )
+    _check_range("labels of boxes", labels, PADDING, num_classes)
+    boxes = boxes[labels != PADDING]
+    if not boxes.size:
+        return
+    bad = ~np.isfinite(boxes).all(-1)
+    bad |= (boxes[:, :2] >= boxes[:, 2:]).any(-1)
+    if bad.any():
+        _fail(
+            "`boxes` must be finite (x1, y1, x2, y2) with x1 < x2, y1 < y2",
+            boxes[bad][0].tolist(),
+            "Convert from (x, y, width, height), or drop empty boxes.",
+        )
+    height, width = size[1:]
+    if boxes.max() <= 1 < min(height, width):
+        _fail(
+            "`boxes` must be in pixels, not in 0..1",
+            boxes[0].tolist(),
+            "Multiply by the image's width and height.",
+        )
+    limits = np.array([width, height, width, height])
+    outside = ((boxes < 0) | (boxes > limits)).any(-1)
+    if outside.any():
+        _fail(
+            f"`boxes` must lie in the image, {width} wide and {height} high",
+            boxes[outside][0].tolist(),
+            "Clip them to the image.",
+        )
+
+
+def _check_masks(masks, size, num_mask_classes):
+    _check_dtype("segmentation_masks", masks, np.uint8, "Void is 255, not -1.")
+    if masks.shape != (*size, 1):
+        _fail(
+            f"`segmentation_masks` must have shape {(*size, 1)}",
+            masks.shape,
+            "Resize images and masks together; keep the last axis.",
+        )
+    _check_range(
+        "segmentation_masks", masks[masks != VOID], 0, num_mask_classes
+    )
+
+
+def _check_keypoints(keypoints, size, num_keypoints):
+    _check_dtype("keypoints", keypoints, np.float32, "Give pixels.")
+    expected = (size[0], num_keypoints or "K", 3)
+    if keypoints.ndim != 3 or any(
+        isinstance(want, int) and want != got
+        for want, got in zip(expected, keypoints.shape, strict=True)
+    ):
+        _fail(
+            f"`keypoints` must have shape {expected}",
+            keypoints.shape,
+            "Give x, y and visibility of every keypoint.",
+        )
+    if not np.isfinite(keypoints).all():
+        _fail(
+            "`keypoints` must be finite",
+            "NaN or infinity",
+            "Set unlabeled keypoints to 0, 0, 0.",
+        )
+    if not np.isin(keypoints[..., 2], (0, 1, 2)).all():
+        _fail(
+            "The visibility of `keypoints` must be 0 (unlabeled), 1 (hidden) "
+            "or 2 (visible)",
+            np.unique(keypoints[..., 2]).tolist(),
+            "Give x, y, visibility in this order.",
+        )
+
+
+def _check_ids(ids, size):
+    if ids.shape != size[:1] or ids.dtype.kind not in "uiUSO":
+        _fail(
+            f"`ids` must be {size[0]} integers or strings",
+            f"shape {ids.shape}, dtype {ids.dtype}",
+            "Give one stable id an image.",
+        )
+
+
+def _check_dtype(name, array, dtype, advice):
+    if array.dtype != dtype:
+        _fail(
+            f"`{name}` must be {np.dtype(dtype)}",
+            array.dtype,
+            f"Convert with `.astype('{np.dtype(dtype)}')`. {advice}",
+        )
+
+
+def _check_range(name, labels, lowest, num_classes):
+    if not labels.size:
+        return
+    low, high = labels.min(), labels.max()
+    limit = np.inf if num_classes is None else num_classes
+    if low < lowest or high >= limit:
+        top = "" if num_classes is None else num_classes - 1
+        _fail(
+            f"`{name}` must be in {lowest}..{top}",
+            f"values in {low}..{high}",
+            "Check the label names and the number of classes.",
+        )
+
+
+def _fail(expected, received, advice):
+    raise ValueError(f"{expected}. Received {received}. {advice}")
