@@ -1,0 +1,84 @@
+"""Nested subsets: 10,000 examples are inside the 30,000 of the same seed."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_jft.data import order
+from keras_jft.data.datasets.dataset import Dataset
+
+_CHUNK = 1_000_000
+
+
+def subset(data, num_examples, seed=0):
+    """The first `num_examples` of `data` in a random order of its ids.
+
+    The order depends on ids and seed alone, so subsets of one seed nest and
+    hold the same examples in whatever order the source lists them. Where ids
+    are 0..N - 1 the order is a keyed permutation, which needs no memory;
+    otherwise it is that of `hash64(seed, id)`.
+
+    Args:
+        data: A `Dataset`.
+        num_examples: Size of the subset.
+        seed: Integer. Another seed is another subset.
+
+    Returns:
+        A `Dataset` in that order.
+
+    Raises:
+        ValueError: `data` has fewer examples, or `num_examples` is not
+            positive.
+    """
+    if not 0 < num_examples <= len(data):
+        raise ValueError(
+            f"`num_examples` must be in 1..{len(data)}, the size of the data "
+            f"set. Received: num_examples={num_examples}."
+        )
+    # A subset of a subset is then the same as the subset of the whole.
+    if isinstance(data, Subset) and data.seed == seed:
+        data, positions = data.source, data.positions
+    elif _ids_are_positions(data):
+        positions = order.permutation(len(data), seed)
+    else:
+        hashes = order.hash64(seed, data.ids(np.arange(len(data))))
+        positions = np.argsort(hashes, kind="stable").__getitem__
+    return Subset(data, positions, num_examples, seed)
+
+
+class Subset(Dataset):
+    """The first `num_examples` of `source` in an order.
+
+    Args:
+        source: A `Dataset`.
+        positions: A function from an array of places in the order to an array
+            of positions in `source`.
+        num_examples: Size of the subset.
+        seed: That of the order.
+    """
+
+    def __init__(self, source, positions, num_examples, seed):
+        self.source = source
+        self.positions = positions
+        self.seed = seed
+        self.info = dataclasses.replace(
+            source.info, num_examples=num_examples, class_counts=None
+        )
+
+    def ids(self, positions):
+        """Ids of the source's examples."""
+        return self.source.ids(self.positions(np.asarray(positions)))
+
+    def take(self, positions):
+        """Examples of the source."""
+        return self.source.take(self.positions(np.asarray(positions)))
+
+
+def _ids_are_positions(data):
+    """Whether the ids are 0..N - 1, looked through in constant memory."""
+    for start in range(0, len(data), _CHUNK):
+        positions = np.arange(start, min(start + _CHUNK, len(data)))
+        ids = np.asarray(data.ids(positions))
+        if ids.dtype.kind not in "ui" or not np.array_equal(ids, positions):
+            return False
+    return True
