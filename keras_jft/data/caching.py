@@ -1,0 +1,212 @@
+"""Examples decoded or rendered once, then read from memory or from disk."""
+
+import concurrent.futures
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from keras_jft.data.datasets.dataset import Dataset
+
+_CHUNK = 512  # Examples that are written, or read again, together.
+_PROBES = 64
+
+
+def cache(data, directory=None):
+    """The same examples, each read from `data` once, here and now.
+
+    Random access to the result costs a few array reads. On disk the examples
+    are `.npy` files that are mapped, not loaded, so they may be larger than
+    memory; each chunk of them appears whole or not at all, and a build that
+    was interrupted goes on where it stopped.
+
+    Args:
+        data: A `Dataset`.
+        directory: Folder to keep the examples in, for runs to come; in memory,
+            if left out.
+
+    Returns:
+        A `Dataset`.
+
+    Raises:
+        ValueError: An example cannot be read; or `directory` holds another
+            data set than `data`.
+    """
+    chunks = range(0, len(data), _CHUNK)
+    if directory is None:
+        return Cache(data, _parallel(lambda at: _columns(data, at), chunks))
+    directory = Path(directory)
+    _claim(directory, data)
+    folders = [directory / f"{start // _CHUNK:06}" for start in chunks]
+    missing = [
+        (folder, start)
+        for folder, start in zip(folders, chunks, strict=True)
+        if not folder.exists()
+    ]
+    _parallel(lambda job: _write(job[0], _columns(data, job[1])), missing)
+    return Cache(data, [_map(folder) for folder in folders])
+
+
+class Cache(Dataset):
+    """Examples of `data` held as columns of arrays, chunk by chunk.
+
+    Args:
+        data: The `Dataset` they came from; it still gives `info` and `ids`.
+        chunks: One `{key: _Column}` for each `_CHUNK` examples.
+    """
+
+    def __init__(self, data, chunks):
+        self._data, self._chunks = data, chunks
+        self.info = data.info
+
+    def ids(self, positions):
+        """Ids of the source's examples."""
+        return self._data.ids(positions)
+
+    def take(self, positions):
+        """Examples at `positions`, as views of the cache."""
+        positions = np.asarray(positions)
+        ids = np.asarray(self.ids(positions)).tolist()
+        return [
+            {**self._read(*divmod(position, _CHUNK)), "ids": id}
+            for position, id in zip(positions.tolist(), ids, strict=True)
+        ]
+
+    def _read(self, chunk, row):
+        example = {
+            key: column[row] for key, column in self._chunks[chunk].items()
+        }
+        if "boxes" in example:
+            example["bounding_boxes"] = {
+                "boxes": example.pop("boxes"),
+                "labels": example.pop("box_labels"),
+            }
+        return example
+
+
+class _Column:
+    """Arrays of possibly different shapes, end to end in one."""
+
+    def __init__(self, values, shapes):
+        self.values, self.shapes = values, shapes
+        self._shapes = [tuple(shape) for shape in shapes.tolist()]
+        sizes = shapes.prod(axis=1, dtype="int64")
+        self._stops = np.cumsum(sizes).tolist()
+        self._starts = [0, *self._stops[:-1]]
+
+    def __getitem__(self, row):
+        flat = self.values[self._starts[row] : self._stops[row]]
+        return flat.reshape(self._shapes[row])[()]
+
+    @classmethod
+    def of(cls, arrays):
+        """The column of a list of arrays of one rank."""
+        shapes = np.array([array.shape for array in arrays], "int64")
+        return cls(
+            np.concatenate([array.reshape(-1) for array in arrays]),
+            shapes.reshape(len(arrays), -1),
+        )
+
+
+def _columns(data, start):
+    """`{key: _Column}` of the chunk that starts at position `start`."""
+    positions = np.arange(start, min(start + _CHUNK, len(data)))
+    rows = [_flat(example) for example in data.take(positions)]
+    return {
+        key: _Column.of([row[key] for row in rows])
+        for key in rows[0]
+        if key != "ids"
+    }
+
+
+def _flat(example):
+    """`{key: array}`, boxes and their labels beside the rest."""
+    flat = dict(example)
+    if "bounding_boxes" in flat:
+        entry = flat.pop("bounding_boxes")
+        flat |= {"boxes": entry["boxes"], "box_labels": entry["labels"]}
+    return {key: np.asarray(value) for key, value in flat.items()}
+
+
+# === On disk ===
+
+
+def _claim(directory, data):
+    """Makes `directory` the cache of `data`, or raises if it cannot be."""
+    note = directory / "cache.json"
+    wanted = {"num_examples": len(data), "fingerprint": _fingerprint(data)}
+    if not note.exists():
+        if directory.exists() and any(directory.iterdir()):
+            raise ValueError(
+                "`directory` must be new, empty or a cache. Received: "
+                f"{str(directory)!r}, which holds other files."
+            )
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", dir=directory.parent, delete=False
+        ) as file:
+            json.dump(wanted, file)
+        os.replace(file.name, note)
+    found = json.loads(note.read_text())
+    if found != wanted:
+        raise ValueError(
+            f"{str(directory)!r} is the cache of another data set. Found "
+            f"{found}, expected {wanted}. Delete it, or give another "
+            "`directory`."
+        )
+
+
+def _fingerprint(data):
+    """A digest of some examples, spread evenly over `data`."""
+    digest = hashlib.blake2b(digest_size=16)
+    positions = np.unique(np.linspace(0, len(data) - 1, _PROBES).astype(int))
+    for example in data.take(positions):
+        for key, array in sorted(_flat(example).items()):
+            digest.update(f"{key} {array.dtype} {array.shape}".encode())
+            digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _write(folder, columns):
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="new-") as new:
+        whole = Path(new, folder.name)
+        whole.mkdir()
+        for key, column in columns.items():
+            _save(whole / f"{key}.npy", column.values)
+            _save(whole / f"{key}.shapes.npy", column.shapes)
+        try:
+            whole.rename(folder)
+        except OSError:
+            # Another process may have written the same chunk meanwhile.
+            if not folder.exists():
+                raise
+
+
+def _save(path, array):
+    with path.open("wb") as file:
+        np.save(file, array)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _map(folder):
+    """The `{key: _Column}` of a chunk on disk."""
+    columns = {}
+    for path in folder.glob("*.shapes.npy"):
+        key = path.name.removesuffix(".shapes.npy")
+        values = np.load(folder / f"{key}.npy", mmap_mode="r")
+        # A plain array over the map: slicing `np.memmap` is slow.
+        columns[key] = _Column(np.asarray(values), np.load(path))
+    return columns
+
+
+def _parallel(function, jobs):
+    """`[function(job) for job in jobs]`, on all cores."""
+    executor = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+    try:
+        return list(executor.map(function, jobs))
+    finally:
+        executor.shutdown(cancel_futures=True)
