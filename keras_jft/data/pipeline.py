@@ -1,0 +1,197 @@
+"""Examples to batches: shuffled, transformed, read in parallel, resumable.
+
+Batch number i of an endless stream is a function of i alone, so a run that is
+resumed, split over workers or read by other threads sees the same numbers.
+"""
+
+import collections
+import concurrent.futures
+import dataclasses
+import itertools
+import os
+
+import numpy as np
+
+from keras_jft import checks
+from keras_jft.data.collation import collate
+from keras_jft.data.reading import Examples
+from keras_jft.data.transforms import TRANSFORMS
+
+
+def iterate(
+    data,
+    batch_size,
+    *,
+    transforms=None,
+    training=False,
+    seed=0,
+    drop_remainder=None,
+    tolerate=0,
+    shard=(0, 1),
+    initial_epoch=0,
+    initial_step=0,
+    workers=None,
+):
+    """A re-iterable of contract batches of NumPy arrays; `len` is a pass.
+
+    Args:
+        data: A `Dataset`.
+        batch_size: Examples a batch, of this worker.
+        transforms: A name in `TRANSFORMS`, or a sequence of functions
+            `example, rng -> example`.
+        training: Whether every pass has another random order. It also chooses
+            what a transform by name does.
+        seed: Of order and transforms. The draws for an example depend on
+            seed, epoch and its id, not on who reads it when.
+        drop_remainder: Whether a last batch that is not full is left out. By
+            default only in training.
+        tolerate: How many examples may be unreadable: a count, or a fraction
+            of `data` (a float). Each gives a warning and is left out of its
+            batch; in training the next in the order takes its place.
+        shard: `(index, count)`: of every `count` examples in a row, this
+            worker reads number `index`.
+        initial_epoch: Epoch to begin in, when training is resumed.
+        initial_step: Batch of that epoch to begin with. Every pass has `len`
+            batches all the same: it ends in the middle of the next epoch.
+        workers: Threads that read and transform; by default one a core, at
+            most 8.
+
+    Returns:
+        A `Batches`.
+
+    Raises:
+        ValueError: An argument is out of range; or, while iterating, an
+            example cannot be read and `tolerate` is used up.
+
+    Example:
+
+    >>> data = keras_jft.data.load("synthetic", num_examples=100)
+    >>> batches = iterate(data, 8, transforms="flip", training=True)
+    >>> len(batches), next(iter(batches))["images"].shape
+    (12, (8, 32, 32, 3))
+    """
+    index, count = shard
+    if not 0 <= index < count:
+        raise ValueError(
+            "`shard` must be (index, count) with 0 <= index < count. "
+            f"Received: {shard}."
+        )
+    if batch_size < 1:
+        raise ValueError(
+            f"`batch_size` must be positive. Received: {batch_size}."
+        )
+    places = range(index, len(data), count)
+    if training:  # All workers take as many steps as the smallest shard has.
+        places = places[: len(data) // count]
+    steps = -(-len(places) // batch_size)
+    if training if drop_remainder is None else drop_remainder:
+        steps = len(places) // batch_size
+    if not steps:
+        raise ValueError(
+            "`data` must fill at least one batch. Received: "
+            f"num_examples={len(places)}, batch_size={batch_size}. Lower "
+            "`batch_size`, or set `drop_remainder=False`."
+        )
+    return Batches(
+        examples=Examples(data, training, seed, tolerate),
+        transforms=_transforms(transforms, training, data.info),
+        places=places,
+        batch_size=batch_size,
+        steps=steps,
+        position=initial_epoch * steps + initial_step if training else 0,
+        workers=workers or min(8, os.cpu_count()),
+    )
+
+
+@dataclasses.dataclass(kw_only=True)
+class Batches:
+    """What `iterate` gives: the batches of one pass, again and again.
+
+    Attributes:
+        examples: `Examples`, in the order of an epoch.
+        transforms: Tuple of functions `example, rng -> example`.
+        places: This worker's places in that order.
+        batch_size: Examples a batch.
+        steps: Batches of a pass.
+        position: Number, in the endless stream of batches, of the one that
+            the next pass begins with. It moves on when a pass has handed out
+            its last batch, not when a pass is begun.
+        workers: Number of threads.
+    """
+
+    examples: Examples
+    transforms: tuple
+    places: range
+    batch_size: int
+    steps: int
+    position: int
+    workers: int
+
+    def __len__(self):
+        return self.steps
+
+    def __iter__(self):
+        numbers = range(self.position, self.position + self.steps)
+        batches = _parallel(self.batch, numbers, self.workers)
+        for number, batch in zip(numbers, batches, strict=True):
+            self.advance(number)
+            yield batch
+
+    def advance(self, number):
+        """Notes that batch `number` was handed out; a pass may end with it."""
+        ends = (number + 1 - self.position) % self.steps == 0
+        if ends and self.examples.training:
+            self.position = max(self.position, int(number) + 1)
+
+    def batch(self, number):
+        """Batch `number` of the endless stream, a dict of NumPy arrays."""
+        epoch, step = divmod(number, self.steps)
+        first = step * self.batch_size
+        return self._gather(epoch, self.places[first : first + self.batch_size])
+
+    def sample(self):
+        """A batch of one example: which arrays there are, of which type."""
+        return self._gather(0, self.places[:1])
+
+    def _gather(self, epoch, places):
+        examples = self.examples.take(epoch, np.asarray(places))
+        if self.transforms:
+            draws = self.examples.generators(epoch, examples)
+            examples = list(map(self._transform, examples, draws))
+        info = self.examples.data.info
+        return collate(
+            examples, max_labels=info.max_labels, max_boxes=info.max_boxes
+        )
+
+    def _transform(self, example, rng):
+        for transform in self.transforms:
+            example = transform(example, rng)
+        return example
+
+
+def _transforms(transforms, training, info):
+    if transforms is None:
+        return ()
+    if isinstance(transforms, str):
+        checks.one_of("transforms", transforms, TRANSFORMS)
+        preset = TRANSFORMS[transforms]
+        return preset(training, keypoint_names=info.keypoint_names)
+    return tuple(transforms)
+
+
+def _parallel(function, arguments, workers):
+    """Yields `function(argument)` in order, computed by threads ahead."""
+    arguments = iter(arguments)
+    executor = concurrent.futures.ThreadPoolExecutor(workers)
+    try:
+        pending = collections.deque(
+            executor.submit(function, argument)
+            for argument in itertools.islice(arguments, workers + 1)
+        )
+        while pending:
+            result = pending.popleft().result()
+            for argument in itertools.islice(arguments, 1):
+                pending.append(executor.submit(function, argument))
+            yield result
+    finally:  # Also when the pass is left half way.
+        executor.shutdown(wait=False, cancel_futures=True)

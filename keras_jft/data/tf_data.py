@@ -1,0 +1,117 @@
+"""The batches of `iterate` as a `tf.data.Dataset`, ready for `fit`."""
+
+import numpy as np
+
+from keras_jft.data.pipeline import iterate
+
+
+def batches(data, batch_size, **options):
+    """A `tf.data.Dataset` of contract batches, of known cardinality.
+
+    In training every pass has another order. A new one begins when a pass has
+    handed out its last batch: Keras opens iterators that it does not read to
+    the end, and those change nothing.
+
+    Args:
+        data: A `Dataset`.
+        batch_size: Examples a batch, of this worker.
+        **options: `transforms`, `training`, `seed`, `drop_remainder`,
+            `tolerate`, `shard`, `initial_epoch`, `initial_step` and `workers`
+            as for `iterate`, which gives the same batches without TensorFlow.
+
+    Raises:
+        ImportError: TensorFlow is not installed.
+        ValueError: As `iterate` does; while iterating, a TensorFlow error with
+            the same message.
+
+    Example:
+
+    >>> data = keras_jft.data.load("synthetic", num_examples=100)
+    >>> dataset = batches(data, 8, transforms="flip", training=True)
+    >>> len(dataset), dataset.element_spec["images"].shape
+    (12, TensorShape([8, None, None, 3]))
+    """
+    source = iterate(data, batch_size, **options)
+    tf = _tensorflow()
+
+    signature = _signature(tf, source)
+
+    def read(number):
+        arrays = tf.numpy_function(
+            lambda number: tf.nest.flatten(source.batch(int(number))),
+            [number],
+            [spec.dtype for spec in tf.nest.flatten(signature)],
+        )
+        batch = tf.nest.pack_sequence_as(signature, arrays)
+        return tf.nest.map_structure(_with_shape, batch, signature), number
+
+    def hand_out(batch, number):
+        tf.numpy_function(source.advance, [number], [])
+        return batch
+
+    # One element, read anew at the start of every pass.
+    start = tf.data.Dataset.from_tensors(0).map(
+        lambda _: tf.numpy_function(lambda: source.position, [], tf.int64)
+    )
+    numbers = start.flat_map(
+        lambda start: tf.data.Dataset.range(start, start + len(source))
+    )
+    dataset = numbers.map(read, num_parallel_calls=source.workers)
+    # The last map runs when a batch is asked for: what prefetching reads ahead
+    # does not count as handed out.
+    dataset = dataset.prefetch(tf.data.AUTOTUNE).map(hand_out)
+    cardinality = tf.data.experimental.assert_cardinality(len(source))
+    dataset = dataset.apply(cardinality)
+    options = tf.data.Options()
+    policy = tf.data.experimental.AutoShardPolicy
+    options.experimental_distribute.auto_shard_policy = policy.DATA
+    return dataset.with_options(options)
+
+
+def _tensorflow():
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        raise ImportError(
+            "`jft.data.batches` gives a `tf.data.Dataset` and needs "
+            "TensorFlow, which is not installed. `jft.data.iterate` gives the "
+            "same batches as NumPy arrays."
+        ) from error
+    return tf
+
+
+def _signature(tf, source):
+    """`tf.TensorSpec`s that fit every batch, so that nothing is retraced."""
+    info = source.examples.data.info
+    sample = source.sample()
+    always_full = source.batch_size * source.steps <= len(source.places) and (
+        source.examples.training or not source.examples.tolerate
+    )
+    sizes = {
+        "images": (None, None, 3),
+        "labels": (info.max_labels,) * (np.ndim(sample.get("labels")) - 1),
+        "boxes": (info.max_boxes, 4),
+        "box_labels": (info.max_boxes,),
+        "segmentation_masks": (None, None, 1),
+        "keypoints": np.shape(sample.get("keypoints"))[1:],
+        "ids": (),
+    }
+
+    def spec(key, array):
+        kind = tf.string if array.dtype.kind in "US" else array.dtype
+        batch_size = source.batch_size if always_full else None
+        return tf.TensorSpec((batch_size, *sizes[key]), kind)
+
+    boxes = sample.pop("bounding_boxes", None)
+    signature = {key: spec(key, array) for key, array in sample.items()}
+    if boxes is not None:
+        signature["bounding_boxes"] = {
+            "boxes": spec("boxes", boxes["boxes"]),
+            "labels": spec("box_labels", boxes["labels"]),
+        }
+    return signature
+
+
+def _with_shape(tensor, spec):
+    tensor.set_shape(spec.shape)
+    return tensor
