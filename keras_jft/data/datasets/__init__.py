@@ -1,1 +1,39 @@
-"""TODO"""
+"""The data sets; `DATASETS` is the table of what there is."""
+
+from keras_jft import checks
+from keras_jft.data.datasets import camvid, image_folder, manifest, synthetic
+from keras_jft.data.datasets.dataset import Dataset, Info
+
+DATASETS = {
+    "synthetic": synthetic.load,
+    "image_folder": image_folder.load,
+    "manifest": manifest.load,
+    "camvid": camvid.load,
+}
+
+
+def load(name, split="train", **options):
+    """A data set by name.
+
+    Args:
+        name: A key of `DATASETS`.
+        split: The part of it to load; None where it has no parts.
+        **options: What that data set's own `load` takes.
+
+    Returns:
+        A `Dataset`.
+
+    Raises:
+        ValueError: If the name is unknown, or as that `load` does.
+
+    Example:
+
+    >>> data = load("synthetic", num_examples=100)
+    >>> data[7]["images"].shape
+    (32, 32, 3)
+    """
+    checks.one_of("name", name, DATASETS)
+    return DATASETS[name](split=split, **options)
+
+
+__all__ = ["DATASETS", "Dataset", "Info", "load"]

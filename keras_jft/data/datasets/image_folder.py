@@ -1,0 +1,119 @@
+"""Images in one sub-folder a class: `directory/split/class/.../image.jpg`."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from keras_jft.data.datasets.dataset import Info
+from keras_jft.data.datasets.decoding import IMAGE_SUFFIXES
+from keras_jft.data.datasets.image_files import ImageFiles
+from keras_jft.data.labels import LabelHierarchy
+
+
+def load(directory, split=None, *, hierarchy=None, classes=None, exclude=()):
+    """The images of all class folders, in the order of their paths.
+
+    Without a hierarchy an image has one label, the position of its class
+    among the sorted classes. With one it has many: its class and every label
+    above it. An example's id is its path below the folder of class folders.
+
+    Args:
+        directory: Folder of class folders, or of splits.
+        split: Folder of class folders inside `directory`, if there is one.
+        hierarchy: `{"names": {key: name}, "edges": [[parent, child]]}`, the
+            path of a JSON file with it, or a `LabelHierarchy`. Class folders
+            are called by its keys or names. Labels that are not above a class
+            are left out.
+        classes: Names of the class folders to keep; all, if left out.
+        exclude: Names of class folders to hold out.
+
+    Returns:
+        A `Dataset`.
+
+    Raises:
+        ValueError: There is no such folder, no class folder or one without
+            images; or a class is not in the hierarchy.
+    """
+    root = Path(directory) if split is None else Path(directory, split)
+    names = _class_names(root, classes, exclude)
+    paths, class_ids = [], []
+    for class_id, name in enumerate(names):
+        found = _image_paths(root, name)
+        if not found:
+            raise ValueError(
+                f"Every class folder must hold images. Received {name!r} in "
+                f"{str(root)!r} without {', '.join(IMAGE_SUFFIXES)} files. "
+                "Add some, or leave it out with `exclude`."
+            )
+        paths += found
+        class_ids += [class_id] * len(found)
+    class_ids = np.array(class_ids, "int32")
+    if hierarchy is None:
+        labels, info = list(np.arange(len(names), dtype="int32")), {}
+        label_names = names
+    else:
+        hierarchy = _above(names, hierarchy)
+        labels = [hierarchy.close([hierarchy.index(name)]) for name in names]
+        label_names = hierarchy.names
+        info = {"hierarchy": hierarchy, "max_labels": max(map(len, labels))}
+    counts = np.zeros(len(label_names), "int64")
+    for class_labels, n in zip(labels, np.bincount(class_ids), strict=True):
+        counts[class_labels] += n
+    return ImageFiles(
+        root,
+        paths,
+        lambda position: labels[class_ids[position]],
+        Info(
+            num_examples=len(paths),
+            label_names=tuple(label_names),
+            class_counts=counts,
+            **info,
+        ),
+    )
+
+
+def _class_names(root, classes, exclude):
+    if not root.is_dir():
+        raise ValueError(
+            f"The folder of class folders must exist. Received: {str(root)!r}. "
+            "Check `directory` and `split`; `split=None` where `directory` "
+            "itself holds the class folders."
+        )
+    found = sorted(
+        entry.name
+        for entry in os.scandir(root)
+        if entry.is_dir() and not entry.name.startswith(".")
+    )
+    unknown = sorted({*(classes or ()), *exclude} - set(found))
+    if unknown:
+        raise ValueError(
+            f"`classes` and `exclude` must name folders in {str(root)!r}. "
+            f"Received without a folder: {unknown}."
+        )
+    wanted = set(found if classes is None else classes) - set(exclude)
+    names = [name for name in found if name in wanted]
+    if not names:
+        raise ValueError(
+            f"{str(root)!r} must hold one folder a class. Found "
+            f"{len(found)} folders, {len(names)} of them wanted. Give "
+            "`directory` with one folder of images for each class."
+        )
+    return names
+
+
+def _image_paths(root, name):
+    """Sorted paths, relative to `root`, of the images below a class folder."""
+    return sorted(
+        Path(folder, file).relative_to(root).as_posix()
+        for folder, _, files in os.walk(root / name)
+        for file in files
+        if file.lower().endswith(IMAGE_SUFFIXES) and not file.startswith(".")
+    )
+
+
+def _above(names, hierarchy):
+    """The hierarchy of the classes and of all labels above one."""
+    if not isinstance(hierarchy, LabelHierarchy):
+        hierarchy = LabelHierarchy.from_json(hierarchy)
+    return hierarchy.subset([hierarchy.index(name) for name in names])
