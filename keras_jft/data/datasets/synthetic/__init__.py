@@ -55,8 +55,8 @@ def load(
             name, so that some images have none. 0.1 in training, 0 in test.
         masks: "segmentation" only: what the classes are, one of `MASKS`;
             "color" if None.
-        void_ring: "segmentation" only: whether pixels where two classes meet
-            are 255.
+        void_ring: "segmentation" only: whether the pixels that touch an
+            object from outside are 255.
         threads: How many threads render a large request; all cores if None.
 
     Returns:
@@ -76,11 +76,11 @@ def load(
     ...     print(data.info.label_names[label])
     angular
     warm
-    spiked
-    cross
-    red
-    checked cross
-    red checked cross
+    polygonal
+    square
+    pink
+    striped square
+    pink striped square
     """
     _check_choice("split", split, SPLITS)
     _check_choice("task", task, TASKS)
@@ -92,6 +92,10 @@ def load(
         num_examples = kind.DEFAULT_SIZES[split]
     height, width = _sides(image_size)
     _check_whole("num_examples", num_examples)
+    _check_probability("wrong_labels", wrong_labels)
+    _check_probability("missing_labels", missing_labels)
+    if masks is not None:
+        _check_choice("kind of masks", masks, MASKS)
     if threads is not None:
         _check_whole("threads", threads)
     options = {
@@ -102,7 +106,11 @@ def load(
     }
     options = {k: v for k, v in options.items() if v is not None}
     for name in options:
-        _check_choice(f"option of {task!r}", name, kind.OPTIONS)
+        if name not in kind.OPTIONS:
+            raise ValueError(
+                f"`{name}` is not an option of task {task!r}, which has "
+                f"{list(kind.OPTIONS)}. Leave it out."
+            )
     view = View(
         split=split,
         num_examples=num_examples,
@@ -126,6 +134,13 @@ def _check_whole(name, value):
     if not isinstance(value, numbers.Integral) or value < 1:
         raise ValueError(
             f"`{name}` must be a whole number above 0. Received: {value!r}."
+        )
+
+
+def _check_probability(name, value):
+    if value is not None and not 0 <= value <= 1:
+        raise ValueError(
+            f"`{name}` must be a probability, 0 to 1. Received: {value!r}."
         )
 
 

@@ -66,7 +66,7 @@ _OWN_PARTS = {
 }
 
 
-def figures(keys, extent):
+def people(keys, extent):
     """One figure an image: its parts as things, and its keypoints.
 
     Args:
@@ -78,12 +78,12 @@ def figures(keys, extent):
         keypoints; and `(N, K)`, the slot of the last part that meets there.
     """
     body = _skeleton(keys)
-    height = scene.draw(keys, "height", 0.65, 0.95)
+    height = scene.draw(keys, "height", 0.6, 1.05)
     turn = 2 * np.pi * scene.draw(keys, "turn", -0.2, 0.2)
     turn = turn + np.pi * (scene.draw(keys, "back to front") < 0.25)
     lean = 2 * np.pi * scene.draw(keys, "lean", -0.05, 0.05)
-    center_x = extent[0] * (0.5 + scene.draw(keys, "x", -0.15, 0.15))
-    center_y = extent[1] * (0.5 + scene.draw(keys, "y", -0.08, 0.08))
+    center_x = extent[0] * (0.5 + scene.draw(keys, "x", -0.2, 0.2))
+    center_y = extent[1] * (0.5 + scene.draw(keys, "y", -0.12, 0.12))
     seen = {}
     for name, (x, y, z) in body.items():
         x, z = (

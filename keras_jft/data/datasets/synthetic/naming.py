@@ -53,14 +53,15 @@ def given(keys, true, wrong, missing):
     """
     names = vocabulary.named()
     slots = scene.slot_keys(keys, "name", true.shape[1])
-    rank = np.argsort(names)[np.searchsorted(np.sort(names), true.clip(0))]
-    chances = np.cumsum(confusion(wrong), axis=1)[rank]
+    ranks = np.zeros(vocabulary.NUM_COMBINATIONS, int)
+    ranks[names] = np.arange(len(names))
+    chances = np.cumsum(confusion(wrong), axis=1)[ranks[true]]
     picked = (chances <= scene.draw(slots, "wrong")[..., None]).sum(axis=-1)
     named = (true >= 0) & (scene.draw(slots, "missing") >= missing)
     return np.where(named, names[picked.clip(max=len(names) - 1)], -1)
 
 
-@functools.lru_cache
+@functools.lru_cache(maxsize=4)
 def confusion(wrong):
     """`(L, L)` probability that the one is given the name of the other."""
     pairs = vocabulary.named() // len(vocabulary.COLORS)

@@ -115,8 +115,7 @@ def draw(keys, name, low=0.0, high=1.0):
 
 def slot_keys(keys, group, num):
     """`(N, num)` keys of the slots of `group` in the images of `keys`."""
-    slots = [order.hash64(keys, f"{group} {slot}") for slot in range(num)]
-    return np.stack(slots, axis=1)
+    return order.hash64(order.hash64(keys, group)[:, None], np.arange(num))
 
 
 def objects(keys, combinations, extent, preset):

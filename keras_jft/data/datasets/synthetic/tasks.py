@@ -11,27 +11,12 @@ from keras_jft.data.datasets.synthetic import (
 )
 from keras_jft.data.datasets.synthetic.world import World
 
-# What a segmentation mask tells apart: {kind: (names, class of an object)}.
+# What the classes of a segmentation mask are, after the background.
 MASKS = {
-    "color": (
-        tuple(vocabulary.COLORS),
-        lambda shape, color: color,
-    ),
-    "shape": (
-        tuple(vocabulary.SHAPES),
-        lambda shape, color: shape,
-    ),
-    "family": (
-        tuple(vocabulary.FAMILIES),
-        lambda shape, color: _FAMILY_OF_SHAPE[shape],
-    ),
+    "color": tuple(vocabulary.COLORS),
+    "shape": tuple(vocabulary.SHAPES),
+    "family": tuple(vocabulary.FAMILIES),
 }
-_FAMILY_OF_SHAPE = np.array(
-    [
-        list(vocabulary.FAMILIES).index(family)
-        for family in vocabulary.SHAPES.values()
-    ]
-)
 
 
 class ManyLabel(World):
@@ -107,10 +92,11 @@ class Segmentation(World):
 
     def __init__(self, view, masks="color", void_ring=False):
         super().__init__(view)
-        names, self._class_of = MASKS[masks]
+        self.masks = masks
         self.void_ring = void_ring
         self.info = Info(
-            num_examples=view.num_examples, mask_names=("background", *names)
+            num_examples=view.num_examples,
+            mask_names=("background", *MASKS[masks]),
         )
 
     def _examples(self, ids, keys):
@@ -118,8 +104,12 @@ class Segmentation(World):
         things, images, top = self._look(keys, shown)
         tags = annotations.tags(things, top)
         shape, _, color = vocabulary.parts(tags.clip(0))
-        masks = np.where(tags < 0, 0, 1 + self._class_of(shape, color))
-        masks = masks.astype("uint8")
+        kinds = {
+            "color": color,
+            "shape": shape,
+            "family": vocabulary.families()[shape],
+        }
+        masks = np.where(tags < 0, 0, 1 + kinds[self.masks]).astype("uint8")
         if self.void_ring:
             masks = annotations.void_rings(masks)
         return {"images": images, "segmentation_masks": masks[..., None]}
@@ -169,7 +159,7 @@ class Pose(World):
         )
 
     def _examples(self, ids, keys):
-        parts, x, y, own = figures.figures(keys, self.extent)
+        parts, x, y, own = figures.people(keys, self.extent)
         middle = x[:, 5:].mean(axis=1), y[:, 5:].mean(axis=1)
         disc = *middle, np.full(len(keys), 0.25)
         things, images, top = self._photograph(keys, parts, disc)

@@ -54,6 +54,12 @@ def parts(combinations):
     )
 
 
+def families():
+    """`(10,)` position in `FAMILIES` of the family of each shape."""
+    names = list(FAMILIES)
+    return np.array([names.index(family) for family in SHAPES.values()])
+
+
 def name(combination):
     """The name of one combination, such as "red striped disc"."""
     shape, texture, color = parts(combination)
