@@ -21,6 +21,7 @@ import keras
 
 from keras_jft import checks
 from keras_jft.backbones.backbone import Backbone
+from keras_jft.backbones.weights import IMAGENET_ARGUMENTS, load_imagenet
 from keras_jft.layers import FusedBatchNormalization, ImageScaling
 
 # Kind and number of units in conv2..conv5: He et al. 2015, Table 1.
@@ -140,15 +141,17 @@ class ResNet(Backbone):
 
         Args:
             depth: 18, 34, 50, 101 or 152.
-            weights: None: random. A path: a `.weights.h5` or `.keras` file of
-                such a ResNet.
+            weights: None: random. `"imagenet"`: those of `keras.applications`,
+                for 50, 101 and 152; sets `pool_padding` and `scaling` to what
+                they need. A path: a `.weights.h5` or `.keras` file of such a
+                ResNet.
             **kwargs: Arguments of `ResNet`.
 
         Returns:
             A `ResNet`.
 
         Raises:
-            ValueError: If there is no such depth.
+            ValueError: If there is no such depth, or no such weights.
 
         Example:
 
@@ -157,9 +160,13 @@ class ResNet(Backbone):
         """
         checks.one_of("depth", depth, DEPTHS)
         block, blocks = DEPTHS[depth]
-        kwargs = {"block": block, "name": f"resnet{depth}", **kwargs}
-        backbone = cls(blocks, **kwargs)
-        if weights is not None:
+        arguments = {"block": block, "name": f"resnet{depth}"}
+        if weights == "imagenet":
+            arguments |= IMAGENET_ARGUMENTS
+        backbone = cls(blocks, **{**arguments, **kwargs})
+        if weights == "imagenet":
+            load_imagenet(backbone, depth)
+        elif weights is not None:
             backbone.load_weights(weights)
         return backbone
 

@@ -1,0 +1,90 @@
+"""Weights of `keras.applications`, converted to fit `ResNet`."""
+
+import keras
+
+from keras_jft import checks
+
+# What the published weights were trained with, by argument of `ResNet`.
+IMAGENET_ARGUMENTS = {"pool_padding": "symmetric", "scaling": "caffe"}
+
+
+def load_imagenet(backbone, depth):
+    """Gives `backbone` the ImageNet weights of `keras.applications`.
+
+    Args:
+        backbone: `ResNet.from_depth(depth)` with `IMAGENET_ARGUMENTS`.
+        depth: 50, 101 or 152.
+
+    Raises:
+        ValueError: If there are no weights of that depth, or `backbone` has
+            another width, pool padding or scaling than they need.
+    """
+    applications = {
+        50: keras.applications.ResNet50,
+        101: keras.applications.ResNet101,
+        152: keras.applications.ResNet152,
+    }
+    checks.one_of("depth", depth, applications)
+    for name, needed in IMAGENET_ARGUMENTS.items():
+        if getattr(backbone, name) != needed:
+            raise ValueError(
+                f'`weights="imagenet"` needs {name}="{needed}". Received: '
+                f'"{getattr(backbone, name)}". Leave `{name}` out.'
+            )
+    source = applications[depth](include_top=False, weights="imagenet")
+    convert_applications(source, backbone)
+
+
+def convert_applications(source, backbone):
+    """Copies the weights of a `keras.applications` ResNet into `backbone`.
+
+    There, convolutions have a bias b and batch normalization has an epsilon of
+    1.001e-5. Both go into the moving statistics: normalizing `x + b` by
+    `(mean, variance, epsilon)` is normalizing `x` by `(mean - b, variance +
+    epsilon - our epsilon)`.
+
+    Args:
+        source: `keras.applications.ResNet50`, `ResNet101` or `ResNet152`.
+        backbone: A `ResNet` of the same depth, width 64.
+
+    Raises:
+        ValueError: If the convolutions of the two differ.
+
+    Example:
+
+    >>> from keras_jft.backbones import ResNet
+    >>> source = keras.applications.ResNet50(weights=None, include_top=False)
+    >>> backbone = ResNet.from_depth(50, **IMAGENET_ARGUMENTS)
+    >>> convert_applications(source, backbone)
+    """
+    theirs, ours = _convolutions(source), _convolutions(backbone)
+    shapes, needed = (
+        {name: tuple(conv.kernel.shape) for name, (conv, _) in layers.items()}
+        for layers in (theirs, ours)
+    )
+    if shapes != needed:
+        raise ValueError(
+            f"The convolutions of `{source.name}` and `{backbone.name}` differ "
+            f"in {sorted(dict(shapes.items() ^ needed.items()))}. Pass models "
+            "of the same depth and width."
+        )
+    for name, (conv, norm) in ours.items():
+        their_conv, their_norm = theirs[name]
+        conv.kernel.assign(their_conv.kernel)
+        norm.gamma.assign(their_norm.gamma)
+        norm.beta.assign(their_norm.beta)
+        norm.moving_mean.assign(their_norm.moving_mean - their_conv.bias)
+        norm.moving_variance.assign(
+            their_norm.moving_variance + (their_norm.epsilon - norm.epsilon)
+        )
+
+
+def _convolutions(model):
+    """`{our name: (convolution, its batch normalization)}` of either kind."""
+    found = {}
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            name = layer.name.removesuffix("_conv")
+            norm = model.get_layer(f"{name}_bn")
+            found[name.replace("_block", "_")] = layer, norm
+    return found
