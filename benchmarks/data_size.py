@@ -50,7 +50,7 @@ def configs(tiny_imagenet, camvid, cache, sizes, seeds):
     pretrain = jft.pretrain.Config(
         dataset="image_folder",
         options={
-            "directory": str(tiny_imagenet / "train"),
+            "directory": str(tiny_imagenet),
             "hierarchy": str(tiny_imagenet / "hierarchy.json"),
             "exclude": held_out(tiny_imagenet),
         },

@@ -1,1 +1,39 @@
-"""What would ten times more image data buy?"""
+"""What would ten times more image data buy? Pre-train, transfer, measure, fit.
+
+Import it as `import keras_jft as jft`. The folders are the stages, in order:
+`data`, `backbones`, `pretrain`, `transfer`, `evaluation`, `scaling`; below
+them lie `layers`, `metrics` and `training`.
+"""
+
+from keras_jft import (
+    backbones,
+    data,
+    evaluation,
+    layers,
+    metrics,
+    pretrain,
+    scaling,
+    training,
+    transfer,
+)
+from keras_jft.backbones import ResNet
+from keras_jft.pretrain import MultiLabelClassifier
+from keras_jft.transfer import Classifier, DeepLabASPP
+from keras_jft.version import __version__
+
+__all__ = [
+    "Classifier",
+    "DeepLabASPP",
+    "MultiLabelClassifier",
+    "ResNet",
+    "__version__",
+    "backbones",
+    "data",
+    "evaluation",
+    "layers",
+    "metrics",
+    "pretrain",
+    "scaling",
+    "training",
+    "transfer",
+]
