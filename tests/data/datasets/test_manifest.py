@@ -137,3 +137,16 @@ def test_bad_manifests_are_clear_errors(tmp_path):
     path.write_text('{"image": "a.png", "labels": []}\n{"image":\n')
     with pytest.raises(ValueError, match=r"list\.jsonl.*Line 2"):
         manifest.load(path)
+
+
+def test_one_label_a_row_on_request(save_image, tmp_path):
+    path = tmp_path / "list.csv"
+    save_image("a.png", 1)
+    save_image("b.png", 2)
+    path.write_text("image,labels\na.png,cat\nb.png,dog\n")
+    data = manifest.load(path, label_names=["dog", "cat"], many=False)
+    assert [int(data[i]["labels"]) for i in range(2)] == [1, 0]
+    assert np.shape(data[0]["labels"]) == () and data.info.max_labels is None
+    path.write_text("image,labels\na.png,cat;dog\nb.png,dog\n")
+    with pytest.raises(ValueError, match=r"one label. Received 2 for 'a.png'"):
+        manifest.load(path, many=False)
