@@ -1,12 +1,14 @@
 """How anything is fit."""
 
 from keras_jft.training.callbacks import StopOnNonFiniteLoss, Throughput
+from keras_jft.training.checkpoints import Checkpoint
 from keras_jft.training.model import Model, reset
 from keras_jft.training.optimizers import TF1RMSprop
 from keras_jft.training.precision import dtype_policy, fastest_dtype_policy
 from keras_jft.training.schedules import warmup_cosine
 
 __all__ = [
+    "Checkpoint",
     "Model",
     "StopOnNonFiniteLoss",
     "TF1RMSprop",
