@@ -69,18 +69,18 @@ def load(
     Example:
 
     >>> data = load("train", num_examples=300_000_000)
-    >>> example = data[123_456_789]
+    >>> example = data[299_999_999]
     >>> example["images"].shape
     (32, 32, 3)
     >>> for label in example["labels"]:
     ...     print(data.info.label_names[label])
-    angular
-    warm
-    polygonal
-    square
-    pink
-    striped square
-    pink striped square
+    curved
+    cool
+    round
+    ring
+    green
+    banded ring
+    green banded ring
     """
     _check_choice("split", split, SPLITS)
     _check_choice("task", task, TASKS)
@@ -112,6 +112,7 @@ def load(
                 f"{list(kind.OPTIONS)}. Leave it out."
             )
     view = View(
+        task=task,
         split=split,
         num_examples=num_examples,
         height=height,
