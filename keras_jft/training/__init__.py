@@ -6,15 +6,18 @@ from keras_jft.training.model import Model, reset
 from keras_jft.training.optimizers import TF1RMSprop
 from keras_jft.training.precision import dtype_policy, fastest_dtype_policy
 from keras_jft.training.schedules import warmup_cosine
+from keras_jft.training.weights import Loaded, load_weights
 
 __all__ = [
     "Checkpoint",
+    "Loaded",
     "Model",
     "StopOnNonFiniteLoss",
     "TF1RMSprop",
     "Throughput",
     "dtype_policy",
     "fastest_dtype_policy",
+    "load_weights",
     "reset",
     "warmup_cosine",
 ]

@@ -201,7 +201,9 @@ class Checkpoint(keras.callbacks.Callback):
         value = logs.get(self.best)
         is_best = value is not None and (
             self._best is None
-            or (value < self._best if self.mode == "min" else value > self._best)
+            or (
+                value < self._best if self.mode == "min" else value > self._best
+            )
         )
         if is_best:
             self._best = value

@@ -78,11 +78,11 @@ def architecture(model):
         config = keras.saving.serialize_keras_object(model)["config"]
     except (NotImplementedError, TypeError, ValueError):
         return None
-    return json.loads(json.dumps(config, default=str))
+    return _without_draws(json.loads(json.dumps(config, default=str)))
 
 
 def check_same(saved, now, what):
-    """Raises unless two configurations agree, but for drawn seeds.
+    """Raises unless two configurations agree, but for numbers in names.
 
     Args:
         saved: A dict from a checkpoint, or None.
@@ -162,14 +162,25 @@ def _differences(arrays, variables):
             yield f"{name}: {there} in the checkpoint, {here} in the model"
 
 
+def _without_draws(config):
+    if isinstance(config, dict):
+        return {
+            key: _without_draws(value)
+            for key, value in config.items()
+            if key not in _DRAWN
+        }
+    if isinstance(config, list):
+        return [_without_draws(value) for value in config]
+    return config
+
+
 def _leaves(config, path=""):
     if isinstance(config, (dict, list)):
         items = (
             config.items() if isinstance(config, dict) else enumerate(config)
         )
         for key, value in items:
-            if key not in _DRAWN:
-                yield from _leaves(value, f"{path}/{key}")
+            yield from _leaves(value, f"{path}/{key}")
     else:
         yield (
             path.removeprefix("/"),
