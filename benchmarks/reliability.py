@@ -105,29 +105,32 @@ def fit(folder, asynchronous):
     (folder / "part.npz").rename(folder / "final.npz")
 
 
-def attempt(folder, asynchronous, delay=None):
-    """Runs `fit` in a process; kills it `delay` seconds after a first step.
+def attempt(folder, asynchronous, after=None, delay=0.0):
+    """Runs `fit` in a process.
+
+    Args:
+        folder: What `fit` takes.
+        asynchronous: What `fit` takes.
+        after: Kills it when it has done so many steps; None: lets it end.
+        delay: Seconds from that step to the kill.
 
     Returns:
         Seconds from its first step to its end.
     """
-    steps = folder / "steps"
-    size = steps.stat().st_size if steps.exists() else 0
+    before = len(noted(folder))
     process = multiprocessing.get_context("fork").Process(
         target=fit, args=(folder, asynchronous)
     )
     process.start()
     try:
-        began = deadline = time.monotonic()
-        while process.is_alive() and (
-            not steps.exists() or steps.stat().st_size == size
-        ):
-            time.sleep(0.002)
-            if time.monotonic() > deadline + PATIENCE:
+        end = time.monotonic() + PATIENCE
+        while process.is_alive() and len(noted(folder)) < before + (after or 1):
+            time.sleep(0.004)
+            if time.monotonic() > end:
                 raise TimeoutError(f"No step within {PATIENCE} s.")
         began = time.monotonic()
-        process.join(PATIENCE if delay is None else delay)
-        if delay is None and process.exitcode != 0:
+        process.join(PATIENCE if after is None else delay)
+        if after is None and process.exitcode != 0:
             raise RuntimeError(f"`fit` ended with {process.exitcode}.")
     finally:
         process.kill()
@@ -135,6 +138,12 @@ def attempt(folder, asynchronous, delay=None):
     if process.exitcode not in (0, -9):
         raise RuntimeError(f"`fit` ended with {process.exitcode}.")
     return time.monotonic() - began
+
+
+def noted(folder):
+    """Numbers of the steps that were done in `folder`, in order."""
+    path = folder / "steps"
+    return list(map(int, path.read_text().split())) if path.exists() else []
 
 
 def lost(steps):
@@ -163,20 +172,22 @@ def study(folder, kills, seed):
     whole = folder / "whole"
     whole.mkdir()
     seconds = attempt(whole, asynchronous=True)
+    steps = EPOCHS * EXAMPLES // BATCH
     row = {"kills": 0, "runs": 0, "identical": 0, "most_steps_lost": 0}
     while row["kills"] < kills:
         run = folder / f"run{row['runs']}"
         run.mkdir()
         asynchronous = row["runs"] % 2 == 0
         while not (run / "final.npz").exists():
-            left = kills - row["kills"]
-            delay = rng.uniform(0, seconds) if left else None
-            attempt(run, asynchronous, delay)
+            left = steps - max(noted(run), default=0)
+            after, delay = None, rng.uniform(0, seconds / steps)
+            if left and row["kills"] < kills:
+                after = rng.randint(1, left)
+            attempt(run, asynchronous, after, delay)
             row["kills"] += not (run / "final.npz").exists()
         row["runs"] += 1
         row["identical"] += same(whole / "final.npz", run / "final.npz")
-        noted = list(map(int, (run / "steps").read_text().split()))
-        row["most_steps_lost"] = max(row["most_steps_lost"], lost(noted))
+        row["most_steps_lost"] = max(row["most_steps_lost"], lost(noted(run)))
     return row
 
 

@@ -30,9 +30,8 @@ def save(backbone, path):
         ValueError: It is of another class, or `path` of another ending.
         OSError: It could not be written; what was there still is.
     """
-    names = [
-        k for k, cls in backbones.BACKBONES.items() if type(backbone) is cls
-    ]
+    table = backbones.BACKBONES
+    names = [name for name, cls in table.items() if type(backbone) is cls]
     if not names or not str(path).endswith(".npz"):
         raise ValueError(
             f"Backbones of {sorted(backbones.BACKBONES)} are saved, to a `.npz` file. "

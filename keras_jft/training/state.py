@@ -94,7 +94,7 @@ def check_same(saved, now, what):
 
     Example:
 
-    >>> check_same({"rate": 0.1, "name": "a_1"}, {"rate": 0.1, "name": "a"}, "m")
+    >>> check_same({"rate": 0.1, "name": "a_1"}, {"rate": 0.1, "name": "a"}, "")
     """
     if saved is None or now is None:
         return

@@ -10,7 +10,6 @@ import io
 import pathlib
 import zipfile
 
-
 from keras_jft.training import archive
 
 
