@@ -34,7 +34,7 @@ def save(backbone, path):
     names = [name for name, cls in table.items() if type(backbone) is cls]
     if not names or not str(path).endswith(".npz"):
         raise ValueError(
-            f"Backbones of {sorted(backbones.BACKBONES)} are saved, to a `.npz` file. "
+            f"Backbones of {sorted(table)} are saved, to a `.npz` file. "
             f"Received: {type(backbone).__name__}, `{path}`."
         )
     arrays = {

@@ -39,8 +39,10 @@ def write(path, arrays, description, also=None):
 
     Example:
 
-    >>> write("/tmp/a.npz", {"x": np.arange(3)}, {"epoch": 1})
-    >>> read("/tmp/a.npz")
+    >>> import tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "a.npz"
+    >>> write(path, {"x": np.arange(3)}, {"epoch": 1})
+    >>> read(path)
     ({'x': array([0, 1, 2])}, {'epoch': 1})
     """
     path = pathlib.Path(path)

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import copy
+import math
 import pathlib
 import re
 import warnings
@@ -199,15 +200,15 @@ class Checkpoint(keras.callbacks.Callback):
         for name, value in logs.items():
             self._history.setdefault(name, []).append(value)
         value = logs.get(self.best)
-        is_best = value is not None and (
-            self._best is None
-            or (
-                value < self._best if self.mode == "min" else value > self._best
-            )
-        )
+        is_best = value is not None and self._is_better(value)
         if is_best:
             self._best = value
         self._save(epoch + 1, 0, also=BEST if is_best else None)
+
+    def _is_better(self, value):
+        if self._best is None:
+            return math.isfinite(value)
+        return value < self._best if self.mode == "min" else value > self._best
 
     def on_train_end(self, logs=None):
         """Waits for the last checkpoint."""

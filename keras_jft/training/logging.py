@@ -114,7 +114,9 @@ def loggers(directory, batch_size, every=None):
 
     Example:
 
-    >>> [type(c).__name__ for c in loggers("run", batch_size=32)][:3]
+    >>> import tempfile
+    >>> run = pathlib.Path(tempfile.mkdtemp()) / "run"
+    >>> [type(c).__name__ for c in loggers(run, batch_size=32)][:3]
     ['Throughput', 'JSONLogger', 'CSVLogger']
     """
     directory = pathlib.Path(directory)
