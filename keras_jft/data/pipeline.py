@@ -135,6 +135,18 @@ class Batches:
     def __len__(self):
         return self.steps
 
+    @property
+    def identity(self):
+        """A plain dict; a position means the same where this is the same."""
+        return {
+            "num_examples": len(self.examples.data),
+            "batch_size": self.batch_size,
+            "batches": self.steps,
+            "seed": self.examples.seed,
+            "training": self.examples.training,
+            "shards": self.places.step,
+        }
+
     def __iter__(self):
         numbers = range(self.position, self.position + self.steps)
         batches = _parallel(self.batch, numbers, self.workers)

@@ -64,7 +64,9 @@ def batches(data, batch_size, **options):
     options = tf.data.Options()
     policy = tf.data.experimental.AutoShardPolicy
     options.experimental_distribute.auto_shard_policy = policy.DATA
-    return dataset.with_options(options)
+    dataset = dataset.with_options(options)
+    dataset.source = source  # What `jft.training.Checkpoint` positions.
+    return dataset
 
 
 def _tensorflow():

@@ -1,18 +1,27 @@
 """How anything is fit."""
 
 from keras_jft.training.callbacks import StopOnNonFiniteLoss, Throughput
+from keras_jft.training.checkpoints import Checkpoint
+from keras_jft.training.logging import JSONLogger, loggers, read_log
 from keras_jft.training.model import Model, reset
 from keras_jft.training.optimizers import TF1RMSprop
 from keras_jft.training.precision import dtype_policy, fastest_dtype_policy
 from keras_jft.training.schedules import warmup_cosine
+from keras_jft.training.weights import Loaded, load_weights
 
 __all__ = [
+    "Checkpoint",
+    "JSONLogger",
+    "Loaded",
     "Model",
     "StopOnNonFiniteLoss",
     "TF1RMSprop",
     "Throughput",
     "dtype_policy",
     "fastest_dtype_policy",
+    "load_weights",
+    "loggers",
+    "read_log",
     "reset",
     "warmup_cosine",
 ]

@@ -5,6 +5,8 @@ import time
 import keras
 import numpy as np
 
+from keras_jft.training.resuming import is_passing_over
+
 
 class StopOnNonFiniteLoss(keras.callbacks.Callback):
     """Raises in the step whose loss is NaN or infinite.
@@ -29,7 +31,11 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
 
 
 class Throughput(keras.callbacks.Callback):
-    """Adds `images_per_second` to the logs of each epoch.
+    """Adds `images_per_second` to the logs of steps and epochs.
+
+    The progress bar, which tells the time left by itself, shows it, and so do
+    the loggers that stand behind this one in the list of callbacks. The first
+    step (tracing), and steps done before a run was interrupted, do not count.
 
     Args:
         batch_size: Images a step, over all replicas.
@@ -45,12 +51,17 @@ class Throughput(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Notes when a step (or a group of steps) ended."""
-        self._steps.append((batch, time.perf_counter()))
+        if not is_passing_over(self._model):
+            self._steps = [*self._steps[:1], (batch, time.perf_counter())]
+            self._tell(logs)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Writes images a second, the first step (tracing) left out."""
+        """Writes images a second, validation left out."""
+        self._tell(logs)
+
+    def _tell(self, logs):
         if logs is None or len(self._steps) < 2:
             return
-        (first, began), (last, ended) = self._steps[0], self._steps[-1]
+        (first, began), (last, ended) = self._steps
         images = (last - first) * self.batch_size
         logs["images_per_second"] = images / max(ended - began, 1e-9)

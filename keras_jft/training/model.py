@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_jft.training import callbacks as callbacks_lib
 from keras_jft.training import updates
+from keras_jft.training.checkpoints import Checkpoint
 
 
 @keras.saving.register_keras_serializable("keras_jft")
@@ -116,7 +117,11 @@ class Model(keras.Model):
         Returns:
             Keras's `History`.
         """
+        source = getattr(x, "source", None)
         x, y = self._pairs(x, y)
+        for callback in _as_list(callbacks):
+            if isinstance(callback, Checkpoint):
+                callback.reads(x, y, source)
         if kwargs.get("validation_data") is not None:
             kwargs["validation_data"] = self._validation(
                 kwargs["validation_data"]
@@ -271,4 +276,5 @@ def _is_batch(x):
 def _as_list(callbacks):
     if callbacks is None:
         return []
+    callbacks = getattr(callbacks, "callbacks", callbacks)  # A CallbackList.
     return callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]

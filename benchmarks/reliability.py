@@ -1,0 +1,218 @@
+"""Is a run that is killed again and again the run that never was?
+
+Question: with `Checkpoint`, does a run that is killed (SIGKILL) at random
+points, in steps, in saves and while it reads, end with the weights, bit for
+bit, of one that was not? Dropout and random augmentation, in the model and in
+the data, are on; a checkpoint is taken after every step, so that most kills
+fall into one being written. Half of the runs write in a thread.
+
+Command:
+
+    python benchmarks/reliability.py --kills 100
+
+RESULT_PLACEHOLDER
+
+A row of `results/reliability.jsonl` has the kills, the runs that were finished
+through them, how many of these ended alike and how many steps a kill cost at
+most. Processes are forked from one that has imported TensorFlow and run no
+operation.
+"""
+
+import argparse
+import json
+import multiprocessing
+import pathlib
+import random
+import tempfile
+import time
+
+import keras
+import numpy as np
+
+import keras_jft
+from keras_jft import data, training
+from keras_jft.training.resuming import is_passing_over
+
+HERE = pathlib.Path(__file__).parent
+EPOCHS, EXAMPLES, BATCH = 3, 80, 8
+PATIENCE = 300  # Seconds that one process may take.
+
+
+class Steps(keras.callbacks.Callback):
+    """Notes each step that is done, as an observer outside would."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Adds a line, which a SIGKILL does not take back."""
+        if is_passing_over(self.model):
+            return
+        with open(self.path, "a") as file:
+            file.write(f"{self._epoch * EXAMPLES // BATCH + batch + 1}\n")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Notes the epoch."""
+        self._epoch = epoch
+
+
+def build():
+    """A small network with all that draws: augmentation and Dropout."""
+    keras.utils.set_random_seed(0)
+    images = keras.Input((32, 32, 3))
+    x = keras.layers.Rescaling(1 / 255)(images)
+    x = keras.layers.RandomFlip("vertical")(x)
+    x = keras.layers.Conv2D(16, 3, strides=2)(x)
+    x = keras.layers.BatchNormalization(momentum=0.9)(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.Dropout(0.3)(x)
+    model = training.Model(images, keras.layers.Dense(64)(x))
+    model.targets = lambda batch: batch["labels"][:, 0] % 64
+    model.compile(
+        keras.optimizers.Adam(1e-2),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def fit(folder, asynchronous):
+    """Fits in `folder`, from wherever it was left, and saves what came out."""
+    examples = data.load("synthetic", num_examples=EXAMPLES)
+    batches = data.batches(
+        examples, BATCH, transforms="flip", training=True, seed=1
+    )
+    model = build()
+    history = model.fit(
+        batches,
+        epochs=EPOCHS,
+        callbacks=[
+            training.Checkpoint(
+                folder / "run", save_every=1, asynchronous=asynchronous
+            ),
+            Steps(folder / "steps"),
+        ],
+        verbose=0,
+    )
+    variables = [*model.variables, *model.optimizer.variables]
+    # Written under another name first: the parent may kill us here too.
+    np.savez(
+        folder / "part.npz",
+        *map(keras.ops.convert_to_numpy, variables),
+        *history.history.values(),
+    )
+    (folder / "part.npz").rename(folder / "final.npz")
+
+
+def attempt(folder, asynchronous, after=None, delay=0.0):
+    """Runs `fit` in a process.
+
+    Args:
+        folder: What `fit` takes.
+        asynchronous: What `fit` takes.
+        after: Kills it when it has done so many steps; None: lets it end.
+        delay: Seconds from that step to the kill.
+
+    Returns:
+        Seconds from its first step to its end.
+    """
+    before = len(noted(folder))
+    process = multiprocessing.get_context("fork").Process(
+        target=fit, args=(folder, asynchronous)
+    )
+    process.start()
+    try:
+        end = time.monotonic() + PATIENCE
+        while process.is_alive() and len(noted(folder)) < before + (after or 1):
+            time.sleep(0.004)
+            if time.monotonic() > end:
+                raise TimeoutError(f"No step within {PATIENCE} s.")
+        began = time.monotonic()
+        process.join(PATIENCE if after is None else delay)
+        if after is None and process.exitcode != 0:
+            raise RuntimeError(f"`fit` ended with {process.exitcode}.")
+    finally:
+        process.kill()
+        process.join()
+    if process.exitcode not in (0, -9):
+        raise RuntimeError(f"`fit` ended with {process.exitcode}.")
+    return time.monotonic() - began
+
+
+def noted(folder):
+    """Numbers of the steps that were done in `folder`, in order."""
+    path = folder / "steps"
+    return list(map(int, path.read_text().split())) if path.exists() else []
+
+
+def lost(steps):
+    """Most steps that were done twice after a kill, from the noted steps.
+
+    Example:
+
+    >>> lost([1, 2, 3, 4, 3, 4, 5, 6])
+    2
+    """
+    pairs = zip(steps, steps[1:], strict=False)
+    return max((a + 1 - b for a, b in pairs if b <= a), default=0)
+
+
+def same(one, other):
+    """Whether two files hold the same arrays, bit for bit."""
+    with np.load(one) as a, np.load(other) as b:
+        return a.files == b.files and all(
+            a[name].tobytes() == b[name].tobytes() for name in a.files
+        )
+
+
+def study(folder, kills, seed):
+    """Runs, and kills, until there were `kills`; one row of results."""
+    rng = random.Random(seed)
+    whole = folder / "whole"
+    whole.mkdir()
+    seconds = attempt(whole, asynchronous=True)
+    steps = EPOCHS * EXAMPLES // BATCH
+    row = {"kills": 0, "runs": 0, "identical": 0, "most_steps_lost": 0}
+    while row["kills"] < kills:
+        run = folder / f"run{row['runs']}"
+        run.mkdir()
+        asynchronous = row["runs"] % 2 == 0
+        while not (run / "final.npz").exists():
+            left = steps - max(noted(run), default=0)
+            after, delay = None, rng.uniform(0, seconds / steps)
+            if left and row["kills"] < kills:
+                after = rng.randint(1, left)
+            attempt(run, asynchronous, after, delay)
+            row["kills"] += not (run / "final.npz").exists()
+        row["runs"] += 1
+        row["identical"] += same(whole / "final.npz", run / "final.npz")
+        row["most_steps_lost"] = max(row["most_steps_lost"], lost(noted(run)))
+    return row
+
+
+def main():
+    """Reads the command line, runs the study, writes its row."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--smoke", action="store_true", help="2 kills")
+    parser.add_argument("--folder", type=pathlib.Path, help="keep all files")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder or pathlib.Path(temporary)
+        kills = 2 if arguments.smoke else arguments.kills
+        row = study(folder, kills, arguments.seed)
+    row.update(seed=arguments.seed, version=keras_jft.__version__)
+    print(json.dumps(row))
+    if not (arguments.smoke or arguments.folder):
+        path = HERE / "results" / "reliability.jsonl"
+        path.parent.mkdir(exist_ok=True)
+        with path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+    if row["identical"] < row["runs"]:
+        raise SystemExit("Runs that were killed ended with other weights.")
+
+
+if __name__ == "__main__":
+    main()

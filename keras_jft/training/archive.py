@@ -1,0 +1,185 @@
+"""Files of named arrays that are either whole or refused.
+
+An archive is an uncompressed `.npz`, which `np.load` opens anywhere, whose zip
+comment is the SHA-256 of all that stands before it. It is written beside its
+place, synced to the disk and then renamed, so that its place never holds half
+of one. Reading runs no code: no pickle, no compression, nothing outside.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import zipfile
+
+import numpy as np
+
+TEMPORARY = ".tmp"
+_DIGEST_BYTES = 64
+_DESCRIPTION = "description"
+
+
+class UnreadableArchive(ValueError):
+    """A file that is damaged, cut, or no archive of this package."""
+
+
+def write(path, arrays, description, also=None):
+    """Writes an archive whole, or not at all.
+
+    Args:
+        path: The file; one that is there is replaced at the end.
+        arrays: `{name: array}`.
+        description: What JSON can hold.
+        also: A second name for the same file, given just before `path`.
+
+    Raises:
+        OSError: It could not be written; what was at `path` still is.
+
+    Example:
+
+    >>> import tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "a.npz"
+    >>> write(path, {"x": np.arange(3)}, {"epoch": 1})
+    >>> read(path)
+    ({'x': array([0, 1, 2])}, {'epoch': 1})
+    """
+    path = pathlib.Path(path)
+    temporary = path.with_name(path.name + TEMPORARY)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "w+b") as file:
+            _dump(file, arrays, description)
+            file.flush()
+            os.fsync(file.fileno())
+        if also is not None:
+            _name_too(temporary, path.with_name(also))
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise OSError(
+            f"`{path}` could not be written: {error}. {_free(path)} What was "
+            "saved before is still there. Make room, or save elsewhere."
+        ) from error
+
+
+def read(path):
+    """`({name: array}, description)` of an archive; the arrays are read-only.
+
+    Args:
+        path: The file.
+
+    Raises:
+        UnreadableArchive: It is damaged, cut, or no archive of this package.
+        OSError: It could not be opened.
+    """
+    with open(path, "rb") as file:
+        try:
+            _check_digest(file)
+            with zipfile.ZipFile(file) as archive:
+                arrays = {
+                    info.filename.removesuffix(".npy"): _array(archive, info)
+                    for info in archive.infolist()
+                }
+            description = json.loads(arrays.pop(_DESCRIPTION).tobytes())
+            for name, dtype in description.pop("dtypes").items():
+                arrays[name] = arrays[name].view(dtype)
+        except OSError:
+            raise
+        except Exception as error:  # Whatever someone put into the file.
+            raise UnreadableArchive(
+                f"`{path}` is damaged, cut, or was not written by keras_jft: "
+                f"{error}. Nothing was loaded from it. Use another file."
+            ) from error
+    return arrays, description
+
+
+def _dump(file, arrays, description):
+    # NumPy's format does not know the types of ml_dtypes, such as bfloat16.
+    foreign = {
+        name: array.dtype.name
+        for name, array in arrays.items()
+        if array.dtype.kind == "V"
+    }
+    text = json.dumps({**description, "dtypes": foreign}).encode()
+    members = {_DESCRIPTION: np.frombuffer(text, np.uint8), **arrays}
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.comment = b"0" * _DIGEST_BYTES
+        for name, array in members.items():
+            if name in foreign:
+                array = array.view(f"u{array.dtype.itemsize}")
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(
+                    member, np.asarray(array, order="C"), allow_pickle=False
+                )
+    digest = _digest(file)
+    file.seek(-_DIGEST_BYTES, os.SEEK_END)
+    file.write(digest)
+
+
+def _array(archive, info):
+    """One array of an archive; no larger than the file says it is."""
+    if info.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"`{info.filename}` is compressed")
+    with archive.open(info) as member:
+        if np.lib.format.read_magic(member) != (1, 0):
+            raise ValueError(f"`{info.filename}` has another version")
+        header = np.lib.format.read_array_header_1_0(member)
+        shape, fortran_order, dtype = header
+        content = member.read()
+    if dtype.hasobject or fortran_order:
+        raise ValueError(f"`{info.filename}` holds Python objects")
+    return np.frombuffer(content, dtype).reshape(shape)
+
+
+def _check_digest(file):
+    size = os.fstat(file.fileno()).st_size
+    if size <= _DIGEST_BYTES:
+        raise ValueError(f"it has only {size} bytes")
+    expected = _digest(file)
+    if file.read(_DIGEST_BYTES) != expected:
+        raise ValueError("its checksum does not match its content")
+    file.seek(0)
+
+
+def _digest(file, chunk=1 << 20):
+    """SHA-256 in hex of all before the digest's place; stops at that place."""
+    left = file.seek(0, os.SEEK_END) - _DIGEST_BYTES
+    file.seek(0)
+    digest = hashlib.sha256()
+    while left > 0:
+        part = file.read(min(chunk, left))
+        digest.update(part)
+        left -= len(part)
+    return digest.hexdigest().encode()
+
+
+def _name_too(temporary, path):
+    """Makes `path` name the content of `temporary` as well, at once."""
+    second = path.with_name(path.name + TEMPORARY)
+    second.unlink(missing_ok=True)
+    try:
+        os.link(temporary, second)
+    except OSError:  # A file system without hard links.
+        shutil.copyfile(temporary, second)
+    os.replace(second, path)
+
+
+def _sync_folder(folder):
+    """Makes a rename in `folder` last through a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _free(path):
+    try:
+        free = shutil.disk_usage(path.parent).free
+    except OSError:
+        return ""
+    return f"{free / 1e6:,.1f} MB are free there."

@@ -1,0 +1,320 @@
+"""`Checkpoint`: a run that is killed goes on as if it had not been."""
+
+import concurrent.futures
+import copy
+import math
+import pathlib
+import re
+import warnings
+
+import keras
+
+from keras_jft import checks
+from keras_jft.training import archive, resuming, state
+
+_NAME = re.compile(r"step-\d{10}\.npz")
+_KIND = "a run of keras_jft.training.Checkpoint"
+BEST = "best.npz"
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Saves a run while it is fit, and resumes it.
+
+    `model.fit(batches, epochs=10, callbacks=[Checkpoint("run/")])` goes on
+    where the newest checkpoint in `run/` was taken, in the middle of an epoch
+    too, and ends with the weights, bit for bit, of a run that was never
+    interrupted (on a machine whose operations are deterministic, as on one
+    CPU). `epochs` counts from the very beginning: a finished run only loads.
+
+    A checkpoint holds weights, optimizer, seeds of random layers, metrics, the
+    position in the data and the history. It is one archive
+    (`keras_jft/training/archive.py`), written beside its place and renamed. A
+    damaged one is set aside with a warning and the one before it is used.
+    The state of other callbacks (the patience of an `EarlyStopping`) is not
+    saved. Of several workers the chief writes, and all read the same directory.
+
+    What `jft.data.batches` gives is begun at the right batch. Of other data,
+    the batches seen in the epoch are read and dropped, which is exact where
+    all passes are alike.
+
+    Args:
+        directory: Where checkpoints lie: local or mounted, one run each.
+        save_every: Steps between two checkpoints. One is saved at the end of
+            every epoch besides.
+        keep: How many of the newest to keep.
+        best: Name of a value in the logs of an epoch. The checkpoint of the
+            best epoch is kept as `best.npz`, besides the `keep` newest.
+        mode: `"min"` or `"max"`: which value of `best` is better. By default
+            `"min"` if its name has "loss" or "error" in it, else `"max"`.
+        asynchronous: Whether a thread writes while training goes on, from a
+            copy in the host's memory. An error in writing is then raised at
+            the next checkpoint or at the end.
+
+    Raises:
+        ValueError: An argument is out of range; or, in `fit`, the checkpoint
+            is of another model, other data or damaged and there is no other.
+        OSError: In `fit`, a checkpoint cannot be written; those before it
+            still are there.
+        FloatingPointError: In `fit`, a weight is not finite; nothing is
+            written.
+
+    Example:
+
+    >>> import tempfile
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> x, y = np.ones((8, 2)), np.ones((8, 1))
+    >>> with tempfile.TemporaryDirectory() as run:
+    ...     checkpoint = Checkpoint(run, keep=1)
+    ...     _ = model.fit(x, y, epochs=2, callbacks=[checkpoint], verbose=0)
+    ...     print(*(path.name for path in saved(run)))
+    step-0000000002.npz
+    """
+
+    def __init__(
+        self,
+        directory,
+        *,
+        save_every=1000,
+        keep=3,
+        best=None,
+        mode=None,
+        asynchronous=True,
+    ):
+        super().__init__()
+        if save_every < 1 or keep < 1:
+            raise ValueError(
+                "`save_every` and `keep` must be positive. Received: "
+                f"save_every={save_every}, keep={keep}."
+            )
+        if mode is None:
+            low = best is not None and ("loss" in best or "error" in best)
+            mode = "min" if low else "max"
+        checks.one_of("mode", mode, ("min", "max"))
+        self.directory = pathlib.Path(directory)
+        self.save_every, self.keep = save_every, keep
+        self.best, self.mode, self.asynchronous = best, mode, asynchronous
+        self._writing = None
+        self._data, self._source = None, None
+
+    def reads(self, x, y=None, source=None):
+        """Notes what the next `fit` reads; `jft.training.Model` tells it.
+
+        Args:
+            x: As `keras.Model.fit` takes it.
+            y: As `keras.Model.fit` takes it.
+            source: What has the position in `x`, if anything does: an object
+                with `position` (the number of the batch to begin with, in an
+                endless stream), `len` (batches a pass) and `identity`.
+        """
+        self._data, self._source = (x, y), source
+
+    # === Resuming ===
+
+    def on_train_begin(self, logs=None):
+        """Restores the newest checkpoint that can be read."""
+        model = self.model
+        self._finish_writing()
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        self._architecture = state.architecture(model)
+        self._pass_over = None
+        self._resumed, self._done, self._step = None, 0, 0
+        self._best, self._history = None, {}
+        model._initial_epoch = None
+        newest = _newest(self.directory)
+        if newest is not None:
+            self._resume(model, *newest)
+        if writes(model):
+            _tidy(self.directory, self._step)
+
+    def _resume(self, model, path, arrays, about):
+        state.check_same(about["model"], self._architecture, "model")
+        state.check_same(about["data"], self._identity(), "data")
+        if about["done"]:  # Before seeds are restored: it may draw.
+            resuming.build_metrics(model, self._data)
+        state.restore(model, arrays)
+        # As keras.callbacks.BackupAndRestore tells `fit` where to begin.
+        model._initial_epoch = about["epoch"]
+        self._step, self._done = about["step"], about["done"]
+        self._best, self._history = about["best"], about["history"]
+        self._resumed = arrays
+        history = getattr(model, "history", None)
+        if history is not None:
+            history.history = copy.deepcopy(self._history)
+        if self._source is None and self._step:
+            warnings.warn(
+                f"Resuming from {path}: the data that `fit` was given tell no "
+                "position. They are read from their beginning, which goes on "
+                "exactly where it was only if all passes are alike. Give "
+                "`fit` what `jft.data.batches` returns.",
+                stacklevel=2,
+            )
+        if self.params.get("verbose"):
+            print(
+                f"Resumed from {path}: epoch {about['epoch'] + 1}, "
+                f"{self._done} steps done."
+            )
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Puts the data, and in a resumed epoch the metrics, in position."""
+        model = self.model
+        self._epoch = epoch
+        if self._pass_over is not None:
+            self._pass_over.remove()
+            self._pass_over = None
+        model._initial_epoch = None
+        if self._resumed is None:
+            self._done = 0
+        else:
+            self._finish_resuming(model, epoch)
+        if self._source is not None:
+            steps = self.params.get("steps") or len(self._source)
+            self._source.position = epoch * steps + self._done
+
+    def _finish_resuming(self, model, epoch):
+        """What Keras would undo if it were done when training begins."""
+        if getattr(model, "history", None) is not None:
+            model.history.epoch = list(range(epoch))
+        if self._done:
+            state.restore(model, self._resumed, metrics=True)
+            read = self._source is None
+            self._pass_over = resuming.PassOver(model, self._done, read)
+        self._resumed = None
+
+    # === Saving ===
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Saves if `save_every` steps are done."""
+        steps = batch + 1 - self._done
+        if steps <= 0:  # Done before the run was interrupted.
+            return
+        before, self._step = self._step, self._step + steps
+        self._done += steps
+        if self._step // self.save_every > before // self.save_every:
+            self._save(self._epoch, self._done)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Saves, and keeps the best."""
+        logs = {name: float(value) for name, value in (logs or {}).items()}
+        for name, value in logs.items():
+            self._history.setdefault(name, []).append(value)
+        value = logs.get(self.best)
+        is_best = value is not None and self._is_better(value)
+        if is_best:
+            self._best = value
+        self._save(epoch + 1, 0, also=BEST if is_best else None)
+
+    def _is_better(self, value):
+        if self._best is None:
+            return math.isfinite(value)
+        return value < self._best if self.mode == "min" else value > self._best
+
+    def on_train_end(self, logs=None):
+        """Waits for the last checkpoint."""
+        model = self.model
+        model._initial_epoch = None
+        if self._pass_over is not None:
+            self._pass_over.remove()
+        self._data, self._source = None, None
+        self._finish_writing()
+        if self.best is not None and self._best is None:
+            warnings.warn(
+                f"No epoch had {self.best!r} in its logs, so no `{BEST}` was "
+                f"saved. There were: {sorted(self._history)}.",
+                stacklevel=2,
+            )
+
+    def _save(self, epoch, done, also=None):
+        model = self.model
+        if not writes(model):
+            return
+        self._finish_writing()
+        arrays = state.snapshot(model, metrics=done > 0)
+        bad = state.not_finite(arrays)
+        if bad:
+            raise FloatingPointError(
+                f"NaN or infinity after step {self._step} in {bad[:5]}. No "
+                "checkpoint was written; those before it are good. Lower the "
+                "learning rate, or clip gradients (`clipnorm=`)."
+            )
+        about = {
+            "kind": _KIND,
+            "epoch": epoch,
+            "done": done,
+            "step": self._step,
+            "best": self._best,
+            "history": {k: list(v) for k, v in self._history.items()},
+            "model": self._architecture,
+            "data": self._identity(),
+        }
+        if self.asynchronous:
+            executor = concurrent.futures.ThreadPoolExecutor(1)
+            self._writing = executor.submit(self._write, arrays, about, also)
+            executor.shutdown(wait=False)
+        else:
+            self._write(arrays, about, also)
+
+    def _write(self, arrays, about, also):
+        path = self.directory / f"step-{about['step']:010d}.npz"
+        archive.write(path, arrays, about, also)
+        for old in saved(self.directory)[: -self.keep]:
+            old.unlink(missing_ok=True)
+
+    def _finish_writing(self):
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _identity(self):
+        return getattr(self._source, "identity", None)
+
+
+def saved(directory):
+    """Paths of the checkpoints in a directory, the oldest first."""
+    directory = pathlib.Path(directory)
+    return sorted(p for p in directory.glob("*") if _NAME.fullmatch(p.name))
+
+
+def writes(model):
+    """Whether this process is the one that writes, of those that train."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.process_index() == 0
+    strategy = getattr(model, "distribute_strategy", None)
+    return strategy is None or strategy.extended.should_checkpoint
+
+
+def _newest(directory):
+    """`(path, arrays, description)` of the newest that can be read, if any."""
+    errors = []
+    for path in reversed(saved(directory)):
+        try:
+            arrays, about = archive.read(path)
+            if about.get("kind") != _KIND:
+                raise archive.UnreadableArchive(f"`{path}` holds no run.")
+        except (archive.UnreadableArchive, OSError) as error:
+            errors.append(str(error))
+            continue
+        if errors:
+            warnings.warn(
+                f"{' '.join(errors)} Resuming from {path} instead.",
+                stacklevel=3,
+            )
+        return path, arrays, about
+    if errors:
+        raise ValueError(
+            f"No checkpoint in `{directory}` can be read. {' '.join(errors)} "
+            "To start over, give another directory, or empty this one."
+        )
+    return None
+
+
+def _tidy(directory, step):
+    """Removes what a killed run left, and sets aside what is unreadable."""
+    for path in directory.glob(f"*{archive.TEMPORARY}"):
+        path.unlink(missing_ok=True)
+    for path in saved(directory):
+        if int(path.stem.removeprefix("step-")) > step:
+            path.replace(path.with_suffix(".unreadable"))

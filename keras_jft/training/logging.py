@@ -1,0 +1,131 @@
+"""What a run leaves to be read: JSON lines, CSV and TensorBoard."""
+
+import importlib.util
+import json
+import pathlib
+import time
+
+import keras
+import numpy as np
+
+from keras_jft.training.callbacks import Throughput
+from keras_jft.training.resuming import is_passing_over
+
+
+class JSONLogger(keras.callbacks.Callback):
+    """Appends the logs of a run to a file, one JSON object a line.
+
+    A line has `step` (steps since the run began), `epoch` (of the epochs that
+    ended), `seconds` (of this process), `learning_rate`, and what Keras logs.
+    A number that is not finite is null. A resumed run goes on in the same
+    file; what it does again, it writes again: `read_log` keeps the last.
+
+    Args:
+        path: The file.
+        every: Steps between two lines inside an epoch; None: only epochs.
+
+    Raises:
+        ValueError: `every` is not positive.
+
+    Example:
+
+    >>> import tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "log.jsonl"
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile(keras.optimizers.SGD(0.5), "mse")
+    >>> logger = JSONLogger(path)
+    >>> x, y = np.ones((8, 2)), np.ones((8, 1))
+    >>> _ = model.fit(x, y, callbacks=[logger], batch_size=4, verbose=0)
+    >>> [(line["step"], line["learning_rate"]) for line in read_log(path)]
+    [(2, 0.5)]
+    """
+
+    def __init__(self, path, every=None):
+        super().__init__()
+        if every is not None and every < 1:
+            raise ValueError(
+                f"`every` must be positive or None. Received: every={every}."
+            )
+        self.path, self.every = pathlib.Path(path), every
+
+    def on_train_begin(self, logs=None):
+        """Starts the clock."""
+        self._began = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Writes a line if `every` steps are done."""
+        if self.every is None or is_passing_over(self._model):
+            return
+        if (batch + 1) % self.every < self._model.steps_per_execution:
+            self._write(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes the line of the epoch."""
+        self._write(logs, epoch=epoch + 1)
+
+    def _write(self, logs, **more):
+        optimizer = self.model.optimizer
+        line = {
+            "step": int(optimizer.iterations),
+            **more,
+            "seconds": time.perf_counter() - self._began,
+            "learning_rate": float(optimizer.learning_rate),
+            **{name: float(value) for name, value in (logs or {}).items()},
+        }
+        line = {
+            name: value if np.isfinite(value) else None
+            for name, value in line.items()
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def read_log(path):
+    """The lines of a `JSONLogger`: a list of dicts in the order of steps.
+
+    Of lines for the same step, of which a resumed run may write two, the last
+    is taken. A line that a kill has torn is left out.
+
+    Args:
+        path: The file.
+    """
+    lines = {}
+    for text in pathlib.Path(path).read_text().splitlines():
+        try:
+            line = json.loads(text)
+        except json.JSONDecodeError:
+            continue
+        lines[line["step"], "epoch" in line] = line
+    return [lines[key] for key in sorted(lines)]
+
+
+def loggers(directory, batch_size, every=None):
+    """Callbacks that write all there is to watch to a directory.
+
+    Args:
+        directory: Gets `log.jsonl`, `log.csv` and, where tensorboard is
+            installed, its event files in `tensorboard/`.
+        batch_size: Images a step, over all replicas.
+        every: Steps between two lines of `log.jsonl` inside an epoch.
+
+    Returns:
+        A list for `fit(callbacks=...)`; `Throughput` is in it.
+
+    Example:
+
+    >>> import tempfile
+    >>> run = pathlib.Path(tempfile.mkdtemp()) / "run"
+    >>> [type(c).__name__ for c in loggers(run, batch_size=32)][:3]
+    ['Throughput', 'JSONLogger', 'CSVLogger']
+    """
+    directory = pathlib.Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    found = [
+        Throughput(batch_size),
+        JSONLogger(directory / "log.jsonl", every),
+        keras.callbacks.CSVLogger(directory / "log.csv", append=True),
+    ]
+    if importlib.util.find_spec("tensorboard") is not None:
+        found.append(keras.callbacks.TensorBoard(directory / "tensorboard"))
+    return found

@@ -1,0 +1,198 @@
+"""All that changes in a model while it is fit, as named arrays.
+
+Weights, seeds of random layers (`keras.random.SeedGenerator`, as Dropout and
+augmentation layers keep them), the optimizer and the metrics. A random
+operation outside of layers that is given no seed has its state in Keras, not
+in the model, and is not here.
+"""
+
+import json
+import re
+
+import keras
+import numpy as np
+from keras import ops
+
+# What Keras draws anew in every process; the drawn seeds themselves are state.
+_DRAWN = {"seed", "shared_object_id"}
+
+
+def snapshot(model, metrics=True):
+    """`{name: array}` of the state of `model`, copied to the host.
+
+    Args:
+        model: A built, compiled model.
+        metrics: Whether the metrics are in it: in the middle of an epoch.
+    """
+    return {
+        name: np.array(ops.convert_to_numpy(variable))
+        for name, variable in _variables(model, metrics).items()
+    }
+
+
+def not_finite(arrays):
+    """Names of the weights and optimizer slots with a NaN or an infinity."""
+    return [
+        name
+        for name, array in arrays.items()
+        if not name.startswith("metrics/")
+        and array.dtype.kind in "fV"
+        and not np.isfinite(array).all()
+    ]
+
+
+def restore(model, arrays, metrics=False):
+    """Gives `model` the state that `snapshot` took of one built alike.
+
+    Args:
+        model: A built, compiled model.
+        arrays: What `snapshot` gave.
+        metrics: Whether to restore the metrics (only) instead of the rest.
+
+    Raises:
+        ValueError: The two differ; the message names where. `model` is left
+            as it was.
+    """
+    variables = {
+        name: variable
+        for name, variable in _variables(model, metrics).items()
+        if name.startswith("metrics/") == metrics
+    }
+    arrays = {
+        name: array
+        for name, array in arrays.items()
+        if name.startswith("metrics/") == metrics
+    }
+    lines = list(_differences(arrays, variables))
+    if lines:
+        raise ValueError(_told(lines))
+    for variable, array in zip(
+        variables.values(), arrays.values(), strict=True
+    ):
+        variable.assign(array)
+
+
+def architecture(model):
+    """The configuration of `model` as JSON has it; None where it has none."""
+    try:
+        config = keras.saving.serialize_keras_object(model)["config"]
+    except (NotImplementedError, TypeError, ValueError):
+        return None
+    return _without_draws(json.loads(json.dumps(config, default=str)))
+
+
+def check_same(saved, now, what):
+    """Raises unless two configurations agree, but for numbers in names.
+
+    Args:
+        saved: A dict from a checkpoint, or None.
+        now: A dict from this process, or None.
+        what: Its name in the message.
+
+    Raises:
+        ValueError: They differ; the message names where.
+
+    Example:
+
+    >>> check_same({"rate": 0.1, "name": "a_1"}, {"rate": 0.1, "name": "a"}, "")
+    """
+    if saved is None or now is None:
+        return
+    saved, now = dict(_leaves(saved)), dict(_leaves(now))
+    lines = [
+        f"{what} {key}: {saved.get(key)!r} in the checkpoint, {now.get(key)!r} "
+        "now"
+        for key in {**saved, **now}
+        if saved.get(key) != now.get(key)
+    ]
+    if lines:
+        raise ValueError(_told(lines))
+
+
+def plain(name):
+    """A name without the numbers that Keras adds to tell instances apart."""
+    return re.sub(r"_\d+(?=_|/|$)", "", name)
+
+
+def _variables(model, metrics):
+    groups = {"model": model.variables}
+    if model.optimizer is not None:
+        groups["optimizer"] = model.optimizer.variables
+    if metrics:
+        groups["metrics"] = _metric_variables(model)
+    named = {}
+    for group, variables in groups.items():
+        for variable in variables:
+            name = f"{group}/{variable.path}"
+            while name in named:
+                name += "+"
+            named[name] = variable
+    return named
+
+
+def _metric_variables(model):
+    for metric in model.metrics:
+        # Keras's container of compiled metrics hides them.
+        for part in getattr(metric, "metrics", [metric]):
+            # Those are large, and training steps leave them alone.
+            if not getattr(part, "result_at_epoch_end", False):
+                yield from part.variables
+
+
+def _differences(arrays, variables):
+    saved = [plain(name) for name in arrays]
+    wanted = [plain(name) for name in variables]
+    if saved != wanted:
+        for name, there in {**arrays, **variables}.items():
+            if plain(name) not in wanted:
+                yield f"{name}: only in the checkpoint, {there.shape}"
+            elif plain(name) not in saved:
+                yield f"{name}: only in the model, {tuple(there.shape)}"
+        if sorted(saved) == sorted(wanted):
+            yield "the same variables in another order"
+        elif set(saved) == set(wanted):
+            yield f"{len(saved)} variables there, {len(wanted)} in the model"
+        return
+    for (name, array), variable in zip(
+        arrays.items(), variables.values(), strict=True
+    ):
+        there = f"{array.shape} {array.dtype.name}"
+        here = f"{tuple(variable.shape)} {variable.dtype}"
+        if there != here:
+            yield f"{name}: {there} in the checkpoint, {here} in the model"
+
+
+def _without_draws(config):
+    if isinstance(config, dict):
+        return {
+            key: _without_draws(value)
+            for key, value in config.items()
+            if key not in _DRAWN
+        }
+    if isinstance(config, list):
+        return [_without_draws(value) for value in config]
+    return config
+
+
+def _leaves(config, path=""):
+    if isinstance(config, (dict, list)):
+        items = (
+            config.items() if isinstance(config, dict) else enumerate(config)
+        )
+        for key, value in items:
+            yield from _leaves(value, f"{path}/{key}")
+    else:
+        yield (
+            path.removeprefix("/"),
+            (plain(config) if isinstance(config, str) else config),
+        )
+
+
+def _told(lines, most=6):
+    more = [f"and {len(lines) - most} more"] if len(lines) > most else []
+    return (
+        "The checkpoint was written by another run. It differs in: "
+        + "; ".join([*lines[:most], *more])
+        + ". Build the same run again, save to another directory, or take "
+        "over what fits with `jft.training.load_weights`."
+    )

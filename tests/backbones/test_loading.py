@@ -1,0 +1,161 @@
+import json
+import os
+import pickle
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_jft import backbones, training
+from keras_jft.pretrain import MultiLabelClassifier
+from keras_jft.training import archive
+
+
+def _arrays(model):
+    return [ops.convert_to_numpy(v) for v in model.weights]
+
+
+def _assert_same_weights(one, other):
+    for a, b in zip(_arrays(one), _arrays(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture
+def saved(tiny_backbone, tmp_path):
+    tiny_backbone.get_layer("conv2_1_1_conv").trainable = False
+    backbones.save(tiny_backbone, tmp_path / "backbone.npz")
+    return tmp_path / "backbone.npz"
+
+
+@pytest.mark.ops
+def test_a_saved_backbone_comes_back(tiny_backbone, saved):
+    loaded = backbones.load(saved)
+    assert loaded.get_config() == tiny_backbone.get_config()
+    assert not loaded.get_layer("conv2_1_1_conv").trainable
+    _assert_same_weights(loaded, tiny_backbone)
+    assert backbones.load(saved, image_shape=(32, 32, 3)).image_shape[0] == 32
+
+
+def test_a_backbone_comes_out_of_the_checkpoint_of_a_classifier(
+    tiny_backbone, tmp_path, rng
+):
+    model = MultiLabelClassifier(tiny_backbone, 3)
+    model.compile("sgd")
+    batch = {
+        "images": rng.integers(0, 256, (4, 16, 16, 3)).astype("uint8"),
+        "labels": rng.integers(0, 3, (4, 2)).astype("int32"),
+    }
+    checkpoint = training.Checkpoint(tmp_path)
+    model.fit(batch, batch_size=4, callbacks=[checkpoint], verbose=0)
+    loaded = backbones.load(tmp_path / "step-0000000001.npz")
+    _assert_same_weights(loaded, model.backbone)
+
+
+def test_only_backbones_of_the_table_are_saved(tiny_backbone, tmp_path):
+    model = MultiLabelClassifier(tiny_backbone, 3)
+    with pytest.raises(ValueError, match="Received: MultiLabelClassifier"):
+        backbones.save(model, tmp_path / "a.npz")
+    with pytest.raises(ValueError, match=r"a\.h5"):
+        backbones.save(tiny_backbone, tmp_path / "a.h5")
+
+
+LAMBDA = {
+    "module": "keras.layers",
+    "class_name": "Lambda",
+    "config": {"name": "x", "function": {"class_name": "__lambda__"}},
+    "registered_name": None,
+}
+TFSM = {
+    "module": "keras.layers",
+    "class_name": "TFSMLayer",
+    "config": {"filepath": "/tmp/evil"},
+}
+HOSTILE = {
+    "another class": {"backbone": "Lambda"},
+    "a class by path": {"backbone": "os.system"},
+    "no name": {"backbone": ["resnet"]},
+    "a lambda as argument": {"config": {"block": LAMBDA}},
+    "a saved model as dtype": {"config": {"dtype": TFSM}},
+    "an unknown argument": {"config": {"function": "os.system"}},
+    "a layer in a list": {"config": {"frozen": [LAMBDA]}},
+    "a path as dtype": {"config": {"dtype": "/etc/passwd"}},
+    "too many layers": {"config": {"blocks": [10**9, 1, 1, 1]}},
+    "too wide": {"config": {"width": 10**9}},
+    "arguments of another type": {"config": {"block": ["basic"]}},
+    "an image without sides": {"config": {"image_shape": 3}},
+    "a frozen layer that is not": {"config": {"frozen": ["nope"]}},
+    "no arguments": {"config": []},
+    "no object": {"kind": "something else", "model": [1]},
+    "a lambda as backbone": {"kind": "", "model": {"backbone": LAMBDA}},
+    "a saved model as backbone": {"kind": "", "model": {"backbone": TFSM}},
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_configuration_is_refused(saved, case):
+    arrays, about = archive.read(saved)
+    change = dict(HOSTILE[case])
+    if isinstance(change.get("config"), dict):
+        change["config"] = {**about["config"], **change["config"]}
+    archive.write(saved, arrays, {**about, **change})
+    with pytest.raises(ValueError, match=r"backbone\.npz"):
+        backbones.load(saved)
+
+
+def test_weights_that_do_not_fit_are_told(saved):
+    arrays, about = archive.read(saved)
+    arrays.pop("model/conv1_conv/kernel")
+    archive.write(saved, arrays, about)
+    with pytest.raises(ValueError, match="conv1_conv/kernel +NOT loaded"):
+        backbones.load(saved)
+
+
+class Attack:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def _hostile_files(folder, mark):
+    evil = pickle.dumps(Attack(mark))
+    (folder / "pickle.npz").write_bytes(evil)
+    np.save(folder / "object.npy", np.array([Attack(mark)], object))
+    np.savez(folder / "object.npz", x=np.array([Attack(mark)], object))
+    with h5py.File(folder / "evil.h5", "w") as file:
+        file["pickle"] = np.void(evil)
+    (folder / "config.json").write_text(json.dumps(LAMBDA))
+    path = str(mark)
+    model = keras.Sequential(
+        [
+            keras.Input((2,)),
+            keras.layers.Lambda(lambda x: [os.mkdir(path), x][1]),
+        ]
+    )
+    if mark.exists():  # Building the model calls it.
+        mark.rmdir()
+    model.save(folder / "lambda.keras")
+    with zipfile.ZipFile(folder / "zip.npz", "w") as file:
+        file.writestr("../../escape.npy", evil)
+
+
+def test_no_hostile_file_is_executed(tmp_path, tiny_backbone):
+    mark, folder = tmp_path / "executed", tmp_path / "files"
+    folder.mkdir()
+    _hostile_files(folder, mark)
+    paths = sorted(folder.iterdir())
+    assert len(paths) == 7
+    for path in paths:
+        with pytest.raises(ValueError, match=path.name):
+            backbones.load(path)
+        with pytest.raises(ValueError, match="damaged|fits|are read from"):
+            training.load_weights(tiny_backbone, path)
+        assert not mark.exists(), path
+    pickle.loads((folder / "pickle.npz").read_bytes())
+    assert mark.exists()  # The attack is a real one.
