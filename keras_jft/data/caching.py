@@ -197,9 +197,15 @@ def _map(folder):
     columns = {}
     for path in folder.glob("*.shapes.npy"):
         key = path.name.removesuffix(".shapes.npy")
-        values = np.load(folder / f"{key}.npy", mmap_mode="r")
-        # A plain array over the map: slicing `np.memmap` is slow.
-        columns[key] = _Column(np.asarray(values), np.load(path))
+        try:
+            values = np.load(folder / f"{key}.npy", mmap_mode="r")
+            # A plain array over the map: slicing `np.memmap` is slow.
+            columns[key] = _Column(np.asarray(values), np.load(path))
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"The cached chunk {str(folder)!r} is damaged: {error}. "
+                "Delete it, to have it built again."
+            ) from error
     return columns
 
 

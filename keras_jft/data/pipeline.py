@@ -127,6 +127,11 @@ class Batches:
     position: int
     workers: int
 
+    @property
+    def skipped(self):
+        """`{id: reason}` of the examples that could not be read so far."""
+        return dict(self.examples.skipped)
+
     def __len__(self):
         return self.steps
 
