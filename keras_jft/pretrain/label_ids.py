@@ -41,13 +41,9 @@ def sum_over_classes(labels, logits, value, slope):
             if upstream is None:
                 (upstream,) = args
             upstream = upstream[:, None]
-            rows = ops.arange(ops.shape(classes)[0], dtype="int32")[:, None]
-            places = ops.stack(
-                [ops.broadcast_to(rows, ops.shape(classes)), classes], axis=-1
-            )
             return ops.scatter_update(
                 slope(logits, False) * upstream,
-                ops.reshape(places, (-1, 2)),
+                _places(classes),
                 ops.reshape(corrected(slope, at_ids) * upstream, (-1,)),
                 reduction="add",
             )
@@ -89,6 +85,42 @@ def read(labels):
         ops.logical_and(first, labels >= 0),
         ops.logical_and(first, labels < -1),
     )
+
+
+def drop_unknown(labels, logits):
+    """Logits that rank the unknown labels of an image below all others.
+
+    Args:
+        labels: `(B, L)` integer label ids.
+        logits: `(B, C)`.
+
+    Returns:
+        `(B, C)`; -1e30 at unknown labels.
+
+    Example:
+
+    >>> labels = np.array([[0, -2 - 2]])
+    >>> logits = drop_unknown(labels, ops.array([[1.0, 2.0, 3.0]]))
+    >>> [round(float(x)) > 0 for x in logits[0]]
+    [True, True, False]
+    """
+    is_unknown = labels < -1
+    classes = ops.where(is_unknown, -2 - labels, 0)
+    ceilings = ops.where(is_unknown, -1e30, 1e30)
+    return ops.scatter_update(
+        logits,
+        _places(classes),
+        ops.reshape(ops.cast(ceilings, logits.dtype), (-1,)),
+        reduction="min",
+    )
+
+
+def _places(classes):
+    """`(B * L, 2)` row and class of each slot."""
+    rows = ops.arange(ops.shape(classes)[0], dtype="int32")[:, None]
+    rows = ops.broadcast_to(rows, ops.shape(classes))
+    places = ops.stack([rows, ops.cast(classes, "int32")], axis=-1)
+    return ops.reshape(places, (-1, 2))
 
 
 def encode_unknown(labels, unknown):
