@@ -83,7 +83,7 @@ def _tensorflow():
 def _signature(tf, source):
     """`tf.TensorSpec`s that fit every batch, so that nothing is retraced."""
     info = source.examples.data.info
-    sample = source.sample()
+    sample = source.batch(0)
     always_full = source.batch_size * source.steps <= len(source.places) and (
         source.examples.training or not source.examples.tolerate
     )

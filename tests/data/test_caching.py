@@ -73,6 +73,11 @@ def test_each_example_is_read_once(data):
     assert sorted(data.reads) == sorted(e["ids"] for e in data.examples)
 
 
+def test_a_reader_cannot_spoil_the_cache(cached):
+    with pytest.raises(ValueError, match="read-only"):
+        cached[0]["images"][:] = 0
+
+
 def test_single_labels_stay_scalars(listed):
     image = np.zeros((1, 1, 3), "uint8")
     data = listed(

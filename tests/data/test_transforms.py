@@ -80,6 +80,12 @@ def test_a_flip_mirrors_everything_and_swaps_left_and_right(example, rng):
     )
 
 
+def test_a_keypoint_on_the_border_stays_in_the_image(example, rng):
+    example["keypoints"] = np.float32([[0, 20, 1]])
+    flipped = RandomFlip(("nose",), probability=1.0)(example, rng)
+    assert flipped["keypoints"].tolist() == [[30, 20, 1]]
+
+
 def test_about_half_of_200_examples_are_flipped(example):
     flips = 0
     for seed in range(200):

@@ -133,4 +133,4 @@ class SmoothedCrossentropy(keras.losses.Loss):
         return {"label_smoothing": self.label_smoothing, "name": self.name}
 
 
-HEAD = head.Head(build=Classifier, task="classification", score="top1")
+HEAD = head.Head(build=Classifier, task="classification")
