@@ -28,7 +28,7 @@ class Config(training.Optimization):
         num_examples: Size of the nested subset that is drawn with `seed`; None
             takes all, 0 leaves the initial weights as they are.
         seed: Draws the subset, the initial weights and the augmentations.
-        transforms: A name in `jft.data.TRANSFORMS`.
+        transforms: A name in `jft.data.TRANSFORMS`, or a tuple of transforms.
         image_size: Height and width that the backbone sees.
         blocks: Residual blocks of each of the four stages.
         width: Channels of the first stage.
@@ -69,7 +69,7 @@ class Config(training.Optimization):
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     num_examples: int | None = None
     seed: int = 0
-    transforms: str = "flip"
+    transforms: str | tuple = "flip"
     image_size: tuple[int, int] = (32, 32)
     blocks: tuple[int, ...] = (1, 1, 1, 1)
     width: int = 16

@@ -32,7 +32,7 @@ class Config(training.Optimization):
         num_examples: Size of the nested subset that is drawn with `seed`; None
             takes all.
         seed: Draws the subset, the head's weights and the augmentations.
-        transforms: A name in `jft.data.TRANSFORMS`.
+        transforms: A name in `jft.data.TRANSFORMS`, or a tuple of transforms.
         image_size: Height and width that the model sees.
         dtype: A Keras dtype policy, or `"fastest"`.
         multipliers: Learning-rate factors by layer, as `Model.compile` takes
@@ -69,7 +69,7 @@ class Config(training.Optimization):
     split: str = "train"
     num_examples: int | None = None
     seed: int = 0
-    transforms: str = "flip"
+    transforms: str | tuple = "flip"
     image_size: tuple[int, int] = (32, 32)
     dtype: str = "fastest"
     multipliers: Mapping[str, float] = dataclasses.field(default_factory=dict)

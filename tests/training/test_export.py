@@ -25,8 +25,8 @@ import tensorflow as tf
 folder = pathlib.Path(sys.argv[1])
 images = np.load(folder / "images.npy")
 for path in sorted(folder.glob("model_*")):
-    served = tf.saved_model.load(str(path)).serve(images)
-    arrays = tf.nest.flatten(tf.nest.map_structure(np.asarray, served))
+    loaded = tf.saved_model.load(str(path))
+    arrays = [np.asarray(x) for x in tf.nest.flatten(loaded.serve(images))]
     np.savez(folder / f"{path.name}.npz", *arrays)
 assert not [name for name in sys.modules if name.startswith("keras_jft")]
 """
@@ -60,7 +60,7 @@ def test_every_model_is_served_as_it_predicts(tiny_backbone, tmp_path, rng):
                 np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-class _Darkest(training.Model):
+class Darkest(training.Model):
     """Decodes to the position of the darkest pixel of an image."""
 
     def decode(self, outputs, images):
@@ -72,7 +72,7 @@ def test_images_of_any_size_are_decoded_in_what_is_served(dtype, tmp_path, rng):
     import tensorflow as tf
 
     inputs = keras.Input((None, None, 3))
-    model = _Darkest(inputs, keras.layers.Rescaling(2.0)(inputs))
+    model = Darkest(inputs, keras.layers.Rescaling(2.0)(inputs))
     model.export(tmp_path / "model", dtype=dtype, verbose=False)
     served = tf.saved_model.load(str(tmp_path / "model"))
     for side in (5, 9):
