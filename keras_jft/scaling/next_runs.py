@@ -47,16 +47,24 @@ def plan(law, factor, steps=3):
             candidates = [smallest]
         best = min(
             candidates,
-            key=lambda size: _half_width(law, factor, planned, size, runs),
+            key=lambda size: half_width_after(law, factor, planned, size, runs),
         )
-        half_width = _half_width(law, factor, planned, best, runs)
+        half_width = half_width_after(law, factor, planned, best, runs)
         steps_taken.append(NextRuns(float(best), runs, half_width))
         planned[best] = planned.get(best, 0) + runs
     return tuple(steps_taken)
 
 
-def _half_width(law, factor, planned, size, runs):
-    """Half of the gain's interval after `runs` more at `size`."""
+def half_width_after(law, factor, planned, size, runs):
+    """Half of the gain's interval after `runs` more at `size`.
+
+    Args:
+        law: A `Law`, for the noise and the deviations.
+        factor: How many times the largest size the gain is asked for.
+        planned: `{size: runs}` before.
+        size: Where to run.
+        runs: How often.
+    """
     counts = planned | {size: planned.get(size, 0) + runs}
     sizes = np.array(sorted(counts))
     design = Design(

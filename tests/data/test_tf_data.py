@@ -65,6 +65,16 @@ def test_boxes_masks_and_keypoints_travel_too(listed):
     assert first["segmentation_masks"][3, 0, 0, 0] == 3
 
 
+def test_what_a_transform_adds_travels_too(make_data):
+    def add(example, rng):
+        return {**example, "corner": example["images"][:2, :2, 0]}
+
+    (batch,) = batches(make_data(4), 4, transforms=[add])
+    np.testing.assert_array_equal(
+        batch["corner"], batch["images"][:, :2, :2, 0]
+    )
+
+
 def test_shapes_are_static_where_they_cannot_change(make_data):
     spec = batches(make_data(9), 4, training=True).element_spec
     assert spec["images"].shape.as_list() == [4, None, None, 3]

@@ -88,6 +88,24 @@ def test_the_line_is_known_as_well_as_the_size_means_are(rng):
     )
 
 
+def test_a_new_run_scatters_by_noise_and_by_the_deviation_of_its_size(rng):
+    scores = draw(rng, SIZES, 0.01, 0.03, seeds=5)
+    law = of(rows_of(SIZES, scores))
+    # Of the means: their variance about the line is d + s / 5, so that of a
+    # new run, d + s, is larger by 4/5 of s.
+    x, means = np.log10(SIZES), scores.mean(axis=1)
+    residuals = means - np.polyval(np.polyfit(x, means, 1), x)
+    of_means, df = residuals @ residuals / 2, 2
+    noise, noise_df = scores.var(axis=1, ddof=1).mean(), 16
+    at = 5.0
+    leverage = 1 / 4 + (at - x.mean()) ** 2 / ((x - x.mean()) ** 2).sum()
+    parts = of_means * (1 + leverage), noise * 4 / 5
+    total_df = sum(parts) ** 2 / (parts[0] ** 2 / df + parts[1] ** 2 / noise_df)
+    half = stats.t.ppf(0.975, total_df) * np.sqrt(sum(parts))
+    low, high = law.prediction_interval(10**at)
+    assert (high - low) / 2 == pytest.approx(half)
+
+
 def test_repeating_seeds_does_not_pass_for_evidence_of_shape(rng):
     # A bend shared by all seeds: a hundred seeds see it no better than three.
     bend = np.array([0.02, -0.02, -0.02, 0.02])[:, None]
@@ -100,11 +118,11 @@ def test_repeating_seeds_does_not_pass_for_evidence_of_shape(rng):
 
 
 @pytest.mark.parametrize(
-    ("deviation", "noise"), [(0.0, 0.02), (0.02, 0.02), (0.02, 0.005)]
+    ("deviation", "noise", "seeds"),
+    [(0.0, 0.02, 1), (0.0, 0.02, 3), (0.02, 0.02, 3), (0.02, 0.005, 3)],
 )
-@pytest.mark.parametrize("seeds", [1, 3])
 def test_95_percent_intervals_hold_95_percent(deviation, noise, seeds, rng):
-    trials, target = 400, 100_000
+    trials, target = 250, 100_000
     held = {"curve": 0, "run": 0, "gain": 0}
     for _ in range(trials):
         scores = draw(rng, SIZES, deviation, noise, seeds)
@@ -117,9 +135,10 @@ def test_95_percent_intervals_hold_95_percent(deviation, noise, seeds, rng):
         low, high = law.prediction_interval(target)
         held["run"] += low <= run <= high
         held["gain"] += gain.low <= run - line(SIZES[-1]) <= gain.high
-    # Four standard errors of a share of 95% in 400 trials.
+    # Four standard errors of a share of 95% in 250 trials. Intervals that take
+    # every run for an observation of the law hold 71% in the last case.
     for share in held.values():
-        assert share / trials == pytest.approx(0.95, abs=0.044)
+        assert share / trials == pytest.approx(0.95, abs=0.055)
 
 
 def test_the_gain_is_the_slope_in_decades():
@@ -139,6 +158,10 @@ def test_a_gain_cannot_leave_the_bounds_of_the_score():
     assert law.gain_at(100).value == pytest.approx(1 - now)
     assert law.gain_at(100).high == pytest.approx(1 - now)
     assert law.prediction_interval(1e6)[1] == 1
+    # The line is at the bound already, though the scores are not.
+    saturated = of(rows_of(SIZES, np.array([[0.1], [0.5], [0.95], [0.97]])))
+    assert saturated.curve(SIZES[-1]) > 1
+    assert saturated.gain_at(10).value == 0
 
 
 def test_the_images_for_a_target_give_the_target(rng):

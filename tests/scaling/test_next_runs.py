@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from keras_jft.scaling import fit
-from keras_jft.scaling.next_runs import plan
+from keras_jft.scaling.next_runs import half_width_after, plan
 
 
 def law_of(sizes, seeds, rng):
@@ -57,7 +58,15 @@ def test_the_projected_width_is_the_width_if_things_stay_as_they_are(rng):
     sizes = sorted([300, 1_000, 3_000, 10_000, step.size])
     x = np.log10(sizes)
     spread = law.mean_square * (1 + 1 / ((x - x.mean()) ** 2).sum())
-    from scipy import stats
-
     expected = stats.t.ppf(0.975, 3) * np.sqrt(spread)
     assert step.half_width == pytest.approx(expected)
+
+
+def test_more_seeds_tell_nothing_where_there_is_no_noise_to_average(rng):
+    # One run a size: what is off the line counts as a bend, not as noise.
+    law = law_of((300, 1_000, 3_000, 10_000), 1, rng)
+    gain = law.gain_at(10)
+    planned = dict.fromkeys((300, 1_000, 3_000, 10_000), 1)
+    for size in planned:
+        half_width = half_width_after(law, 10, planned, size, runs=5)
+        assert half_width >= (gain.high - gain.low) / 2
