@@ -135,12 +135,16 @@ def asymmetric_loss(
             f"`margin` must lie in [0, 1). Received: margin={margin}."
         )
 
+    def negative_log(x, q):
+        """`-log(1 - q)`; without a margin, finite for a large logit too."""
+        return -ops.log1p(-q) if margin else ops.softplus(x)
+
     def value(x, is_label, classes=None):
         if is_label:
             loss = _power(ops.sigmoid(-x), gamma_positive) * ops.softplus(-x)
         else:
             q = _shifted(x, margin)
-            loss = -_power(q, gamma_negative) * ops.log1p(-q)
+            loss = _power(q, gamma_negative) * negative_log(x, q)
         return _times(_at(weights, classes), loss)
 
     def slope(x, is_label, classes=None):
@@ -151,14 +155,14 @@ def asymmetric_loss(
             rate = -_power(rest, gamma_positive) * rate
         else:
             q = _shifted(x, margin)
-            rate = _power(q, gamma_negative) / (1 - q)
+            spread = p * (1 - p)  # of p over x
+            rate = _power(q, gamma_negative)
+            rate *= spread / (1 - q) if margin else p
             if gamma_negative:
-                rate -= (
-                    gamma_negative
-                    * _power(q, gamma_negative - 1)
-                    * ops.log1p(-q)
-                )
-            rate = ops.where(p > margin, rate * p * ops.sigmoid(-x), 0.0)
+                power = gamma_negative * _power(q, gamma_negative - 1)
+                rate += power * negative_log(x, q) * spread
+            else:  # Other powers are 0 themselves where q is.
+                rate = ops.where(q > 0, rate, 0.0)
         return _times(_at(weights, classes), rate)
 
     return label_ids.sum_over_classes(labels, logits, value, slope)
@@ -249,7 +253,8 @@ def _difference(a, x, b, y):
 
 
 def _shifted(x, margin):
-    return ops.maximum(ops.sigmoid(x) - margin, 0.0)
+    p = ops.sigmoid(x)
+    return ops.maximum(p - margin, 0.0) if margin else p
 
 
 def _power(x, exponent):

@@ -92,6 +92,12 @@ CASES = {
         _dense_asymmetric,
         {"plus": 1.5, "minus": 3.0, "margin": 0.1, "weights": WEIGHTS[0]},
     ),
+    "asymmetric without margin": (
+        pretrain.asymmetric_loss,
+        {"gamma_negative": 2.0, "margin": 0.0},
+        _dense_asymmetric,
+        {"minus": 2.0, "margin": 0.0},
+    ),
     "asymmetric without focus": (
         pretrain.asymmetric_loss,
         {"gamma_negative": 0.0, "margin": 0.2},
@@ -172,10 +178,12 @@ def test_padding_may_stand_anywhere_and_a_repeated_id_counts_once(rng):
 
 
 def test_large_logits_do_not_overflow():
-    loss = pretrain.sigmoid_cross_entropy(
-        np.array([[0]]), ops.array([[-300.0, 300.0]])
-    )
-    np.testing.assert_allclose(ops.convert_to_numpy(loss), [600.0])
+    logits = ops.array([[-300.0, 300.0]])
+    for loss in (
+        pretrain.sigmoid_cross_entropy(np.array([[0]]), logits),
+        pretrain.asymmetric_loss(np.array([[0]]), logits, margin=0.0),
+    ):
+        np.testing.assert_allclose(ops.convert_to_numpy(loss), [600.0])
 
 
 def test_wide_ids_survive_a_bfloat16_policy():
