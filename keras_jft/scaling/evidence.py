@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import numbers
 
 import numpy as np
 import pandas as pd
@@ -172,10 +173,11 @@ def _check_columns(table, columns):
 
 
 def _check_numbers(table, column):
-    values = pd.to_numeric(table[column], errors="coerce")
-    finite = np.isfinite(values.to_numpy(np.float64))
+    finite = table[column].map(
+        lambda value: isinstance(value, numbers.Real) and np.isfinite(value)
+    )
     if not finite.all():
-        wrong = table[column][~finite]
+        wrong = table.loc[~finite, column]
         raise ValueError(
             f"`{column}` must be a finite number in every row. Received: "
             f"{wrong.iloc[0]!r} in {len(wrong)} of {len(table)} rows. Leave "

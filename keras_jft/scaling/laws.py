@@ -109,10 +109,13 @@ def trend(rows, x, y):
 
 
 def natural_bounds(scores):
-    """The range that scores are of: (0, 1) if all are at most 1, else percent.
+    """Lowest and highest score: of fractions if all are at most 1, or percent.
 
     Args:
         scores: Scores, an array.
+
+    Returns:
+        `(0, 1)` or `(0, 100)`.
     """
     return (0.0, 1.0) if np.max(scores) <= 1 else (0.0, 100.0)
 

@@ -65,7 +65,7 @@ def test_a_failed_run_is_of_no_curve_but_counted():
     [
         ({"top1": float("nan")}, "`top1` must be a finite number.*1 of 7"),
         ({"top1": None}, "`top1` must be a finite number"),
-        ({"top1": "high"}, "Received: 'high'"),
+        ({"top1": "0.5"}, "Received: '0.5'"),
         ({"num_examples": float("inf")}, "`num_examples` must be a finite"),
         ({"num_examples": -5}, "must be above 0.*-5"),
         ({"seed": 0}, "num_examples=1000, seed=0"),
