@@ -7,14 +7,20 @@ momentum and for the paper's RMSProp? And when clients fetch and push seldom?
 
 Command:
 
-    python benchmarks/downpour.py
+    KERAS_BACKEND=numpy python benchmarks/downpour.py
 
 Softmax regression on the synthetic world's classification task (8x8 averaged
 pixels), every run 500 gradients of 32 images, simulated by
 `jft.pretrain.downpour`. Rows go to benchmarks/results/downpour.jsonl, the
 figure to benchmarks/figures/downpour.png.
 
-RESULT_PLACEHOLDER
+Result, mean over seeds 0 to 2: without staleness the loss is 2.40 (SGD), 2.40
+(momentum) and 2.41 (RMSProp). Up to 4 clients it is within 0.02 of that; with
+8 it is 2.42, 2.54 and 2.54, with 16 2.99, 3.70 and 3.69, with 50 9.5 to 11.0,
+far above where training began. Eight clients that send every second step reach
+2.76, 3.75 and 3.65: talking seldom costs more than as many clients again.
+At these learning rates, that is, and within 500 gradients from zero: a lower
+rate bears more staleness. On two cores it takes 20 s of CPU time.
 """
 
 import argparse
@@ -41,7 +47,7 @@ OPTIMIZERS = {
         0.01, rho=0.9, momentum=0.9, epsilon=1.0
     ),
 }
-CLIENTS = (1, 2, 4, 8, 16, 32, 50, 100)
+CLIENTS = (1, 2, 4, 8, 16, 32, 50)
 INTERVALS = (1, 2, 4, 8, 16)  # steps between two fetches, and two pushes
 
 
@@ -117,7 +123,7 @@ def plot(results):
             means = means[np.argsort(means[:, 0])]
             axis.plot(*means.T, marker="o", markersize=4, label=name)
     axes[0].set_xscale("symlog", linthresh=1)
-    axes[0].set_xlabel("mean staleness, updates (1 to 100 clients)")
+    axes[0].set_xlabel("mean staleness, updates (1 to 50 clients)")
     axes[0].set_ylabel("loss after the same number of gradients")
     axes[1].set_xscale("log", base=2)
     axes[1].set_xlabel(f"steps between messages ({seldom} clients)")
