@@ -12,7 +12,16 @@ Command:
 All losses run in one process, in turn, and the ratio is the median over the
 rounds. Rows go to benchmarks/results/loss.jsonl.
 
-RESULT_PLACEHOLDER
+Result, on a 2-core Xeon with AMX and 24 GB that other work shared (TensorFlow
+2.21, Keras 3.15.1; 11 rounds): times as fast as Keras's dense loss,
+
+    batch x labels   logistic  weighted  softmax   the same with XLA
+    256 x 18,291     3.0       5.4       3.1       1.06  0.92  1.72
+     32 x 18,291     1.62      1.84      2.33      0.77  0.80  1.49
+    256 x  1,000     1.58      1.63      1.92      0.86  0.73  1.08
+
+The asymmetric loss, without XLA at 256 x 18,291: 1.5 (7 rounds). A batch of
+256 has 2 kB of label ids instead of 18.7 MB.
 """
 
 import argparse
