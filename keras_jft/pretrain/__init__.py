@@ -1,7 +1,15 @@
-"""From a feature pyramid to many labels."""
+"""From a pyramid to many labels: losses, the classifier, the recipes."""
 
+from keras_jft.pretrain import downpour
 from keras_jft.pretrain.classifier import MultiLabelClassifier
-from keras_jft.pretrain.losses import MultiLabelLoss, sigmoid_cross_entropy
+from keras_jft.pretrain.losses import (
+    AsymmetricLoss,
+    MultiLabelLoss,
+    SoftmaxLoss,
+    asymmetric_loss,
+    sigmoid_cross_entropy,
+    softmax_cross_entropy,
+)
 from keras_jft.pretrain.trainer import (
     RECIPES,
     Config,
@@ -13,12 +21,17 @@ from keras_jft.pretrain.trainer import (
 
 __all__ = [
     "RECIPES",
+    "AsymmetricLoss",
     "Config",
     "MultiLabelClassifier",
     "MultiLabelLoss",
+    "SoftmaxLoss",
+    "asymmetric_loss",
     "backbone",
     "classifier",
+    "downpour",
     "recipe",
     "run",
     "sigmoid_cross_entropy",
+    "softmax_cross_entropy",
 ]

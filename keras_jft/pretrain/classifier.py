@@ -2,21 +2,27 @@
 
 import keras
 import numpy as np
+from keras import ops
 
-from keras_jft import training
-from keras_jft.pretrain import losses
+from keras_jft import layers, training
+from keras_jft.pretrain import label_ids, losses
 
 
 @keras.saving.register_keras_serializable("keras_jft")
 class MultiLabelClassifier(training.Model):
     """Pooled features of a backbone, then one logit for each of many labels.
 
-    Targets are padded label ids `(B, L)`; the loss is `MultiLabelLoss`.
-    Calling or predicting gives logits `(B, num_classes)` in float32.
+    Targets are padded label ids `(B, L)`, or `(B,)`; the loss is
+    `MultiLabelLoss`. A batch may hold padded ids `unknown_labels` `(B, U)`, of
+    labels that an image may or may not have: neither the loss nor the metrics
+    count them. Calling or predicting gives logits `(B, num_classes)` in
+    float32.
 
     Args:
         backbone: A backbone, by the contract of `jft.backbones`.
         num_classes: Number of labels.
+        shards: Number of kernels of the head. Above 1 it is a
+            `layers.ShardedDense`, which parameter servers share.
         label_prior: Frequency of a label, a number or one a class, each
             strictly between 0 and 1: the bias starts at its logit, so that the
             first loss is that of the prior. None: the bias starts at 0, as the
@@ -24,7 +30,8 @@ class MultiLabelClassifier(training.Model):
         name: Name of the model.
 
     Raises:
-        ValueError: If `num_classes` or `label_prior` is out of range.
+        ValueError: If `num_classes`, `shards` or `label_prior` is out of
+            range.
 
     References:
         Sun et al. 2017, section 4.1.
@@ -35,6 +42,7 @@ class MultiLabelClassifier(training.Model):
         backbone,
         num_classes,
         *,
+        shards=1,
         label_prior=None,
         name="multi_label_classifier",
         **kwargs,
@@ -49,12 +57,15 @@ class MultiLabelClassifier(training.Model):
         pool = keras.layers.GlobalAveragePooling2D(
             dtype="float32", name="head_pool"
         )
-        logits = keras.layers.Dense(
-            num_classes,
-            bias_initializer=_prior_bias(label_prior, num_classes),
-            dtype="float32",
-            name="head_logits",
-        )
+        head = {
+            "bias_initializer": _prior_bias(label_prior, num_classes),
+            "dtype": "float32",
+            "name": "head_logits",
+        }
+        if shards == 1:
+            logits = keras.layers.Dense(num_classes, **head)
+        else:
+            logits = layers.ShardedDense(num_classes, shards, **head)
 
         # === Functional model ===
         super().__init__(
@@ -67,7 +78,24 @@ class MultiLabelClassifier(training.Model):
         # === Config ===
         self.backbone = backbone
         self.num_classes = num_classes
+        self.shards = shards
         self.label_prior = label_prior
+
+    def targets(self, batch):
+        """Label ids; what is unknown is encoded as `label_ids` says."""
+        labels = super().targets(batch)
+        if len(labels.shape) == 1:
+            labels = labels[:, None]
+        if "unknown_labels" in batch:
+            labels = label_ids.encode_unknown(labels, batch["unknown_labels"])
+        return labels
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Updates the metrics; unknown labels rank below all others there."""
+        y_pred = label_ids.drop_unknown(ops.cast(y, "int32"), y_pred)
+        return super().compute_metrics(
+            x, ops.maximum(y, -1), y_pred, sample_weight
+        )
 
     def default_loss(self):
         """`MultiLabelLoss`."""
@@ -79,6 +107,7 @@ class MultiLabelClassifier(training.Model):
         return {
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "num_classes": self.num_classes,
+            "shards": self.shards,
             "label_prior": (
                 prior if np.ndim(prior) == 0 else np.asarray(prior).tolist()
             ),

@@ -1,29 +1,50 @@
 """Losses over many labels, computed from label ids.
 
 A batch names its few labels a image by id; the dense `(B, C)` target is never
-made. Pure functions, unreduced, in the order `(labels, logits)`.
+made. A loss that sums over classes is one pass over the logits as if no label
+were there, corrected at the few ids that are (`label_ids`, which also says
+what an id means).
+
+Pure functions, unreduced, in the order `(labels, logits)`. Label smoothing
+moves a target y in {0, 1} to `(1 - s) y + s / C`: the mass s of one label is
+spread over all classes, in the softmax loss and in the logistic one alike.
 
 Shapes: B batch, L label slots, C classes.
 """
 
 import keras
+import numpy as np
 from keras import ops
 
+from keras_jft.pretrain import label_ids
 
-def sigmoid_cross_entropy(labels, logits):
+
+def sigmoid_cross_entropy(
+    labels,
+    logits,
+    *,
+    positive_weight=None,
+    class_weights=None,
+    label_smoothing=0.0,
+):
     """Cross entropy of C independent binary labels, summed over the classes.
 
-    With y the multi-hot form of `labels`, the sum over classes of
-    `-y log p - (1 - y) log(1 - p)`, `p = sigmoid(logits)`, which is
-    `sum(softplus(logits)) - sum(logits[labels])`.
+    With y the multi-hot, smoothed form of `labels` and p the sigmoid of
+    `logits`, the sum over classes of
+    `-class_weight * (positive_weight y log p + (1 - y) log(1 - p))`.
 
     Args:
-        labels: `(B, L)` integer label ids; -1 is padding and may stand
-            anywhere; a repeated id counts once.
+        labels: `(B, L)` label ids, see `label_ids`.
         logits: `(B, C)`.
+        positive_weight: Factor of the positive term, a number or one a class.
+        class_weights: Factor of a class, a number or one a class.
+        label_smoothing: s of the module, in [0, 1).
 
     Returns:
         `(B,)` losses.
+
+    Raises:
+        ValueError: If a weight or `label_smoothing` is out of range.
 
     Example:
 
@@ -34,49 +55,339 @@ def sigmoid_cross_entropy(labels, logits):
 
     References:
         Sun et al. 2017, section 4.1 (one logistic loss a label).
+        Wightman et al. 2021, https://arxiv.org/abs/2110.00476, section 2.2
+        (binary cross entropy with the smoothing of the softmax).
     """
-    labels = ops.convert_to_tensor(labels)
-    counted = _first_of_each_id(labels)
-    at_labels = ops.take_along_axis(logits, ops.maximum(labels, 0), axis=1)
-    at_labels = ops.where(counted, at_labels, ops.zeros_like(at_labels))
-    return ops.sum(ops.softplus(logits), axis=1) - ops.sum(at_labels, axis=1)
+    num_classes = logits.shape[-1]
+    positive = _weights("positive_weight", positive_weight, num_classes)
+    weights = _weights("class_weights", class_weights, num_classes)
+    smoothing = _smoothing(label_smoothing)
+
+    # With target y the loss of a class is a * softplus(x) - b * x.
+    def coefficients(is_label, classes):
+        y = (1 - smoothing) * is_label + smoothing / num_classes
+        factor, w = _at(weights, classes), _at(positive, classes)
+        return factor * (1 - y + w * y), factor * w * y
+
+    def value(x, is_label, classes=None):
+        a, b = coefficients(is_label, classes)
+        return _difference(a, ops.softplus(x), b, x)
+
+    def slope(x, is_label, classes=None):
+        a, b = coefficients(is_label, classes)
+        return _difference(a, ops.sigmoid(x), b, 1.0)
+
+    return label_ids.sum_over_classes(labels, logits, value, slope)
 
 
-def _first_of_each_id(labels):
-    """`(B, L)` bool: whether a slot holds an id that no earlier slot holds."""
-    slots = ops.arange(ops.shape(labels)[1])
-    same = labels[:, :, None] == labels[:, None, :]  # (B, L, L)
-    earlier = slots[None, :] < slots[:, None]
-    repeated = ops.any(ops.logical_and(same, earlier), axis=2)
-    return ops.logical_and(labels >= 0, ops.logical_not(repeated))
+def asymmetric_loss(
+    labels,
+    logits,
+    *,
+    gamma_positive=0.0,
+    gamma_negative=4.0,
+    margin=0.05,
+    class_weights=None,
+):
+    """The asymmetric loss (ASL), summed over the classes.
+
+    `-(1 - p)^gamma_positive log p` where the label is present, and
+    `-q^gamma_negative log(1 - q)`, `q = max(p - margin, 0)`, where it is not:
+    easy negatives weigh little, and those below `margin` nothing.
+
+    Args:
+        labels: `(B, L)` label ids, see `label_ids`.
+        logits: `(B, C)`.
+        gamma_positive: Focus on hard positives, 0 or at least 1.
+        gamma_negative: Focus on hard negatives, 0 or at least 1.
+        margin: Probability that is taken off a negative, in [0, 1).
+        class_weights: Factor of a class, a number or one a class.
+
+    Returns:
+        `(B,)` losses.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+
+    >>> labels, logits = np.array([[0]]), np.zeros((1, 2), "float32")
+    >>> loss = keras_jft.pretrain.asymmetric_loss(
+    ...     labels, logits, gamma_negative=1.0, margin=0.0)
+    >>> print(round(float(loss[0] / np.log(2)), 4))
+    1.5
+
+    References:
+        Ridnik et al. 2021, https://arxiv.org/abs/2009.14119, equations 4-7.
+    """
+    weights = _weights("class_weights", class_weights, logits.shape[-1])
+    for name, gamma in (
+        ("gamma_positive", gamma_positive),
+        ("gamma_negative", gamma_negative),
+    ):
+        if gamma != 0 and gamma < 1:
+            raise ValueError(
+                f"`{name}` must be 0 or at least 1, where the gradient is "
+                f"finite. Received: {name}={gamma}."
+            )
+    if not 0 <= margin < 1:
+        raise ValueError(
+            f"`margin` must lie in [0, 1). Received: margin={margin}."
+        )
+
+    def negative_log(x, q):
+        """`-log(1 - q)`; without a margin, finite for a large logit too."""
+        return -ops.log1p(-q) if margin else ops.softplus(x)
+
+    def value(x, is_label, classes=None):
+        if is_label:
+            loss = _power(ops.sigmoid(-x), gamma_positive) * ops.softplus(-x)
+        else:
+            q = _shifted(x, margin)
+            loss = _power(q, gamma_negative) * negative_log(x, q)
+        return _times(_at(weights, classes), loss)
+
+    def slope(x, is_label, classes=None):
+        p = ops.sigmoid(x)
+        if is_label:
+            rest = ops.sigmoid(-x)
+            rate = rest + gamma_positive * p * ops.softplus(-x)
+            rate = -_power(rest, gamma_positive) * rate
+        else:
+            q = _shifted(x, margin)
+            spread = p * (1 - p)  # of p over x
+            rate = _power(q, gamma_negative)
+            rate *= spread / (1 - q) if margin else p
+            if gamma_negative:
+                power = gamma_negative * _power(q, gamma_negative - 1)
+                rate += power * negative_log(x, q) * spread
+            else:  # Other powers are 0 themselves where q is.
+                rate = ops.where(q > 0, rate, 0.0)
+        return _times(_at(weights, classes), rate)
+
+    return label_ids.sum_over_classes(labels, logits, value, slope)
+
+
+def softmax_cross_entropy(labels, logits, *, label_smoothing=0.0):
+    """Cross entropy of a softmax with a target spread over an image's labels.
+
+    The target gives each of k labels 1 / k, so that one label an image is the
+    usual loss. Unknown labels are read as padding.
+
+    Args:
+        labels: `(B, L)` label ids, see `label_ids`.
+        logits: `(B, C)`.
+        label_smoothing: s of the module, in [0, 1).
+
+    Returns:
+        `(B,)` losses; 0 for an image without labels.
+
+    Raises:
+        ValueError: If `label_smoothing` is out of range.
+
+    Example:
+
+    >>> labels, logits = np.array([[2], [-1]]), np.zeros((2, 8), "float32")
+    >>> loss = keras_jft.pretrain.softmax_cross_entropy(labels, logits)
+    >>> print(np.round(ops.convert_to_numpy(loss) / np.log(2), 4))
+    [3. 0.]
+
+    References:
+        Mahajan et al. 2018, https://arxiv.org/abs/1805.00932, section 2.2.
+        Szegedy et al. 2016, https://arxiv.org/abs/1512.00567, section 7.
+    """
+    smoothing = _smoothing(label_smoothing)
+    classes, is_label, _ = label_ids.read(ops.maximum(labels, -1))
+    at_labels = ops.take_along_axis(logits, classes, axis=1)
+    count = ops.sum(ops.cast(is_label, logits.dtype), axis=1)
+    chosen = ops.sum(ops.where(is_label, at_labels, 0.0), axis=1)
+    chosen = (1 - smoothing) * chosen / ops.maximum(count, 1.0)
+    if smoothing:
+        chosen += smoothing * ops.mean(logits, axis=1)
+    losses = ops.logsumexp(logits, axis=1) - chosen
+    return ops.where(count > 0, losses, 0.0)
+
+
+def _weights(name, weights, num_classes):
+    """A float, or a `(C,)` float32 array."""
+    if weights is None:
+        return 1.0
+    array = np.asarray(weights, "float32")
+    if array.shape not in ((), (num_classes,)):
+        raise ValueError(
+            f"`{name}` must be a number or one number a class. Received shape "
+            f"{array.shape} for {num_classes} classes."
+        )
+    if not (np.isfinite(array).all() and (array >= 0).all()):
+        raise ValueError(
+            f"`{name}` must be finite and not negative. Received values from "
+            f"{array.min()} to {array.max()}."
+        )
+    return array if array.ndim else float(array)
+
+
+def _smoothing(label_smoothing):
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(
+            "`label_smoothing` must lie in [0, 1). Received: "
+            f"label_smoothing={label_smoothing}."
+        )
+    return label_smoothing
+
+
+def _at(weights, classes):
+    if isinstance(weights, float) or classes is None:
+        return weights
+    return ops.take(weights, classes)
+
+
+def _times(factor, x):
+    """`factor * x`, without a pass over x where the factor is 1."""
+    return x if isinstance(factor, float) and factor == 1 else factor * x
+
+
+def _difference(a, x, b, y):
+    """`a * x - b * y`, without a pass where a is 1 or b is 0."""
+    x = _times(a, x)
+    return x if isinstance(b, float) and b == 0 else x - b * y
+
+
+def _shifted(x, margin):
+    p = ops.sigmoid(x)
+    return ops.maximum(p - margin, 0.0) if margin else p
+
+
+def _power(x, exponent):
+    """`x ** exponent`, by products where the exponent is a small integer."""
+    if exponent not in range(9):
+        return ops.power(x, exponent)
+    if exponent in (0, 1):
+        return x if exponent else ops.ones_like(x)
+    root = _power(x, exponent // 2)
+    return root * root * x if exponent % 2 else root * root
+
+
+# === Keras losses ===
+
+
+class _LossFromIds(keras.losses.Loss):
+    """A loss of padded label ids, in float32 whatever the dtype policy.
+
+    bfloat16 would turn id 18290 into 18304. Keras hands the ids over as
+    float32, exact up to 2**24.
+    """
+
+    def __init__(self, name, reduction, **arguments):
+        super().__init__(name=name, reduction=reduction, dtype="float32")
+        self._arguments = arguments
+        for argument, given in arguments.items():
+            setattr(self, argument, given)
+
+    def call(self, y_true, y_pred):
+        """`(B,)` losses of ids `(B, L)`, or `(B,)`, and logits `(B, C)`."""
+        labels = ops.cast(y_true, "int32")
+        if len(labels.shape) == 1:
+            labels = labels[:, None]
+        return type(self).function(labels, y_pred, **self._arguments)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        arguments = {
+            name: given.tolist() if isinstance(given, np.ndarray) else given
+            for name, given in self._arguments.items()
+        }
+        return {"name": self.name, "reduction": self.reduction, **arguments}
 
 
 @keras.saving.register_keras_serializable("keras_jft")
-class MultiLabelLoss(keras.losses.Loss):
-    """The sum over classes of the logistic loss, averaged over the batch.
+class MultiLabelLoss(_LossFromIds):
+    """`sigmoid_cross_entropy`, averaged over the batch.
 
-    The paper does not state its reduction. The sum is what Google's own
-    many-label code uses; a mean over 18,291 classes would starve RMSProp with
-    epsilon 1 (its update is then nearly proportional to the gradient).
-
-    Takes padded label ids `(B, L)` and logits `(B, C)`; always computes in
-    float32, whatever the dtype policy: bfloat16 would turn id 18290 into 18304.
+    The paper does not state its reduction. The sum over classes is what
+    Google's own many-label code uses; a mean over 18,291 classes would starve
+    RMSProp with epsilon 1 (its update is then nearly proportional to the
+    gradient).
 
     Args:
+        positive_weight: As for `sigmoid_cross_entropy`.
+        class_weights: As for `sigmoid_cross_entropy`.
+        label_smoothing: As for `sigmoid_cross_entropy`.
         name: Name of the loss.
         reduction: As in Keras, over the batch.
     """
 
+    function = staticmethod(sigmoid_cross_entropy)
+
     def __init__(
-        self, name="multi_label_loss", reduction="sum_over_batch_size"
+        self,
+        positive_weight=None,
+        class_weights=None,
+        label_smoothing=0.0,
+        *,
+        name="multi_label_loss",
+        reduction="sum_over_batch_size",
     ):
-        super().__init__(name=name, reduction=reduction, dtype="float32")
+        super().__init__(
+            name,
+            reduction,
+            positive_weight=positive_weight,
+            class_weights=class_weights,
+            label_smoothing=label_smoothing,
+        )
 
-    def call(self, y_true, y_pred):
-        """`(B,)` losses."""
-        # Keras hands the ids over as float32, exact up to 2**24.
-        return sigmoid_cross_entropy(ops.cast(y_true, "int32"), y_pred)
 
-    def get_config(self):
-        """The constructor's arguments."""
-        return {"name": self.name, "reduction": self.reduction}
+@keras.saving.register_keras_serializable("keras_jft")
+class AsymmetricLoss(_LossFromIds):
+    """`asymmetric_loss`, averaged over the batch.
+
+    Args:
+        gamma_positive: As for `asymmetric_loss`.
+        gamma_negative: As for `asymmetric_loss`.
+        margin: As for `asymmetric_loss`.
+        class_weights: As for `asymmetric_loss`.
+        name: Name of the loss.
+        reduction: As in Keras, over the batch.
+    """
+
+    function = staticmethod(asymmetric_loss)
+
+    def __init__(
+        self,
+        gamma_positive=0.0,
+        gamma_negative=4.0,
+        margin=0.05,
+        class_weights=None,
+        *,
+        name="asymmetric_loss",
+        reduction="sum_over_batch_size",
+    ):
+        super().__init__(
+            name,
+            reduction,
+            gamma_positive=gamma_positive,
+            gamma_negative=gamma_negative,
+            margin=margin,
+            class_weights=class_weights,
+        )
+
+
+@keras.saving.register_keras_serializable("keras_jft")
+class SoftmaxLoss(_LossFromIds):
+    """`softmax_cross_entropy`, averaged over the batch.
+
+    Args:
+        label_smoothing: As for `softmax_cross_entropy`.
+        name: Name of the loss.
+        reduction: As in Keras, over the batch.
+    """
+
+    function = staticmethod(softmax_cross_entropy)
+
+    def __init__(
+        self,
+        label_smoothing=0.0,
+        *,
+        name="softmax_loss",
+        reduction="sum_over_batch_size",
+    ):
+        super().__init__(name, reduction, label_smoothing=label_smoothing)

@@ -11,33 +11,15 @@ from keras_jft import backbones, checks, data, metrics, training
 from keras_jft.pretrain import losses
 from keras_jft.pretrain.classifier import MultiLabelClassifier
 
-OPTIMIZERS = {
-    "momentum": lambda config, rate: keras.optimizers.SGD(
-        rate, momentum=config.momentum
-    ),
-    "rmsprop": lambda config, rate: training.TF1RMSprop(
-        rate, rho=0.9, momentum=config.momentum, epsilon=config.epsilon
-    ),
-}
-
-SCHEDULES = {
-    "constant": lambda config, steps: config.learning_rate,
-    "staircase": lambda config, steps: (
-        keras.optimizers.schedules.ExponentialDecay(
-            config.learning_rate,
-            config.decay_steps,
-            config.decay_rate,
-            staircase=True,
-        )
-    ),
-    "cosine": lambda config, steps: training.warmup_cosine(
-        config.learning_rate, steps, config.warmup
-    ),
+LOSSES = {
+    "logistic": losses.MultiLabelLoss,
+    "asymmetric": losses.AsymmetricLoss,
+    "softmax": losses.SoftmaxLoss,
 }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(training.Optimization):
     """A pre-training run. The defaults are those of the small studies.
 
     Attributes:
@@ -46,7 +28,7 @@ class Config:
         num_examples: Size of the nested subset that is drawn with `seed`; None
             takes all, 0 leaves the initial weights as they are.
         seed: Draws the subset, the initial weights and the augmentations.
-        transforms: A name in `jft.data.TRANSFORMS`.
+        transforms: A name in `jft.data.TRANSFORMS`, or a tuple of transforms.
         image_size: Height and width that the backbone sees.
         blocks: Residual blocks of each of the four stages.
         width: Channels of the first stage.
@@ -57,27 +39,37 @@ class Config:
         dtype: A Keras dtype policy, or `"fastest"` for what this machine
             multiplies fastest.
         label_prior: Whether the head's bias starts at the label frequencies.
-        optimizer: A name in `OPTIMIZERS`.
-        momentum: Of the optimizer.
-        epsilon: Of RMSProp, inside the root.
-        schedule: A name in `SCHEDULES`.
-        learning_rate: The peak.
-        warmup: Fraction of the steps over which `"cosine"` warms up.
-        decay_steps: Steps of a stair of `"staircase"`.
-        decay_rate: Factor of a stair.
-        l2: `l2 * kernel` is added to the gradient of each kernel.
-        batch_size: Images a step, over all replicas.
-        epochs: Passes over the subset.
+        shards: Number of kernels of the head.
+        loss: A name in `LOSSES`.
+        loss_options: What the loss takes.
+        optimizer: This and the following: see `jft.training.Optimization`.
+        momentum: See there.
+        epsilon: See there.
+        weight_decay: See there.
+        clipnorm: See there.
+        schedule: See there.
+        learning_rate: See there.
+        base_batch_size: See there.
+        warmup: See there.
+        decay_steps: See there.
+        decay_rate: See there.
+        boundaries: See there.
+        power: See there.
+        l2: See there.
+        batch_size: See there.
+        epochs: See there.
+        steps: See there.
 
     Raises:
-        ValueError: If a name is unknown or a subset fills no batch.
+        ValueError: If a name is unknown, a subset fills no batch, or not
+            exactly one of `epochs` and `steps` is given.
     """
 
     dataset: str = "synthetic"
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     num_examples: int | None = None
     seed: int = 0
-    transforms: str = "flip"
+    transforms: str | tuple = "flip"
     image_size: tuple[int, int] = (32, 32)
     blocks: tuple[int, ...] = (1, 1, 1, 1)
     width: int = 16
@@ -86,21 +78,13 @@ class Config:
     bn_momentum: float = 0.9
     dtype: str = "fastest"
     label_prior: bool = True
-    optimizer: str = "momentum"
-    momentum: float = 0.9
-    epsilon: float = 1e-7
-    schedule: str = "cosine"
-    learning_rate: float = 0.02
-    warmup: float = 0.1
-    decay_steps: int = 3_000_000
-    decay_rate: float = 0.9
-    l2: float = 0.0
-    batch_size: int = 64
-    epochs: int = 4
+    shards: int = 1
+    loss: str = "logistic"
+    loss_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
-        checks.one_of("optimizer", self.optimizer, OPTIMIZERS)
-        checks.one_of("schedule", self.schedule, SCHEDULES)
+        super().__post_init__()
+        checks.one_of("loss", self.loss, LOSSES)
         if self.num_examples and self.num_examples < self.batch_size:
             raise ValueError(
                 "`num_examples` must fill at least one batch. Received: "
@@ -109,27 +93,74 @@ class Config:
             )
 
 
+_PAPER = {
+    "transforms": "jft",
+    "image_size": (299, 299),
+    "blocks": (3, 4, 23, 3),
+    "width": 64,
+    "block": "bottleneck",
+    "stem": "imagenet",
+    "bn_momentum": 0.997,
+}
+# Section 4.1; RMSProp's constants are TF-Slim's of the time. Batch and steps
+# are those of one worker of an asynchronous run: R synchronous replicas of 32
+# images each divide all numbers of steps by R.
+_JFT300M = Config(
+    **_PAPER,
+    dataset="records",
+    label_prior=False,
+    shards=50,
+    optimizer="rmsprop",
+    epsilon=1.0,
+    schedule="staircase",
+    learning_rate=1e-3,
+    l2=1e-4,
+    batch_size=32,
+)
+# Section 4.1, "ImageNet baseline": 1.2M steps are 30 epochs.
+_IMAGENET = Config(
+    **_PAPER,
+    dataset="image_folder",
+    label_prior=False,
+    loss="softmax",
+    schedule="staircase",
+    learning_rate=5e-2,
+    decay_steps=1_200_000,
+    decay_rate=0.1,
+    l2=1e-4,
+    batch_size=32,
+    epochs=None,
+    steps=5_000_000,
+)
+# Goyal et al. 2017, https://arxiv.org/abs/1706.02677 (rate in proportion to
+# the batch, warm-up); Loshchilov and Hutter 2017, 2019 (cosine, AdamW).
+_MODERN = Config(
+    **_PAPER,
+    dataset="records",
+    shards=50,
+    loss_options={"label_smoothing": 0.1},
+    learning_rate=0.1,
+    base_batch_size=256,
+    warmup=0.05,
+    l2=5e-5,
+    batch_size=256,
+)
+
 RECIPES = {
     "small": Config(),
-    # Section 4.1; RMSProp's constants are TF-Slim's of the time.
-    "jft300m": Config(
-        dataset="records",
-        transforms="jft",
-        image_size=(299, 299),
-        blocks=(3, 4, 23, 3),
-        width=64,
-        block="bottleneck",
-        stem="imagenet",
-        bn_momentum=0.997,
-        label_prior=False,
-        optimizer="rmsprop",
-        momentum=0.9,
-        epsilon=1.0,
-        schedule="staircase",
+    "jft300m": _JFT300M,
+    "imagenet": _IMAGENET,
+    # Section 5.1: as the baseline, from a JFT-300M checkpoint.
+    "imagenet_finetune": dataclasses.replace(
+        _IMAGENET, learning_rate=1e-3, steps=4_000_000
+    ),
+    "modern": _MODERN,
+    "modern_adamw": dataclasses.replace(
+        _MODERN,
+        optimizer="adamw",
         learning_rate=1e-3,
-        l2=1e-4,
-        batch_size=32,
-        epochs=4,
+        weight_decay=0.05,
+        l2=0.0,
     ),
 }
 
@@ -139,7 +170,8 @@ def recipe(name, steps=None):
 
     Args:
         name: A key of `RECIPES`.
-        steps: Steps of the whole run; a cosine schedule needs them.
+        steps: Steps of the whole run; a cosine schedule needs them where the
+            recipe counts epochs.
 
     Returns:
         A dict with `optimizer`, `loss`, `metrics` and `l2`.
@@ -159,34 +191,49 @@ def recipe(name, steps=None):
 
 def compile_arguments(config, steps=None):
     """What `Model.compile` takes, for a `Config` of any run."""
-    if config.schedule == "cosine" and steps is None:
-        raise ValueError(
-            "A cosine schedule needs `steps`, the steps of the whole run. "
-            "Received: steps=None."
-        )
-    rate = SCHEDULES[config.schedule](config, steps)
     return {
-        "optimizer": OPTIMIZERS[config.optimizer](config, rate),
-        "loss": losses.MultiLabelLoss(),
-        "metrics": [metrics.MeanAveragePrecision(k=100)],
+        "optimizer": config.build_optimizer(steps),
+        "loss": LOSSES[config.loss](**config.loss_options),
+        "metrics": _metrics(config),
         "l2": config.l2,
     }
 
 
-def run(config, examples=None, verbose="auto"):
+def _metrics(config):
+    if config.loss == "softmax":
+        return [
+            keras.metrics.SparseCategoricalAccuracy(name="top1"),
+            keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5"),
+        ]
+    return [metrics.MeanAveragePrecision(k=100)]
+
+
+def run(
+    config,
+    examples=None,
+    *,
+    initial=None,
+    validation=None,
+    callbacks=(),
+    verbose="auto",
+):
     """Trains one classifier and returns its backbone.
 
     Args:
         config: A `Config`.
         examples: The data set of `config.dataset`, where it is loaded already;
             the subset is drawn from it.
+        initial: A backbone whose weights the run starts from, and which keeps
+            them; None starts from random weights.
+        validation: What `fit` takes as `validation_data`.
+        callbacks: As in `keras.Model.fit`.
         verbose: As in `keras.Model.fit`.
 
     Returns:
         The trained backbone.
     """
     if config.num_examples == 0:
-        return backbone(config)
+        return backbone(config, initial)
     keras.utils.set_random_seed(config.seed)
     if examples is None:
         examples = data.load(config.dataset, **config.options)
@@ -201,35 +248,53 @@ def run(config, examples=None, verbose="auto"):
         training=True,
         seed=config.seed,
     )
-    steps = config.epochs * len(batches)
-    model = classifier(config, examples)
+    model = classifier(config, examples, initial)
+    steps = (config.epochs or 0) * len(batches)
     model.compile(**compile_arguments(config, steps))
-    model.fit(batches, epochs=config.epochs, verbose=verbose)
+    training.fit(
+        model,
+        batches,
+        config,
+        callbacks=callbacks,
+        validation_data=validation,
+        verbose=verbose,
+    )
     return model.backbone
 
 
-def classifier(config, examples):
+def classifier(config, examples, initial=None):
     """A fresh `MultiLabelClassifier` of a config, for `examples`."""
     prior = _label_frequencies(examples) if config.label_prior else None
     with training.dtype_policy(config.dtype):
         return MultiLabelClassifier(
-            backbone(config),
+            backbone(config, initial),
             len(examples.info.label_names),
+            shards=config.shards,
             label_prior=prior,
         )
 
 
-def backbone(config):
-    """A fresh backbone of a config, of the weights of its seed."""
+def backbone(config, initial=None):
+    """A fresh backbone of a config, of the weights of its seed.
+
+    Args:
+        config: A `Config`.
+        initial: A backbone to copy the weights of instead.
+    """
     keras.utils.set_random_seed(config.seed)
+    arguments = {
+        "image_shape": (*config.image_size, 3),
+        "bn_momentum": config.bn_momentum,
+    }
     with training.dtype_policy(config.dtype):
+        if initial is not None:
+            return initial.rebuild(**arguments)
         return backbones.ResNet(
             blocks=config.blocks,
             width=config.width,
             block=config.block,
             stem=config.stem,
-            bn_momentum=config.bn_momentum,
-            image_shape=(*config.image_size, 3),
+            **arguments,
         )
 
 

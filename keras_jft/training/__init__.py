@@ -4,24 +4,38 @@ from keras_jft.training.callbacks import StopOnNonFiniteLoss, Throughput
 from keras_jft.training.checkpoints import Checkpoint
 from keras_jft.training.logging import JSONLogger, loggers, read_log
 from keras_jft.training.model import Model, reset
-from keras_jft.training.optimizers import TF1RMSprop
+from keras_jft.training.optimization import Optimization, fit
+from keras_jft.training.optimizers import OPTIMIZERS, TF1RMSprop
 from keras_jft.training.precision import dtype_policy, fastest_dtype_policy
-from keras_jft.training.schedules import warmup_cosine
+from keras_jft.training.schedules import (
+    SCHEDULES,
+    piecewise,
+    polynomial,
+    staircase,
+    warmup_cosine,
+)
 from keras_jft.training.weights import Loaded, load_weights
 
 __all__ = [
+    "OPTIMIZERS",
+    "SCHEDULES",
     "Checkpoint",
     "JSONLogger",
     "Loaded",
     "Model",
+    "Optimization",
     "StopOnNonFiniteLoss",
     "TF1RMSprop",
     "Throughput",
     "dtype_policy",
     "fastest_dtype_policy",
+    "fit",
     "load_weights",
     "loggers",
+    "piecewise",
+    "polynomial",
     "read_log",
     "reset",
+    "staircase",
     "warmup_cosine",
 ]

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_jft.training import callbacks as callbacks_lib
-from keras_jft.training import updates
+from keras_jft.training import export, updates
 from keras_jft.training.checkpoints import Checkpoint
 
 
@@ -161,6 +161,19 @@ class Model(keras.Model):
             self._decodes = not logits
             self.predict_function = None
         return super().predict(self._images(x), **kwargs)
+
+    def export(self, filepath, **kwargs):
+        """Writes the model for serving, with `decode` inside.
+
+        What is loaded takes images in 0..255 and gives what `predict` gives;
+        it needs TensorFlow (or what the format is for) alone.
+
+        Args:
+            filepath: Where to, a folder for a SavedModel.
+            **kwargs: As in `keras.Model.export`, and `dtype` of the images,
+                uint8 by default.
+        """
+        export.export(self, filepath, **kwargs)
 
     def predict_step(self, *args):
         """One compiled step of `predict`."""

@@ -1,4 +1,4 @@
-"""The optimizer that the paper trained with, where Keras's own differs."""
+"""Optimizers by name, and the one of the paper where Keras's own differs."""
 
 import keras
 from keras import ops
@@ -25,3 +25,27 @@ class TF1RMSprop(keras.optimizers.RMSprop):
         for mean_square in self._velocities:
             if mean_square is not None:
                 mean_square.assign(ops.ones(mean_square.shape))
+
+
+def _adamw(config, rate):
+    optimizer = keras.optimizers.AdamW(
+        rate, weight_decay=config.weight_decay, clipnorm=config.clipnorm
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+# Name: the optimizer of an `Optimization`, with a learning rate or schedule.
+OPTIMIZERS = {
+    "momentum": lambda config, rate: keras.optimizers.SGD(
+        rate, momentum=config.momentum, clipnorm=config.clipnorm
+    ),
+    "rmsprop": lambda config, rate: TF1RMSprop(
+        rate,
+        rho=0.9,
+        momentum=config.momentum,
+        epsilon=config.epsilon,
+        clipnorm=config.clipnorm,
+    ),
+    "adamw": _adamw,
+}

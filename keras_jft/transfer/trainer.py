@@ -10,11 +10,13 @@ from keras_jft import checks, data, training
 from keras_jft.transfer.freezing import freeze
 from keras_jft.transfer.heads import HEADS
 
-MODES = ("frozen", "fine_tuned")
+MODES = ("frozen", "fine_tuned")  # what the paper compares
+# Mode: the first stage that trains.
+FIRST_TRAINED = {"probe": "head", "frozen": "conv5", "fine_tuned": "conv1"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(training.Optimization):
     """A transfer run. The defaults are those of the small studies.
 
     Attributes:
@@ -23,26 +25,39 @@ class Config:
             `num_classes`.
         num_classes: Number of classes; None reads it from the data set.
         mode: `"frozen"` trains conv5 and the head, as the paper does;
-            `"fine_tuned"` trains everything.
+            `"fine_tuned"` trains everything; `"probe"` the head alone.
         dataset: A name in `jft.data.DATASETS`.
         options: What its `load` takes besides `split`.
         split: The split to train on.
         num_examples: Size of the nested subset that is drawn with `seed`; None
             takes all.
         seed: Draws the subset, the head's weights and the augmentations.
-        transforms: A name in `jft.data.TRANSFORMS`.
+        transforms: A name in `jft.data.TRANSFORMS`, or a tuple of transforms.
         image_size: Height and width that the model sees.
         dtype: A Keras dtype policy, or `"fastest"`.
-        learning_rate: The peak of a cosine schedule with warm-up.
-        momentum: Of SGD.
-        l2: `l2 * kernel` is added to the gradient of each kernel.
         multipliers: Learning-rate factors by layer, as `Model.compile` takes
             them.
-        batch_size: Images a step, over all replicas.
-        epochs: Passes over the data.
+        optimizer: This and the following: see `jft.training.Optimization`.
+        momentum: See there.
+        epsilon: See there.
+        weight_decay: See there.
+        clipnorm: See there.
+        schedule: See there.
+        learning_rate: See there.
+        base_batch_size: See there.
+        warmup: See there.
+        decay_steps: See there.
+        decay_rate: See there.
+        boundaries: See there.
+        power: See there.
+        l2: See there.
+        batch_size: See there.
+        epochs: See there.
+        steps: See there.
 
     Raises:
-        ValueError: If `head` or `mode` is unknown.
+        ValueError: If a name is unknown, or not exactly one of `epochs` and
+            `steps` is given.
     """
 
     head: str = "classification"
@@ -54,19 +69,17 @@ class Config:
     split: str = "train"
     num_examples: int | None = None
     seed: int = 0
-    transforms: str = "flip"
+    transforms: str | tuple = "flip"
     image_size: tuple[int, int] = (32, 32)
     dtype: str = "fastest"
-    learning_rate: float = 0.02
-    momentum: float = 0.9
-    l2: float = 0.0
     multipliers: Mapping[str, float] = dataclasses.field(default_factory=dict)
     batch_size: int = 32
-    epochs: int = 20
+    epochs: int | None = 20
 
     def __post_init__(self):
+        super().__post_init__()
         checks.one_of("head", self.head, HEADS)
-        checks.one_of("mode", self.mode, MODES)
+        checks.one_of("mode", self.mode, FIRST_TRAINED)
 
 
 def run(config, backbone, examples=None, model=None, verbose="auto"):
@@ -103,10 +116,11 @@ def run(config, backbone, examples=None, model=None, verbose="auto"):
     fresh = build(config, backbone, examples.info)
     if model is None:
         model = fresh
-        model.compile(**_compile_arguments(config, len(batches)))
+        steps = (config.epochs or 0) * len(batches)
+        model.compile(**compile_arguments(config, steps))
     else:
         training.reset(model, fresh.get_weights())
-    model.fit(batches, epochs=config.epochs, verbose=verbose)
+    training.fit(model, batches, config, verbose=verbose)
     return model
 
 
@@ -124,9 +138,16 @@ def build(config, backbone, info=None):
         model = HEADS[config.head].build(
             backbone, num_classes, **config.head_options
         )
-    if config.mode == "frozen":
-        freeze(model, before="conv5")
-    return model
+    return freeze(model, before=FIRST_TRAINED[config.mode])
+
+
+def compile_arguments(config, steps=None):
+    """What `Model.compile` takes, for a `Config` of any run."""
+    return {
+        "optimizer": config.build_optimizer(steps),
+        "l2": config.l2,
+        "multipliers": config.multipliers,
+    }
 
 
 def _num_classes(config, info):
@@ -141,14 +162,3 @@ def _num_classes(config, info):
             f"{config.head!r}. Give `num_classes`."
         )
     return len(names)
-
-
-def _compile_arguments(config, steps_per_epoch):
-    rate = training.warmup_cosine(
-        config.learning_rate, config.epochs * steps_per_epoch
-    )
-    return {
-        "optimizer": keras.optimizers.SGD(rate, momentum=config.momentum),
-        "l2": config.l2,
-        "multipliers": config.multipliers,
-    }

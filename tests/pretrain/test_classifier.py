@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_jft import metrics, pretrain
 from keras_jft.pretrain import MultiLabelClassifier
 
 pytestmark = pytest.mark.ops
@@ -34,13 +35,17 @@ def test_logits_are_float32_under_mixed_precision(rng):
 
 def test_every_argument_survives_saving(tiny_backbone, tmp_path, rng):
     model = MultiLabelClassifier(
-        tiny_backbone, 4, label_prior=[0.1, 0.2, 0.3, 0.4], name="other"
+        tiny_backbone,
+        4,
+        shards=3,
+        label_prior=[0.1, 0.2, 0.3, 0.4],
+        name="other",
     )
     model.compile("sgd", l2=0.5, multipliers={"head": 3.0})
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
 
-    assert again.num_classes == 4
+    assert (again.num_classes, again.shards) == (4, 3)
     assert again.label_prior == [0.1, 0.2, 0.3, 0.4]
     assert again.name == "other"
     assert again.backbone.get_config() == tiny_backbone.get_config()
@@ -80,3 +85,62 @@ def test_a_batch_without_labels_is_refused(tiny_backbone, rng):
     model.compile("sgd")
     with pytest.raises(ValueError, match="needs `labels`"):
         model.fit({"images": _images(rng)}, verbose=0)
+
+
+def test_a_head_in_shards_gives_the_logits_of_a_whole_one(tiny_backbone, rng):
+    whole = MultiLabelClassifier(tiny_backbone, 7, label_prior=0.1)
+    sharded = MultiLabelClassifier(tiny_backbone, 7, shards=3, label_prior=0.1)
+    head, parts = (model.get_layer("head_logits") for model in (whole, sharded))
+    assert [kernel.shape[-1] for kernel in parts.kernels] == [3, 2, 2]
+    head.kernel.assign(ops.concatenate(parts.kernels, axis=-1))
+    images = _images(rng)
+    np.testing.assert_allclose(
+        sharded.predict(images, verbose=0),
+        whole.predict(images, verbose=0),
+        rtol=1e-5,
+    )
+    with pytest.raises(ValueError, match="`shards` must be between 1"):
+        MultiLabelClassifier(tiny_backbone, 7, shards=8)
+
+
+def test_unknown_labels_count_in_neither_loss_nor_metric(tiny_backbone, rng):
+    model = MultiLabelClassifier(tiny_backbone, 4)
+    model.compile(
+        "sgd", metrics=[metrics.MeanAveragePrecision(k=4, max_images=4)]
+    )
+    batch = {
+        "images": _images(rng),
+        "labels": np.array([[0, 1], [2, -1], [0, -1], [1, 3]], "int32"),
+        "unknown_labels": np.array([[2], [0], [-1], [0]], "int32"),
+    }
+    scores = model.evaluate(batch, verbose=0, return_dict=True)
+
+    logits = model.predict(batch, verbose=0).astype("float64")
+    counted = np.ones((4, 4))
+    counted[[0, 1, 3], [2, 0, 0]] = 0
+    y = np.zeros((4, 4))
+    y[[0, 0, 1, 2, 3, 3], [0, 1, 2, 0, 1, 3]] = 1
+    losses = counted * (np.log1p(np.exp(logits)) - y * logits)
+    np.testing.assert_allclose(scores["loss"], losses.sum() / 4, rtol=1e-5)
+    expected = metrics.evaluate_multi_label(
+        batch["labels"], np.where(counted, logits, -1e30), k=4
+    )
+    np.testing.assert_allclose(scores["map"], expected["map"], rtol=1e-5)
+
+
+def test_one_label_an_image_trains_by_the_softmax(tiny_backbone, rng):
+    model = MultiLabelClassifier(tiny_backbone, 6)
+    model.compile(**pretrain.recipe("imagenet"))
+    batch = {"images": _images(rng), "labels": np.array([3, 0, 5, 1], "int32")}
+    scores = model.evaluate(batch, verbose=0, return_dict=True)
+    logits = model.predict(batch, verbose=0).astype("float64")
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(
+        scores["loss"],
+        -np.log(chances[np.arange(4), batch["labels"]]).mean(),
+        rtol=1e-4,
+    )
+    ranked = np.argsort(-logits, axis=1)
+    hits = ranked == batch["labels"][:, None]
+    np.testing.assert_allclose(scores["top1"], hits[:, 0].mean())
+    np.testing.assert_allclose(scores["top5"], hits[:, :5].any(axis=1).mean())

@@ -74,6 +74,66 @@ def test_the_paper_s_recipe_has_its_constants():
         np.testing.assert_allclose(float(rate(step)), expected, rtol=1e-5)
 
 
+def test_the_imagenet_recipes_have_their_constants():
+    for name, peak, steps in (
+        ("imagenet", 5e-2, 5_000_000),
+        ("imagenet_finetune", 1e-3, 4_000_000),
+    ):
+        arguments = jft.pretrain.recipe(name)
+        optimizer = arguments["optimizer"]
+        assert isinstance(optimizer, keras.optimizers.SGD)
+        assert (optimizer.momentum, optimizer.nesterov) == (0.9, False)
+        assert isinstance(arguments["loss"], jft.pretrain.SoftmaxLoss)
+        config = jft.pretrain.RECIPES[name]
+        assert (config.steps, config.batch_size) == (steps, 32)
+        # A tenth every 30 epochs, 1.2M steps: section 4.1.
+        rate = optimizer._learning_rate
+        for step, factor in (
+            (0, 1.0),
+            (1_199_999, 1.0),
+            (1_200_000, 0.1),
+            (3_600_000, 0.001),
+        ):
+            np.testing.assert_allclose(
+                float(rate(step)), factor * peak, rtol=1e-5
+            )
+
+
+def test_the_modern_recipes_warm_up_and_grow_with_the_batch():
+    for name, peak in (("modern", 0.1), ("modern_adamw", 1e-3)):
+        arguments = jft.pretrain.recipe(name, steps=1_000)
+        rate = arguments["optimizer"]._learning_rate
+        for step, factor in ((0, 0.0), (25, 0.5), (50, 1.0), (1_000, 0.0)):
+            np.testing.assert_allclose(
+                float(rate(step)), factor * peak, atol=1e-9
+            )
+        assert arguments["loss"].label_smoothing == 0.1
+        config = jft.pretrain.RECIPES[name]
+        assert config.label_prior
+        quarter = dataclasses.replace(config, batch_size=64)
+        np.testing.assert_allclose(quarter.peak, peak / 4)
+
+
+def test_a_run_by_steps_starts_from_a_given_backbone(tiny_backbone):
+    config = dataclasses.replace(CONFIG, epochs=None, steps=3)
+    before = _arrays(tiny_backbone)
+    seen = []
+    watcher = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append(batch)
+    )
+    still = dataclasses.replace(config, learning_rate=0.0, bn_momentum=1.0)
+    backbone = jft.pretrain.run(
+        still, initial=tiny_backbone, callbacks=[watcher], verbose=0
+    )
+    # Two batches an epoch.
+    assert seen == [0, 1, 0]
+    for ours, theirs, old in zip(
+        _arrays(backbone), _arrays(tiny_backbone), before, strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+        np.testing.assert_array_equal(theirs, old)
+
+
 def test_every_recipe_compiles():
     for name in jft.pretrain.RECIPES:
         arguments = jft.pretrain.recipe(name, steps=100)
@@ -89,6 +149,10 @@ def test_bad_configs_are_refused():
         dataclasses.replace(CONFIG, optimizer="lion")
     with pytest.raises(ValueError, match="`schedule` must be one of"):
         dataclasses.replace(CONFIG, schedule="step")
+    with pytest.raises(ValueError, match="`loss` must be one of"):
+        dataclasses.replace(CONFIG, loss="hinge")
+    with pytest.raises(ValueError, match="Exactly one of"):
+        dataclasses.replace(CONFIG, steps=5)
     with pytest.raises(ValueError, match="`name` must be one of"):
         jft.pretrain.recipe("jft3b")
     with pytest.raises(ValueError, match="needs `steps`"):

@@ -37,6 +37,26 @@ def test_frozen_trains_conv5_and_the_head_alone(tiny_backbone):
     assert stages == {"conv5", "head"}
 
 
+def test_a_probe_trains_the_head_alone(tiny_backbone):
+    model = jft.transfer.run(_config(mode="probe"), tiny_backbone, verbose=0)
+    assert {v.path for v in model.trainable_variables} == {
+        "head_logits/kernel",
+        "head_logits/bias",
+    }
+    # The moving statistics stay as well.
+    for old, new in zip(
+        _arrays(tiny_backbone), _arrays(model.backbone), strict=True
+    ):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_fine_tuning_trains_what_was_frozen_before(tiny_backbone):
+    tiny_backbone.trainable = False
+    model = jft.transfer.build(_config(num_classes=3), tiny_backbone)
+    stages = {v.path.split("_")[0] for v in model.trainable_variables}
+    assert stages == {"conv1", "conv2", "conv3", "conv4", "conv5", "head"}
+
+
 @pytest.mark.parametrize("mode", jft.transfer.MODES)
 def test_a_reused_model_trains_as_a_fresh_one_does(mode, tiny_backbone):
     config = _config(mode=mode, seed=3)

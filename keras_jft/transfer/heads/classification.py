@@ -1,6 +1,7 @@
 """`Classifier`: one label an image."""
 
 import keras
+from keras import ops
 
 from keras_jft import training
 from keras_jft.transfer.heads import head
@@ -16,13 +17,32 @@ class Classifier(training.Model):
     Args:
         backbone: A backbone, by the contract of `jft.backbones`.
         num_classes: Number of classes.
+        label_smoothing: Share of a label that the loss spreads over all
+            classes, in [0, 1).
         name: Name of the model.
+
+    Raises:
+        ValueError: If `label_smoothing` is out of range.
 
     References:
         Sun et al. 2017, section 5.1 (ImageNet, Table 1).
     """
 
-    def __init__(self, backbone, num_classes, *, name="classifier", **kwargs):
+    def __init__(
+        self,
+        backbone,
+        num_classes,
+        *,
+        label_smoothing=0.0,
+        name="classifier",
+        **kwargs,
+    ):
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(
+                "`label_smoothing` must lie in [0, 1). Received: "
+                f"label_smoothing={label_smoothing}."
+            )
+
         # === Layers ===
         pool = keras.layers.GlobalAveragePooling2D(
             dtype="float32", name="head_pool"
@@ -42,10 +62,11 @@ class Classifier(training.Model):
         # === Config ===
         self.backbone = backbone
         self.num_classes = num_classes
+        self.label_smoothing = label_smoothing
 
     def default_loss(self):
         """The softmax cross entropy of integer labels."""
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        return SmoothedCrossentropy(self.label_smoothing)
 
     def default_metrics(self):
         """The accuracy."""
@@ -56,6 +77,7 @@ class Classifier(training.Model):
         return {
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "num_classes": self.num_classes,
+            "label_smoothing": self.label_smoothing,
             "name": self.name,
         }
 
@@ -63,6 +85,52 @@ class Classifier(training.Model):
     def from_config(cls, config):
         """A model of the same arguments."""
         return cls(**keras.saving.deserialize_keras_object(config))
+
+
+def smoothed_cross_entropy(labels, logits, label_smoothing=0.0):
+    """Softmax cross entropy with `label_smoothing` spread over all classes.
+
+    Args:
+        labels: `(B,)` integer labels.
+        logits: `(B, C)`.
+        label_smoothing: s: the target is `(1 - s) one_hot + s / C`.
+
+    Returns:
+        `(B,)` losses.
+
+    References:
+        Szegedy et al. 2016, https://arxiv.org/abs/1512.00567, section 7.
+    """
+    losses = ops.sparse_categorical_crossentropy(
+        labels, logits, from_logits=True
+    )
+    if not label_smoothing:
+        return losses
+    uniform = ops.logsumexp(logits, axis=-1) - ops.mean(logits, axis=-1)
+    return (1 - label_smoothing) * losses + label_smoothing * uniform
+
+
+@keras.saving.register_keras_serializable("keras_jft")
+class SmoothedCrossentropy(keras.losses.Loss):
+    """`smoothed_cross_entropy`, averaged over the batch.
+
+    Args:
+        label_smoothing: As for `smoothed_cross_entropy`.
+        name: Name of the loss.
+    """
+
+    def __init__(self, label_smoothing=0.0, name="smoothed_crossentropy"):
+        super().__init__(name=name, dtype="float32")
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true, y_pred):
+        """`(B,)` losses of labels `(B,)`, or `(B, 1)`."""
+        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
+        return smoothed_cross_entropy(labels, y_pred, self.label_smoothing)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {"label_smoothing": self.label_smoothing, "name": self.name}
 
 
 HEAD = head.Head(build=Classifier, task="classification")

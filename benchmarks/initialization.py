@@ -1,0 +1,153 @@
+"""Does an initialization matter in the end? Figure 3, small.
+
+Question: Sun et al. 2017 found that pre-training from an ImageNet checkpoint
+is ahead of random initialization at first, and even after 15M of 36M steps. Is
+it so on the synthetic world, where the checkpoint comes from single-label
+classification of classes that pre-training does not name?
+
+Command:
+
+    python benchmarks/initialization.py
+
+Both runs have one schedule; mAP@100 is that of the clean, dense test split
+after every epoch. Logs go to `--logs`, rows from them to
+benchmarks/results/initialization.jsonl, the figure to
+benchmarks/figures/initialization.png.
+"""
+
+import argparse
+import csv
+import dataclasses
+import pathlib
+import tempfile
+
+import keras
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import keras_jft as jft
+from keras_jft.scaling import rows
+
+HERE = pathlib.Path(__file__).parent
+LABELS = {"random": "random initialization", "checkpoint": "from a checkpoint"}
+
+
+def checkpoint(config, images):
+    """A backbone of single-label classification, as ImageNet's would be."""
+    return jft.pretrain.run(
+        dataclasses.replace(
+            config,
+            options={"task": "classification", "num_examples": images},
+            num_examples=images,
+            loss="softmax",
+        ),
+        verbose=2,
+    )
+
+
+def log(config, initial, validation, path):
+    """Pre-trains, and writes mAP@100 after every epoch."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    jft.pretrain.run(
+        config,
+        initial=initial,
+        validation=validation,
+        callbacks=[keras.callbacks.CSVLogger(path)],
+        verbose=2,
+    )
+
+
+def read(path, config, **columns):
+    """The rows of a log: mAP@100 against steps."""
+    steps = config.num_examples // config.batch_size
+    with path.open(newline="") as file:
+        for line in csv.DictReader(file):
+            yield {
+                **columns,
+                "step": (int(line["epoch"]) + 1) * steps,
+                "map": float(line["val_map"]),
+                "loss": float(line["val_loss"]),
+                "num_examples": config.num_examples,
+            }
+
+
+def plot(results):
+    """mAP@100 against steps: a thin line a seed, a thick one their mean."""
+    figure, axis = plt.subplots(figsize=(5, 3.6))
+    for i, (initialization, label) in enumerate(LABELS.items()):
+        curves = {}
+        for row in results:
+            if row["initialization"] == initialization:
+                curves.setdefault(row["seed"], []).append(
+                    (row["step"], 100 * row["map"])
+                )
+        steps, maps = np.moveaxis(np.array(list(curves.values())), -1, 0)
+        for one_steps, one in zip(steps, maps, strict=True):
+            axis.plot(one_steps, one, color=f"C{i}", alpha=0.3, linewidth=1)
+        axis.plot(
+            steps[0], maps.mean(axis=0), color=f"C{i}", marker="o", label=label
+        )
+    axis.set_xlabel("steps")
+    axis.set_ylabel("mAP@100, %")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False)
+    figure.tight_layout()
+    return figure
+
+
+def study(config, seeds, logs, folder, test_images):
+    validation = jft.data.batches(
+        jft.data.load("synthetic", split="test", num_examples=test_images),
+        batch_size=min(test_images, 250),
+    )
+    results = []
+    for seed in seeds:
+        seeded = dataclasses.replace(config, seed=seed)
+        initial = {
+            "random": None,
+            "checkpoint": checkpoint(seeded, config.num_examples),
+        }
+        for name, backbone in initial.items():
+            path = logs / f"{name}_{seed}.csv"
+            log(seeded, backbone, validation, path)
+            for row in read(path, seeded, initialization=name, seed=seed):
+                rows.append(folder / "results" / "initialization.jsonl", row)
+                results.append(row)
+    (folder / "figures").mkdir(exist_ok=True)
+    plot(results).savefig(folder / "figures" / "initialization.png", dpi=120)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=1_000)
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--seeds", type=int, nargs="+", default=(0,))
+    parser.add_argument(
+        "--logs", type=pathlib.Path, default="runs/initialization"
+    )
+    parser.add_argument("--smoke", action="store_true")
+    arguments = parser.parse_args()
+    config = jft.pretrain.Config(
+        options={"num_examples": arguments.images},
+        num_examples=arguments.images,
+        epochs=arguments.epochs,
+        batch_size=32,
+        learning_rate=0.03,
+    )
+    if not arguments.smoke:
+        study(config, arguments.seeds, arguments.logs, HERE, 500)
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        small = dataclasses.replace(
+            config, options={"num_examples": 64}, num_examples=64, epochs=2
+        )
+        study(small, (0,), folder / "logs", folder, 32)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""What label ids mean, and sums over all classes from them.
+
+An id c >= 0: the image has label c. -1: padding, which may stand anywhere.
+-2 - c: it is unknown whether the image has label c, so c does not count. The
+first slot that names a class decides; others that name it do not count.
+
+Shapes: B batch, L label slots, C classes.
+"""
+
+import numpy as np
+from keras import ops
+
+
+def sum_over_classes(labels, logits, value, slope):
+    """`(B,)` sums over C of `value`, whose derivative is `slope`.
+
+    Args:
+        labels: `(B, L)` label ids.
+        logits: `(B, C)`.
+        value: `value(x, is_label, classes)`: losses at the logits x, as
+            present or as absent labels; `classes` are the ids of x, None for
+            all C in order.
+        slope: The same for their derivatives.
+    """
+    classes, is_label, is_unknown = read(labels)
+
+    def corrected(function, at_ids):
+        """What to add at the ids to a pass that took all labels as absent."""
+        absent = function(at_ids, False, classes)
+        present = function(at_ids, True, classes) - absent
+        there = ops.where(is_label, present, 0.0)
+        return ops.where(is_unknown, -absent, there)
+
+    # By hand: one pass that is scattered into, where the backend's own
+    # derivative makes a second dense array for the ids and adds it.
+    @ops.custom_gradient
+    def losses(logits):
+        at_ids = ops.take_along_axis(logits, classes, axis=1)
+
+        def gradient(*args, upstream=None):
+            if upstream is None:
+                (upstream,) = args
+            upstream = upstream[:, None]
+            return ops.scatter_update(
+                slope(logits, False) * upstream,
+                _places(classes),
+                ops.reshape(corrected(slope, at_ids) * upstream, (-1,)),
+                reduction="add",
+            )
+
+        total = ops.sum(value(logits, False), axis=1)
+        return total + ops.sum(corrected(value, at_ids), axis=1), gradient
+
+    return losses(logits)
+
+
+def read(labels):
+    """What the ids of a batch say.
+
+    Args:
+        labels: `(B, L)` label ids of any numeric type.
+
+    Returns:
+        Three `(B, L)` tensors: the class of a slot, int32, 0 at padding;
+        whether the slot says that the label is present; whether it says that
+        it is unknown. Slots that repeat a class say neither.
+
+    Example:
+
+    >>> classes, is_label, is_unknown = read(np.array([[5, -1, 5, -2 - 3]]))
+    >>> print(ops.convert_to_numpy(classes))
+    [[5 0 5 3]]
+    >>> print(ops.convert_to_numpy(is_label), ops.convert_to_numpy(is_unknown))
+    [[ True False False False]] [[False False False  True]]
+    """
+    labels = ops.cast(labels, "int32")
+    classes = ops.where(labels < -1, -2 - labels, labels)
+    slots = ops.arange(ops.shape(classes)[1])
+    same = classes[:, :, None] == classes[:, None, :]  # (B, L, L)
+    earlier = slots[None, :] < slots[:, None]
+    repeated = ops.any(ops.logical_and(same, earlier), axis=2)
+    first = ops.logical_and(classes >= 0, ops.logical_not(repeated))
+    return (
+        ops.maximum(classes, 0),
+        ops.logical_and(first, labels >= 0),
+        ops.logical_and(first, labels < -1),
+    )
+
+
+def drop_unknown(labels, logits):
+    """Logits that rank the unknown labels of an image below all others.
+
+    Args:
+        labels: `(B, L)` integer label ids.
+        logits: `(B, C)`.
+
+    Returns:
+        `(B, C)`; -1e30 at unknown labels.
+
+    Example:
+
+    >>> labels = np.array([[0, -2 - 2]])
+    >>> logits = drop_unknown(labels, ops.array([[1.0, 2.0, 3.0]]))
+    >>> [round(float(x)) > 0 for x in logits[0]]
+    [True, True, False]
+    """
+    is_unknown = labels < -1
+    classes = ops.where(is_unknown, -2 - labels, 0)
+    ceilings = ops.where(is_unknown, -1e30, 1e30)
+    return ops.scatter_update(
+        logits,
+        _places(classes),
+        ops.reshape(ops.cast(ceilings, logits.dtype), (-1,)),
+        reduction="min",
+    )
+
+
+def _places(classes):
+    """`(B * L, 2)` row and class of each slot."""
+    rows = ops.arange(ops.shape(classes)[0], dtype="int32")[:, None]
+    rows = ops.broadcast_to(rows, ops.shape(classes))
+    places = ops.stack([rows, ops.cast(classes, "int32")], axis=-1)
+    return ops.reshape(places, (-1, 2))
+
+
+def encode_unknown(labels, unknown):
+    """Ids that name the known labels and the unknown ones.
+
+    Args:
+        labels: `(B, L)` ids of labels that are present, padded with -1; a
+            NumPy array or a TensorFlow tensor.
+        unknown: `(B, U)` ids of labels that may or may not be, likewise.
+
+    Returns:
+        `(B, L + U)` label ids of the type of `labels`.
+
+    Example:
+
+    >>> print(encode_unknown(np.array([[5, -1]]), np.array([[3, -1]])))
+    [[ 5 -1 -5 -1]]
+    """
+    if isinstance(labels, np.ndarray):
+        unknown = np.where(unknown < 0, -1, -2 - unknown)
+        return np.concatenate([labels, unknown.astype(labels.dtype)], axis=1)
+    import tensorflow as tf
+
+    unknown = tf.where(unknown < 0, -1, -2 - unknown)
+    return tf.concat([labels, tf.cast(unknown, labels.dtype)], axis=1)

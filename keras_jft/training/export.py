@@ -1,0 +1,33 @@
+"""Models for serving: images in, decoded predictions out, no package needed."""
+
+import keras
+
+
+def export(model, filepath, *, dtype="uint8", input_signature=None, **kwargs):
+    """Writes a model with its decoding inside.
+
+    Args:
+        model: A `Model`.
+        filepath: Where to, a folder for a SavedModel.
+        dtype: Of the images that are served, in 0..255 whatever it is.
+        input_signature: As in `keras.Model.export`. Default: images of the
+            model's shape, any number of them, of `dtype`.
+        **kwargs: As in `keras.Model.export`: `format`, `verbose`, ...
+    """
+    if input_signature is None:
+        (images,) = model.inputs
+        input_signature = [keras.InputSpec(shape=images.shape, dtype=dtype)]
+    served = _Decoded(model)
+    served.export(filepath, input_signature=input_signature, **kwargs)
+
+
+class _Decoded(keras.Model):
+    """What `predict` gives, as a model."""
+
+    def __init__(self, model):
+        super().__init__(name=model.name)
+        self.model = model
+        self.built = True
+
+    def call(self, images):
+        return self.model.decode(self.model(images, training=False), images)

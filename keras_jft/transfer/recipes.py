@@ -1,0 +1,84 @@
+"""The settings that published transfers were trained with, by name."""
+
+import dataclasses
+
+from keras_jft import checks
+from keras_jft.transfer import trainer
+from keras_jft.transfer.trainer import Config
+
+# Sun et al. 2017, section 4.1, "ImageNet baseline": 1.2M steps are 30 epochs.
+_IMAGENET = Config(
+    head="classification",
+    num_classes=1000,
+    dataset="image_folder",
+    transforms="jft",
+    image_size=(299, 299),
+    schedule="staircase",
+    learning_rate=5e-2,
+    decay_steps=1_200_000,
+    decay_rate=0.1,
+    l2=1e-4,
+    batch_size=32,
+    epochs=None,
+    steps=5_000_000,
+)
+
+# Batch and steps are those of one worker of an asynchronous run: R synchronous
+# replicas of that batch each divide all numbers of steps by R.
+RECIPES = {
+    "classification": {
+        "small": Config(),
+        "imagenet": _IMAGENET,
+        # Section 5.1: as the baseline, from a JFT-300M checkpoint.
+        "imagenet_finetune": dataclasses.replace(
+            _IMAGENET, learning_rate=1e-3, steps=4_000_000
+        ),
+    },
+    "deeplab_aspp": {
+        "small": Config(head="deeplab_aspp"),
+        # Section 5.3, which is silent on multipliers: those of the public
+        # DeepLab of Chen et al. 2017, https://arxiv.org/abs/1606.00915.
+        "voc2012": Config(
+            head="deeplab_aspp",
+            num_classes=21,
+            dataset="voc",
+            transforms="none",
+            image_size=(513, 513),
+            schedule="polynomial",
+            learning_rate=1e-3,
+            power=0.9,
+            l2=5e-4,
+            multipliers={"aspp": 10.0, "aspp/bias": 20.0},
+            batch_size=6,
+            epochs=None,
+            steps=30_000,
+        ),
+    },
+}
+
+
+def recipe(head, name, steps=None):
+    """What `Model.compile` takes, for a head's recipe by name.
+
+    Args:
+        head: A key of `HEADS`.
+        name: A key of `RECIPES[head]`.
+        steps: Steps of the whole run; a cosine schedule needs them where the
+            recipe counts epochs.
+
+    Returns:
+        A dict with `optimizer`, `l2` and `multipliers`. Loss and metrics are
+        the model's own.
+
+    Raises:
+        ValueError: If there is no such recipe, or `steps` is missing.
+
+    Example:
+
+    >>> arguments = keras_jft.transfer.recipe("deeplab_aspp", "voc2012")
+    >>> arguments["l2"], arguments["multipliers"]
+    (0.0005, {'aspp': 10.0, 'aspp/bias': 20.0})
+    """
+    checks.one_of("head", head, RECIPES)
+    checks.one_of("name", name, RECIPES[head])
+    return trainer.compile_arguments(RECIPES[head][name], steps)

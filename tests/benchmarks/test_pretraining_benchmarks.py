@@ -1,0 +1,26 @@
+"""The smallest run of each benchmark of pre-training, from end to end."""
+
+import pathlib
+import runpy
+import sys
+
+import pytest
+
+BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
+MALLOC = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "100000000000",
+    "MALLOC_TOP_PAD_": "1000000000",
+}
+
+
+@pytest.mark.parametrize(
+    "script", ["speed/loss.py", "downpour.py", "initialization.py"]
+)
+def test_a_benchmark_runs_in_small(script, monkeypatch, capsys):
+    for name, value in MALLOC.items():
+        monkeypatch.setenv(name, value)
+    path = BENCHMARKS / script
+    monkeypatch.setattr(sys, "argv", [str(path), "--smoke"])
+    runpy.run_path(str(path), run_name="__main__")
+    assert capsys.readouterr().out

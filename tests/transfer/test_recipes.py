@@ -1,0 +1,74 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_jft import training, transfer
+from keras_jft.transfer import RECIPES, Classifier, DeepLabASPP, recipe
+
+pytestmark = pytest.mark.ops
+
+
+def _rates(arguments, steps):
+    rate = arguments["optimizer"]._learning_rate
+    return [float(rate(step)) for step in steps]
+
+
+def test_imagenet_falls_to_a_tenth_every_30_epochs():
+    steps = (0, 1_199_999, 1_200_000, 2_400_000, 3_600_000)
+    factors = np.array([1, 1, 0.1, 0.01, 0.001])
+    for name, peak, last in (
+        ("imagenet", 5e-2, 5_000_000),
+        ("imagenet_finetune", 1e-3, 4_000_000),
+    ):
+        arguments = recipe("classification", name)
+        np.testing.assert_allclose(
+            _rates(arguments, steps), peak * factors, rtol=1e-5
+        )
+        assert isinstance(arguments["optimizer"], keras.optimizers.SGD)
+        assert arguments["optimizer"].momentum == 0.9
+        assert arguments["l2"] == 1e-4
+        config = RECIPES["classification"][name]
+        assert (config.steps, config.batch_size) == (last, 32)
+
+
+def test_voc2012_is_a_polynomial_over_30000_steps(tiny_backbone):
+    arguments = recipe("deeplab_aspp", "voc2012")
+    np.testing.assert_allclose(
+        _rates(arguments, (0, 15_000, 30_000)),
+        # 1e-3 * 0.5 ** 0.9
+        [1e-3, 0.535887e-3, 0],
+        rtol=1e-4,
+    )
+    assert arguments["optimizer"].momentum == 0.9
+    assert arguments["l2"] == 5e-4
+    assert RECIPES["deeplab_aspp"]["voc2012"].batch_size == 6
+    model = DeepLabASPP(tiny_backbone, 21, output_stride=4, rates=(1, 2))
+    model.compile(**arguments)
+    assert model._multipliers == {"aspp": 10.0, "aspp/bias": 20.0}
+
+
+@pytest.mark.parametrize(
+    "head, name", [(head, name) for head in RECIPES for name in RECIPES[head]]
+)
+def test_every_recipe_belongs_to_a_head_and_compiles(head, name):
+    assert head in transfer.HEADS
+    assert RECIPES[head][name].head == head
+    arguments = recipe(head, name, steps=100)
+    inputs = keras.Input((2,))
+    outputs = keras.layers.Dense(3, name="aspp_1")(inputs)
+    training.Model(inputs, outputs).compile(**arguments)
+
+
+def test_a_recipe_compiles_its_head(tiny_backbone):
+    model = Classifier(tiny_backbone, 10)
+    model.compile(**recipe("classification", "imagenet"))
+    assert model.loss.name == "smoothed_crossentropy"
+
+
+def test_unknown_recipes_are_refused():
+    with pytest.raises(ValueError, match="`head` must be one of"):
+        recipe("classifier", "imagenet")
+    with pytest.raises(ValueError, match="`name` must be one of"):
+        recipe("classification", "imagenet22k")
+    with pytest.raises(ValueError, match="needs `steps`"):
+        recipe("classification", "small")
