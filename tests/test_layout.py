@@ -75,7 +75,9 @@ def test_no_file_is_too_long_to_read():
 
 
 def test_no_module_is_a_drawer_for_everything():
-    names = {path.stem for path in MODULES} | {p.name for p in PACKAGE.iterdir()}
+    names = {path.stem for path in MODULES} | {
+        p.name for p in PACKAGE.iterdir()
+    }
     assert names.isdisjoint({"utils", "util", "core", "common", "helpers"})
 
 

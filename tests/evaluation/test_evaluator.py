@@ -50,9 +50,7 @@ def test_a_segmenter_is_measured_at_the_size_of_its_images(tiny_backbone):
         },
         batch_size=4,
     )
-    model = jft.DeepLabASPP(
-        tiny_backbone, 9, output_stride=4, rates=(1, 2)
-    )
+    model = jft.DeepLabASPP(tiny_backbone, 9, output_stride=4, rates=(1, 2))
     data = jft.data.load("synthetic", split="test", **config.options)
     examples = [data[i] for i in range(6)]
     masks = np.stack([e["segmentation_masks"] for e in examples])

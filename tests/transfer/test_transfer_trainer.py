@@ -41,7 +41,9 @@ def test_frozen_trains_conv5_and_the_head_alone(tiny_backbone):
 def test_a_reused_model_trains_as_a_fresh_one_does(mode, tiny_backbone):
     config = _config(mode=mode, seed=3)
     fresh = _arrays(jft.transfer.run(config, tiny_backbone, verbose=0))
-    used = jft.transfer.run(_config(mode=mode, seed=1), tiny_backbone, verbose=0)
+    used = jft.transfer.run(
+        _config(mode=mode, seed=1), tiny_backbone, verbose=0
+    )
     again = jft.transfer.run(config, tiny_backbone, model=used, verbose=0)
     assert again is used
     for one, other in zip(fresh, _arrays(again), strict=True):
