@@ -94,13 +94,15 @@ class Model(keras.Model):
         """
         self._average_statistics = None
         with replicas.scope(self):
+            metrics = self.default_metrics() if metrics is None else metrics
             super().compile(
                 optimizer=optimizer,
                 loss=self.default_loss() if loss is None else loss,
-                metrics=self.default_metrics() if metrics is None else metrics,
+                metrics=metrics,
                 **kwargs,
             )
-        replicas.check_variables(self)
+        parts = [self, self.optimizer, *tree.flatten(metrics)]
+        replicas.check_variables(self, parts)
         updates.adjust(self, l2, multipliers)
         self._l2, self._multipliers = l2, dict(multipliers or {})
 

@@ -11,7 +11,6 @@ Letters: R replicas, n what the loss averages over, in one replica.
 import contextlib
 
 import keras
-import numpy as np
 from keras import tree
 
 
@@ -47,13 +46,18 @@ def scope(model):
     return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
-def check_variables(model):
-    """Raises `ValueError` if a part of `model` was made outside its scope."""
+def check_variables(model, parts):
+    """Raises `ValueError` if a part was made outside the scope of `model`.
+
+    Args:
+        model: A model.
+        parts: What it trains with: itself, its optimizer, its metrics. Those
+            that hold no variables, such as names of metrics, are passed by.
+    """
     strategy = strategy_of(model)
     if strategy is None:
         return
-    parts = [model, model.optimizer, *model.metrics]
-    for variable in (v for part in parts if part for v in part.variables):
+    for variable in (v for p in parts for v in getattr(p, "variables", ())):
         if not strategy.extended.variable_created_in_scope(variable.value):
             raise ValueError(
                 f"`{variable.path}` was made outside of the strategy's scope. "

@@ -1,9 +1,9 @@
-"""Models and runs for the tests of strategies; a script for one process of many.
+"""Models and runs for the tests of strategies, and a script for clusters.
 
-    python cluster_jobs.py JOB FOLDER
+    python cluster_jobs.py JOB,JOB FOLDER
 
-runs a job under the strategy that TF_CONFIG describes and leaves what it
-measured in `FOLDER/<task>.npz`.
+runs jobs under the strategy that TF_CONFIG describes and leaves what they
+measured in `FOLDER/<job>_<task>.npz`.
 """
 
 import json
@@ -116,8 +116,9 @@ def equal(folder, strategy):
 
 def statistics(folder, strategy):
     """Trains batch normalization; checkpoints, predicts."""
+    task = strategy.cluster_resolver.task_id
     checkpoint = keras.callbacks.ModelCheckpoint(
-        str(folder / "{epoch}.keras"), save_freq=3
+        str(folder / f"of_worker{task}" / "{epoch}.keras"), save_freq=2
     )
     model, history = train(
         lambda: many_label(frozen=False),
