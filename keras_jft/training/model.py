@@ -273,8 +273,9 @@ class Model(keras.Model):
 
     # === Several replicas ===
 
-    def _make_function(self, step_function):
-        return super()._make_function(replicas.reducible(self, step_function))
+    def _make_function(self, step_function, **kwargs):
+        step = replicas.reducible(self, step_function)
+        return super()._make_function(step, **kwargs)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         if replicas.are_several(self):
@@ -292,6 +293,7 @@ class Model(keras.Model):
     # === Contract batches to Keras's pairs ===
 
     def _pairs(self, x, y):
+        x = replicas.shard_by_element(self, x)
         if _is_batch(x) and y is None:
             return x["images"], self.targets(x)
         if _is_batch(getattr(x, "element_spec", None)):
@@ -306,6 +308,7 @@ class Model(keras.Model):
         return keras.utils.pack_x_y_sample_weight(x, y, weight)
 
     def _images(self, x):
+        x = replicas.shard_by_element(self, x)
         if _is_batch(x):
             return x["images"]
         if _is_batch(getattr(x, "element_spec", None)):

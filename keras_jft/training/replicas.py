@@ -278,25 +278,26 @@ def _states(strategy, metric):
 # === Workers ===
 
 
-def shard_by_element(dataset):
-    """`dataset`, of which each worker takes its part of every batch.
+def shard_by_element(model, x):
+    """`x`; if a data set, one whose batches are split over the workers.
 
     By default TensorFlow deals out files where it finds some: the batches
     then depend on the number of workers, and predictions come out of order.
     """
+    if not span_workers(model):
+        return x
     import tensorflow as tf
 
-    if not isinstance(dataset, tf.data.Dataset):
-        return dataset
     policies = tf.data.experimental.AutoShardPolicy
     if (
-        dataset.options().experimental_distribute.auto_shard_policy
+        not isinstance(x, tf.data.Dataset)
+        or x.options().experimental_distribute.auto_shard_policy
         != policies.AUTO
     ):
-        return dataset
+        return x
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = policies.DATA
-    return dataset.with_options(options)
+    return x.with_options(options)
 
 
 @contextlib.contextmanager
