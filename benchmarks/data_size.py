@@ -76,40 +76,36 @@ def _few_shot(tiny_imagenet, cache, seed):
     """Classification of the held-out classes; each seed draws its images."""
     classes = held_out(tiny_imagenet)
     rng = np.random.default_rng(seed)
-    train, test = [], []
-    for name in classes:
-        folder = tiny_imagenet / "train" / name / "images"
-        paths = sorted(str(p.absolute()) for p in folder.iterdir())
-        drawn = rng.permutation(len(paths))[: SHOTS + TEST_IMAGES]
-        train += [(paths[i], name) for i in drawn[:SHOTS]]
-        test += [(paths[i], name) for i in drawn[SHOTS:]]
+    path = cache / f"few_shot_{seed}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("image", "labels", "split"))
+        for name in classes:
+            folder = tiny_imagenet / "train" / name / "images"
+            images = sorted(p.name for p in folder.iterdir())
+            drawn = rng.permutation(len(images))[: SHOTS + TEST_IMAGES]
+            for place, i in enumerate(drawn):
+                split = "train" if place < SHOTS else "test"
+                writer.writerow((f"{name}/images/{images[i]}", name, split))
     options = {
-        split: {
-            "path": str(_write(cache / f"{split}_{seed}.csv", rows)),
-            "label_names": classes,
-            "many": False,
-        }
-        for split, rows in (("train", train), ("test", test))
+        "path": str(path),
+        "directory": str(tiny_imagenet / "train"),
+        "label_names": classes,
+        "many": False,
     }
     return (
         jft.transfer.Config(
             dataset="manifest",
-            options=options["train"],
+            options=options,
             learning_rate=0.03,
             epochs=20,
             seed=seed,
         ),
         jft.evaluation.Config(
-            task="classification", dataset="manifest", options=options["test"]
+            task="classification", dataset="manifest", options=options
         ),
     )
-
-
-def _write(path, rows):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows([("image", "labels"), *rows])
-    return path
 
 
 def _camvid(camvid, seed):

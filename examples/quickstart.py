@@ -17,7 +17,6 @@ import matplotlib
 matplotlib.use("Agg")
 
 import keras_jft as jft
-from keras_jft.scaling import Run, Runner
 
 SIZES = (0, 300, 1_000, 3_000, 10_000)  # 0: random initialization
 
@@ -54,7 +53,7 @@ def configs(sizes, seeds):
             )
             for task, transfer in TASKS.items():
                 for mode in jft.transfer.MODES:
-                    yield Run(
+                    yield jft.scaling.Run(
                         pretrain=pretrain,
                         transfer=dataclasses.replace(
                             transfer, mode=mode, seed=seed
@@ -70,21 +69,22 @@ def configs(sizes, seeds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", default="demo", type=pathlib.Path)
-    parser.add_argument("--seeds", default=1, type=int)
     parser.add_argument("--sizes", default=SIZES, type=int, nargs="+")
+    parser.add_argument("--seeds", default=[0], type=int, nargs="+")
     arguments = parser.parse_args()
 
     path = arguments.output / "rows.jsonl"
-    runner = Runner(arguments.output / "backbones")
     study = jft.scaling.Study(
-        list(configs(arguments.sizes, range(arguments.seeds))), path, run=runner
+        list(configs(arguments.sizes, arguments.seeds)),
+        path,
+        run=jft.scaling.Runner(arguments.output / "backbones"),
     )
     rows = study.run()
 
-    print(jft.scaling.table(rows))
-    figure = jft.scaling.plot_data_sizes(rows)
-    figure.savefig(arguments.output / "data_size.png", dpi=150)
-    print(f"Rows: {path}\nFigure: {arguments.output / 'data_size.png'}")
+    print(f"\n{jft.scaling.table(rows)}")
+    path = arguments.output / "data_size.png"
+    jft.scaling.plot_data_sizes(rows).savefig(path, dpi=150)
+    print(f"Rows: {study.path}\nFigure: {path}")
 
 
 if __name__ == "__main__":

@@ -131,7 +131,9 @@ def main():
             "ratio": round(ratio, 3),
             "rounds": arguments.rounds,
         }
-        print(f"{name:28s} {row['images_per_second']:8.0f} images/s {ratio:.2f}x")
+        print(
+            f"{name:28s} {row['images_per_second']:8.0f} images/s {ratio:.2f}x"
+        )
         if not arguments.smoke:
             rows.append(RESULTS / "train_step.jsonl", row)
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from keras_jft.data.datasets.dataset import Dataset
 
-_CHUNK = 512  # Examples that are written, or read again, together.
-_PROBES = 64
+_CHUNK = 512  # Examples that are built together.
+_PROBES = 64  # Examples that a data set is recognized by.
 
 
 def cache(data, directory=None):
@@ -35,19 +35,18 @@ def cache(data, directory=None):
         ValueError: An example cannot be read; or `directory` holds another
             data set than `data`.
     """
-    chunks = range(0, len(data), _CHUNK)
-    if directory is None:
-        return Cache(data, _parallel(lambda at: _columns(data, at), chunks))
-    directory = Path(directory)
-    _claim(directory, data)
-    folders = [directory / f"{start // _CHUNK:06}" for start in chunks]
-    missing = [
-        (folder, start)
-        for folder, start in zip(folders, chunks, strict=True)
-        if not folder.exists()
-    ]
-    _parallel(lambda job: _write(job[0], _columns(data, job[1])), missing)
-    return Cache(data, [_map(folder) for folder in folders])
+    if directory is not None:
+        _claim(Path(directory), data)
+
+    def chunk(start):
+        if directory is None:
+            return _columns(data, start)
+        folder = Path(directory, f"{start // _CHUNK:06}")
+        if not folder.exists():
+            _write(folder, _columns(data, start))
+        return _map(folder)
+
+    return Cache(data, _parallel(chunk, range(0, len(data), _CHUNK)))
 
 
 class Cache(Dataset):
@@ -105,10 +104,10 @@ class _Column:
     def of(cls, arrays):
         """The column of a list of arrays of one rank."""
         shapes = np.array([array.shape for array in arrays], "int64")
-        return cls(
-            np.concatenate([array.reshape(-1) for array in arrays]),
-            shapes.reshape(len(arrays), -1),
-        )
+        values = np.concatenate([array.reshape(-1) for array in arrays])
+        # Readers get views, which must not be written to.
+        values.flags.writeable = False
+        return cls(values, shapes.reshape(len(arrays), -1))
 
 
 def _columns(data, start):
@@ -197,9 +196,15 @@ def _map(folder):
     columns = {}
     for path in folder.glob("*.shapes.npy"):
         key = path.name.removesuffix(".shapes.npy")
-        values = np.load(folder / f"{key}.npy", mmap_mode="r")
-        # A plain array over the map: slicing `np.memmap` is slow.
-        columns[key] = _Column(np.asarray(values), np.load(path))
+        try:
+            values = np.load(folder / f"{key}.npy", mmap_mode="r")
+            # A plain array over the map: slicing `np.memmap` is slow.
+            columns[key] = _Column(np.asarray(values), np.load(path))
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"The cached chunk {str(folder)!r} is damaged: {error}. "
+                "Delete it, to have it built again."
+            ) from error
     return columns
 
 

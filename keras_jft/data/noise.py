@@ -66,42 +66,55 @@ class NoisyLabels(Dataset):
         """The source's examples, labels spoiled."""
         examples = self.source.take(positions)
         keys = order.hash64(self.seed, self.ids(positions))
+        rows = [self._most_specific(example["labels"]) for example in examples]
+        sizes = [len(row) for row in rows]
+        labels, keys = np.concatenate(rows), np.repeat(keys, sizes)
+        kept = order.uniform(keys, labels, _MISSING) >= self.missing
+        labels = self._replace(labels, keys)
+        ends = np.cumsum(sizes)[:-1]
         return [
-            {**example, "labels": self._spoil(example["labels"], key)}
-            for example, key in zip(examples, keys, strict=True)
+            {**example, "labels": self._as_given(new[stay], example["labels"])}
+            for example, new, stay in zip(
+                examples,
+                np.split(labels, ends),
+                np.split(kept, ends),
+                strict=True,
+            )
         ]
 
-    def _spoil(self, labels, key):
-        labels = np.asarray(labels)
-        if labels.ndim == 0:
-            if self.missing:
-                raise ValueError(
-                    "A single label cannot be missing. Received "
-                    f"missing={self.missing} and data with one label an "
-                    "example. Set `missing=0`."
-                )
-            return np.int32(self._replace(labels[None], key)[0])
-        specific = labels[labels >= 0]
-        above = set().union(*(self._above[label] for label in specific))
-        specific = np.array(sorted(set(specific.tolist()) - above), "int32")
-        kept = order.uniform(key, specific, _MISSING) >= self.missing
-        labels = self._replace(specific[kept], key)
-        if self.info.hierarchy is None:
-            return np.unique(labels)
-        return self.info.hierarchy.close(labels)
+    def _most_specific(self, labels):
+        """The labels that no other label of the example lies below."""
+        if self.missing and np.ndim(labels) == 0:
+            raise ValueError(
+                "A single label cannot be missing. Received "
+                f"missing={self.missing} and data with one label an example. "
+                "Set `missing=0`."
+            )
+        labels = np.atleast_1d(labels)
+        labels = set(labels[labels >= 0].tolist())
+        above = set().union(*(self._above[label] for label in labels))
+        return np.array(sorted(labels - above), "int32")
 
-    def _replace(self, labels, key):
-        """`labels` with the wrong ones replaced, int32."""
-        wrong = order.uniform(key, labels, _WRONG) < self.wrong
-        alike = order.uniform(key, labels, _KIND) < self.confusable
-        draws = order.uniform(key, labels, _CHOICE)
-        replaced = labels.astype("int32")
+    def _replace(self, labels, keys):
+        """`labels` with the wrong ones replaced."""
+        wrong = order.uniform(keys, labels, _WRONG) < self.wrong
+        alike = order.uniform(keys, labels, _KIND) < self.confusable
+        draws = order.uniform(keys, labels, _CHOICE)
+        replaced = labels.copy()
         for i in np.flatnonzero(wrong):
             choices = self._siblings(labels[i]) if alike[i] else ()
             if not len(choices):
                 choices = self._leaves[self._leaves != labels[i]]
             replaced[i] = choices[int(draws[i] * len(choices))]
         return replaced
+
+    def _as_given(self, labels, clean):
+        """`labels` in the form of the clean ones: one, or many and closed."""
+        if np.ndim(clean) == 0:
+            return labels[0]
+        if self.info.hierarchy is None:
+            return np.unique(labels)
+        return self.info.hierarchy.close(labels)
 
     def _siblings(self, label):
         hierarchy = self.info.hierarchy

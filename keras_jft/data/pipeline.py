@@ -127,6 +127,11 @@ class Batches:
     position: int
     workers: int
 
+    @property
+    def skipped(self):
+        """`{id: reason}` of the examples that could not be read so far."""
+        return dict(self.examples.skipped)
+
     def __len__(self):
         return self.steps
 
@@ -146,14 +151,7 @@ class Batches:
     def batch(self, number):
         """Batch `number` of the endless stream, a dict of NumPy arrays."""
         epoch, step = divmod(number, self.steps)
-        first = step * self.batch_size
-        return self._gather(epoch, self.places[first : first + self.batch_size])
-
-    def sample(self):
-        """A batch of one example: which arrays there are, of which type."""
-        return self._gather(0, self.places[:1])
-
-    def _gather(self, epoch, places):
+        places = self.places[step * self.batch_size :][: self.batch_size]
         examples = self.examples.take(epoch, np.asarray(places))
         if self.transforms:
             draws = self.examples.generators(epoch, examples)

@@ -33,7 +33,6 @@ def batches(data, batch_size, **options):
     """
     source = iterate(data, batch_size, **options)
     tf = _tensorflow()
-
     signature = _signature(tf, source)
 
     def read(number):
@@ -83,7 +82,7 @@ def _tensorflow():
 def _signature(tf, source):
     """`tf.TensorSpec`s that fit every batch, so that nothing is retraced."""
     info = source.examples.data.info
-    sample = source.sample()
+    sample = source.batch(0)
     always_full = source.batch_size * source.steps <= len(source.places) and (
         source.examples.training or not source.examples.tolerate
     )
@@ -100,7 +99,8 @@ def _signature(tf, source):
     def spec(key, array):
         kind = tf.string if array.dtype.kind in "US" else array.dtype
         batch_size = source.batch_size if always_full else None
-        return tf.TensorSpec((batch_size, *sizes[key]), kind)
+        size = sizes.get(key, (None,) * (array.ndim - 1))
+        return tf.TensorSpec((batch_size, *size), kind)
 
     boxes = sample.pop("bounding_boxes", None)
     signature = {key: spec(key, array) for key, array in sample.items()}

@@ -48,6 +48,9 @@ class Classification(Metric):
         top: The k of each accuracy. A k above C is left out.
     """
 
+    score = "top1"
+    title = "Top-1 accuracy"
+
     def __init__(self, num_classes, top=(1, 5)):
         if not top or any(not isinstance(k, int) or k < 1 for k in top):
             raise ValueError(

@@ -6,10 +6,19 @@ fractions in [0, 1]. `evaluate(batches)` is the whole in one call.
 """
 
 import abc
+from typing import ClassVar
 
 
 class Metric(abc.ABC):
-    """Accumulates batches of truth and predictions."""
+    """Accumulates batches of truth and predictions.
+
+    Attributes:
+        score: The name of its main number, the one that a study follows.
+        title: What that number is called on an axis.
+    """
+
+    score: ClassVar[str]
+    title: ClassVar[str]
 
     @abc.abstractmethod
     def update(self, truth, predictions):
@@ -20,7 +29,7 @@ class Metric(abc.ABC):
         """The numbers over all that was added, `{name: float or array}`.
 
         The numbers of a metric that saw nothing are nan. `counted` is always
-        there: how many images or classes the first number is the mean of.
+        there: how many images or classes the main number is the mean of.
         """
 
     def evaluate(self, batches):

@@ -84,6 +84,9 @@ class MultiLabel(Metric):
         class_weights: `(C,)` importance of each class, or None for equal.
     """
 
+    score = "map"
+    title = "Mean average precision"
+
     def __init__(self, num_classes, k=100, variant="A", class_weights=None):
         check_arguments(k, variant)
         self.num_classes = num_classes

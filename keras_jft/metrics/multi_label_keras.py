@@ -42,8 +42,8 @@ class MeanAveragePrecision(keras.metrics.Metric):
         name: Name of the metric in logs.
 
     Raises:
-        ValueError: From `result`, if there were more than `max_images` images
-            or ids outside of -1..C-1.
+        ValueError: If an argument is not as above; from `result`, if there were
+            more than `max_images` images or ids outside of -1..C-1.
 
     Example:
         >>> metric = MeanAveragePrecision(k=1)
@@ -66,6 +66,11 @@ class MeanAveragePrecision(keras.metrics.Metric):
     ):
         super().__init__(name=name, **kwargs)
         check_arguments(k, variant)
+        if not isinstance(max_images, int) or max_images < 1:
+            raise ValueError(
+                "`max_images` must be a whole number above 0. Received: "
+                f"max_images={max_images}"
+            )
         self.k = k
         self.num_classes = num_classes
         self.variant = variant

@@ -63,6 +63,9 @@ class Segmentation(Metric):
         void: The mask value of pixels that do not count.
     """
 
+    score = "miou"
+    title = "Mean IoU"
+
     def __init__(self, num_classes, void=255):
         if num_classes < 1 or 0 <= void < num_classes:
             raise ValueError(

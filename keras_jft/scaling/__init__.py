@@ -1,1 +1,28 @@
-"""TODO"""
+"""Scores of many runs to a law, a decision and a figure."""
+
+from keras_jft.scaling.decision import Forecast, forecast
+from keras_jft.scaling.figure import plot_data_size, plot_data_sizes
+from keras_jft.scaling.law import Law
+from keras_jft.scaling.laws import LAWS, fit, trend
+from keras_jft.scaling.rows import append as append_row
+from keras_jft.scaling.rows import read as read_rows
+from keras_jft.scaling.runs import Run, Runner
+from keras_jft.scaling.study import Study
+from keras_jft.scaling.summary import table
+
+__all__ = [
+    "LAWS",
+    "Forecast",
+    "Law",
+    "Run",
+    "Runner",
+    "Study",
+    "append_row",
+    "fit",
+    "forecast",
+    "plot_data_size",
+    "plot_data_sizes",
+    "read_rows",
+    "table",
+    "trend",
+]

@@ -35,7 +35,7 @@ class Runner:
 
     Args:
         directory: Where backbones are kept, `<key of the config>.keras`.
-        verbose: As in `keras.Model.fit`.
+        verbose: As in `keras.Model.fit`, of pre-training.
     """
 
     def __init__(self, directory, verbose=0):
@@ -89,7 +89,7 @@ class Runner:
             backbone,
             self.examples(config),
             model=self._models.get(unseeded),
-            verbose=self.verbose,
+            verbose=0,
         )
         return self._models[unseeded]
 

@@ -109,14 +109,23 @@ def _outputs(model, images):
     return {k: ops.convert_to_numpy(v) for k, v in pyramid(images).items()}
 
 
-@pytest.mark.ops
 @pytest.mark.parametrize("block", ["bottleneck", "basic"])
-@pytest.mark.parametrize("stem, output_stride", STAGES)
+@pytest.mark.parametrize(
+    "stem, output_stride",
+    [
+        ("imagenet", 32),
+        pytest.param("imagenet", 16, marks=pytest.mark.ops),
+        ("imagenet", 8),
+        ("small", 8),
+        ("small", 4),
+        pytest.param("small", 2, marks=pytest.mark.ops),
+    ],
+)
 def test_outputs_are_those_of_the_network_in_numpy(
     rng, block, stem, output_stride
 ):
     # One even and one odd side after every stride.
-    images = rng.integers(0, 256, (2, 40, 33, 3)).astype("uint8")
+    images = rng.integers(0, 256, (1, 40, 33, 3)).astype("uint8")
     blocks, pool_padding = (1, 2, 1, 2), "symmetric"
     if output_stride in (16, 32):
         pool_padding = "same"

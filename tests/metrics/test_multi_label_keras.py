@@ -116,6 +116,11 @@ def test_more_images_than_max_images_is_an_error_that_names_it(variant):
     assert float(metric.result()) == 1
 
 
+def test_a_state_of_no_images_is_refused():
+    with pytest.raises(ValueError, match="`max_images` must be a whole"):
+        MeanAveragePrecision(max_images=0)
+
+
 def test_variant_c_takes_any_number_of_images():
     metric = MeanAveragePrecision(variant="C", max_images=3)
     metric.update_state([[0]] * 5, [[1.0, 0.0]] * 5)

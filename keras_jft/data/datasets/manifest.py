@@ -22,6 +22,7 @@ def load(
     separator=";",
     label_names=None,
     hierarchy=None,
+    many=True,
 ):
     """The images of a manifest, in its order; ids are the paths it gives.
 
@@ -39,9 +40,11 @@ def load(
             sorted, if left out. Give it where files must agree on ids.
         hierarchy: As for `image_folder`; labels are its keys or names, are
             closed upward, and all of its labels keep their ids.
+        many: Whether an example has a list of labels. If not, every row must
+            name just one.
 
     Returns:
-        A `Dataset` with many labels an example.
+        A `Dataset` with many labels an example, or with one.
 
     Raises:
         ValueError: The file has another form or no rows, or names images that
@@ -74,10 +77,22 @@ def load(
         num_examples=len(images),
         label_names=tuple(label_names),
         hierarchy=hierarchy,
-        max_labels=max(1, *map(len, labels)),
+        max_labels=max(1, *map(len, labels)) if many else None,
         class_counts=counts,
     )
+    if not many:
+        labels = _only_labels(labels, images, path)
     return ImageFiles(directory, images, labels.__getitem__, info)
+
+
+def _only_labels(labels, images, path):
+    for image, ids in zip(images, labels, strict=True):
+        if len(ids) != 1:
+            raise ValueError(
+                f"With many=False every row of {str(path)!r} must have one "
+                f"label. Received {len(ids)} for {image!r}."
+            )
+    return [ids[0] for ids in labels]
 
 
 def _read(path):

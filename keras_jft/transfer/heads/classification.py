@@ -65,4 +65,4 @@ class Classifier(training.Model):
         return cls(**keras.saving.deserialize_keras_object(config))
 
 
-HEAD = head.Head(build=Classifier, task="classification", score="top1")
+HEAD = head.Head(build=Classifier, task="classification")

@@ -161,4 +161,4 @@ class SubsampledCrossentropy(keras.losses.Loss):
         return {"stride": self.stride, "name": self.name}
 
 
-HEAD = head.Head(build=DeepLabASPP, task="segmentation", score="miou")
+HEAD = head.Head(build=DeepLabASPP, task="segmentation")

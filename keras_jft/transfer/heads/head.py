@@ -16,9 +16,7 @@ class Head:
     Attributes:
         build: `build(backbone, num_classes, ...)` gives the model.
         task: The task whose metric measures it, a key of `jft.metrics.METRICS`.
-        score: The number of that metric that curves are drawn of.
     """
 
     build: Callable
     task: str
-    score: str

@@ -11,6 +11,7 @@ import numbers
 
 import numpy as np
 
+from keras_jft import checks
 from keras_jft.data.datasets.synthetic.presets import PRESETS, Preset
 from keras_jft.data.datasets.synthetic.tasks import MASKS, TASKS
 from keras_jft.data.datasets.synthetic.world import View
@@ -69,24 +70,24 @@ def load(
     Example:
 
     >>> data = load("train", num_examples=300_000_000)
-    >>> example = data[123_456_789]
+    >>> example = data[299_999_999]
     >>> example["images"].shape
     (32, 32, 3)
     >>> for label in example["labels"]:
     ...     print(data.info.label_names[label])
-    angular
-    warm
-    polygonal
-    square
-    pink
-    striped square
-    pink striped square
+    curved
+    cool
+    round
+    ring
+    green
+    banded ring
+    green banded ring
     """
-    _check_choice("split", split, SPLITS)
-    _check_choice("task", task, TASKS)
+    checks.one_of("split", split, SPLITS)
+    checks.one_of("task", task, TASKS)
     kind = TASKS[task]
     if not isinstance(preset, Preset):
-        _check_choice("preset", preset, PRESETS)
+        checks.one_of("preset", preset, PRESETS)
         preset = PRESETS[preset]
     if num_examples is None:
         num_examples = kind.DEFAULT_SIZES[split]
@@ -95,7 +96,7 @@ def load(
     _check_probability("wrong_labels", wrong_labels)
     _check_probability("missing_labels", missing_labels)
     if masks is not None:
-        _check_choice("kind of masks", masks, MASKS)
+        checks.one_of("masks", masks, MASKS)
     if threads is not None:
         _check_whole("threads", threads)
     options = {
@@ -112,6 +113,7 @@ def load(
                 f"{list(kind.OPTIONS)}. Leave it out."
             )
     view = View(
+        task=task,
         split=split,
         num_examples=num_examples,
         height=height,
@@ -121,13 +123,6 @@ def load(
         threads=threads,
     )
     return kind(view, **options)
-
-
-def _check_choice(name, value, choices):
-    if value not in choices:
-        raise ValueError(
-            f"The {name} must be one of {sorted(choices)}. Received: {value!r}."
-        )
 
 
 def _check_whole(name, value):

@@ -5,7 +5,7 @@ Shapes: N images, H W image side, S slots.
 
 import numpy as np
 
-VOID = 255
+from keras_jft.data.batch import VOID
 
 
 def boxes(visible):

@@ -196,7 +196,7 @@ def _add(point, step):
 def _parts(keys, seen, height, turn):
     """`scene.Things`, one slot a part: bars between points, a square torso."""
     start, end = (
-        np.array([[seen[part[i]][:2] for part in _PARTS.values()]])[0]
+        np.array([seen[part[i]][:2] for part in _PARTS.values()])
         for i in (0, 1)
     )  # (S, 2, N)
     dx, dy = (end - start).transpose(1, 2, 0)  # (N, S)
@@ -266,4 +266,6 @@ def _in_order(things, seen):
     )
     order = depth.argsort(axis=1, kind="stable")
     ranks = order.argsort(axis=1, kind="stable")
-    return things.reorder(order), dict(zip(_PARTS, ranks.T, strict=True))
+    images = np.arange(len(order))[:, None]
+    things = things.each(lambda values: values[images, order])
+    return things, dict(zip(_PARTS, ranks.T, strict=True))

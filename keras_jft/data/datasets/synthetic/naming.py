@@ -13,9 +13,9 @@ from keras_jft.data.datasets.synthetic import scene, vocabulary
 
 COUNTS = (0.67, 0.25, 0.08)  # Of 1, 2 and 3 objects; 1.41 on average.
 ZIPF_EXPONENT = 0.8
-# JFT-300M: 20% of the labels are wrong, 1.26 labels an image are given.
-WRONG_LABELS = 0.2
-MISSING_LABELS = 0.1
+# Rates of wrong and of missing names. As in JFT-300M, a fifth of the training
+# labels are wrong and an image has 1.26 of them (1.41 less the missing ones).
+NOISE = {"train": (0.2, 0.1), "test": (0.0, 0.0)}
 _CONFUSABLE = 0.7  # Share of the wrong names that are a sibling's.
 
 

@@ -98,18 +98,19 @@ def _light_up(planes, backdrop, x, y):
     for channel, plane in enumerate(planes):
         plane *= light
         if deviation:
-            plane += deviation * _noise(backdrop.noise_keys, plane, channel)
+            noise = _noise(backdrop.noise_keys, plane[0].size, channel)
+            plane += deviation * noise.reshape(plane.shape)
         plane += 0.5
         np.clip(plane, 0, 255, out=plane)
 
 
-def _noise(keys, like, channel):
-    """Noise of mean 0 and deviation 1 for `(N, H, W)` pixels, by counter.
+def _noise(keys, size, channel):
+    """`(N, size)` noise of mean 0 and deviation 1, by counter.
 
     The sum of the two halves of a 32-bit hash, which is near enough normal.
     The hash is lowbias32 (https://nullprogram.com/blog/2018/07/31/).
     """
-    pixels = np.arange(like[0].size, dtype="uint32") * np.uint32(3)
+    pixels = np.arange(size, dtype="uint32") * np.uint32(3)
     pixels = (pixels + np.uint32(channel)) * np.uint32(0x9E3779B9)
     bits = pixels + keys[:, None]
     bits ^= bits >> np.uint32(16)
@@ -121,29 +122,28 @@ def _noise(keys, like, channel):
     noise = total.astype("float32")
     noise -= 65535
     noise *= 6**0.5 / 65536
-    return noise.reshape(like.shape)
+    return noise
 
 
 def _paint_things(things, planes, top, height, width):
     """Paints the windows of all things into `(3, N * H * W)` planes."""
-    slots, images = np.nonzero(things.shape.T >= 0)
-    pixels = _windows(things, slots, images, height, width)
-    owner, at, u, v, scale = pixels
-    kinds = things.shape[images, slots].astype("int8")[owner]
-    stretch = things.stretch[images, slots].astype("float32")[owner]
-    field = _field(kinds, u, v, stretch)
+    slots, images = np.nonzero(things.shape.T >= 0)  # The nearest last.
+    flat = things.each(lambda values: values[images, slots])
+    owner, at, u, v, scale = _windows(flat, images, height, width)
+    stretch = flat.stretch.astype("float32")[owner]
+    field = _field(flat.shape.astype("int8")[owner], u, v, stretch)
     alpha = np.clip(0.5 - field * scale, 0, 1)
     seen = np.flatnonzero(alpha)
     owner, at, u, v, scale, alpha = (
         values[seen] for values in (owner, at, u, v, scale, alpha)
     )
-    kinds = things.texture[images, slots].astype("int8")[owner]
+    kinds = flat.texture.astype("int8")[owner]
     tone = _choose(textures.FIELDS, kinds, u, v, scale)
-    dark = things.dark[images, slots].T.astype("float32")
-    delta = things.light[images, slots].T.astype("float32") - dark
-    colors = dark[:, owner] + tone * delta[:, owner]
-    for slot in range(things.shape.shape[1]):
-        layer = slice(*np.searchsorted(slots[owner], (slot, slot + 1)))
+    dark, light = flat.dark.T.astype("float32"), flat.light.T.astype("float32")
+    colors = dark[:, owner] + tone * (light - dark)[:, owner]
+    ends = np.searchsorted(slots[owner], np.arange(things.shape.shape[1] + 1))
+    for slot, layer in enumerate(map(slice, ends[:-1], ends[1:])):
+        # Within a layer no pixel is written twice.
         here, cover = at[layer], alpha[layer]
         for plane, color in zip(planes, colors, strict=True):
             below = plane[here]
@@ -159,54 +159,63 @@ def _axes(things):
     return (cos / wide, cos / high), (sin / wide, sin / high)
 
 
-def _windows(things, slots, images, height, width):
+def _windows(flat, images, height, width):
     """The pixels near each thing, thing after thing, row after row.
 
+    Args:
+        flat: `scene.Things` of `(M,)` arrays.
+        images: `(M,)` the image that each thing is in.
+        height: H, pixels.
+        width: W, pixels.
+
     Returns:
-        Five `(P,)` arrays: the thing (position in `slots`), the pixel
-        (position in the planes), u and v of its center in the frame of the
-        thing, and the pixels that one unit of this frame is long.
+        Five `(P,)` arrays: the thing, the pixel (position in the planes), u
+        and v of its center in the frame of the thing, and the pixels that one
+        unit of this frame is long.
     """
     short = min(height, width)
-    part = {
-        name: getattr(things, name)[images, slots]
-        for name in ("x", "y", "radius", "aspect", "stretch", "angle")
-    }
-    cos, sin = (np.abs(f(2 * np.pi * part["angle"])) for f in (np.cos, np.sin))
-    wide = part["radius"] * part["aspect"] ** 0.5
-    high = part["radius"] * part["aspect"] ** -0.5
-    pulled = part["stretch"] * wide
+    (x0, x1), (y0, y1) = _bounds(flat, height, width)
+    (cos_u, cos_v), (sin_u, sin_v) = _axes(flat)
+
+    thing, row = _runs(y1 - y0)  # One a row of a window.
+    row += y0[thing]
+    dx = (x0[thing] + 0.5) / short - flat.x[thing]
+    dy = (row + 0.5) / short - flat.y[thing]
+    u = (dx * cos_u[thing] + dy * sin_u[thing]).astype("float32")
+    v = (dy * cos_v[thing] - dx * sin_v[thing]).astype("float32")
+    start = (images[thing] * height + row) * width + x0[thing]
+
+    line, column = _runs((x1 - x0)[thing])  # One a pixel.
+    at = start[line] + column
+    owner = thing[line]
+    step_u, step_v = ((f / short).astype("float32") for f in (cos_u, sin_v))
+    column = column.astype("float32")
+    u = u[line] + column * step_u[owner]
+    v = v[line] - column * step_v[owner]
+    return owner, at, u, v, (flat.radius * short).astype("float32")[owner]
+
+
+def _bounds(flat, height, width):
+    """First and one past the last column, and row, of each window."""
+    short = min(height, width)
+    angle = 2 * np.pi * flat.angle
+    cos, sin = np.abs(np.cos(angle)), np.abs(np.sin(angle))
+    wide, high = flat.radius * flat.aspect**0.5, flat.radius * flat.aspect**-0.5
+    pulled = flat.stretch * wide
+    # An ellipse reaches so far, pulled apart along its u axis.
     reach_x = np.hypot(wide * cos, high * sin) + pulled * cos
     reach_y = np.hypot(wide * sin, high * cos) + pulled * sin
-    x0, x1 = _span(part["x"] * short, reach_x * short, width)
-    y0, y1 = _span(part["y"] * short, reach_y * short, height)
-
-    rows = y1 - y0
-    owner = np.repeat(np.arange(len(slots)), rows)
-    row = np.arange(len(owner)) - np.repeat(np.cumsum(rows) - rows, rows)
-    row = row + y0[owner]
-    (cos_u, cos_v), (sin_u, sin_v) = (
-        [half[images, slots] for half in axis] for axis in _axes(things)
+    return (
+        _span(flat.x * short, reach_x * short, width),
+        _span(flat.y * short, reach_y * short, height),
     )
-    dx = (x0 + 0.5) / short - part["x"]
-    dy = (row + 0.5) / short - part["y"][owner]
-    u = (dx * cos_u)[owner] + dy * sin_u[owner]
-    v = dy * cos_v[owner] - (dx * sin_v)[owner]
-    start = (images[owner] * height + row) * width + x0[owner]
 
-    columns = (x1 - x0)[owner]
-    line = np.repeat(np.arange(len(owner)), columns)
-    column = np.arange(len(line)) - np.repeat(
-        np.cumsum(columns) - columns, columns
-    )
-    at = start[line] + column
-    column = column.astype("float32")
-    owner = owner[line]
-    step_u, step_v = ((f / short).astype("float32") for f in (cos_u, sin_v))
-    u = u.astype("float32")[line] + column * step_u[owner]
-    v = v.astype("float32")[line] - column * step_v[owner]
-    scale = (part["radius"] * short).astype("float32")[owner]
-    return owner, at, u, v, scale
+
+def _runs(lengths):
+    """For runs of these lengths end to end: which run, and where in it."""
+    run = np.repeat(np.arange(len(lengths)), lengths)
+    first = np.cumsum(lengths) - lengths
+    return run, np.arange(len(run)) - first[run]
 
 
 def _span(center, reach, size):

@@ -12,7 +12,7 @@ import numpy as np
 from keras_jft.data import order
 from keras_jft.data.datasets.synthetic import shapes, textures, vocabulary
 
-_HUES = {
+_HUES = {  # In degrees.
     "red": 0,
     "orange": 30,
     "yellow": 58,
@@ -70,16 +70,11 @@ class Things:
             }
         )
 
-    def reorder(self, order):
-        """The slots of each image in the order of `(N, S)` positions."""
-
-        def sort(values):
-            index = order.reshape(order.shape + (1,) * (values.ndim - 2))
-            return np.take_along_axis(values, index, axis=1)
-
+    def each(self, function):
+        """`Things` with `function` of every array in its place."""
         return Things(
             **{
-                field.name: sort(getattr(self, field.name))
+                field.name: function(getattr(self, field.name))
                 for field in dataclasses.fields(self)
             }
         )
@@ -134,9 +129,11 @@ def objects(keys, combinations, extent, preset):
     crowd = present.sum(axis=1, keepdims=True) ** -0.4
     low, high = preset.sizes
     radius = draw(slots, "size", low, high) * crowd / 2
-    x, y = _apart(slots, radius, present, extent)
-    hue = np.array(list(_HUES.values()))[color] / 360
-    hue = hue + draw(slots, "hue", -preset.hue_jitter, preset.hue_jitter)
+    x, y = _apart(slots, radius, extent)
+    hues = np.array([_HUES[name] for name in vocabulary.COLORS]) / 360
+    hue = hues[color] + draw(
+        slots, "hue", -preset.hue_jitter, preset.hue_jitter
+    )
     light = rgb(
         hue, draw(slots, "saturation", 0.75, 1), draw(slots, "value", 0.8, 1)
     )
@@ -244,7 +241,7 @@ def _nameless(slots, *, x, y, radius, present):
     )
 
 
-def _apart(slots, radius, present, extent):
+def _apart(slots, radius, extent):
     """Centers in the image: each slot the freest of a few candidates."""
     x, y = np.zeros(slots.shape), np.zeros(slots.shape)
     for slot in range(slots.shape[1]):

@@ -23,21 +23,14 @@ class ManyLabel(World):
     """Pre-training: objects with names, noisy names, closed upward."""
 
     DEFAULT_SIZES = {"train": 100_000, "test": 2_000}
-
     OPTIONS = ("wrong_labels", "missing_labels")
 
     def __init__(self, view, wrong_labels=None, missing_labels=None):
         super().__init__(view)
-        noisy = view.split == "train"
-        self.wrong_labels = (
-            naming.WRONG_LABELS * noisy
-            if wrong_labels is None
-            else wrong_labels
-        )
+        wrong, missing = naming.NOISE[view.split]
+        self.wrong_labels = wrong if wrong_labels is None else wrong_labels
         self.missing_labels = (
-            naming.MISSING_LABELS * noisy
-            if missing_labels is None
-            else missing_labels
+            missing if missing_labels is None else missing_labels
         )
         hierarchy = vocabulary.hierarchy()
         closed = max(len(hierarchy.close([leaf])) for leaf in hierarchy.leaves)
@@ -132,8 +125,7 @@ class Detection(World):
     def _examples(self, ids, keys):
         shown = naming.combinations(keys, vocabulary.unseen(), self.COUNTS)
         things, images, top = self._look(keys, shown)
-        first = self.view.preset.distractors
-        slots = range(first, first + shown.shape[1])
+        slots = range(self.first, self.first + shown.shape[1])
         boxes = np.stack([annotations.boxes(top == s) for s in slots], axis=1)
         labels = vocabulary.parts(shown.clip(0))[0].astype("int32")
         seen = boxes[..., 2] > boxes[..., 0]
@@ -163,8 +155,7 @@ class Pose(World):
         middle = x[:, 5:].mean(axis=1), y[:, 5:].mean(axis=1)
         disc = *middle, np.full(len(keys), 0.25)
         things, images, top = self._photograph(keys, parts, disc)
-        own = own + self.view.preset.distractors
-        flags = figures.visibility(things, x, y, own, self.extent)
+        flags = figures.visibility(things, x, y, own + self.first, self.extent)
         short = min(self.view.height, self.view.width)
         keypoints = np.stack([x * short, y * short, flags], axis=-1)
         keypoints *= (flags > 0)[..., None]

@@ -41,7 +41,6 @@ COLORS = {  # color: tone
 }
 NUM_COMBINATIONS = len(SHAPES) * len(TEXTURES) * len(COLORS)
 NUM_NAMED = 200
-NUM_CLASSES = 20  # Of the classification task: two combinations a shape.
 
 # The vocabulary is the same in every world, whatever the seed of its images.
 _SEED = 1707_02968
@@ -110,19 +109,14 @@ def hierarchy():
     Outline, family, shape, shape and texture, combination: five levels; and,
     as a second way up, combination, color, tone.
     """
-    edges = {(outline, family): None for family, outline in FAMILIES.items()}
-    edges |= {(family, shape): None for shape, family in SHAPES.items()}
-    edges |= {(tone, color): None for color, tone in COLORS.items()}
-    for combination in np.sort(named()):
-        color, pair = name(combination).split(" ", 1)
-        shape = pair.split(" ")[1]
-        edges |= {(shape, pair): None, (pair, name(combination)): None}
-        edges |= {(color, name(combination)): None}
-    names = dict.fromkeys((*FAMILIES.values(), *COLORS.values()))
-    names |= dict.fromkeys((*FAMILIES, *SHAPES, *COLORS))
-    names |= dict.fromkeys(child for _, child in edges if " " in child)
-    coarse_first = sorted(names, key=lambda label: label.count(" "))
-    return labels.LabelHierarchy(coarse_first, edges)
+    leaves = [name(combination) for combination in np.sort(named())]
+    parents = FAMILIES | SHAPES | COLORS
+    parents |= {pair: pair.split()[1] for pair in map(_pair, leaves)}
+    edges = [(parent, child) for child, parent in parents.items()]
+    edges += [(_pair(leaf), leaf) for leaf in leaves]
+    edges += [(leaf.split()[0], leaf) for leaf in leaves]
+    roots = dict.fromkeys((*FAMILIES.values(), *COLORS.values()))
+    return labels.LabelHierarchy([*roots, *parents, *leaves], edges)
 
 
 @functools.cache
@@ -132,3 +126,8 @@ def leaf_ids():
     for combination in named():
         ids[combination] = hierarchy().index(name(combination))
     return ids
+
+
+def _pair(leaf):
+    """The name of a combination without its color."""
+    return leaf.split(" ", 1)[1]

@@ -20,6 +20,7 @@ class View:
     """Which part of the world is seen, and how.
 
     Attributes:
+        task: Name in `TASKS`.
         split: "train" or "test".
         num_examples: Number of images.
         height: H, pixels.
@@ -29,6 +30,7 @@ class View:
         threads: How many threads render a large request.
     """
 
+    task: str
     split: str
     num_examples: int
     height: int
@@ -45,6 +47,9 @@ class World(Dataset):
 
     Attributes:
         view: `View`.
+        extent: Width and height of an image in units of its shorter side.
+        first: Slot of the first thing that the task is about: those without a
+            name stand behind, and one of them in front.
         OPTIONS: Names of the arguments that only this task has.
         DEFAULT_SIZES: Number of examples by split.
     """
@@ -56,6 +61,8 @@ class World(Dataset):
         self.view = view
         short = min(view.height, view.width)
         self.extent = (view.width / short, view.height / short)
+        self.first = view.preset.distractors
+        self._root = order.hash64(view.seed, f"{view.task} {view.split}")
 
     def ids(self, positions):
         """Ids at `positions`, which are the positions themselves."""
@@ -82,9 +89,8 @@ class World(Dataset):
         return [example for group in groups for example in group]
 
     def _chunk(self, ids):
-        place = f"{type(self).__name__} {self.view.split}"
-        keys = order.hash64(order.hash64(self.view.seed, place), ids)
-        columns = {"ids": ids, **self._examples(ids, keys)}
+        examples = self._examples(ids, order.hash64(self._root, ids))
+        columns = {"ids": ids, **examples}
         rows = zip(*columns.values(), strict=True)
         return [dict(zip(columns, row, strict=True)) for row in rows]
 

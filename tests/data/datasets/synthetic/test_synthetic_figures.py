@@ -7,14 +7,6 @@ import pytest
 
 from keras_jft.data.datasets import synthetic
 
-BARE = dataclasses.replace(
-    synthetic.PRESETS["standard"],
-    clutter=0.0,
-    distractors=0,
-    occlusion=0.0,
-    shading=0.0,
-    noise=0.0,
-)
 SIZE = 160
 COUNT = 120
 LIMBS = (
@@ -39,13 +31,8 @@ def figures(preset):
 
 
 @pytest.fixture(scope="module")
-def bare():
-    return figures(BARE)
-
-
-def painted(image):
-    """`(H, W)` bool, where an image of `BARE` is not its background."""
-    return (image != np.median(image, axis=(0, 1))).any(axis=-1)
+def people(bare):
+    return figures(bare)
 
 
 def test_keypoints_have_the_names_and_the_order_of_coco():
@@ -57,9 +44,9 @@ def test_keypoints_have_the_names_and_the_order_of_coco():
     )
 
 
-def test_limbs_are_painted_between_their_joints(bare):
+def test_limbs_are_painted_between_their_joints(people, painted):
     checked = 0
-    for image, points, _ in bare:
+    for image, points, _ in people:
         figure = painted(image)
         for side in ("left", "right"):
             for start, end in LIMBS:
@@ -73,10 +60,10 @@ def test_limbs_are_painted_between_their_joints(bare):
     assert checked > 5000
 
 
-def test_a_seen_joint_has_the_color_of_its_limb(bare):
+def test_a_seen_joint_has_the_color_of_its_limb(people):
     # Wrists: the forearm near the wrist is skin, as is a seen nose's face.
     same = []
-    for image, points, _ in bare:
+    for image, points, _ in people:
         for side in ("left", "right"):
             elbow, wrist = points[f"{side}_elbow"], points[f"{side}_wrist"]
             if wrist[2] == 2 and elbow[2] == 2:
@@ -87,8 +74,8 @@ def test_a_seen_joint_has_the_color_of_its_limb(bare):
     assert np.mean(same) > 0.9
 
 
-def test_the_box_of_a_figure_is_tight(bare):
-    for image, points, box in bare:
+def test_the_box_of_a_figure_is_tight(people, painted):
+    for image, points, box in people:
         rows, columns = np.nonzero(painted(image))
         extent = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
         assert np.abs(np.subtract(extent, box)).max() <= 1
@@ -112,9 +99,9 @@ def test_a_keypoint_outside_of_the_image_is_all_zeros():
     assert outside > 10
 
 
-def test_whoever_shows_the_face_has_the_left_on_the_right_of_the_image(bare):
+def test_whoever_shows_the_face_has_the_left_on_the_right_of_the_image(people):
     front, back = [], []
-    for _, points, _ in bare:
+    for _, points, _ in people:
         facing = [points[n][2] == 2 for n in ("nose", "left_eye", "right_eye")]
         across = points["left_shoulder"][0] - points["right_shoulder"][0]
         if all(facing):
@@ -126,10 +113,12 @@ def test_whoever_shows_the_face_has_the_left_on_the_right_of_the_image(bare):
     assert np.mean(back) > 0.95
 
 
-def test_a_keypoint_is_hidden_where_something_else_is_painted(bare):
-    covered = figures(dataclasses.replace(BARE, occlusion=1.0))
+def test_a_keypoint_is_hidden_where_something_else_is_painted(people, bare):
+    covered = figures(dataclasses.replace(bare, occlusion=1.0))
     hidden = 0
-    for (before, points, _), (after, now, _) in zip(bare, covered, strict=True):
+    for (before, points, _), (after, now, _) in zip(
+        people, covered, strict=True
+    ):
         changed = (before != after).any(axis=-1)
         for name, (x, y, seen) in points.items():
             if not seen:
@@ -147,11 +136,11 @@ def test_a_keypoint_is_hidden_where_something_else_is_painted(bare):
     assert hidden > 50
 
 
-def test_figures_take_many_poses(bare):
+def test_figures_take_many_poses(people):
     reach = [
         (points["left_wrist"][1] - points["left_shoulder"][1])
         / (box[3] - box[1])
-        for _, points, box in bare
+        for _, points, box in people
         if points["left_wrist"][2] and points["left_shoulder"][2]
     ]
     assert np.min(reach) < -0.05  # A hand above its shoulder,

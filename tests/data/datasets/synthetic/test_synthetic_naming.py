@@ -30,16 +30,6 @@ def clean():
     return label_sets(wrong_labels=0, missing_labels=0)
 
 
-def test_the_hierarchy_has_five_levels_and_two_ways_up():
-    hierarchy = synthetic.load().info.hierarchy
-    assert hierarchy.depth == 5
-    assert len(hierarchy.leaves) == 200
-    assert 200 < len(hierarchy) < 400
-    above = {hierarchy.names[i] for i in hierarchy.close([hierarchy.leaves[0]])}
-    color, texture, shape = hierarchy.names[hierarchy.leaves[0]].split()
-    assert {color, shape, f"{texture} {shape}"} < above and len(above) == 7
-
-
 def test_label_sets_are_closed_and_hold_nothing_without_a_leaf(noisy):
     hierarchy = synthetic.load().info.hierarchy
     parents = {
@@ -127,19 +117,3 @@ def test_pre_training_neither_names_nor_shows_an_unseen_combination(clean):
     assert not unseen & names
     assert set(classes) <= unseen and len(set(classes)) == 20
     assert not unseen.intersection(*map(leaves, clean))
-
-
-def test_every_part_of_an_unseen_combination_is_known():
-    names = set(synthetic.load().info.label_names)
-    for combination in vocabulary.unseen():
-        color, texture, shape = vocabulary.name(combination).split()
-        assert {color, shape, f"{texture} {shape}"} <= names
-
-
-def test_the_classes_of_the_transfer_task_are_balanced():
-    data = synthetic.load("test", task="classification", image_size=1)
-    labels = [example["labels"] for example in data.take(range(len(data)))]
-    np.testing.assert_array_equal(np.bincount(labels), 50)
-    np.testing.assert_array_equal(data.info.class_counts, 50)
-    uneven = synthetic.load(task="classification", num_examples=23)
-    assert uneven.info.class_counts.tolist() == [2] * 3 + [1] * 17

@@ -1,0 +1,190 @@
+"""From a law to a decision: collect, do not, or run these first."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_jft.scaling.law import Law
+from keras_jft.scaling.next_runs import NextRuns, plan
+
+COLLECT = "collect"
+DO_NOT_COLLECT = "do not collect"
+NOT_ENOUGH_EVIDENCE = "not enough evidence"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Forecast:
+    """What `factor` times the largest size would bring. Prints as a sheet.
+
+    Attributes:
+        law: What it rests on.
+        factor: How many times more.
+        worth: The gain that is worth its cost, in units of the score.
+        score: The score there.
+        low: Low end of the 95% prediction interval of one run there.
+        high: High end of it.
+        gain: The score there less the law's at the largest size.
+        gain_low: Low end of its 95% prediction interval.
+        gain_high: High end of it.
+        verdict: `"collect"`, `"do not collect"` or `"not enough evidence"`.
+        next_runs: `NextRuns` that would shrink the gain's interval most, in
+            that order, where the evidence is not enough; else empty.
+    """
+
+    law: Law
+    factor: float
+    worth: float
+    score: float
+    low: float
+    high: float
+    gain: float
+    gain_low: float
+    gain_high: float
+    verdict: str
+    next_runs: tuple[NextRuns, ...]
+
+    @property
+    def headline(self):
+        """The forecast in one line."""
+        points = self._points
+        return (
+            f"{self.factor:g}x more: {points(self.gain):+.1f} "
+            f"[{points(self.gain_low):.1f}, {points(self.gain_high):.1f}] "
+            "points"
+        )
+
+    def __str__(self):
+        return "\n".join(
+            [
+                self.headline,
+                f"Verdict: {self.verdict} (a gain above "
+                f"{self._points(self.worth):g} points is worth it)",
+                *self._rests_on(),
+                *self._advice(),
+            ]
+        )
+
+    def _rests_on(self):
+        data, points = self.law.evidence, self._points
+        sizes = ", ".join(f"{size:,.0f}" for size in data.sizes)
+        parameters = ", ".join(
+            f"{name} {points(value):.2f}"
+            for name, value in self.law.parameters.items()
+        )
+        yield (
+            f"Score at {data.x_name}={self.factor * data.sizes[-1]:,.0f}: "
+            f"{points(self.score):.1f} [{points(self.low):.1f}, "
+            f"{points(self.high):.1f}], 95% prediction interval of one run"
+        )
+        yield (
+            f"Rests on: {self.law.name} ({parameters}) of {data.y_name}, "
+            f"{len(data.x)} runs at {len(data.sizes)} sizes ({sizes})"
+        )
+        if len(data.sizes) <= 4:
+            yield (
+                f"- {len(data.sizes)} sizes allow the log-linear law only; "
+                "whether the curve bends beyond them they cannot say."
+            )
+        else:
+            yield "- The log-linear law is assumed: no other was tried."
+        if self.factor > _span(self.law):
+            yield (
+                f"- {self.factor:g}x is farther than the sizes reach, "
+                f"{_span(self.law):.3g}x from smallest to largest."
+            )
+        if data.noise_df:
+            yield (
+                f"- Runs of one size scatter by {points(data.noise**0.5):.2f} "
+                "points (standard deviation)."
+            )
+        else:
+            yield "- One run a size: noise and bends cannot be told apart."
+        if self.law.lack_of_fit < 0.05:
+            yield (
+                "- The size means lie off the law by more than noise explains "
+                f"(p = {self.law.lack_of_fit:.2g})."
+            )
+        for reason, count in data.left_out.items():
+            yield f"- Left out: {count} rows ({reason})."
+
+    def _advice(self):
+        if self.next_runs:
+            yield "Next runs, the most telling first:"
+        for size, runs, half_width in self.next_runs:
+            yield (
+                f"- {runs} at {self.law.evidence.x_name}={size:,.0f}, after "
+                f"which the gain is known to ±{self._points(half_width):.1f} "
+                "points"
+            )
+
+    def _points(self, score):
+        return score * self.law.points
+
+
+def forecast(law, factor=10, worth=None):
+    """What `factor` times more would bring, and whether to collect it.
+
+    `collect` if the whole 95% prediction interval of the gain is above
+    `worth`, `do not collect` if all of it is below, else `not enough
+    evidence`; the last also where `factor` is farther than the sizes reach.
+
+    Args:
+        law: A `Law`, from `fit`.
+        factor: How many times the largest size, more than 1.
+        worth: The smallest gain that is worth its cost, in units of the score.
+            None means any gain.
+
+    Returns:
+        A `Forecast`; print it.
+
+    Raises:
+        ValueError: If an argument is not as above.
+
+    Example:
+        >>> from keras_jft.scaling import laws
+        >>> scores = {300: 0.19, 1_000: 0.31, 3_000: 0.40, 10_000: 0.52}
+        >>> rows = [{"num_examples": n, "top1": scores[n]} for n in scores]
+        >>> law = laws.fit(rows, x="num_examples", y="top1")
+        >>> sheet = forecast(law, factor=10, worth=0.05)
+        >>> print(sheet.headline)
+        10x more: +21.4 [17.7, 25.1] points
+        >>> sheet.verdict
+        'collect'
+    """
+    if not isinstance(law, Law):
+        raise ValueError(
+            "`law` must be one law of `fit`; with `by=` it gives several. "
+            f"Received: {type(law).__name__}. Choose one of them."
+        )
+    worth = 0.0 if worth is None else worth
+    if not np.isfinite(worth):
+        raise ValueError(
+            f"`worth` must be a finite number or None. Received: {worth}"
+        )
+    gain, gain_low, gain_high = law.gain_at(factor)
+    there = factor * law.evidence.sizes[-1]
+    low, high = law.prediction_interval(there)
+    verdict = NOT_ENOUGH_EVIDENCE
+    if factor <= _span(law):
+        if gain_low > worth:
+            verdict = COLLECT
+        elif gain_high < worth:
+            verdict = DO_NOT_COLLECT
+    return Forecast(
+        law=law,
+        factor=factor,
+        worth=worth,
+        score=float(law.predict(there)),
+        low=float(low),
+        high=float(high),
+        gain=gain,
+        gain_low=gain_low,
+        gain_high=gain_high,
+        verdict=verdict,
+        next_runs=plan(law, factor) if verdict == NOT_ENOUGH_EVIDENCE else (),
+    )
+
+
+def _span(law):
+    """How many times the smallest size the largest is."""
+    return law.evidence.sizes[-1] / law.evidence.sizes[0]

@@ -1,0 +1,185 @@
+"""From rows to what a law may rest on: checked, grouped, counted."""
+
+import dataclasses
+import functools
+import numbers
+
+import numpy as np
+import pandas as pd
+
+from keras_jft.metrics import METRICS
+
+# Rows that differ in these are different curves.
+CURVES = ("task", "mode")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence:
+    """Scores at sizes, after checks.
+
+    Attributes:
+        x: `(n,)` sizes, one a run, all above 0.
+        y: `(n,)` scores of the runs.
+        x_name: The column of `x`.
+        y_name: The column of `y`.
+        left_out: `{reason: rows}` that are not in it.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    x_name: str
+    y_name: str
+    left_out: dict
+
+    @functools.cached_property
+    def sizes(self):
+        """`(m,)` distinct sizes, rising."""
+        return np.unique(self.x)
+
+    @functools.cached_property
+    def counts(self):
+        """`(m,)` runs of each size."""
+        return np.unique(self.x, return_counts=True)[1]
+
+    @functools.cached_property
+    def means(self):
+        """`(m,)` mean score of each size."""
+        return np.array([self.y[self.x == size].mean() for size in self.sizes])
+
+    @functools.cached_property
+    def noise_df(self):
+        """Degrees of freedom of `noise`: runs beyond the first of a size."""
+        return len(self.x) - len(self.sizes)
+
+    @functools.cached_property
+    def noise(self):
+        """Variance of runs of one size, pooled; 0 with one run a size."""
+        if self.noise_df == 0:
+            return 0.0
+        within = self.y - self.means[np.searchsorted(self.sizes, self.x)]
+        return float(within @ within / self.noise_df)
+
+
+def succeeded(rows):
+    """A DataFrame of rows, without those of failed runs; not empty."""
+    table = pd.DataFrame(rows)
+    if "error" in table:
+        table = table[table["error"].isna()]
+    if table.empty:
+        raise ValueError(
+            f"There is no row of a run that succeeded. Received: {len(rows)} "
+            "rows. What went wrong is in their `error`."
+        )
+    return table
+
+
+def untrained(table):
+    """Which rows of a DataFrame are of random initialization, booleans."""
+    if "num_examples" in table:
+        return table["num_examples"] == 0
+    return pd.Series(False, index=table.index)
+
+
+def score_of(table, y=None):
+    """The column of scores: `y`, or the main number of the rows' task."""
+    if y is not None:
+        return y
+    tasks = sorted(table["task"].unique()) if "task" in table else []
+    if len(tasks) == 1 and tasks[0] in METRICS:
+        return METRICS[tasks[0]].score
+    raise ValueError(
+        "`y` must name the column of scores, unless the rows are of one task "
+        f"of {sorted(METRICS)}. Received: y=None, rows of the tasks {tasks}."
+    )
+
+
+def curves(rows, by=None):
+    """`{name: DataFrame}`, one entry a curve; the name is None without `by`.
+
+    Args:
+        rows: Rows, a list of dicts or a DataFrame.
+        by: A column or a list of columns whose values name the curves.
+
+    Raises:
+        ValueError: If the rows of one curve are of several tasks or modes.
+    """
+    table = pd.DataFrame(rows)
+    if by is None:
+        parts = {None: table}
+    else:
+        _check_columns(table, [by] if isinstance(by, str) else by)
+        parts = dict(list(table.groupby(by)))
+    for part in map(succeeded, parts.values()):
+        there = [column for column in CURVES if column in part]
+        for column in there:
+            values = part[column].unique().tolist()
+            if len(values) > 1:
+                raise ValueError(
+                    f"One curve holds one `{column}`. Received rows of "
+                    f"{values}. Choose one, or name what tells the curves "
+                    f"apart: by={there}."
+                )
+    return parts
+
+
+def gather(rows, x, y):
+    """The `Evidence` in rows of one curve.
+
+    Rows of failed runs and of random initialization (`num_examples` 0) are
+    left out, and counted in `left_out`.
+
+    Raises:
+        ValueError: If a column is missing, a value is no number, a size is not
+            above 0, or a run is there twice.
+    """
+    left_out = {}
+    table = succeeded(rows)
+    if len(table) < len(rows):
+        left_out["failed"] = len(rows) - len(table)
+    _check_columns(table, [x, y])
+    if untrained(table).any():
+        left_out["random initialization"] = int(untrained(table).sum())
+        table = table[~untrained(table)]
+    _check_numbers(table, x)
+    _check_numbers(table, y)
+    if (table[x] <= 0).any():
+        raise ValueError(
+            f"`{x}` must be above 0, its logarithm is taken. Received: "
+            f"{table[x].min()}."
+        )
+    if "seed" in table and table.duplicated([x, "seed"]).any():
+        twice = table[table.duplicated([x, "seed"])].iloc[0]
+        raise ValueError(
+            f"There must be one run of each `{x}` and `seed`. Received several "
+            f"of {x}={twice[x]}, seed={twice['seed']}. If they differ in "
+            "another column, choose by it or name it in `by=`."
+        )
+    return Evidence(
+        x=table[x].to_numpy(np.float64),
+        y=table[y].to_numpy(np.float64),
+        x_name=x,
+        y_name=y,
+        left_out=left_out,
+    )
+
+
+def _check_columns(table, columns):
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise ValueError(
+            f"The rows have no column {missing}. They have: "
+            f"{sorted(map(str, table.columns))}."
+        )
+
+
+def _check_numbers(table, column):
+    finite = table[column].map(
+        lambda value: isinstance(value, numbers.Real) and np.isfinite(value)
+    )
+    if not finite.all():
+        wrong = table.loc[~finite, column]
+        raise ValueError(
+            f"`{column}` must be a finite number in every row. Received: "
+            f"{wrong.iloc[0]!r} in {len(wrong)} of {len(table)} rows. Leave "
+            "those rows out if they should not count."
+        )

@@ -1,0 +1,173 @@
+"""Figures of a study, drawn from its rows alone."""
+
+import itertools
+
+import numpy as np
+
+from keras_jft.metrics import METRICS
+from keras_jft.scaling import evidence, laws
+
+# Okabe and Ito's colors, which color-blind readers tell apart; with a marker
+# each, so that a print without color does too.
+LOOKS = (
+    ("#0072B2", "o"),
+    ("#D55E00", "s"),
+    ("#009E73", "^"),
+    ("#CC79A7", "D"),
+    ("#E69F00", "v"),
+    ("#56B4E9", "P"),
+)
+SHADE = {"alpha": 0.13, "lw": 0}
+DASHED = {"linestyle": "--", "lw": 1}
+BAND = "95% prediction interval of a run"
+PANEL = (3.6, 3.7)  # Inches; one column of a paper is about as wide.
+STYLE = {
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+def plot_data_size(rows, ax=None, x="num_examples", y=None):
+    """Axes with score against the log of data size, one curve a mode.
+
+    Small points are runs, large ones their means. From three sizes on, the
+    fitted log-linear law is drawn with its 95% prediction interval shaded, and
+    the legend says its slope. Dashed: random initialization (rows with
+    `num_examples` 0).
+
+    Args:
+        rows: Rows of one task, a list of dicts or a DataFrame.
+        ax: Matplotlib axes to draw on, or None for new ones.
+        x: The column of sizes.
+        y: The column of scores. None means the main number of the task.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If the rows are of several tasks, or `y` cannot be known.
+
+    References:
+        Sun et al. 2017, Figure 4.
+    """
+    import matplotlib.pyplot as plt
+
+    table = evidence.succeeded(rows)
+    tasks = _values(table, "task")
+    if len(tasks) > 1:
+        raise ValueError(
+            f"One panel shows one task. Received rows of {tasks}. Choose one, "
+            "or draw all with `plot_data_sizes`."
+        )
+    y = evidence.score_of(table, y)
+    with plt.rc_context(STYLE):
+        if ax is None:
+            _, ax = plt.subplots(figsize=PANEL, layout="constrained")
+        _draw_panel(ax, table, x, y, _values(table, "mode"))
+    return ax
+
+
+def plot_data_sizes(rows, x="num_examples"):
+    """A figure with one panel a task, as `plot_data_size` draws it.
+
+    Args:
+        rows: Rows of any tasks in `jft.metrics.METRICS`.
+        x: The column of sizes.
+
+    Returns:
+        The Matplotlib figure.
+
+    Raises:
+        ValueError: If a task is unknown.
+    """
+    import matplotlib.pyplot as plt
+
+    table = evidence.succeeded(rows)
+    tasks = _values(table, "task")
+    if not tasks:
+        raise ValueError(
+            "The rows need a column `task`, one panel each. They have: "
+            f"{sorted(map(str, table.columns))}."
+        )
+    with plt.rc_context(STYLE):
+        figure, panels = plt.subplots(
+            ncols=len(tasks),
+            figsize=(PANEL[0] * len(tasks), PANEL[1]),
+            squeeze=False,
+            layout="constrained",
+        )
+        for task, ax in zip(tasks, panels[0], strict=True):
+            part = table[table["task"] == task]
+            # One look a mode in all panels, also where a task lacks a mode.
+            y = evidence.score_of(part)
+            _draw_panel(ax, part, x, y, _values(table, "mode"))
+    return figure
+
+
+def _values(table, column):
+    return sorted(table[column].unique()) if column in table else []
+
+
+def _draw_panel(ax, table, x, y, modes):
+    """Draws the curves of one task, dresses the axes."""
+    percent = laws.natural_bounds(table[y]) == (0, 1)
+    if percent:
+        table = table.assign(**{y: table[y] * 100})
+    if not modes:
+        modes, table = ["runs"], table.assign(mode="runs")
+    for mode, look in zip(modes, itertools.cycle(LOOKS), strict=False):
+        part = table[table["mode"] == mode]
+        _draw_curve(ax, part, x, y, str(mode).replace("_", " "), *look)
+    sizes = np.unique(table.loc[~evidence.untrained(table), x])
+    ax.set_xscale("log")
+    ax.set_xticks(sizes, [_short(size) for size in sizes])
+    ax.set_xticks([], minor=True)
+    images = "Pre-training images" if x == "num_examples" else x
+    ax.set_xlabel(f"{images} (log scale)")
+    (task,) = _values(table, "task") or [None]
+    known = task in METRICS and METRICS[task].score == y
+    title = METRICS[task].title if known else y
+    ax.set_ylabel(f"{title} (%)" if percent else title)
+    ax.set_title(str(task).capitalize() if task else "")
+    ax.grid(axis="y", alpha=0.25, linewidth=0.5)
+    # Colors are modes; what the forms are is said once, in gray.
+    if len(sizes) >= laws.FEWEST_SIZES:
+        ax.fill_between([], [], color="gray", label=BAND, **SHADE)
+    if evidence.untrained(table).any():
+        ax.plot([], [], color="gray", label="random initialization", **DASHED)
+    # Below the axes: inside, it would cover an interval or a line.
+    ax.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.16))
+
+
+def _draw_curve(ax, table, x, y, name, color, marker):
+    """Draws the runs, means, law and random initialization of one mode."""
+    untrained = evidence.untrained(table)
+    trained = table[~untrained]
+    ax.scatter(trained[x], trained[y], s=9, alpha=0.45, lw=0, color=color)
+    means = trained.groupby(x)[y].mean()
+    mean = {"color": color, "marker": marker, "markersize": 5}
+    if len(means) < laws.FEWEST_SIZES:  # A line through the means instead.
+        ax.plot(means.index, means, label=name, **mean)
+    else:
+        law = laws.fit(table, x, y, bounds=(0, 100))
+        grid = np.geomspace(means.index.min(), means.index.max(), 100)
+        low, high = law.prediction_interval(grid)
+        ax.fill_between(grid, low, high, color=color, **SHADE)
+        ax.plot(grid, law.predict(grid), color=color, lw=1.3)
+        slope = law.parameters["slope"]
+        label = f"{name}: {slope:+.1f} points per decade"
+        ax.plot(means.index, means, label=label, linestyle="none", **mean)
+    if untrained.any():
+        ax.axhline(table.loc[untrained, y].mean(), color=color, **DASHED)
+
+
+def _short(number):
+    """A size as people write it: 300, 1k, 30k, 300M."""
+    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= unit:
+            return f"{number / unit:.3g}{letter}"
+    return f"{number:.3g}"

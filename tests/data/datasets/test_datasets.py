@@ -1,0 +1,89 @@
+"""What holds for every data set in the table."""
+
+import numpy as np
+import pytest
+
+from keras_jft import data as jft_data
+from keras_jft.data.datasets import DATASETS, load
+
+NUM = 6
+
+
+@pytest.fixture(params=sorted(DATASETS))
+def make(request, save_image, tmp_path):
+    """A function that loads a small data set, anew at every call."""
+    name, options = request.param, {"directory": tmp_path}
+    if name == "synthetic":
+        options = {"num_examples": NUM}
+    elif name == "image_folder":
+        for i in range(NUM):
+            save_image(f"train/{'cat' if i % 2 else 'dog'}/{i}.png", i)
+    elif name == "manifest":
+        for i in range(NUM):
+            save_image(f"{i}.png", i)
+        lines = [f"{i}.png,{';'.join('abc'[: i % 4])}\n" for i in range(NUM)]
+        path = tmp_path / "list.csv"
+        path.write_text("".join(["image,labels\n", *lines]))
+        options = {"path": path}
+    elif name == "camvid":
+        for i in range(NUM):
+            save_image(f"train/{i}.png", i)
+            save_image(f"trainannot/{i}.png", i, mode="L")
+    return lambda: load(name, **options)
+
+
+def check_dataset(make):
+    """Asserts the contract of `Dataset`, on two fresh copies of one."""
+    data, again = make(), make()
+    positions = np.arange(len(data))
+    info = data.info
+    assert len(data) == info.num_examples > 0
+    ids = np.asarray(data.ids(positions))
+    assert ids.dtype.kind in "iU"
+    assert len(np.unique(ids)) == len(data), "ids are unique"
+    assert ids.tolist() == np.asarray(again.ids(positions)).tolist()
+    assert np.asarray(data.ids(positions[::-1])).tolist() == ids[::-1].tolist()
+
+    examples = data.take(positions)
+    assert [example["ids"] for example in examples] == ids.tolist()
+    batch = jft_data.collate(
+        examples, max_labels=info.max_labels, max_boxes=info.max_boxes
+    )
+    jft_data.check_batch(
+        batch,
+        num_classes=len(info.label_names) or None,
+        num_mask_classes=len(info.mask_names) or None,
+        num_keypoints=len(info.keypoint_names) or None,
+    )
+    assert batch["images"].dtype == np.uint8
+    if info.hierarchy is not None:
+        assert info.hierarchy.names == info.label_names
+        closed = info.hierarchy.close_batch(batch["labels"])
+        for row, closed_row in zip(batch["labels"], closed, strict=True):
+            assert set(row) - {-1} == set(closed_row) - {-1}, "closed upward"
+    # One by one, in another order and from a fresh copy: the same.
+    for position in positions[::-1]:
+        for other in (data[position], again.take([position])[0]):
+            assert other.keys() == examples[position].keys()
+            for key in ("images", "labels", "segmentation_masks"):
+                np.testing.assert_array_equal(
+                    other.get(key, 0), examples[position].get(key, 0)
+                )
+
+
+def test_every_data_set_keeps_the_contract(make):
+    check_dataset(make)
+
+
+def test_every_data_set_goes_through_the_whole_pipeline(make):
+    data = jft_data.cache(jft_data.subset(make(), 4))
+    batches = jft_data.iterate(data, 2, transforms="flip", training=True)
+    for _ in range(2):
+        for batch in batches:
+            jft_data.check_batch(batch)
+            assert len(batch["images"]) == 2
+
+
+def test_an_unknown_name_lists_the_known():
+    with pytest.raises(ValueError, match="'synthetic'.*'imagenet21k'"):
+        load("imagenet21k")

@@ -1,0 +1,132 @@
+"""Image files become arrays; damaged ones become errors that name them."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_jft.data.datasets.decoding import decode_image, decode_mask
+
+
+def _encoded(image, kind="PNG", **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def pixels(rng):
+    return rng.integers(0, 256, (12, 10, 3), "uint8")
+
+
+def test_rgb_pixels_come_back_exactly_from_a_path_and_from_bytes(
+    pixels, tmp_path
+):
+    data = _encoded(Image.fromarray(pixels))
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+    for source in (data, path, str(path)):
+        decoded = decode_image(source)
+        assert decoded.dtype == np.uint8
+        np.testing.assert_array_equal(decoded, pixels)
+
+
+def test_jpeg_comes_back_nearly(rng):
+    smooth = np.linspace(0, 255, 32 * 32 * 3).reshape(32, 32, 3).astype("uint8")
+    data = _encoded(Image.fromarray(smooth), "JPEG", quality=95)
+    assert abs(decode_image(data).astype(int) - smooth).max() < 25
+
+
+def test_gray_is_repeated_and_16_bits_keep_the_high_byte(rng):
+    gray = rng.integers(0, 256, (5, 4), "uint8")
+    decoded = decode_image(_encoded(Image.fromarray(gray)))
+    np.testing.assert_array_equal(decoded, np.stack([gray] * 3, axis=-1))
+    deep = rng.integers(0, 2**16, (5, 4), "uint16")
+    decoded = decode_image(_encoded(Image.fromarray(deep)))
+    np.testing.assert_array_equal(decoded[..., 1], deep // 256)
+
+
+def test_palettes_are_looked_up():
+    image = Image.new("P", (3, 1))
+    image.putpalette([10, 20, 30, 200, 100, 0] + [0] * 6)
+    image.putdata([0, 1, 0])
+    decoded = decode_image(_encoded(image))
+    assert decoded.tolist() == [[[10, 20, 30], [200, 100, 0], [10, 20, 30]]]
+
+
+def test_transparency_is_blended_over_white():
+    image = Image.new("RGBA", (3, 1))
+    image.putdata([(0, 0, 0, 0), (0, 0, 0, 255), (100, 0, 0, 51)])
+    decoded = decode_image(_encoded(image))
+    # 255 * 0.8 + 100 * 0.2 = 224 and 255 * 0.8 = 204.
+    assert decoded.tolist() == [[[255] * 3, [0] * 3, [224, 204, 204]]]
+
+
+def test_cmyk_is_converted():
+    image = Image.new("CMYK", (8, 8), (0, 255, 255, 0))  # Red ink.
+    data = _encoded(image, "JPEG", quality=95)
+    assert abs(decode_image(data)[4, 4].astype(int) - [255, 0, 0]).max() < 10
+
+
+def test_bilevel_is_black_and_white():
+    image = Image.new("1", (2, 1))
+    image.putdata([0, 1])
+    assert decode_image(_encoded(image)).tolist() == [[[0] * 3, [255] * 3]]
+
+
+def test_floating_point_pixels_are_refused():
+    image = Image.fromarray(np.zeros((2, 2), "float32"))
+    with pytest.raises(ValueError, match="'a.tif'.*floating-point"):
+        decode_image(_encoded(image, "TIFF"), "a.tif")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP"])
+@pytest.mark.parametrize("part", [0, 0.02, 0.5, 0.9])
+def test_a_truncated_file_is_refused_by_name(rng, kind, part):
+    noise = rng.integers(0, 256, (64, 64, 3), "uint8")
+    data = _encoded(Image.fromarray(noise), kind)
+    with pytest.raises(ValueError, match="'some/a.jpg' cannot be read"):
+        decode_image(data[: int(part * len(data))], name="some/a.jpg")
+
+
+def test_what_is_no_image_is_refused_by_name(tmp_path):
+    path = tmp_path / "notes.jpg"
+    path.write_text("not an image")
+    with pytest.raises(
+        ValueError, match=r"notes\.jpg' cannot be read.*identify"
+    ):
+        decode_image(path)
+    with pytest.raises(ValueError, match=r"gone\.jpg' does not exist"):
+        decode_image(tmp_path / "gone.jpg")
+
+
+def test_another_size_than_expected_is_refused_by_name(pixels):
+    data = _encoded(Image.fromarray(pixels))
+    assert decode_image(data, image_size=(12, 10)).shape == (12, 10, 3)
+    with pytest.raises(ValueError, match=r"'a.png'.*\(10, 12\).*\(12, 10\)"):
+        decode_image(data, "a.png", image_size=(10, 12))
+
+
+@pytest.mark.parametrize("mode", ["L", "P"])
+def test_masks_keep_their_indices_whatever_the_palette(rng, mode):
+    indices = rng.choice(np.array([0, 1, 2, 11, 255], "uint8"), (6, 5))
+    image = Image.fromarray(indices)
+    if mode == "P":
+        image = Image.frombytes("P", (5, 6), indices.tobytes())
+        image.putpalette(list(rng.integers(0, 256, 768)))
+    mask = decode_mask(_encoded(image))
+    assert mask.dtype == np.uint8
+    np.testing.assert_array_equal(mask, indices[..., None])
+
+
+def test_colored_masks_are_refused_by_name(pixels):
+    data = _encoded(Image.fromarray(pixels))
+    with pytest.raises(ValueError, match="'m.png'.*'RGB'.*indices"):
+        decode_mask(data, "m.png")
+    with pytest.raises(ValueError, match=r"'m.png'.*\(3, 3\)"):
+        decode_mask(
+            _encoded(Image.fromarray(pixels[..., 0])),
+            "m.png",
+            image_size=(3, 3),
+        )

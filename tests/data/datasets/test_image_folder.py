@@ -1,0 +1,130 @@
+"""Class folders become labels, and with a hierarchy all labels above."""
+
+import json
+
+import numpy as np
+import pytest
+
+from keras_jft.data.datasets import image_folder
+from keras_jft.data.labels import LabelHierarchy
+
+TREE = {
+    "names": {
+        "n0": "entity", "n1": "animal", "n2": "cat", "n3": "dog",
+        "n4": "plant", "n5": "oak", "n6": "stone",
+    },
+    "edges": [
+        ["n0", "n1"], ["n1", "n2"], ["n1", "n3"], ["n0", "n4"], ["n4", "n5"],
+        ["n0", "n6"],
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(save_image, tmp_path):
+    """Two cats, one dog and three oaks, at several depths."""
+    save_image("train/n2/images/b.png", 21)
+    save_image("train/n2/images/a.PNG", 20)
+    save_image("train/n3/x.png", 30)
+    for i in range(3):
+        save_image(f"train/n5/{i}/{i}.png", 50 + i)
+    (tmp_path / "train/n2/boxes.txt").write_text("not an image")
+    (tmp_path / "train/.cache").mkdir()
+    return tmp_path
+
+
+PATHS = [
+    "n2/images/a.PNG", "n2/images/b.png", "n3/x.png", "n5/0/0.png",
+    "n5/1/1.png", "n5/2/2.png",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["split", "directory"])
+def test_each_class_folder_is_a_label_in_sorted_order(folder, form, brightness):
+    data = (
+        image_folder.load(folder, split="train")
+        if form == "split"
+        else image_folder.load(str(folder / "train"))
+    )
+    assert data.ids(np.arange(6)).tolist() == PATHS
+    examples = data.take(np.arange(6))
+    assert [int(e["labels"]) for e in examples] == [0, 0, 1, 2, 2, 2]
+    assert {np.asarray(e["labels"]).dtype for e in examples} == {
+        np.dtype("int32")
+    }
+    assert list(map(brightness, examples)) == [20, 21, 30, 50, 51, 52]
+    assert data.info.label_names == ("n2", "n3", "n5")
+    assert data.info.class_counts.tolist() == [2, 1, 3]
+    assert data.info.max_labels is None
+
+
+@pytest.mark.parametrize("form", ["dict", "path", "object"])
+def test_with_a_hierarchy_labels_are_closed_upward(folder, form):
+    hierarchy = TREE
+    if form == "path":
+        hierarchy = folder / "tree.json"
+        hierarchy.write_text(json.dumps(TREE))
+    elif form == "object":
+        hierarchy = LabelHierarchy.from_json(TREE)
+    data = image_folder.load(folder, "train", hierarchy=hierarchy)
+    info = data.info
+    # No image is of a stone, so there is no such label.
+    assert info.label_names == (
+        "entity", "animal", "cat", "dog", "plant", "oak",
+    )  # fmt: skip
+    assert info.hierarchy.names == info.label_names
+    named = [
+        [info.label_names[label] for label in e["labels"]]
+        for e in data.take([0, 2, 5])
+    ]
+    assert named == [
+        ["entity", "animal", "cat"],
+        ["entity", "animal", "dog"],
+        ["entity", "plant", "oak"],
+    ]
+    assert info.class_counts.tolist() == [6, 3, 2, 1, 3, 3]
+    assert info.max_labels == 3
+
+
+def test_classes_are_kept_or_held_out_with_the_labels_above(folder):
+    for options in ({"classes": ["n3", "n2"]}, {"exclude": ["n5"]}):
+        data = image_folder.load(folder, "train", hierarchy=TREE, **options)
+        assert len(data) == 3
+        # Nothing is left below "plant".
+        assert data.info.label_names == ("entity", "animal", "cat", "dog")
+    data = image_folder.load(folder, "train", classes=["n5"])
+    assert data.info.label_names == ("n5",)
+    assert data.ids([0]).tolist() == ["n5/0/0.png"]
+
+
+def test_folders_may_be_called_by_name(save_image, tmp_path):
+    save_image("dog/a.png")
+    data = image_folder.load(tmp_path, hierarchy=TREE)
+    assert data.info.label_names == ("entity", "animal", "dog")
+
+
+def test_bad_folders_are_clear_errors(folder, save_image, tmp_path):
+    with pytest.raises(ValueError, match=r"must exist.*validation"):
+        image_folder.load(folder, "validation")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="one folder a class. Found 0"):
+        image_folder.load(tmp_path / "empty")
+    with pytest.raises(ValueError, match="one folder a class. Found 3"):
+        image_folder.load(folder, "train", exclude=["n2", "n3", "n5"])
+    with pytest.raises(ValueError, match=r"without a folder: \['n6', 'n7'\]"):
+        image_folder.load(folder, "train", classes=["n6"], exclude=["n7"])
+    (folder / "train" / "n4").mkdir()
+    with pytest.raises(ValueError, match="'n4'.*exclude"):
+        image_folder.load(folder, "train")
+    image_folder.load(folder, "train", exclude=["n4"])
+    save_image("train/n9/a.png")
+    with pytest.raises(ValueError, match="No label is called 'n9'"):
+        image_folder.load(folder, "train", hierarchy=TREE, exclude=["n4"])
+
+
+def test_a_damaged_image_is_named_when_it_is_read(folder):
+    (folder / "train/n3/x.png").write_bytes(b"")
+    data = image_folder.load(folder, "train")
+    data[0]
+    with pytest.raises(ValueError, match=r"n3/x\.png' cannot be read"):
+        data[2]

@@ -1,0 +1,122 @@
+"""`check_batch` accepts whole batches and says what is wrong with others."""
+
+import copy
+
+import keras
+import numpy as np
+import pytest
+
+from keras_jft.data.batch import check_batch
+
+
+@pytest.fixture
+def batch():
+    """A batch of two images, 6 high and 8 wide, with every key."""
+    rng = np.random.default_rng(0)
+    return {
+        "images": rng.integers(0, 256, (2, 6, 8, 3), "uint8"),
+        "labels": np.array([[0, 4], [-1, 2]], "int32"),
+        "bounding_boxes": {
+            "boxes": np.array(
+                [[[1, 1, 5, 6], [0, 0, 8, 2]], [[2, 2, 3, 3], [9, 9, 0, 0]]],
+                "float32",
+            ),
+            "labels": np.array([[0, 3], [4, -1]], "int32"),
+        },
+        "segmentation_masks": rng.choice(
+            np.array([0, 1, 2, 255], "uint8"), (2, 6, 8, 1)
+        ),
+        "keypoints": np.array([[[1, 2, 2]], [[0, 0, 0]]], "float32"),
+        "ids": np.array(["a", "b"]),
+    }
+
+
+LIMITS = {"num_classes": 5, "num_mask_classes": 3, "num_keypoints": 1}
+
+
+def _replaced(batch, path, value):
+    """A copy of `batch` with one entry replaced, or edited by a function."""
+    batch = copy.deepcopy(batch)
+    *folders, key = path.split("/")
+    place = batch
+    for folder in folders:
+        place = place[folder]
+    place[key] = value(place[key]) if callable(value) else value
+    return batch
+
+
+def test_a_whole_batch_passes(batch):
+    check_batch(batch)
+    check_batch(batch, **LIMITS)
+
+
+def test_each_key_but_images_may_be_missing(batch):
+    for key in batch.keys() - {"images"}:
+        check_batch({k: v for k, v in batch.items() if k != key}, **LIMITS)
+    with pytest.raises(ValueError, match="must have `images`"):
+        check_batch({"labels": batch["labels"]})
+
+
+def test_padding_rows_of_boxes_may_hold_anything(batch):
+    boxes = batch["bounding_boxes"]["boxes"]
+    boxes[1, 1] = [np.nan, -5, 1e9, 0]
+    check_batch(batch, **LIMITS)
+
+
+@pytest.mark.ops
+def test_tensors_of_the_backend_pass_like_arrays(batch):
+    del batch["ids"]
+    tensors = keras.tree.map_structure(keras.ops.convert_to_tensor, batch)
+    check_batch(tensors, **LIMITS)
+    tensors["images"] = keras.ops.convert_to_tensor(batch["images"] / 255.0)
+    with pytest.raises(ValueError, match="images"):
+        check_batch(tensors)
+
+
+def test_images_may_be_floats_in_0_to_255_and_black(batch):
+    check_batch({"images": batch["images"].astype("float32")})
+    check_batch({"images": np.zeros((1, 2, 2, 3), "float32")})
+    check_batch({"images": np.zeros((0, 2, 2, 3), "float32")})
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("images", lambda x: (x / 255).astype("float32"), "not in 0..1.*255"),
+        ("images", lambda x: x / np.float32(127.5) - 1, "0..255.*Undo"),
+        ("images", lambda x: x.astype("float32") * 2, "0..255.*Undo"),
+        ("images", lambda x: x.astype("float32") * np.nan, "finite"),
+        ("images", lambda x: x.astype("int64"), "uint8 or float32.*int64"),
+        ("images", lambda x: x[0], r"shape.*\(6, 8, 3\)"),
+        ("images", lambda x: x[..., :1], r"shape.*\(2, 6, 8, 1\)"),
+        ("label", np.zeros(2), r"Rename or drop \['label'\]"),
+        ("labels", lambda x: x.astype("int64"), "`labels` must be int32"),
+        ("labels", lambda x: x.astype("float32"), "`labels` must be int32"),
+        ("labels", lambda x: x[:1], r"`labels` must have shape \(2,\)"),
+        ("labels", lambda x: x + 1, r"`labels` must be in -1\.\.4"),
+        ("labels", lambda x: x - 1, r"`labels` must be in -1\.\.4"),
+        ("labels", np.array([0, -1], "int32"), r"must be in 0\.\.4"),
+        ("labels", np.eye(2, 5, dtype="int32"), "label ids.*zeros and ones"),
+        ("bounding_boxes", np.zeros((2, 1, 5)), "dict with `boxes`"),
+        ("bounding_boxes/boxes", lambda x: x / 10, "not in 0..1"),
+        ("bounding_boxes/boxes", lambda x: x[:, :1], r"\(2, N, 4\)"),
+        ("bounding_boxes/boxes", lambda x: x[..., [2, 1, 0, 3]], "x1 < x2"),
+        ("bounding_boxes/boxes", lambda x: x * [1, 1, 1, np.nan], "float32"),
+        ("bounding_boxes/boxes", lambda x: x * np.float32(np.nan), "finite"),
+        ("bounding_boxes/boxes", lambda x: x + np.float32(1), "in the image"),
+        ("bounding_boxes/labels", lambda x: x + 1, r"of boxes.*-1\.\.4"),
+        ("segmentation_masks", lambda x: x[..., 0], r"\(2, 6, 8, 1\)"),
+        ("segmentation_masks", lambda x: x[:, :3], r"\(2, 6, 8, 1\)"),
+        ("segmentation_masks", lambda x: x.astype("int32"), "uint8"),
+        ("segmentation_masks", lambda x: x // 2, r"0\.\.2.*127"),
+        ("keypoints", lambda x: x[..., :2], r"\(2, 1, 3\)"),
+        ("keypoints", lambda x: np.repeat(x, 2, axis=1), r"\(2, 1, 3\)"),
+        ("keypoints", lambda x: x * np.float32(np.nan), "finite"),
+        ("keypoints", lambda x: x[..., ::-1] + np.float32(3), "visibility"),
+        ("ids", lambda x: x[:1], "2 integers or strings"),
+        ("ids", np.zeros(2), "integers or strings.*float64"),
+    ],
+)
+def test_a_broken_batch_is_refused_with_the_reason(batch, path, value, message):
+    with pytest.raises(ValueError, match=message):
+        check_batch(_replaced(batch, path, value), **LIMITS)

@@ -1,0 +1,245 @@
+"""Transforms move images, masks, boxes and keypoints together."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from keras_jft.data.batch import check_batch
+from keras_jft.data.collation import collate
+from keras_jft.data.transforms import (
+    TRANSFORMS,
+    CenterCrop,
+    Pad,
+    RandomCrop,
+    RandomFlip,
+    Resize,
+)
+
+NAMES = ("nose", "left_eye", "right_eye")
+
+
+@pytest.fixture
+def example(rng):
+    """One marked pixel: its box, mask and keypoint lie on it."""
+    image = np.zeros((20, 30, 3), "uint8")
+    mask = np.full((20, 30, 1), 255, "uint8")
+    image[8, 11] = 200
+    mask[8, 11] = 7
+    return {
+        "images": image,
+        "labels": np.int32(3),
+        "bounding_boxes": {
+            "boxes": np.float32([[11, 8, 12, 9], [0, 0, 30, 20]]),
+            "labels": np.int32([4, 5]),
+        },
+        "segmentation_masks": mask,
+        "keypoints": np.float32([[11.5, 8.5, 2], [1, 2, 1], [0, 0, 0]]),
+        "ids": "a.jpg",
+    }
+
+
+def _marked(example):
+    """Row and column of the marked pixel, alike in image and mask."""
+    in_image = np.argwhere(example["images"][..., 0] == 200)
+    in_mask = np.argwhere(example["segmentation_masks"][..., 0] == 7)
+    np.testing.assert_array_equal(in_image, in_mask)
+    assert len(in_image) == 1
+    return in_image[0]
+
+
+def _assert_together(example):
+    row, column = _marked(example)
+    check_batch(collate([example]))
+    assert example["bounding_boxes"]["labels"][0] == 4
+    assert example["bounding_boxes"]["boxes"][0].tolist() == [
+        column, row, column + 1, row + 1,
+    ]  # fmt: skip
+    assert [column + 0.5, row + 0.5, 2] in example["keypoints"].tolist()
+    assert example["labels"] == 3
+    assert example["ids"] == "a.jpg"
+
+
+def test_a_flip_mirrors_everything_and_swaps_left_and_right(example, rng):
+    flipped = RandomFlip(NAMES, probability=1.0)(example, rng)
+    np.testing.assert_array_equal(
+        flipped["images"], np.fliplr(example["images"])
+    )
+    _assert_together(flipped)
+    assert _marked(flipped).tolist() == [8, 30 - 1 - 11]
+    # The left eye, at (1, 2), is now the right one.
+    assert flipped["keypoints"].tolist() == [
+        [18.5, 8.5, 2],
+        [0, 0, 0],
+        [29, 2, 1],
+    ]
+    again = RandomFlip(NAMES, probability=1.0)(flipped, rng)
+    for key in ("images", "segmentation_masks", "keypoints"):
+        np.testing.assert_array_equal(again[key], example[key])
+    np.testing.assert_array_equal(
+        again["bounding_boxes"]["boxes"], example["bounding_boxes"]["boxes"]
+    )
+
+
+def test_a_keypoint_on_the_border_stays_in_the_image(example, rng):
+    example["keypoints"] = np.float32([[0, 20, 1]])
+    flipped = RandomFlip(("nose",), probability=1.0)(example, rng)
+    assert flipped["keypoints"].tolist() == [[30, 20, 1]]
+
+
+def test_about_half_of_200_examples_are_flipped(example):
+    flips = 0
+    for seed in range(200):
+        moved = RandomFlip(NAMES)(example, np.random.default_rng(seed))
+        flips += _marked(moved)[1] == 18
+        _assert_together(moved)
+    assert stats.binomtest(flips, 200).pvalue > 0.001
+
+
+def test_a_crop_moves_everything_by_its_offset(example, rng):
+    moved = CenterCrop((10, 16))(example)
+    assert moved["images"].shape == (10, 16, 3)
+    assert _marked(moved).tolist() == [8 - 5, 11 - 7]
+    _assert_together(moved)
+    # The large box is clipped; the eye at (1, 2) is outside, so unlabeled.
+    assert moved["bounding_boxes"]["boxes"][1].tolist() == [0, 0, 16, 10]
+    assert moved["keypoints"][1:].tolist() == [[0, 0, 0], [0, 0, 0]]
+
+
+def test_boxes_outside_a_crop_are_dropped(example):
+    moved = CenterCrop((2, 2))(example)
+    assert moved["bounding_boxes"]["labels"].tolist() == [5]
+    assert moved["bounding_boxes"]["boxes"].tolist() == [[0, 0, 2, 2]]
+
+
+def test_random_crops_reach_every_offset_equally_often(example):
+    gradient = np.arange(20)[:, None] * 30 + np.arange(30)
+    example["images"] = np.repeat(gradient[..., None] % 256, 3, -1).astype(
+        "uint8"
+    )
+    counts = np.zeros((3, 4))
+    for seed in range(600):
+        rng = np.random.default_rng(seed)
+        window = RandomCrop((18, 27))(example, rng)["images"]
+        offsets = [
+            (top, left)
+            for top in range(3)
+            for left in range(4)
+            if (
+                window == example["images"][top : top + 18, left : left + 27]
+            ).all()
+        ]
+        assert len(offsets) == 1
+        counts[offsets[0]] += 1
+    assert stats.chisquare(counts.ravel()).pvalue > 0.001
+
+
+def test_random_crops_move_everything_together(example):
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        _assert_together(RandomCrop((14, 20))(example, rng))
+
+
+def test_a_margin_shifts_everything_and_is_void_in_masks(example):
+    moved = Pad(3, value=9)(example)
+    assert moved["images"].shape == (26, 36, 3)
+    assert _marked(moved).tolist() == [11, 14]
+    _assert_together(moved)
+    assert (moved["images"][:3] == 9).all() and (
+        moved["images"][:, -3:] == 9
+    ).all()
+    assert (moved["segmentation_masks"][-3:] == 255).all()
+    assert moved["bounding_boxes"]["boxes"][1].tolist() == [3, 3, 33, 23]
+
+
+def test_resizing_scales_coordinates_and_takes_the_nearest_mask(example, rng):
+    mask = rng.integers(0, 256, (20, 30, 1), "uint8")
+    moved = Resize((32, 8))({**example, "segmentation_masks": mask})
+    # The nearest pixel to the center of each new one.
+    rows = ((np.arange(32) + 0.5) * 20 / 32).astype(int)
+    columns = ((np.arange(8) + 0.5) * 30 / 8).astype(int)
+    np.testing.assert_array_equal(
+        moved["segmentation_masks"], mask[rows][:, columns]
+    )
+    np.testing.assert_allclose(
+        moved["bounding_boxes"]["boxes"][0],
+        [44 / 15, 12.8, 3.2, 14.4],
+        rtol=1e-6,
+    )
+    np.testing.assert_allclose(
+        moved["keypoints"][0], [46 / 15, 13.6, 2], rtol=1e-6
+    )
+
+
+def _triangle(old, new):
+    """`(new, old)` weights of anti-aliased linear resampling."""
+    scale = max(old / new, 1)
+    centers = (np.arange(new)[:, None] + 0.5) * old / new
+    weights = 1 - abs(np.arange(old) + 0.5 - centers) / scale
+    weights = np.maximum(weights, 0)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("size", [(10, 10), (41, 60), (7, 45)])
+def test_resizing_is_linear_and_anti_aliased(example, rng, size):
+    image = rng.integers(0, 256, (20, 30, 3), "uint8")
+    resized = Resize(size)({**example, "images": image})["images"]
+    expected = np.einsum(
+        "yh,xw,hwc->yxc", _triangle(20, size[0]), _triangle(30, size[1]), image
+    )
+    assert resized.dtype == np.uint8
+    # Each of the two passes rounds.
+    assert abs(resized - expected).max() <= 1.5
+
+
+def test_examples_are_not_changed_in_place(example, rng):
+    before = {
+        key: np.copy(example[key])
+        for key in ("images", "segmentation_masks", "keypoints")
+    }
+    boxes = example["bounding_boxes"]["boxes"].copy()
+    for transform in (
+        Resize((9, 9)), Pad(2), RandomCrop((4, 4)), CenterCrop((4, 4)),
+        RandomFlip(NAMES, probability=1.0),
+    ):  # fmt: skip
+        transform(example, rng)
+        for key, value in before.items():
+            np.testing.assert_array_equal(example[key], value)
+        np.testing.assert_array_equal(example["bounding_boxes"]["boxes"], boxes)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.parametrize("training", [True, False])
+def test_presets_keep_the_contract(example, name, training, rng):
+    image = rng.integers(0, 256, (32, 32, 3), "uint8")
+    mask = np.zeros((32, 32, 1), "uint8")
+    example |= {"images": image, "segmentation_masks": mask}
+    shapes = set()
+    for transform in TRANSFORMS[name](training, keypoint_names=NAMES):
+        example = transform(example, rng)
+    shapes.add(example["images"].shape)
+    check_batch(collate([example]))
+    assert shapes == {(299, 299, 3) if name == "jft" else (32, 32, 3)}
+
+
+def test_presets_are_the_published_steps():
+    preset = TRANSFORMS["jft"]
+    assert preset(False) == (Resize((340, 340)), CenterCrop((299, 299)))
+    assert preset(True) == (
+        Resize((340, 340)), RandomCrop((299, 299)), RandomFlip(),
+    )  # fmt: skip
+    small = preset(True, resize=(40, 40), crop=(32, 32))
+    assert small[:2] == (Resize((40, 40)), RandomCrop((32, 32)))
+    assert TRANSFORMS["flip"](False) == TRANSFORMS["none"](True) == ()
+    assert TRANSFORMS["shift_and_flip"](True)[0] == Pad(4)
+
+
+def test_wrong_use_is_an_error_that_says_what_to_do(example, rng):
+    with pytest.raises(ValueError, match=r"a\.jpg.*\(20, 30\).*Resize or pad"):
+        CenterCrop((21, 30))(example)
+    with pytest.raises(ValueError, match="0 names for 3 keypoints"):
+        RandomFlip(probability=1.0)(example, rng)
+    with pytest.raises(ValueError, match=r"without \['right_eye'\]"):
+        RandomFlip(("nose", "left_eye"))
+    for size in (32, (0, 4), (4.0, 4), (4, 4, 3)):
+        with pytest.raises(ValueError, match="`image_size` must be"):
+            Resize(size)

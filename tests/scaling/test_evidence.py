@@ -1,0 +1,104 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from keras_jft.scaling import evidence
+
+ROWS = [
+    {"task": "t", "mode": "frozen", "num_examples": n, "seed": s, "top1": y}
+    for n, s, y in [
+        (0, 0, 0.1),
+        (300, 0, 0.20),
+        (300, 1, 0.26),
+        (1000, 0, 0.3),
+        (3000, 0, 0.40),
+        (3000, 1, 0.41),
+        (3000, 2, 0.45),
+    ]
+]
+FAILED = {"num_examples": 300, "seed": 2, "error": "ValueError: no"}
+
+
+def test_runs_are_counted_by_size():
+    data = evidence.gather([*ROWS, FAILED], "num_examples", "top1")
+    np.testing.assert_array_equal(data.sizes, [300, 1000, 3000])
+    np.testing.assert_array_equal(data.counts, [2, 1, 3])
+    np.testing.assert_allclose(data.means, [0.23, 0.3, 0.42])
+    # By hand: (2 x 0.03^2 + 0.02^2 + 0.01^2 + 0.03^2) / (6 - 3).
+    assert data.noise_df == 3
+    assert data.noise == pytest.approx((0.0018 + 0.0014) / 3)
+    assert data.left_out == {"failed": 1, "random initialization": 1}
+
+
+def test_one_run_a_size_says_nothing_of_noise():
+    data = evidence.gather([ROWS[1], ROWS[3]], "num_examples", "top1")
+    assert (data.noise, data.noise_df) == (0, 0)
+
+
+def test_a_data_frame_is_as_good_as_a_list():
+    listed = evidence.gather(ROWS, "num_examples", "top1")
+    framed = evidence.gather(pd.DataFrame(ROWS), "num_examples", "top1")
+    np.testing.assert_array_equal(listed.y, framed.y)
+
+
+@pytest.mark.parametrize("column", ["task", "mode"])
+def test_two_curves_are_not_mixed_unless_told_apart(column):
+    rows = [*ROWS, {**ROWS[1], column: "other", "seed": 9}]
+    with pytest.raises(ValueError, match=f"holds one `{column}`.*by="):
+        evidence.curves(rows)
+    parts = evidence.curves(rows, by=column)
+    assert [len(part) for part in parts.values()] in ([7, 1], [1, 7])
+    both = evidence.curves(rows, by=["task", "mode"])
+    assert ("t", "frozen") in both
+    other = ({"task", "mode"} - {column}).pop()
+    with pytest.raises(ValueError, match=f"holds one `{column}`"):
+        evidence.curves(rows, by=other)
+
+
+def test_a_failed_run_is_of_no_curve_but_counted():
+    (part,) = evidence.curves([*ROWS, FAILED]).values()
+    assert len(part) == 8
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"top1": float("nan")}, "`top1` must be a finite number.*1 of 7"),
+        ({"top1": None}, "`top1` must be a finite number"),
+        ({"top1": "0.5"}, "Received: '0.5'"),
+        ({"num_examples": float("inf")}, "`num_examples` must be a finite"),
+        ({"num_examples": -5}, "must be above 0.*-5"),
+        ({"seed": 0}, "num_examples=1000, seed=0"),
+    ],
+)
+def test_what_is_no_usable_run_is_refused(change, message):
+    rows = [*ROWS, {**ROWS[3], "seed": 1, **change}]
+    with pytest.raises(ValueError, match=message):
+        evidence.gather(rows, "num_examples", "top1")
+
+
+def test_a_size_of_zero_that_is_no_random_initialization_is_refused():
+    rows = [{"epochs": e, "top1": 0.1} for e in (0, 1, 2)]
+    with pytest.raises(ValueError, match="`epochs` must be above 0"):
+        evidence.gather(rows, "epochs", "top1")
+
+
+def test_a_column_that_is_not_there_is_named_with_those_that_are():
+    with pytest.raises(ValueError, match=r"no column \['top5'\].*'top1'"):
+        evidence.gather(ROWS, "num_examples", "top5")
+    with pytest.raises(ValueError, match=r"no column \['split'\]"):
+        evidence.curves(ROWS, by="split")
+
+
+def test_a_study_that_failed_throughout_says_so():
+    for rows in ([], [FAILED]):
+        with pytest.raises(ValueError, match="no row of a run that succeeded"):
+            evidence.succeeded(rows)
+
+
+def test_the_score_of_a_task_is_its_metrics_main_number():
+    table = pd.DataFrame([{"task": "segmentation"}])
+    assert evidence.score_of(table) == "miou"
+    assert evidence.score_of(table, "pixel_accuracy") == "pixel_accuracy"
+    with pytest.raises(ValueError, match="`y` must name"):
+        evidence.score_of(pd.DataFrame(ROWS))

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+
+from keras_jft.scaling import fit, forecast, table
+
+SIZES = (0, 300, 1_000, 3_000, 10_000)
+
+
+def rows_of(task, score, mode, sizes=SIZES):
+    return [
+        {
+            "task": task,
+            "mode": mode,
+            "num_examples": size,
+            "seed": seed,
+            score: 0.3 + 0.05 * np.log10(max(size, 1)) + 0.02 * seed,
+        }
+        for size in sizes
+        for seed in (0, 1)
+    ]
+
+
+def test_each_task_is_a_block_and_each_mode_a_line():
+    frozen = rows_of("classification", "top1", "frozen")
+    lines = table(
+        frozen
+        + rows_of("classification", "top1", "fine_tuned")
+        + rows_of("segmentation", "miou", "frozen")
+    ).splitlines()
+    assert lines[0] == "Classification: top1, points"
+    assert lines[1].split() == ["0", "300", "1,000", "3,000", "10,000"]
+    # Means of 30 and 32, of 45 and 47; a deviation of sqrt(2).
+    assert lines[3].split()[:3] == ["frozen", "31.0", "±1.4"]
+    assert lines[3].split()[-2:] == ["51.0", "±1.4"]
+    sheet = forecast(fit(frozen, x="num_examples", y="top1"))
+    assert lines[5] == f"frozen: {sheet.headline}, {sheet.verdict}"
+    assert lines[6] == "Segmentation: miou, points"
+    assert lines[-1] == "4 sizes allow the log-linear law only."
+
+
+def test_too_few_sizes_are_said_and_not_forecast():
+    rows = rows_of("segmentation", "miou", "frozen", sizes=(0, 300, 1_000))
+    lines = table(rows).splitlines()
+    assert lines[-1] == "frozen: 2 sizes, a forecast needs 3"
+
+
+def test_scores_in_percent_read_as_they_are():
+    rows = rows_of("classification", "top1", "frozen")
+    percent = [{**row, "top1": 100 * row["top1"]} for row in rows]
+    assert table(percent) == table(rows)
+
+
+def test_rows_without_a_mode_or_of_failed_runs_are_no_obstacle():
+    rows = rows_of("classification", "top1", "frozen")
+    for row in rows:
+        del row["mode"]
+    failed = {"task": "classification", "error": "ValueError: no"}
+    assert table([*rows, failed]) == table(rows)
+    with pytest.raises(ValueError, match="need a column `task`"):
+        table([{"num_examples": 1, "top1": 0.5}])
