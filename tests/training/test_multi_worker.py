@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_jft import metrics, training
+from keras_jft import training
 from keras_jft.training import launch
 
 pytest.importorskip("tensorflow")
@@ -88,12 +88,11 @@ def three(tmp_path_factory):
 @pytest.fixture(scope="module")
 def alone():
     """What one device gets."""
-    metric = metrics.MeanAveragePrecision(k=2, max_images=16)
     model, history = jobs.train(
         jobs.many_label,
         jobs.batch(),
         training.strategy("one_device"),
-        {"metrics": [metric]},
+        jobs.top_two,
     )
     logits = model.predict(jobs.batch(), batch_size=4, verbose=0)
     return jobs.arrays(model), history, logits
