@@ -99,9 +99,13 @@ def alone():
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_workers_train_like_one_device(count, two, three, alone):
+def test_workers_train_like_one_device(count, alone, request):
     weights, history, logits = alone
-    folder = two if count == 2 else three[0]
+    folder = (
+        request.getfixturevalue("two")
+        if count == 2
+        else request.getfixturevalue("three")[0]
+    )
     results = _results(folder, "equal", count)
     for result in results:
         np.testing.assert_allclose(result.pop("logits"), logits, atol=1e-5)
