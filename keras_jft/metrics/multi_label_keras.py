@@ -8,6 +8,7 @@ K = min(k, C) classes kept.
 """
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_jft.metrics.multi_label import check_arguments, check_weights
@@ -98,7 +99,8 @@ class MeanAveragePrecision(keras.metrics.Metric):
             shape = (self.max_images, kept)
             self.classes = self._state(shape, "int32", "classes")
         self.scores = self._state(shape, "float32", "scores")
-        self.hits = self._state(shape, "bool", "hits")
+        # No bool: a strategy sums what its replicas hold.
+        self.hits = self._state(shape, "int32", "hits")
         if self.variant == "B":
             self.ideals = self._state((self.max_images,), "float32", "ideals")
 
@@ -146,6 +148,7 @@ class MeanAveragePrecision(keras.metrics.Metric):
         rows = ops.expand_dims(rows % self.max_images, -1)
         self.scores.assign(ops.scatter_update(self.scores, rows, scores))
         self.classes.assign(ops.scatter_update(self.classes, rows, classes))
+        hits = ops.cast(hits, "int32")
         self.hits.assign(ops.scatter_update(self.hits, rows, hits))
         if self.variant == "B":
             weights = ops.take(self._weights, ops.maximum(labels, 0))
@@ -161,10 +164,67 @@ class MeanAveragePrecision(keras.metrics.Metric):
         filled = ops.arange(self.k) < self.images
         kept = ops.where(filled, self.scores.value, float("-inf"))
         scores = ops.concatenate([kept, ops.transpose(logits)], axis=1)
-        hits = ops.concatenate([self.hits, hits], axis=1)
+        hits = ops.cast(hits, "int32")
+        hits = ops.concatenate([self.hits.value, hits], axis=1)
         scores, best = ops.top_k(scores, self.k)
         self.scores.assign(scores)
         self.hits.assign(ops.take_along_axis(hits, best, axis=1))
+
+    # === Several replicas ===
+
+    def merge(self, states):
+        """The state that one device would have, from those of several.
+
+        Equal scores of images in different states rank in the order of the
+        states, which need not be that of the images.
+
+        Args:
+            states: For each device, arrays in the order of `variables`.
+
+        Returns:
+            Arrays in the order of `variables`.
+        """
+        names = [variable.name for variable in self.variables]
+        states = [dict(zip(names, s, strict=True)) for s in states]
+        images = [int(state["images"]) for state in states]
+        counts = ("images", "strays", "positives")
+        merged = {
+            name: np.sum([state[name] for state in states], 0, "int32")
+            for name in counts
+            if name in names
+        }
+        rows = [name for name in names if name not in merged]
+        if self.variant == "C":
+            merged.update(self._merge_best_images(states, images))
+        else:
+            for name in rows:
+                filled = np.concatenate(
+                    [s[name][:n] for s, n in zip(states, images, strict=True)]
+                )[: self.max_images]
+                merged[name] = np.zeros_like(states[0][name])
+                merged[name][: len(filled)] = filled
+        return [merged[name] for name in names]
+
+    def _merge_best_images(self, states, images):
+        if self._built_classes is None:
+            return {}
+        scores, hits = (
+            np.concatenate(
+                [s[name][:, :n] for s, n in zip(states, images, strict=True)],
+                axis=1,
+            )
+            for name in ("scores", "hits")
+        )
+        best = np.argsort(-scores, axis=1, kind="stable")[:, : self.k]
+        empty = ((0, 0), (0, self.k - best.shape[1]))
+        return {
+            "scores": np.pad(
+                np.take_along_axis(scores, best, 1),
+                empty,
+                constant_values=-np.inf,
+            ),
+            "hits": np.pad(np.take_along_axis(hits, best, 1), empty),
+        }
 
     # === Result ===
 
@@ -202,7 +262,7 @@ class MeanAveragePrecision(keras.metrics.Metric):
         order = ops.argsort(-scores)
         order = ops.take(order, ops.argsort(ops.take(classes, order)))
         classes = ops.take(classes, order)
-        hits = ops.cast(ops.take(ops.ravel(self.hits), order), "int32")
+        hits = ops.take(ops.ravel(self.hits), order)
         starts = ops.searchsorted(
             classes, ops.arange(num_classes + 1, dtype="int32")
         )

@@ -7,6 +7,7 @@ from keras_jft.training.model import Model, reset
 from keras_jft.training.optimization import Optimization, fit
 from keras_jft.training.optimizers import OPTIMIZERS, TF1RMSprop
 from keras_jft.training.precision import dtype_policy, fastest_dtype_policy
+from keras_jft.training.replicas import synchronize
 from keras_jft.training.schedules import (
     SCHEDULES,
     piecewise,
@@ -14,6 +15,7 @@ from keras_jft.training.schedules import (
     staircase,
     warmup_cosine,
 )
+from keras_jft.training.strategies import strategy
 from keras_jft.training.weights import Loaded, load_weights
 
 __all__ = [
@@ -37,5 +39,7 @@ __all__ = [
     "read_log",
     "reset",
     "staircase",
+    "strategy",
+    "synchronize",
     "warmup_cosine",
 ]

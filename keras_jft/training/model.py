@@ -1,10 +1,12 @@
 """`Model`: the `keras.Model` behind every model of the package."""
 
+import contextlib
+
 import keras
-from keras import ops
+from keras import ops, tree
 
 from keras_jft.training import callbacks as callbacks_lib
-from keras_jft.training import export, updates
+from keras_jft.training import export, replicas, updates
 from keras_jft.training.checkpoints import Checkpoint
 
 
@@ -19,8 +21,14 @@ class Model(keras.Model):
     A subclass is a functional model. It may override `targets`, `decode`,
     `default_loss` and `default_metrics`, and gives its constructor's arguments
     in `get_config`.
+
+    A model made under a strategy (`jft.training.strategy`) trains under it: on
+    several replicas as on one device, whatever is left for the last batch.
+    On several workers all run the same script; each calls `fit`, `evaluate`,
+    `predict` and `save`, the chief shows progress and writes the files.
     """
 
+    _average_statistics = None
     _decodes = True
     _evaluating = False
     _in_step = False
@@ -39,6 +47,10 @@ class Model(keras.Model):
                 f"keys {sorted(batch)}. Load a data set that has them."
             )
         return batch[key]
+
+    def loss_count(self, x, y):
+        """How many losses of a batch the loss averages over: its images."""
+        return ops.shape(tree.flatten(x)[0])[0]
 
     def decode(self, outputs, images):
         """Predictions from raw outputs; in `keras.ops`, compiled."""
@@ -78,14 +90,20 @@ class Model(keras.Model):
             **kwargs: As in Keras.
 
         Raises:
-            ValueError: If `l2` is negative or a multiplier matches no variable.
+            ValueError: If `l2` is negative, a multiplier matches no variable,
+                or something was made outside of the scope of the strategy.
         """
-        super().compile(
-            optimizer=optimizer,
-            loss=self.default_loss() if loss is None else loss,
-            metrics=self.default_metrics() if metrics is None else metrics,
-            **kwargs,
-        )
+        self._average_statistics = None
+        with replicas.scope(self):
+            metrics = self.default_metrics() if metrics is None else metrics
+            super().compile(
+                optimizer=optimizer,
+                loss=self.default_loss() if loss is None else loss,
+                metrics=metrics,
+                **kwargs,
+            )
+        parts = [self, self.optimizer, *tree.flatten(metrics)]
+        replicas.check_variables(self, parts)
         updates.adjust(self, l2, multipliers)
         self._l2, self._multipliers = l2, dict(multipliers or {})
 
@@ -134,14 +152,17 @@ class Model(keras.Model):
                 callbacks_lib.StopOnNonFiniteLoss(),
                 *_as_list(callbacks),
             ]
-        return super().fit(x, y, callbacks=callbacks, **kwargs)
+        with self._on_every_worker(kwargs):
+            return super().fit(x, y, callbacks=callbacks, **kwargs)
 
     def evaluate(self, x=None, y=None, **kwargs):
         """Loss and compiled metrics, as `keras.Model.evaluate` gives them."""
         x, y = self._pairs(x, y)
         self._evaluating = True
         try:
-            return super().evaluate(x, y, **kwargs)
+            with self._on_every_worker(kwargs):
+                replicas.synchronize(self)
+                return super().evaluate(x, y, **kwargs)
         finally:
             self._evaluating = False
 
@@ -160,7 +181,21 @@ class Model(keras.Model):
         if self._decodes == logits:
             self._decodes = not logits
             self.predict_function = None
-        return super().predict(self._images(x), **kwargs)
+        with self._on_every_worker(kwargs):
+            replicas.synchronize(self)
+            return super().predict(self._images(x), **kwargs)
+
+    def save(self, filepath, *args, **kwargs):
+        """Saves the model, as `keras.Model.save` does; all workers call it."""
+        replicas.synchronize(self)
+        if replicas.is_chief(self):
+            super().save(filepath, *args, **kwargs)
+
+    def save_weights(self, filepath, *args, **kwargs):
+        """Saves weights, as `keras.Model` does; all workers call it."""
+        replicas.synchronize(self)
+        if replicas.is_chief(self):
+            super().save_weights(filepath, *args, **kwargs)
 
     def export(self, filepath, **kwargs):
         """Writes the model for serving, with `decode` inside.
@@ -177,6 +212,11 @@ class Model(keras.Model):
 
     def predict_step(self, *args):
         """One compiled step of `predict`."""
+        if replicas.are_several(self):
+            return replicas.predict_step(self._predict_images, *args)
+        return self._predict_images(*args)
+
+    def _predict_images(self, *args):
         outputs = super().predict_step(*args)
         if not self._decodes:
             return outputs
@@ -198,10 +238,18 @@ class Model(keras.Model):
         for metric in waiting:
             metric.update_state = lambda *args, **kwargs: None
         try:
+            if replicas.are_several(self):
+                return replicas.train_step(self, *args)
             return super().train_step(*args)
         finally:
             for metric in waiting:
                 del metric.update_state
+
+    def test_step(self, *args):
+        """One compiled step of `evaluate`."""
+        if replicas.are_several(self):
+            return replicas.test_step(self, *args)
+        return super().test_step(*args)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Updates the metrics; gives those that are cheap in every step."""
@@ -214,8 +262,11 @@ class Model(keras.Model):
     def get_metrics_result(self):
         """`{name: value}`; what waits for the end of `evaluate` comes there."""
         waiting = self._waiting_metrics()
-        if not waiting or (self._evaluating and not self._in_step):
+        if not waiting:
             return super().get_metrics_result()
+        if self._evaluating and not self._in_step:
+            with replicas.merged(self, waiting):
+                return super().get_metrics_result()
         results = {}
         for metric in self.metrics:
             # Keras's container of compiled metrics answers for all at once.
@@ -225,6 +276,8 @@ class Model(keras.Model):
         return results
 
     def _get_metrics_result_or_logs(self, logs):
+        if not self._evaluating:  # After an epoch of training.
+            replicas.synchronize(self)
         # Keras drops metrics that a step did not report; ours come now.
         return {**(logs or {}), **self.get_metrics_result()}
 
@@ -236,9 +289,29 @@ class Model(keras.Model):
             if getattr(part, "result_at_epoch_end", False)
         ]
 
+    # === Several replicas ===
+
+    def _make_function(self, step_function, **kwargs):
+        step = replicas.reducible(self, step_function)
+        return super()._make_function(step, **kwargs)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        if replicas.are_several(self):
+            replicas.symbolic_build(self, iterator, data_batch)
+        else:
+            super()._maybe_symbolic_build(iterator, data_batch)
+
+    @contextlib.contextmanager
+    def _on_every_worker(self, kwargs):
+        if not replicas.is_chief(self):
+            kwargs["verbose"] = 0
+        with replicas.lost_workers(self):
+            yield
+
     # === Contract batches to Keras's pairs ===
 
     def _pairs(self, x, y):
+        x = replicas.shard_by_element(self, x)
         if _is_batch(x) and y is None:
             return x["images"], self.targets(x)
         if _is_batch(getattr(x, "element_spec", None)):
@@ -253,6 +326,7 @@ class Model(keras.Model):
         return keras.utils.pack_x_y_sample_weight(x, y, weight)
 
     def _images(self, x):
+        x = replicas.shard_by_element(self, x)
         if _is_batch(x):
             return x["images"]
         if _is_batch(getattr(x, "element_spec", None)):

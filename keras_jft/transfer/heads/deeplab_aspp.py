@@ -85,6 +85,11 @@ class DeepLabASPP(training.Model):
         """`SubsampledCrossentropy` at the output stride."""
         return SubsampledCrossentropy(self.output_stride)
 
+    def loss_count(self, x, y):
+        """How many positions count."""
+        masks = y[:, :: self.output_stride, :: self.output_stride]
+        return ops.sum(ops.cast(masks != VOID, "int32"))
+
     def decode(self, outputs, images):
         """The class of the largest upsampled logit at each pixel."""
         size = ops.shape(images)[1:3]
@@ -144,10 +149,12 @@ class SubsampledCrossentropy(keras.losses.Loss):
         self.stride = stride
 
     def call(self, y_true, y_pred):
-        """The mean; zero where everything is void."""
+        """`(B,)` losses whose mean is that over all positions that count."""
         losses, counted = subsampled_cross_entropy(y_true, y_pred, self.stride)
         count = ops.sum(ops.cast(counted, losses.dtype))
-        return ops.sum(losses) / ops.maximum(count, 1.0)
+        images = ops.cast(ops.shape(losses)[0], losses.dtype)
+        share = images / ops.maximum(count, 1.0)
+        return ops.sum(losses, axis=(1, 2)) * share
 
     def get_config(self):
         """The constructor's arguments."""

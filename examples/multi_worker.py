@@ -1,0 +1,55 @@
+"""Many-label training by several workers, as one device would train.
+
+    python -m keras_jft.training.launch --workers 2 examples/multi_worker.py
+
+Each process runs this script; on a cluster, with TF_CONFIG set (see
+docs/clusters.md). Without a cluster it trains on the devices that are here.
+Worker 0 prints the progress and writes the model.
+"""
+
+import argparse
+import pathlib
+
+import keras
+
+import keras_jft as jft
+
+
+def main(num_examples, epochs, path):
+    # The strategy first: TensorFlow joins the cluster when nothing has run.
+    strategy = jft.training.strategy("auto")
+    keras.utils.set_random_seed(0)
+    data = jft.data.load("synthetic", num_examples=num_examples)
+    # Batches of all workers together; each takes its part.
+    batches = jft.data.batches(
+        data, batch_size=64, transforms="flip", training=True
+    )
+    with strategy.scope():
+        backbone = jft.ResNet(
+            (1, 1, 1, 1),
+            width=16,
+            block="basic",
+            stem="small",
+            bn_momentum=0.9,
+            image_shape=(32, 32, 3),
+        )
+        model = jft.MultiLabelClassifier(
+            backbone, len(data.info.label_names), label_prior=0.05
+        )
+        rate = jft.training.warmup_cosine(0.02, steps=epochs * len(batches))
+        model.compile(keras.optimizers.SGD(rate, momentum=0.9))
+    model.fit(batches, epochs=epochs, verbose=2)
+    model.save(path)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--num-examples", type=int, default=2_000)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument(
+        "--path", type=pathlib.Path, default="multi_worker.keras"
+    )
+    given = parser.parse_args()
+    main(given.num_examples, given.epochs, given.path)

@@ -1,0 +1,325 @@
+"""What `Model` does for replicas: copies of it that train on parts of a batch.
+
+Keras sums the gradients over the replicas of a `tf.distribute` strategy. What
+it leaves to its users is here: every part of a batch counts by its size, the
+moving statistics of batch normalization are averaged, metrics are exact, and
+`fit` runs on several workers. `Model` calls these functions; TensorFlow only.
+
+Letters: R replicas, n what the loss averages over, in one replica.
+"""
+
+import contextlib
+
+import keras
+from keras import tree
+
+
+def strategy_of(model):
+    """The `tf.distribute.Strategy` that `model` was made under, or None."""
+    return getattr(model, "_distribute_strategy", None)
+
+
+def are_several(model):
+    """Whether `model` trains in more than one replica."""
+    strategy = strategy_of(model)
+    return strategy is not None and strategy.num_replicas_in_sync > 1
+
+
+def span_workers(model):
+    """Whether replicas of `model` live in other processes."""
+    strategy = strategy_of(model)
+    if strategy is None:
+        return False
+    return bool(getattr(strategy.extended, "_in_multi_worker_mode", bool)())
+
+
+def is_chief(model):
+    """Whether this process reports and writes files: one of all workers."""
+    if not span_workers(model):
+        return True
+    return strategy_of(model).extended._is_chief
+
+
+def scope(model):
+    """The scope in which what `model` needs is made."""
+    strategy = strategy_of(model)
+    return contextlib.nullcontext() if strategy is None else strategy.scope()
+
+
+def check_variables(model, parts):
+    """Raises `ValueError` if a part was made outside the scope of `model`.
+
+    Args:
+        model: A model.
+        parts: What it trains with: itself, its optimizer, its metrics. Those
+            that hold no variables, such as names of metrics, are passed by.
+    """
+    strategy = strategy_of(model)
+    if strategy is None:
+        return
+    for variable in (v for p in parts for v in getattr(p, "variables", ())):
+        if not strategy.extended.variable_created_in_scope(variable.value):
+            raise ValueError(
+                f"`{variable.path}` was made outside of the strategy's scope. "
+                "Make the backbone, the model, its optimizer and metrics in "
+                "`with strategy.scope():`; `backbone.rebuild()` in there "
+                "copies a backbone that was made before."
+            )
+
+
+# === Steps ===
+
+
+def train_step(model, data):
+    """A replica's part of a step of `fit`: Keras's, on its part of a batch."""
+    import tensorflow as tf
+
+    x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+    with tf.GradientTape() as tape:
+        y_pred = _outputs(model, x, training=True)
+        loss = _loss(model, x, y, y_pred, weight, training=True)
+        loss = model.optimizer.scale_loss(loss)
+    variables = model.trainable_weights
+    gradients = tape.gradient(loss, variables)
+    model.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+    return model.compute_metrics(x, y, y_pred, sample_weight=weight)
+
+
+def test_step(model, data):
+    """A replica's part of a step of `evaluate`."""
+    x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+    y_pred = _outputs(model, x, training=False)
+    _loss(model, x, y, y_pred, weight, training=False)
+    return model.compute_metrics(x, y, y_pred, sample_weight=weight)
+
+
+def predict_step(step, data):
+    """`step(data)`, a step of `predict`, of images or of none at all."""
+    x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+    size, x = _at_least_one(x)
+    return tree.map_structure(lambda output: output[:size], step((x,)))
+
+
+def _outputs(model, x, training):
+    """`model(x)`, of images or of none: the end of an epoch leaves some.
+
+    TensorFlow's convolutions of no images give wrong shapes on a CPU (oneDNN,
+    2.21), so that one black image stands in and leaves no trace.
+    """
+    import tensorflow as tf
+
+    if tree.flatten(x)[0].shape[0]:
+        return model(x, training=training)
+    size, x = _at_least_one(x)
+    statistics = _statistics(model) if training else []
+    before = [tf.identity(statistic) for statistic in statistics]
+    outputs = model(x, training=training)
+    for statistic, old in zip(statistics, before, strict=True):
+        statistic.assign(tf.where(size > 0, statistic, old))
+    return tree.map_structure(lambda output: output[:size], outputs)
+
+
+def _at_least_one(x):
+    """How many images there are, and they or a black one."""
+    import tensorflow as tf
+
+    size = tf.shape(tree.flatten(x)[0])[0]
+
+    def fill(images):
+        missing = tf.maximum(1 - size, 0)
+        shape = tf.concat([[missing], tf.shape(images)[1:]], axis=0)
+        filled = tf.concat([images, tf.zeros(shape, images.dtype)], axis=0)
+        return tf.ensure_shape(filled, [None, *images.shape[1:]])
+
+    return size, tree.map_structure(fill, x)
+
+
+def _loss(model, x, y, y_pred, weight, training):
+    """The term of this replica; their sum is the loss of the whole batch.
+
+    Keras divides a replica's mean by R, which is right for equal parts. The
+    factor n R / sum(n) makes it right for all.
+    """
+    import tensorflow as tf
+
+    loss = model._compute_loss(
+        x=x, y=y, y_pred=y_pred, sample_weight=weight, training=training
+    )
+    count = tf.cast(model.loss_count(x, y), loss.dtype)
+    images = tf.cast(tf.shape(tree.flatten(x)[0])[0], loss.dtype)
+    context = tf.distribute.get_replica_context()
+    total, images = context.all_reduce("SUM", [count, images])
+    replicas = context.num_replicas_in_sync
+    loss *= tf.math.divide_no_nan(count * replicas, total)
+    # The log is a mean over images, of the sum of the terms.
+    model._loss_tracker.update_state(
+        loss * replicas, sample_weight=images / replicas
+    )
+    return loss
+
+
+def reducible(model, step):
+    """`step` with logs that Keras's loop can average over workers."""
+    if not span_workers(model):
+        return step
+
+    def vector_step(data):
+        # Keras averages over the first axis, which a scalar lacks.
+        return tree.map_structure(lambda log: log[None], step(data))
+
+    return vector_step
+
+
+def symbolic_build(model, iterator, data_batch):
+    """Builds losses and metrics from the first batch of this worker."""
+    strategy = strategy_of(model)
+    if iterator is not None:
+        if _is_built(model):
+            return
+        _, _, batches = next(iter(iterator))
+        data_batch = tree.map_structure(
+            lambda x: strategy.experimental_local_results(x)[0], next(batches)
+        )
+    with strategy.scope():
+        model._symbolic_build(data_batch=data_batch)
+
+
+def _is_built(model):
+    parts = (model._compile_loss, model._compile_metrics, model.optimizer)
+    return model.built and all(part is None or part.built for part in parts)
+
+
+# === State ===
+
+
+def synchronize(model):
+    """Averages the moving statistics of a model over its replicas.
+
+    Keras lets each replica keep its own, and reads and saves those of the
+    first. `Model` calls this after each epoch of `fit` and before it
+    evaluates, predicts or saves. All workers must call it together.
+
+    Args:
+        model: A `keras_jft.training.Model`.
+    """
+    if not are_several(model):
+        return
+    if model._average_statistics is None:
+        model._average_statistics = _averaging(model)
+    model._average_statistics()
+
+
+def _averaging(model):
+    import tensorflow as tf
+
+    statistics = _statistics(model)
+
+    def average():
+        # In float64 the mean of equal numbers is that number.
+        context = tf.distribute.get_replica_context()
+        means = context.all_reduce(
+            "MEAN", [tf.cast(v, "float64") for v in statistics]
+        )
+        for variable, mean in zip(statistics, means, strict=True):
+            variable.assign(tf.cast(mean, variable.dtype))
+
+    if not statistics:
+        return lambda: None
+    return tf.function(lambda: strategy_of(model).run(average))
+
+
+def _statistics(model):
+    """The `tf.Variable`s that hold moving statistics."""
+    # A frozen kernel is trainable to TensorFlow, and the same everywhere.
+    return [
+        v.value
+        for v in model.non_trainable_weights
+        if v.value.dtype.is_floating and not v.value.trainable
+    ]
+
+
+@contextlib.contextmanager
+def merged(model, metrics):
+    """Lets `metrics` answer for all replicas.
+
+    Args:
+        model: The model that they belong to.
+        metrics: Metrics with `merge`, which makes one state of several.
+    """
+    if not are_several(model):
+        yield
+        return
+    for metric in metrics:
+        result = metric.stateless_result(
+            metric.merge(_states(strategy_of(model), metric))
+        )
+        metric.result = lambda result=result: result
+    try:
+        yield
+    finally:
+        for metric in metrics:
+            del metric.result
+
+
+def _states(strategy, metric):
+    """The state of `metric` in each replica: R lists of NumPy arrays."""
+    import tensorflow as tf
+
+    def read():
+        return [tf.convert_to_tensor(v.value)[None] for v in metric.variables]
+
+    @tf.function
+    def gather():
+        return [strategy.gather(v, axis=0) for v in strategy.run(read)]
+
+    return list(zip(*(state.numpy() for state in gather()), strict=True))
+
+
+# === Workers ===
+
+
+def shard_by_element(model, x):
+    """`x`; if a data set, one whose batches are split over the workers.
+
+    By default TensorFlow deals out files where it finds some: the batches
+    then depend on the number of workers, and predictions come out of order.
+    """
+    if not span_workers(model):
+        return x
+    import tensorflow as tf
+
+    policies = tf.data.experimental.AutoShardPolicy
+    if (
+        not isinstance(x, tf.data.Dataset)
+        or x.options().experimental_distribute.auto_shard_policy
+        != policies.AUTO
+    ):
+        return x
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = policies.DATA
+    return x.with_options(options)
+
+
+@contextlib.contextmanager
+def lost_workers(model):
+    """Says what to do where TensorFlow says that a socket was closed."""
+    if not span_workers(model):
+        yield
+        return
+    import tensorflow as tf
+
+    try:
+        yield
+    except (
+        tf.errors.UnavailableError,
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.DeadlineExceededError,
+    ) as error:
+        resolver = strategy_of(model).cluster_resolver
+        raise RuntimeError(
+            f"{resolver.task_type} {resolver.task_id} lost a worker of "
+            f"{resolver.cluster_spec().as_dict()}. Synchronous training needs "
+            "them all: start every worker again; a `Checkpoint` callback "
+            f"lets `fit` resume. TensorFlow says: {error.message}"
+        ) from error

@@ -1,0 +1,168 @@
+"""Models and runs for the tests of strategies, and a script for clusters.
+
+    python cluster_jobs.py JOB,JOB FOLDER
+
+runs jobs under the strategy that TF_CONFIG describes and leaves what they
+measured in `FOLDER/<job>_<task>.npz`.
+"""
+
+import json
+import os
+import pathlib
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+
+from keras_jft import backbones, metrics, pretrain, training, transfer
+from keras_jft.layers import FusedBatchNormalization, ImageScaling
+
+CLASSES = 5
+
+
+def batch(size=13, image_size=16):
+    """A contract batch of noise, the same in every process."""
+    rng = np.random.default_rng(0)
+    side = (size, image_size, image_size)
+    return {
+        "images": rng.integers(0, 256, (*side, 3)).astype("uint8"),
+        "labels": rng.integers(-1, CLASSES, (size, 3)).astype("int32"),
+        "segmentation_masks": rng.choice(
+            [0, 1, 2, 255], (*side, 1), p=[0.3, 0.2, 0.1, 0.4]
+        ).astype("uint8"),
+    }
+
+
+def _small(frozen):
+    """A backbone of one convolution."""
+    inputs = keras.Input((16, 16, 3))
+    x = ImageScaling("jft")(inputs)
+    x = keras.layers.Conv2D(16, 3, use_bias=False, name="conv")(x)
+    x = FusedBatchNormalization(momentum=0.9, name="bn")(x)
+    backbone = keras.Model(inputs, keras.layers.ReLU()(x))
+    if frozen:
+        freeze_statistics(backbone)
+    return backbone
+
+
+def freeze_statistics(model):
+    """Without batch statistics a batch can be split at will."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, FusedBatchNormalization):
+            layer.trainable = False
+
+
+def many_label(frozen=True):
+    return pretrain.MultiLabelClassifier(_small(frozen), CLASSES)
+
+
+def one_label():
+    return transfer.heads.classification.Classifier(_small(True), CLASSES)
+
+
+def segmenter():
+    backbone = backbones.ResNet(
+        (1, 1, 1, 1),
+        width=16,
+        block="basic",
+        stem="small",
+        output_stride=4,
+        image_shape=(16, 16, 3),
+    )
+    head = transfer.heads.deeplab_aspp.DeepLabASPP
+    model = head(backbone, 16, output_stride=4)
+    freeze_statistics(model)
+    return model
+
+
+def top_two():
+    """The many-label metric for as many images as there are."""
+    return [metrics.MeanAveragePrecision(k=2, max_images=16)]
+
+
+def train(build, data, strategy, metrics=lambda: None, **options):
+    """A model and its history, from fixed weights, in batches of 4."""
+    keras.utils.set_random_seed(1)
+    with strategy.scope():
+        model = build()
+        model.compile(
+            keras.optimizers.SGD(0.05, momentum=0.9),
+            metrics=metrics(),
+            l2=1e-3,
+        )
+    history = model.fit(
+        data,
+        batch_size=4,
+        epochs=2,
+        shuffle=False,
+        validation_data=data,
+        validation_batch_size=4,
+        verbose=0,
+        **options,
+    ).history
+    return model, history
+
+
+def arrays(model):
+    """Weights by path."""
+    return {w.path: keras.ops.convert_to_numpy(w) for w in model.weights}
+
+
+# === Jobs: what one process of a cluster does ===
+
+
+def equal(folder, strategy):
+    """Trains without batch statistics, to compare with one device."""
+    model, history = train(many_label, batch(), strategy, top_two)
+    logits = model.predict(batch(), batch_size=4, verbose=0)
+    return {**arrays(model), "history": json.dumps(history), "logits": logits}
+
+
+def statistics(folder, strategy):
+    """Trains batch normalization; checkpoints, predicts."""
+    task = strategy.cluster_resolver.task_id
+    checkpoint = keras.callbacks.ModelCheckpoint(
+        str(folder / f"of_worker{task}" / "{epoch}.keras"), save_freq=2
+    )
+    model, history = train(
+        lambda: many_label(frozen=False),
+        batch(12),
+        strategy,
+        callbacks=[checkpoint],
+    )
+    logits = model.predict(batch(), batch_size=4, verbose=0)
+    return {**arrays(model), "history": json.dumps(history), "logits": logits}
+
+
+def endless(folder, strategy):
+    """Trains until a worker is lost."""
+    inputs = keras.Input((4,))
+    with strategy.scope():
+        model = training.Model(inputs, keras.layers.Dense(1)(inputs))
+        model.compile("sgd", loss="mse")
+    x, y = np.ones((64, 4)), np.ones((64, 1))
+    task = strategy.cluster_resolver.task_id
+    begun = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: (folder / f"begun{task}").touch()
+    )
+    model.fit(x, y, batch_size=2, epochs=10**6, verbose=0, callbacks=[begun])
+
+
+JOBS = {"equal": equal, "statistics": statistics, "endless": endless}
+
+
+def main(jobs, folder):
+    folder = pathlib.Path(folder)
+    task = json.loads(os.environ["TF_CONFIG"])["task"]
+    strategy = training.strategy("auto")
+    for job in jobs.split(","):
+        np.savez(
+            folder / f"{job}_{task['type']}{task['index']}.npz",
+            **JOBS[job](folder, strategy),
+        )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,148 @@
+"""Workers in processes of their own train like one device."""
+
+import contextlib
+import json
+import pathlib
+import subprocess
+import sys
+import time
+
+import cluster_jobs as jobs
+import keras
+import numpy as np
+import pytest
+
+from keras_jft import training
+from keras_jft.training import launch
+
+pytest.importorskip("tensorflow")
+SCRIPT = pathlib.Path(jobs.__file__)
+TIMEOUT = 300
+
+
+@contextlib.contextmanager
+def _workers(count, folder, names):
+    """Processes of a cluster, each with a log; none outlives the test."""
+    processes = []
+    try:
+        for task in launch.tasks(count):
+            with open(folder / f"log{task.index}", "w") as log:
+                processes.append(
+                    subprocess.Popen(
+                        [sys.executable, str(SCRIPT), names, str(folder)],
+                        env=task.environment,
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
+                    )
+                )
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def _wait_for(condition, processes, folder):
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        ended = any(p.poll() for p in processes)
+        if ended or time.monotonic() > deadline:
+            logs = [path.read_text()[-3000:] for path in folder.glob("log*")]
+            pytest.fail("\n=== next worker ===\n".join(logs))
+        time.sleep(0.1)
+
+
+def _results(folder, job, count):
+    return [
+        dict(np.load(folder / f"{job}_worker{index}.npz"))
+        for index in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """The folder that two workers filled."""
+    folder = tmp_path_factory.mktemp("two")
+    with _workers(2, folder, "equal,statistics") as processes:
+        _wait_for(
+            lambda: all(p.poll() == 0 for p in processes), processes, folder
+        )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    """The folder that three workers filled before one of them was killed."""
+    folder = tmp_path_factory.mktemp("three")
+    with _workers(3, folder, "equal,endless") as processes:
+        _wait_for(
+            lambda: len(list(folder.glob("begun*"))) == 3, processes, folder
+        )
+        processes[2].kill()
+        killed = time.monotonic()
+        codes = [p.wait(TIMEOUT) for p in processes[:2]]
+        seconds = time.monotonic() - killed
+    return folder, codes, seconds
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """What one device gets."""
+    model, history = jobs.train(
+        jobs.many_label,
+        jobs.batch(),
+        training.strategy("one_device"),
+        jobs.top_two,
+    )
+    logits = model.predict(jobs.batch(), batch_size=4, verbose=0)
+    return jobs.arrays(model), history, logits
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_workers_train_like_one_device(count, alone, request):
+    weights, history, logits = alone
+    folder = (
+        request.getfixturevalue("two")
+        if count == 2
+        else request.getfixturevalue("three")[0]
+    )
+    results = _results(folder, "equal", count)
+    for result in results:
+        np.testing.assert_allclose(result.pop("logits"), logits, atol=1e-5)
+        for key, values in json.loads(str(result.pop("history"))).items():
+            np.testing.assert_allclose(values, history[key], rtol=2e-6)
+        assert set(result) == set(weights)
+        for path, weight in result.items():
+            np.testing.assert_allclose(
+                weight, weights[path], atol=1e-6, err_msg=path
+            )
+            np.testing.assert_array_equal(weight, results[0][path])
+
+
+def test_all_workers_end_with_the_same_moving_statistics(two):
+    first, second = _results(two, "statistics", 2)
+    assert {"bn/moving_mean", "bn/moving_variance"} < set(first)
+    assert np.abs(first["bn/moving_mean"]).max() > 0
+    for key in first:
+        np.testing.assert_array_equal(first[key], second[key], err_msg=key)
+
+
+def test_the_chief_alone_writes_checkpoints(two):
+    saved = sorted(path.name for path in (two / "of_worker0").iterdir())
+    assert saved == ["1.keras", "2.keras"]
+    assert not list((two / "of_worker1").glob("*"))
+    # Six steps, saved after the sixth: the last weights, averaged.
+    model = keras.saving.load_model(two / "of_worker0" / "2.keras")
+    result = _results(two, "statistics", 2)[0]
+    for path, weight in jobs.arrays(model).items():
+        np.testing.assert_allclose(weight, result[path], atol=1e-7)
+
+
+def test_when_a_worker_is_killed_the_others_say_so(three):
+    folder, codes, seconds = three
+    assert seconds < 60
+    for index, code in enumerate(codes):
+        assert code not in (0, None)
+        log = (folder / f"log{index}").read_text()
+        assert f"RuntimeError: worker {index} lost a worker of" in log
+        assert "start every worker again" in log
