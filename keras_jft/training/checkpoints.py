@@ -10,7 +10,7 @@ import warnings
 import keras
 
 from keras_jft import checks
-from keras_jft.training import archive, resuming, state
+from keras_jft.training import archive, replicas, resuming, state
 
 _NAME = re.compile(r"step-\d{10}\.npz")
 _KIND = "a run of keras_jft.training.Checkpoint"
@@ -227,6 +227,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _save(self, epoch, done, also=None):
         model = self.model
+        if hasattr(model, "_average_statistics"):  # Ours; all workers do it.
+            replicas.synchronize(model)
         if not writes(model):
             return
         self._finish_writing()
@@ -282,8 +284,7 @@ def writes(model):
         import jax
 
         return jax.process_index() == 0
-    strategy = getattr(model, "distribute_strategy", None)
-    return strategy is None or strategy.extended.should_checkpoint
+    return replicas.is_chief(model)
 
 
 def _newest(directory):

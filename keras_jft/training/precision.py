@@ -5,6 +5,8 @@ import pathlib
 
 import keras
 
+CPUINFO = "/proc/cpuinfo"
+
 
 def fastest_dtype_policy():
     """`"mixed_bfloat16"` where the hardware multiplies it, else `"float32"`.
@@ -34,9 +36,9 @@ def accelerators():
     return []
 
 
-def _cpu_multiplies_bfloat16(cpuinfo="/proc/cpuinfo"):
+def _cpu_multiplies_bfloat16():
     try:
-        flags = pathlib.Path(cpuinfo).read_text()
+        flags = pathlib.Path(CPUINFO).read_text()
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags

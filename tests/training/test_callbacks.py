@@ -1,0 +1,57 @@
+import math
+
+import pytest
+
+from keras_jft import training
+from keras_jft.training import callbacks
+
+pytestmark = pytest.mark.ops
+
+
+class _Model:
+    """What the callbacks ask of a model."""
+
+    train_function = None
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that moves when it is told to."""
+    now = [0.0]
+    monkeypatch.setattr(callbacks.time, "perf_counter", lambda: now[0])
+    return now
+
+
+def test_throughput_counts_the_images_after_the_first_step(clock):
+    throughput = training.Throughput(batch_size=64)
+    throughput.set_model(_Model())
+    throughput.on_epoch_begin(0)
+    clock[0] = 30.0  # Tracing.
+    for step in range(5):
+        logs = {"loss": 1.0}
+        throughput.on_train_batch_end(step, logs)
+        clock[0] += 0.5
+    assert logs["images_per_second"] == pytest.approx(64 / 0.5)
+    clock[0] += 100.0  # Validation.
+    logs = {}
+    throughput.on_epoch_end(0, logs)
+    assert logs["images_per_second"] == pytest.approx(64 / 0.5)
+
+
+def test_throughput_of_one_step_is_not_said(clock):
+    throughput = training.Throughput(batch_size=64)
+    throughput.set_model(_Model())
+    throughput.on_epoch_begin(0)
+    logs = {}
+    throughput.on_train_batch_end(0, logs)
+    throughput.on_epoch_end(0, logs)
+    assert logs == {}
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_not_finite_names_epoch_and_step(loss):
+    stop = training.StopOnNonFiniteLoss()
+    stop.on_epoch_begin(3)
+    stop.on_train_batch_end(6, {"loss": 2.5})
+    with pytest.raises(FloatingPointError, match="epoch 4, step 8"):
+        stop.on_train_batch_end(7, {"loss": loss})
