@@ -10,7 +10,8 @@ Command:
 
     python benchmarks/reliability.py --kills 100
 
-RESULT_PLACEHOLDER
+Result (`--kills 20`, TensorFlow, 2 CPU cores): every run ended bit for bit like
+the one that was not killed, and no kill cost more than one step.
 
 A row of `results/reliability.jsonl` has the kills, the runs that were finished
 through them, how many of these ended alike and how many steps a kill cost at
