@@ -10,11 +10,29 @@ Command:
 
     python benchmarks/data_size.py --tiny-imagenet DIR --camvid DIR
 
-`--pretrain-only` fills the cache of backbones, which later studies share; the
-full run takes what RESULT says. `--smoke` does the smallest run of it all on
-made-up images.
+`--pretrain-only` fills the cache of backbones (`.cache/backbones`), which
+later studies share; `--smoke` goes the whole way on made-up images.
 
-RESULT_PLACEHOLDER
+Result (seeds 0, 1, 2; each draws its subset, its few-shot or 120 CamVid
+training images and its weights; means and standard deviations in points):
+
+    top-1          random    1,000    3,000    10,000   30,000   95,000
+    frozen        28.0 1.5  29.9 2.0 28.8 3.2 33.3 1.5 42.8 2.0 49.8 2.0
+    fine-tuned    30.1 3.4  30.6 2.5 31.6 4.2 35.3 1.8 41.4 1.8 49.4 1.4
+    mIoU
+    frozen        28.3 0.6  28.3 1.3 28.8 0.5 30.2 0.6 31.9 1.4 33.4 1.6
+    fine-tuned    31.3 1.2  31.5 1.3 30.8 0.5 32.4 1.5 33.5 1.3 36.1 1.4
+
+From 3,000 images on every curve of every seed rises with every step
+(Spearman 1.0 within a seed). Over the pooled seeds it is 0.95 and 0.93 for
+classification, 0.93 and 0.89 for segmentation (frozen, fine-tuned): which 120
+images a seed draws moves its whole fine-tuned curve by as much as a step of
+size does. Below 3,000 nothing rises above random initialization: a net that
+has seen 1,000 images for 60 steps has little to transfer. The rise is steeper
+at the end than a straight line, so the log-linear intervals are wide.
+
+Cost: 49 minutes of pre-training and 35 of transfer on 2 cores of a Xeon with
+AMX that other work shared (24 GB, TensorFlow 2.21, Keras 3.15.1).
 """
 
 import argparse
@@ -171,7 +189,9 @@ def _study(arguments, path):
     print(jft.scaling.table(rows))
     figures = path.parent.parent / "figures"
     figures.mkdir(exist_ok=True)
-    jft.scaling.plot_data_sizes(rows).savefig(figures / "data_size.png")
+    jft.scaling.plot_data_sizes(rows).savefig(
+        figures / "data_size.png", dpi=120
+    )
 
 
 def _smoke(folder):

@@ -152,6 +152,11 @@ def test_draws_depend_on_seed_epoch_and_id_alone(make_data):
     assert differ(expected[0], passes(seed=1)[0]) > 8, "another seed"
 
 
+def test_passes_of_an_evaluation_are_alike_whatever_is_drawn(make_data):
+    batches = iterate(make_data(8), 4, transforms=[RandomFlip()])
+    _assert_same(list(batches), list(batches))
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_shards_split_each_batch_of_the_whole(make_data, training):
     options = {"training": training, "transforms": "shift_and_flip"}

@@ -150,3 +150,12 @@ def test_one_label_a_row_on_request(save_image, tmp_path):
     path.write_text("image,labels\na.png,cat;dog\nb.png,dog\n")
     with pytest.raises(ValueError, match=r"one label. Received 2 for 'a.png'"):
         manifest.load(path, many=False)
+
+
+def test_a_label_that_reads_like_nothing_is_a_label(save_image, tmp_path):
+    save_image("a.png")
+    path = tmp_path / "list.csv"
+    path.write_text("image,labels\na.png,NA;null\n")
+    assert manifest.load(path).info.label_names == ("NA", "null")
+    path.write_text("image,labels\na.png,NA\n")
+    assert manifest.load(path).info.label_names == ("NA",)

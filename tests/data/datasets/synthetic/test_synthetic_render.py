@@ -73,6 +73,7 @@ def test_noise_is_white_and_as_strong_as_asked():
         "row": flat[:, 1:] * flat[:, :-1],
         "column": flat[:, :, 1:] * flat[:, :, :-1],
         "channel": flat[..., 1:] * flat[..., :-1],
+        "channel and column": flat[:, :, 1:, :-1] * flat[:, :, :-1, 1:],
     }
     for along, products in others.items():
         assert abs(products.mean()) < 4 / products.size**0.5, along
