@@ -86,14 +86,8 @@ def people(keys, extent):
     center_y = extent[1] * (0.5 + scene.draw(keys, "y", -0.12, 0.12))
     seen = {}
     for name, (x, y, z) in body.items():
-        x, z = (
-            x * np.cos(turn) + z * np.sin(turn),
-            z * np.cos(turn) - x * np.sin(turn),
-        )
-        x, y = (
-            x * np.cos(lean) - y * np.sin(lean),
-            y * np.cos(lean) + x * np.sin(lean),
-        )
+        x, z = _turned(x, z, turn)
+        y, x = _turned(y, x, lean)
         seen[name] = center_x + height * x, center_y + height * y, z
     things, slots = _in_order(_parts(keys, seen, height, turn), seen)
     own = np.stack(
@@ -144,12 +138,8 @@ def _skeleton(keys):
         "crown": (0, -0.022, -0.02),
     }
     for name, (x, y, z) in face.items():
-        turned = (
-            x * np.cos(look) + z * np.sin(look),
-            zero + y,
-            z * np.cos(look) - x * np.sin(look),
-        )
-        points[name] = _add(points["head"], turned)
+        x, z = _turned(x, z, look)
+        points[name] = _add(points["head"], (x, y, z))
     for side, sign in (("left", 1), ("right", -1)):
         points[f"{side}_shoulder"] = (zero + sign * 0.115, zero - 0.285, zero)
         points[f"{side}_hip"] = (zero + sign * 0.07, zero, zero)
@@ -187,6 +177,12 @@ def _limbs(keys, points, side, sign):
         strict=True,
     )
     return {f"{side}_{name}": point for name, point in joints}
+
+
+def _turned(a, b, angle):
+    """The point (a, b) of a plane, turned from its b axis to its a axis."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    return a * cos + b * sin, b * cos - a * sin
 
 
 def _add(point, step):
