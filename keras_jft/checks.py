@@ -11,6 +11,5 @@ def one_of(argument, value, allowed):
     """
     if value not in allowed:
         raise ValueError(
-            f"`{argument}` must be one of {list(allowed)}. Received: "
-            f"{value!r}."
+            f"`{argument}` must be one of {list(allowed)}. Received: {value!r}."
         )

@@ -211,7 +211,9 @@ def test_replicas_normalize_their_own_images(rng):
 
     x = rng.normal(2, 3, (7, 4, 4, 3)).astype("float32")
     halves = [x[:5], x[5:]]
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    from keras_jft.training import strategy as get_strategy
+
+    strategy = get_strategy("mirrored", devices=["CPU:0", "CPU:1"])
     with strategy.scope():
         layer = _fused()
         layer.build(x.shape)

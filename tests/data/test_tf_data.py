@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_jft import training
 from keras_jft.data.pipeline import iterate
 from keras_jft.data.tf_data import batches
 
@@ -129,7 +130,7 @@ def _record(dataset, seen):
 @pytest.mark.parametrize("strategy", ["one device", "mirrored"])
 def test_fit_sees_every_epoch_in_its_own_order(make_data, strategy):
     strategy = (
-        tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+        training.strategy("mirrored", devices=["CPU:0", "CPU:1"])
         if strategy == "mirrored"
         else tf.distribute.get_strategy()
     )
