@@ -63,8 +63,9 @@ def held_out(tiny_imagenet):
     return folders[:: max(1, len(folders) // 10)][:10]
 
 
-def configs(tiny_imagenet, camvid, cache, sizes, seeds):
+def configs(arguments):
     """One `jft.scaling.Run` for each size, task, mode and seed."""
+    tiny_imagenet = arguments.tiny_imagenet
     pretrain = jft.pretrain.Config(
         dataset="image_folder",
         options={
@@ -73,19 +74,21 @@ def configs(tiny_imagenet, camvid, cache, sizes, seeds):
             "exclude": held_out(tiny_imagenet),
         },
     )
-    for seed in seeds:
+    for seed in arguments.seeds:
         tasks = {
-            "classification": _few_shot(tiny_imagenet, cache, seed),
-            "segmentation": _camvid(camvid, seed),
+            "classification": _few_shot(tiny_imagenet, arguments.cache, seed),
+            "segmentation": _camvid(arguments.camvid, seed),
         }
-        for size in sizes:
+        for size in arguments.sizes:
             for transfer, evaluation in tasks.values():
                 for mode in jft.transfer.MODES:
                     yield jft.scaling.Run(
                         pretrain=dataclasses.replace(
                             pretrain, num_examples=size, seed=seed
                         ),
-                        transfer=dataclasses.replace(transfer, mode=mode),
+                        transfer=dataclasses.replace(
+                            transfer, mode=mode, epochs=arguments.epochs
+                        ),
                         evaluation=evaluation,
                     )
 
@@ -117,7 +120,6 @@ def _few_shot(tiny_imagenet, cache, seed):
             dataset="manifest",
             options=options,
             learning_rate=0.03,
-            epochs=20,
             seed=seed,
         ),
         jft.evaluation.Config(
@@ -139,7 +141,6 @@ def _camvid(camvid, seed):
             image_size=CAMVID_SIZE,
             learning_rate=0.03,
             batch_size=8,
-            epochs=20,
             seed=seed,
         ),
         jft.evaluation.Config(
@@ -158,6 +159,7 @@ def main():
     parser.add_argument("--cache", type=pathlib.Path, default=".cache")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
+    parser.add_argument("--epochs", type=int, default=20, help="of transfer")
     parser.add_argument("--pretrain-only", action="store_true")
     parser.add_argument("--smoke", action="store_true")
     arguments = parser.parse_args()
@@ -171,15 +173,7 @@ def main():
 
 
 def _study(arguments, path):
-    runs = list(
-        configs(
-            arguments.tiny_imagenet,
-            arguments.camvid,
-            arguments.cache,
-            arguments.sizes,
-            arguments.seeds,
-        )
-    )
+    runs = list(configs(arguments))
     runner = jft.scaling.Runner(arguments.cache / "backbones", verbose=2)
     if arguments.pretrain_only:
         for run in runs:
@@ -216,6 +210,7 @@ def _smoke(folder):
         cache=folder / "cache",
         sizes=(0, 64, 128, 256),
         seeds=(0,),
+        epochs=1,
         pretrain_only=False,
     )
     (folder / "results").mkdir()

@@ -1,4 +1,4 @@
-"""The smallest run of each benchmark of pre-training, from end to end."""
+"""The smallest run of each benchmark, from end to end."""
 
 import pathlib
 import runpy
@@ -15,7 +15,14 @@ MALLOC = {
 
 
 @pytest.mark.parametrize(
-    "script", ["speed/loss.py", "downpour.py", "initialization.py"]
+    "script",
+    [
+        "data_size.py",
+        "downpour.py",
+        "initialization.py",
+        "speed/loss.py",
+        "speed/train_step.py",
+    ],
 )
 def test_a_benchmark_runs_in_small(script, monkeypatch, capsys):
     for name, value in MALLOC.items():
