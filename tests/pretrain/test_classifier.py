@@ -144,3 +144,16 @@ def test_one_label_an_image_trains_by_the_softmax(tiny_backbone, rng):
     hits = ranked == batch["labels"][:, None]
     np.testing.assert_allclose(scores["top1"], hits[:, 0].mean())
     np.testing.assert_allclose(scores["top5"], hits[:, :5].any(axis=1).mean())
+
+
+@pytest.mark.parametrize("shards", [1, 50])
+def test_the_paper_s_model_has_its_number_of_parameters(shards):
+    from keras_jft.backbones import ResNet
+
+    backbone = ResNet.from_depth(101, image_shape=(299, 299, 3))
+    model = MultiLabelClassifier(backbone, 18_291, shards=shards)
+    trainable = sum(int(np.prod(v.shape)) for v in model.trainable_weights)
+    assert trainable == 79_978_419
+    assert model.count_params() == 80_083_763
+    assert model.output_shape == (None, 18_291)
+    assert tuple(backbone.output.shape) == (None, 10, 10, 2048)
