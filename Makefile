@@ -1,4 +1,7 @@
 # make demo: install into .venv and run the main job.  make test: what CI runs.
+# TensorFlow reports every library that it did not find.
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
