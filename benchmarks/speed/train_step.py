@@ -1,22 +1,29 @@
-"""How fast is a training step beside stock Keras? The demo's small net.
+"""How fast is a training step beside stock Keras?
 
-Question: the small studies' ResNet (four basic units, width 16) at 32 px,
-batch 64, 200 labels: images a second of `keras_jft` `fit` beside Keras's own
-`fit` of the same net in float32 with Keras's batch normalization.
+Question: images a second of our `fit` beside Keras's own of the same net, for
+the small studies' ResNet (four basic units, width 16, 32 px, batch 64, 200
+labels) and for ResNet-50 (224 px, batch 16, 1,000 classes, beside
+`keras.applications.ResNet50`).
 
-Command:
+Commands:
 
     python benchmarks/speed/train_step.py
+    python benchmarks/speed/train_step.py --net resnet50 --steps 2 --rounds 5
 
 Both sides run in one process, in turn, and the ratio is the median over the
 rounds. Rows go to benchmarks/results/train_step.jsonl.
 
-Result (2-core Xeon with AMX, 24 GB, TensorFlow 2.21, Keras 3.15.1; medians of
-7 rounds of 60 steps):
+Result (2-core Xeon with AMX, 24 GB, TensorFlow 2.21, Keras 3.15.1; a virtual
+machine whose speed drifts, so look at the ratios, medians of paired rounds):
 
-    keras float32               746 images/s  1.00x
-    keras_jft float32          1194 images/s  1.56x
-    keras_jft mixed_bfloat16   1644 images/s  1.99x
+                                small            resnet50
+    keras float32             747 images/s      6.2 images/s
+    keras_jft float32        1240  1.24x        6.2  1.49x
+    keras mixed_bfloat16     1049  1.38x        7.8  1.28x
+    keras_jft mixed_bfloat16 1850  2.40x       12.3  2.46x
+
+Two other runs of the small net gave 1.56x and 1.35x in float32, 1.99x and 1.93x
+in mixed_bfloat16.
 """
 
 import argparse
@@ -43,27 +50,49 @@ import keras_jft as jft
 from keras_jft.scaling import rows
 
 RESULTS = pathlib.Path(__file__).parent.parent / "results"
-SIDE, BATCH, CLASSES = 32, 64, 200
+OPTIMIZER = {"learning_rate": 0.01, "momentum": 0.9}
+# Net: side in pixels, batch, classes.
+NETS = {"small": (32, 64, 200), "resnet50": (224, 16, 1000)}
 
 
-def ours(dtype):
+def ours(net, dtype):
     """Our net, loss and `fit` under a dtype policy."""
+    side, _, classes = NETS[net]
     with jft.training.dtype_policy(dtype):
-        backbone = jft.ResNet(
-            (1, 1, 1, 1),
-            width=16,
-            block="basic",
-            stem="small",
-            bn_momentum=0.9,
-            image_shape=(SIDE, SIDE, 3),
-        )
-        model = jft.MultiLabelClassifier(backbone, CLASSES)
-    model.compile(keras.optimizers.SGD(0.01, momentum=0.9))
+        if net == "resnet50":
+            backbone = jft.ResNet.from_depth(50, image_shape=(side, side, 3))
+            model = jft.Classifier(backbone, classes)
+        else:
+            backbone = jft.ResNet(
+                (1, 1, 1, 1),
+                width=16,
+                block="basic",
+                stem="small",
+                bn_momentum=0.9,
+                image_shape=(side, side, 3),
+            )
+            model = jft.MultiLabelClassifier(backbone, classes)
+    model.compile(keras.optimizers.SGD(**OPTIMIZER))
     return model
 
 
-def stock():
-    """The same net of Keras's layers, dense targets, Keras's `fit`."""
+def stock(net, dtype):
+    """The same net of Keras's layers, with Keras's loss and `fit`."""
+    with jft.training.dtype_policy(dtype):
+        if net == "resnet50":
+            model = keras.applications.ResNet50(
+                weights=None, classifier_activation=None
+            )
+            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        else:
+            model = _small()
+            loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(**OPTIMIZER), loss=loss)
+    return model
+
+
+def _small():
+    side, _, classes = NETS["small"]
 
     def unit(x, filters, stride):
         layers = keras.layers
@@ -77,70 +106,79 @@ def stock():
         x = layers.BatchNormalization()(x)
         return layers.ReLU()(layers.Add()([x, shortcut]))
 
-    inputs = keras.Input((SIDE, SIDE, 3))
+    inputs = keras.Input((side, side, 3))
     x = keras.layers.Rescaling(1 / 127.5, -1.0)(inputs)
     x = keras.layers.Conv2D(16, 3, padding="same", use_bias=False)(x)
     x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
     for filters, stride in ((16, 1), (32, 2), (64, 2), (128, 2)):
         x = unit(x, filters, stride)
     x = keras.layers.GlobalAveragePooling2D()(x)
-    model = keras.Model(inputs, keras.layers.Dense(CLASSES)(x))
-    model.compile(
-        keras.optimizers.SGD(0.01, momentum=0.9),
-        loss=keras.losses.BinaryCrossentropy(from_logits=True),
-    )
-    return model
+    return keras.Model(inputs, keras.layers.Dense(classes)(x))
 
 
-def images_a_second(model, x, y):
+def data(net, steps):
+    """Images, targets for our loss and targets for Keras's."""
+    side, batch, classes = NETS[net]
+    rng = np.random.default_rng(0)
+    shape = (steps * batch, side, side, 3)
+    images = rng.integers(0, 256, shape, dtype="uint8")
+    if net == "resnet50":
+        labels = rng.integers(0, classes, len(images)).astype("int32")
+        return images, labels, labels
+    ids = rng.integers(0, classes, (len(images), 2)).astype("int32")
+    dense = np.zeros((len(images), classes), "float32")
+    np.put_along_axis(dense, ids, 1.0, axis=1)
+    return images, ids, dense
+
+
+def images_a_second(model, x, y, batch):
     """Speed of one `fit` over the arrays."""
     began = time.perf_counter()
-    model.fit(x, y, batch_size=BATCH, verbose=0)
+    model.fit(x, y, batch_size=batch, verbose=0)
     return len(x) / (time.perf_counter() - began)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--net", choices=NETS, default="small")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--smoke", action="store_true")
     arguments = parser.parse_args()
     if arguments.smoke:
         arguments.rounds, arguments.steps = 1, 2
+    net, (_, batch, _) = arguments.net, NETS[arguments.net]
 
-    rng = np.random.default_rng(0)
-    count = arguments.steps * BATCH
-    images = rng.integers(0, 256, (count, SIDE, SIDE, 3)).astype("uint8")
-    ids = rng.integers(0, CLASSES, (count, 2)).astype("int32")
-    dense = np.zeros((count, CLASSES), "float32")
-    np.put_along_axis(dense, ids, 1.0, axis=1)
-
-    fastest = jft.training.fastest_dtype_policy()
-    sides = {"keras float32": (stock(), images, dense)}
-    for dtype in dict.fromkeys(("float32", fastest)):
-        sides[f"keras_jft {dtype}"] = (ours(dtype), images, ids)
-    for model, x, y in sides.values():
-        model.fit(x[: 2 * BATCH], y[: 2 * BATCH], batch_size=BATCH, verbose=0)
+    images, ids, dense = data(net, arguments.steps)
+    dtypes = ("float32", jft.training.fastest_dtype_policy())
+    sides = {}
+    for dtype in dict.fromkeys(dtypes):
+        sides[f"keras {dtype}"] = (stock(net, dtype), images, dense)
+        sides[f"keras_jft {dtype}"] = (ours(net, dtype), images, ids)
+    for model, x, y in sides.values():  # Traces.
+        model.fit(x[:batch], y[:batch], batch_size=batch, verbose=0)
     speeds = {name: [] for name in sides}
     for _ in range(arguments.rounds):
         for name, side in sides.items():
-            speeds[name].append(images_a_second(*side))
+            speeds[name].append(images_a_second(*side, batch))
 
-    stock_speeds = np.array(speeds["keras float32"])
+    peer = np.array(speeds["keras float32"])
     for name, values in speeds.items():
-        ratio = float(np.median(np.array(values) / stock_speeds))
         row = {
-            "net": "small, 32 px, batch 64, 200 labels",
+            "net": net,
             "side": name,
             "images_per_second": round(float(np.median(values)), 1),
-            "ratio": round(ratio, 3),
+            "ratio": round(float(np.median(np.array(values) / peer)), 3),
             "rounds": arguments.rounds,
         }
         print(
-            f"{name:28s} {row['images_per_second']:8.0f} images/s {ratio:.2f}x"
+            f"{name:26s} {row['images_per_second']:8.1f} images/s "
+            f"{row['ratio']:.2f}x"
         )
         if not arguments.smoke:
-            rows.append(RESULTS / "train_step.jsonl", row)
+            rows.append(
+                RESULTS / "train_step.jsonl", {**row, **rows.provenance()}
+            )
 
 
 if __name__ == "__main__":
