@@ -1,0 +1,78 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_jft as jft
+
+OPTIONS = {"image_size": 16, "num_examples": 32}
+RUN = jft.scaling.Run(
+    pretrain=jft.pretrain.Config(
+        options=OPTIONS,
+        num_examples=32,
+        image_size=(16, 16),
+        dtype="float32",
+        batch_size=16,
+        epochs=1,
+    ),
+    transfer=jft.transfer.Config(
+        options={**OPTIONS, "task": "classification"},
+        image_size=(16, 16),
+        dtype="float32",
+        batch_size=16,
+        epochs=1,
+    ),
+    evaluation=jft.evaluation.Config(
+        task="classification",
+        options={**OPTIONS, "task": "classification"},
+        batch_size=16,
+    ),
+)
+
+
+def _arrays(model):
+    return [ops.convert_to_numpy(v) for v in model.weights]
+
+
+def test_a_backbone_is_trained_once_and_then_read(tmp_path, monkeypatch):
+    trained = jft.scaling.Runner(tmp_path).backbone(RUN.pretrain)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".keras"]
+
+    def never(*args, **kwargs):
+        raise AssertionError("It was pre-trained twice.")
+
+    monkeypatch.setattr(jft.pretrain, "run", never)
+    read = jft.scaling.Runner(tmp_path).backbone(RUN.pretrain)
+    for ours, theirs in zip(_arrays(trained), _arrays(read), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_save_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("keras_jft.scaling.runs.os.replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        jft.scaling.Runner(tmp_path).backbone(RUN.pretrain)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_row_has_its_columns_and_a_model_is_compiled_once(tmp_path):
+    runner = jft.scaling.Runner(tmp_path)
+    rows = [
+        runner(
+            dataclasses.replace(
+                RUN,
+                pretrain=dataclasses.replace(RUN.pretrain, num_examples=size),
+                transfer=dataclasses.replace(RUN.transfer, seed=seed),
+            )
+        )
+        for size, seed in ((0, 0), (32, 1))
+    ]
+    for row, size, seed in zip(rows, (0, 32), (0, 1), strict=True):
+        assert row["task"] == "classification"
+        assert row["mode"] == "fine_tuned"
+        assert (row["num_examples"], row["seed"]) == (size, seed)
+        assert 0 <= row["top1"] <= 1
+    assert len(runner._models) == 1
