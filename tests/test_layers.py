@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_jft.layers import FusedBatchNormalization, ImageScaling, ShardedDense
+from keras_jft.layers import (
+    Conv2D,
+    FusedBatchNormalization,
+    ImageScaling,
+    ShardedDense,
+)
 
 EPSILON, MOMENTUM = 1e-5, 0.9
 
@@ -290,6 +295,51 @@ def _sharded_and_dense(units, shards, features, **kwargs):
     dense.kernel.assign(ops.concatenate(sharded.kernels, axis=-1))
     dense.bias.assign(ops.concatenate(sharded.biases, axis=-1))
     return sharded, dense
+
+
+@pytest.mark.ops
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_a_pointwise_convolution_is_a_product_at_each_position(rng, dtype):
+    images = rng.normal(0, 1, (2, 5, 7, 6)).astype("float32")
+    kernel = rng.normal(0, 1, (1, 1, 6, 4)).astype("float32")
+    bias = rng.normal(0, 1, 4).astype("float32")
+    layer = Conv2D(4, 1, activation="relu", dtype=dtype)
+    layer.build(images.shape)
+    layer.set_weights([kernel, bias])
+    expected = np.maximum(images @ kernel[0, 0] + bias, 0)
+    outputs = ops.convert_to_numpy(ops.cast(layer(images), "float32"))
+    tolerance = 1e-5 if dtype == "float32" else 0.05
+    np.testing.assert_allclose(outputs, expected, tolerance, tolerance)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"kernel_size": 1}, {"kernel_size": 1, "strides": 2}, {"kernel_size": 3}],
+)
+def test_pointwise_gradients_of_any_size_are_those_of_keras(rng, arguments):
+    import tensorflow as tf
+
+    images = rng.normal(0, 1, (2, 5, 7, 6)).astype("float32")
+    results = []
+    for layer in Conv2D, keras.layers.Conv2D:
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((None, None, 6))
+        model = keras.Model(
+            inputs, layer(4, padding="same", **arguments)(inputs)
+        )
+
+        @tf.function(
+            input_signature=[tf.TensorSpec([None, None, None, 6], "float32")]
+        )
+        def step(x, model=model):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                loss = tf.reduce_sum(model(x) ** 3)
+            return tape.gradient(loss, [x, model.weights[0].value])
+
+        results.append([g.numpy() for g in step(images)])
+    for ours, stock in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, stock, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.ops

@@ -22,7 +22,7 @@ import keras
 from keras_jft import checks
 from keras_jft.backbones.backbone import Backbone
 from keras_jft.backbones.weights import IMAGENET_ARGUMENTS, load_imagenet
-from keras_jft.layers import FusedBatchNormalization, ImageScaling
+from keras_jft.layers import Conv2D, FusedBatchNormalization, ImageScaling
 
 # Kind and number of units in conv2..conv5: He et al. 2015, Table 1.
 DEPTHS = {
@@ -272,7 +272,7 @@ class _Layers:
         if stride > 1 and size > 1:
             # SAME would pad more below and right of even sides.
             x, padding = self.pad(x, size // 2, name=name), "valid"
-        x = keras.layers.Conv2D(
+        x = Conv2D(
             filters,
             size,
             strides=stride,
