@@ -12,6 +12,7 @@ Shapes: B batch, H W image side, L labels and N boxes of one image, K keypoints.
 | `labels` | (B, N) | int32 | -1: the row is padding |
 | `segmentation_masks` | (B, H, W, 1) | uint8 | 255 is void |
 | `keypoints` | (B, K, 3) | float32 | x, y in pixels, visibility 0, 1, 2 |
+| `image_sizes` | (B, 2) | int32 | H, W before padding below and right |
 | `ids` | (B,) | integers or strings | stable over runs |
 
 Coordinates are continuous: pixel (0, 0) covers 0..1 in both directions, so its
@@ -26,6 +27,7 @@ KEYS = (
     "bounding_boxes",
     "segmentation_masks",
     "keypoints",
+    "image_sizes",
     "ids",
 )
 PADDING = -1
@@ -67,8 +69,12 @@ def check_batch(
     size = images.shape[:3]
     if "labels" in batch:
         _check_labels(np.asarray(batch["labels"]), size, num_classes)
+    true_sizes = np.tile(size[1:], (size[0], 1))
+    if "image_sizes" in batch:
+        true_sizes = np.asarray(batch["image_sizes"])
+        _check_image_sizes(true_sizes, size)
     if "bounding_boxes" in batch:
-        _check_boxes(batch["bounding_boxes"], size, num_classes)
+        _check_boxes(batch["bounding_boxes"], true_sizes, num_classes)
     if "segmentation_masks" in batch:
         masks = np.asarray(batch["segmentation_masks"])
         _check_masks(masks, size, num_mask_classes)
@@ -131,7 +137,22 @@ def _check_labels(labels, size, num_classes):
     _check_range("labels", labels, lowest, num_classes)
 
 
-def _check_boxes(entry, size, num_classes):
+def _check_image_sizes(true_sizes, size):
+    _check_dtype("image_sizes", true_sizes, np.int32, "Give H and W.")
+    inside = (
+        true_sizes.shape == (size[0], 2)
+        and ((true_sizes > 0) & (true_sizes <= size[1:])).all()
+    )
+    if not inside:
+        _fail(
+            f"`image_sizes` must have shape ({size[0]}, 2), height and width "
+            f"of each image before padding to {size[1:]}",
+            true_sizes.tolist(),
+            "`jft.data.transforms.PadTo` gives them.",
+        )
+
+
+def _check_boxes(entry, true_sizes, num_classes):
     if not isinstance(entry, dict) or entry.keys() != {"boxes", "labels"}:
         _fail(
             "`bounding_boxes` must be a dict with `boxes` and `labels`",
@@ -141,15 +162,18 @@ def _check_boxes(entry, size, num_classes):
     boxes, labels = (np.asarray(entry[key]) for key in ("boxes", "labels"))
     _check_dtype("boxes", boxes, np.float32, "Give pixels, not integers.")
     _check_dtype("labels of boxes", labels, np.int32, "Give class indices.")
-    if boxes.ndim != 3 or boxes.shape != (size[0], *labels.shape[1:], 4):
+    num = len(true_sizes)
+    if boxes.ndim != 3 or boxes.shape != (num, *labels.shape[1:], 4):
         _fail(
-            f"`boxes` must have shape ({size[0]}, N, 4) and their labels "
-            f"({size[0]}, N)",
+            f"`boxes` must have shape ({num}, N, 4) and their labels "
+            f"({num}, N)",
             f"{boxes.shape} and {labels.shape}",
             "Pad with rows of label -1.",
         )
     _check_range("labels of boxes", labels, PADDING, num_classes)
-    boxes = boxes[labels != PADDING]
+    is_box = labels != PADDING
+    true_sizes = np.broadcast_to(true_sizes[:, None], (*is_box.shape, 2))
+    boxes, true_sizes = boxes[is_box], true_sizes[is_box]
     if not boxes.size:
         return
     bad = ~np.isfinite(boxes).all(-1)
@@ -160,16 +184,16 @@ def _check_boxes(entry, size, num_classes):
             boxes[bad][0].tolist(),
             "Convert from (x, y, width, height), or drop empty boxes.",
         )
-    height, width = size[1:]
-    if boxes.max() <= 1 < min(height, width):
+    if boxes.max() <= 1 < true_sizes.min():
         _fail(
             "`boxes` must be in pixels, not in 0..1",
             boxes[0].tolist(),
             "Multiply by the image's width and height.",
         )
-    limits = np.array([width, height, width, height])
+    limits = np.tile(true_sizes[:, ::-1], 2)
     outside = ((boxes < 0) | (boxes > limits)).any(-1)
     if outside.any():
+        height, width = true_sizes[outside][0]
         _fail(
             f"`boxes` must lie in the image, {width} wide and {height} high",
             boxes[outside][0].tolist(),

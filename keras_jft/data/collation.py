@@ -5,11 +5,18 @@ Shapes: B batch, L labels and N boxes of one image.
 
 import numpy as np
 
-from keras_jft.data.batch import PADDING
+from keras_jft.data.batch import PADDING, VOID
+from keras_jft.data.geometry import GRAY
+
+# What is padded below and right, and what with.
+_FILLS = {"images": GRAY, "segmentation_masks": VOID}
 
 
 def collate(examples, *, max_labels=None, max_boxes=None):
     """One contract batch of examples of the same keys and image size.
+
+    Examples with `image_sizes` (see `PadTo`) may have images of several sizes:
+    they are padded to the largest, gray, and void in masks.
 
     Args:
         examples: Examples as a `Dataset` gives them, at least one.
@@ -52,9 +59,19 @@ def collate(examples, *, max_labels=None, max_boxes=None):
             batch[key] = _pad_boxes(values, max_boxes)
         elif key == "ids":
             batch[key] = np.array(values)
+        elif key in _FILLS and "image_sizes" in keys:
+            batch[key] = _pad_pixels(values, _FILLS[key])
         else:
             batch[key] = _stack(key, values, examples)
     return batch
+
+
+def _pad_pixels(images, fill):
+    size = np.max([image.shape for image in images], axis=0)
+    padded = np.full((len(images), *size), fill, images[0].dtype)
+    for place, image in zip(padded, images, strict=True):
+        place[: image.shape[0], : image.shape[1]] = image
+    return padded
 
 
 def _pad_labels(rows, most, argument):
@@ -93,7 +110,7 @@ def _stack(key, values, examples):
         raise ValueError(
             f"`{key}` of one batch must have the same shape. Received "
             f"{values[0].shape} and, for example {odd.get('ids')!r}, "
-            f"{odd[key].shape}. Resize or crop with `transforms=`, or use "
-            "`batch_size=1`."
+            f"{odd[key].shape}. Resize, crop or `PadTo()` with "
+            "`transforms=`, or use `batch_size=1`."
         )
     return np.stack(values)

@@ -14,8 +14,9 @@ import numpy as np
 
 from keras_jft import checks
 from keras_jft.data.collation import collate
+from keras_jft.data.geometry import IN_PLACE
 from keras_jft.data.reading import Examples
-from keras_jft.data.transforms import TRANSFORMS
+from keras_jft.data.transforms import TRANSFORMS, RandomFlip
 
 
 def iterate(
@@ -31,6 +32,7 @@ def iterate(
     initial_epoch=0,
     initial_step=0,
     workers=None,
+    originals=False,
 ):
     """A re-iterable of contract batches of NumPy arrays; `len` is a pass.
 
@@ -55,6 +57,9 @@ def iterate(
             batches all the same: it ends in the middle of the next epoch.
         workers: Threads that read and transform; by default one a core, at
             most 8.
+        originals: Whether each batch also has `originals`, the list of its
+            examples before `transforms`, and `placements` `(B, 2, 2)`, which
+            say where these moved them (`jft.data.geometry.move_back`).
 
     Returns:
         A `Batches`.
@@ -100,6 +105,7 @@ def iterate(
         steps=steps,
         position=initial_epoch * steps + initial_step if training else 0,
         workers=workers or min(8, os.cpu_count()),
+        originals=originals,
     )
 
 
@@ -117,6 +123,7 @@ class Batches:
             the next pass begins with. It moves on when a pass has handed out
             its last batch, not when a pass is begun.
         workers: Number of threads.
+        originals: Whether batches have `originals` and `placements`.
     """
 
     examples: Examples
@@ -126,6 +133,7 @@ class Batches:
     steps: int
     position: int
     workers: int
+    originals: bool = False
 
     @property
     def skipped(self):
@@ -164,14 +172,27 @@ class Batches:
         """Batch `number` of the endless stream, a dict of NumPy arrays."""
         epoch, step = divmod(number, self.steps)
         places = self.places[step * self.batch_size :][: self.batch_size]
-        examples = self.examples.take(epoch, np.asarray(places))
+        originals = examples = self.examples.take(epoch, np.asarray(places))
+        if self.originals:
+            examples = [{**e, "placements": IN_PLACE} for e in examples]
         if self.transforms:
             draws = self.examples.generators(epoch, examples)
             examples = list(map(self._transform, examples, draws))
         info = self.examples.data.info
-        return collate(
+        batch = collate(
             examples, max_labels=info.max_labels, max_boxes=info.max_boxes
         )
+        if self.originals:
+            batch["originals"] = originals
+        return batch
+
+    @property
+    def image_size(self):
+        """`(H, W)` of every batch, as the transforms say it; None: unknown."""
+        for transform in reversed(self.transforms):
+            if not isinstance(transform, RandomFlip):
+                return getattr(transform, "image_size", None) or (None, None)
+        return None, None
 
     def _transform(self, example, rng):
         for transform in self.transforms:

@@ -89,12 +89,13 @@ def _signature(tf, source):
         source.examples.training or not source.examples.tolerate
     )
     sizes = {
-        "images": (None, None, 3),
+        "images": (*source.image_size, 3),
         "labels": (info.max_labels,) * (np.ndim(sample.get("labels")) - 1),
         "boxes": (info.max_boxes, 4),
         "box_labels": (info.max_boxes,),
-        "segmentation_masks": (None, None, 1),
+        "segmentation_masks": (*source.image_size, 1),
         "keypoints": np.shape(sample.get("keypoints"))[1:],
+        "image_sizes": (2,),
         "ids": (),
     }
 

@@ -1,8 +1,9 @@
 """Pure transforms `example, rng -> example`, and presets of them by name.
 
 Every geometric transform moves images, masks, boxes and keypoints together:
-it gives `_move` what happens to the pixels, and the scale and shift that the
-same thing means for coordinates. Photometric ones are Keras's own layers.
+it gives `geometry.move` what happens to the pixels, and the scale and shift
+that the same thing means for coordinates. Photometric ones are Keras's own
+layers.
 
 Shapes: H W image side, N boxes, K keypoints.
 """
@@ -12,7 +13,7 @@ import dataclasses
 import numpy as np
 from PIL import Image
 
-from keras_jft.data.batch import VOID
+from keras_jft.data.geometry import GRAY, move
 
 # === Transforms ===
 
@@ -48,7 +49,45 @@ class Resize:
             return np.asarray(image).reshape(*size, array.shape[-1])
 
         scale = size[1] / old_size[1], size[0] / old_size[0]
-        return _move(example, pixels, scale=scale)
+        return move(example, pixels, scale=scale)
+
+
+@dataclasses.dataclass(frozen=True)
+class ResizeShortest:
+    """Resizes the shorter side to a length, keeping the aspect ratio.
+
+    Where the longer side would then be too long, that one gets the length it
+    may have. With `shortest == longest` the image fills a square that long.
+
+    Attributes:
+        shortest: Pixels of the shorter side.
+        longest: The most pixels of the longer side.
+
+    References:
+        The `keep_aspect_ratio_resizer` of the TensorFlow Object Detection API,
+        with which Huang et al. 2017, https://arxiv.org/abs/1611.10012, trained.
+    """
+
+    shortest: int = 600
+    longest: int = 1024
+
+    def __post_init__(self):
+        if not 1 <= self.shortest <= self.longest:
+            raise ValueError(
+                "`shortest` must be positive and at most `longest`. Received: "
+                f"shortest={self.shortest}, longest={self.longest}."
+            )
+
+    def __call__(self, example, rng=None):
+        """The example with sides of these lengths."""
+        return Resize(self.image_size_of(example["images"].shape[:2]))(example)
+
+    def image_size_of(self, size):
+        """`(H, W)` that an image of `size` is resized to."""
+        resized = [round(side * self.shortest / min(size)) for side in size]
+        if max(resized) > self.longest:
+            resized = [round(side * self.longest / max(size)) for side in size]
+        return tuple(max(side, 1) for side in resized)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +151,48 @@ class Pad:
             return np.pad(array, width, constant_values=fill)
 
         shift = self.margin, self.margin
-        return _move(example, pixels, shift=shift, fill=self.value)
+        return move(example, pixels, shift=shift, fill=self.value)
+
+
+@dataclasses.dataclass(frozen=True)
+class PadTo:
+    """Pads below and right to a size: gray, and void in masks.
+
+    The example gets `image_sizes`, the height and width of the true image, and
+    its batch does. Comes last: nothing may move the image after it.
+
+    Attributes:
+        image_size: `(H, W)`; None pads to the largest image of the batch.
+
+    Raises:
+        ValueError: An image is larger.
+    """
+
+    image_size: tuple[int, int] | None = None
+
+    def __post_init__(self):
+        if self.image_size is not None:
+            _check_size(self)
+
+    def __call__(self, example, rng=None):
+        """The example inside its padding."""
+        size = example["images"].shape[:2]
+        padded = {"image_sizes": np.array(size, "int32"), **example}
+        if self.image_size is None:
+            return padded
+        below, right = np.subtract(self.image_size, size)
+        if min(below, right) < 0:
+            raise ValueError(
+                f"An image must fit into {self}. Received image "
+                f"{example.get('ids')!r} of size {size}. Resize first, for "
+                "example by `ResizeShortest`."
+            )
+
+        def pixels(array, fill):
+            width = [(0, below), (0, right), (0, 0)]
+            return np.pad(array, width, constant_values=fill)
+
+        return move(padded, pixels, fill=GRAY)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +219,7 @@ class RandomFlip:
         if rng.random() >= self.probability:
             return example
         width = example["images"].shape[1]
-        flipped = _move(
+        flipped = move(
             example,
             lambda array, fill: array[:, ::-1],
             scale=(-1, 1),
@@ -216,49 +296,56 @@ def jft(training, keypoint_names=(), resize=(340, 340), crop=(299, 299)):
     return Resize(resize), RandomCrop(crop), flips
 
 
+def detection(training, keypoint_names=(), shortest=600, longest=1024):
+    """The shorter side 600, the longer 1024 at most; mirrored in training.
+
+    Images of a batch are padded to the largest.
+
+    References:
+        Sun et al. 2017, section 5.2; Huang et al. 2017,
+        https://arxiv.org/abs/1611.10012, section 3.6.1.
+    """
+    return (
+        *flip(training, keypoint_names),
+        ResizeShortest(shortest, longest),
+        PadTo(),
+    )
+
+
+def segmentation(training, keypoint_names=(), image_size=(513, 513)):
+    """Warped to 513 x 513, as the paper does; mirrored in training.
+
+    References:
+        Sun et al. 2017, section 5.3, which says of no mirroring.
+    """
+    return *flip(training, keypoint_names), Resize(image_size)
+
+
+def segmentation_padded(training, keypoint_names=(), side=513):
+    """The longer side of 513, padded to a square; mirrored in training."""
+    return (
+        *flip(training, keypoint_names),
+        ResizeShortest(side, side),
+        PadTo((side, side)),
+    )
+
+
 TRANSFORMS = {
     "none": none,
     "flip": flip,
     "shift_and_flip": shift_and_flip,
     "jft": jft,
+    "detection": detection,
+    "segmentation": segmentation,
+    "segmentation_padded": segmentation_padded,
 }
 
 
-# === How an example moves ===
-
-
-def _move(example, pixels, scale=(1, 1), shift=(0, 0), fill=0):
-    """The example after `pixels(array, fill)` and `scale * (x, y) + shift`."""
-    moved = dict(example)
-    moved["images"] = pixels(example["images"], fill)
-    height, width = moved["images"].shape[:2]
-    scale, shift = np.float32(scale), np.float32(shift)
-    if "segmentation_masks" in example:
-        moved["segmentation_masks"] = pixels(
-            example["segmentation_masks"], VOID
-        )
-    if "bounding_boxes" in example:
-        entry = example["bounding_boxes"]
-        corners = entry["boxes"].reshape(-1, 2, 2) * scale + shift
-        # Sorted, so that a mirrored box has its smaller x first again.
-        corners = np.clip(np.sort(corners, axis=1), 0, (width, height))
-        kept = (corners[:, 0] < corners[:, 1]).all(-1)
-        moved["bounding_boxes"] = {
-            "boxes": corners[kept].reshape(-1, 4).astype("float32"),
-            "labels": entry["labels"][kept],
-        }
-    if "keypoints" in example:
-        places, visibility = np.split(example["keypoints"], [2], axis=-1)
-        places = places * scale + shift
-        inside = ((places >= 0) & (places <= (width, height))).all(-1)
-        inside &= visibility[:, 0] > 0
-        keypoints = np.concatenate([places, visibility], axis=-1)
-        moved["keypoints"] = np.where(inside[:, None], keypoints, np.float32(0))
-    return moved
+# === Windows and sizes ===
 
 
 def _crop(example, top, left, size):
-    return _move(
+    return move(
         example,
         lambda array, fill: array[top : top + size[0], left : left + size[1]],
         shift=(-left, -top),

@@ -1,19 +1,19 @@
-"""One evaluation: a model and a data set to numbers."""
+"""One evaluation: a model and a data set to numbers.
+
+Truth is that of the images as they are; predictions about transformed images
+are moved back to them. So scores do not depend on how images are brought to
+the size that a model needs.
+"""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_jft import checks, data, metrics
-
-# Task: the entry of a batch that holds its truth.
-TRUTH = {
-    "multi_label": "labels",
-    "classification": "labels",
-    "segmentation": "segmentation_masks",
-}
+from keras_jft.evaluation import original_pixels
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,8 +25,9 @@ class Config:
         dataset: A name in `jft.data.DATASETS`.
         options: What its `load` takes besides `split`.
         split: The split to measure on.
-        transforms: A name in `jft.data.TRANSFORMS`.
-        batch_size: Images a step; the scores do not depend on it.
+        transforms: A name in `jft.data.TRANSFORMS`, or a tuple of transforms.
+        batch_size: Images a step; the scores do not depend on it, unless
+            images are padded to the largest of a batch.
 
     Raises:
         ValueError: If `task` is unknown.
@@ -36,11 +37,11 @@ class Config:
     dataset: str = "synthetic"
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     split: str = "test"
-    transforms: str = "none"
+    transforms: str | tuple = "none"
     batch_size: int = 128
 
     def __post_init__(self):
-        checks.one_of("task", self.task, TRUTH)
+        checks.one_of("task", self.task, metrics.METRICS)
 
 
 def run(config, model, examples=None):
@@ -58,18 +59,105 @@ def run(config, model, examples=None):
         examples = data.load(
             config.dataset, split=config.split, **config.options
         )
-    metric = metrics.METRICS[config.task](num_classes=model.num_classes)
+    task = TASKS[config.task]
+    metric = metrics.METRICS[config.task](**task.options(model, examples.info))
     batches = data.iterate(
-        examples, batch_size=config.batch_size, transforms=config.transforms
+        examples,
+        batch_size=config.batch_size,
+        transforms=config.transforms,
+        originals=True,
     )
     for batch in batches:
-        truth = batch[TRUTH[config.task]]
-        metric.update(truth, _predict(model, batch["images"], config))
+        originals = batch.pop("originals")
+        outputs = _predict(model, batch, config.batch_size, task.logits)
+        predictions = task.predictions(model, outputs, batch, originals)
+        metric.update(task.truth(originals), predictions)
     return metric.result()
 
 
-def _predict(model, images, config):
+def _predict(model, batch, batch_size, logits):
     """Predictions of one batch, which is filled up to save a second trace."""
-    missing = config.batch_size - len(images)
-    filled = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
-    return model.predict_on_batch(filled)[: len(images)]
+    size = len(batch["images"])
+    filled = {
+        key: np.concatenate(
+            [batch[key], np.repeat(batch[key][-1:], batch_size - size, axis=0)]
+        )
+        for key in ("images", "image_sizes")
+        if key in batch
+    }
+    x = filled if "image_sizes" in filled else filled["images"]
+    options = {"logits": True} if logits else {}
+    outputs = model.predict_on_batch(x, **options)
+    return keras.tree.map_structure(lambda array: array[:size], outputs)
+
+
+# === What differs from task to task ===
+
+
+def _of_each_image(model, outputs, batch, originals):
+    return outputs
+
+
+def _masks(model, logits, batch, originals):
+    return original_pixels.masks(
+        logits, batch["placements"], _sizes(originals), model.logits_stride
+    )
+
+
+def _boxes(model, predictions, batch, originals):
+    return original_pixels.boxes(
+        predictions, batch["placements"], _sizes(originals)
+    )
+
+
+def _keypoints(model, predictions, batch, originals):
+    return original_pixels.keypoints(predictions, batch["placements"])
+
+
+def _sizes(originals):
+    return [example["images"].shape[:2] for example in originals]
+
+
+def _entry(key):
+    """The truth that is one entry of a contract batch."""
+
+    def truth(originals):
+        return data.collate([{key: e[key]} for e in originals])[key]
+
+    return truth
+
+
+def _true_masks(originals):
+    return [example["segmentation_masks"] for example in originals]
+
+
+def _num_classes(model, info):
+    return {"num_classes": model.num_classes}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+    """How one task is measured.
+
+    Attributes:
+        truth: `truth(originals)`: what the metric's `update` takes as truth,
+            of a list of examples as the data set gives them.
+        predictions: `predictions(model, outputs, batch, originals)`: what it
+            takes as predictions, about the originals.
+        logits: Whether `outputs` are the model's raw ones.
+        options: `options(model, info)`: the arguments of the metric.
+    """
+
+    truth: Callable
+    predictions: Callable = _of_each_image
+    logits: bool = False
+    options: Callable = _num_classes
+
+
+TASKS = {
+    "multi_label": Task(truth=_entry("labels")),
+    "classification": Task(truth=_entry("labels")),
+    "segmentation": Task(truth=_true_masks, predictions=_masks, logits=True),
+    "detection": Task(truth=_entry("bounding_boxes"), predictions=_boxes),
+    "pose": Task(truth=_entry("keypoints"), predictions=_keypoints),
+}

@@ -49,10 +49,8 @@ def evaluate_segmentation(masks, predictions, num_classes, void=255):
             "Expected one prediction a mask. Received: "
             f"{len(masks)} masks, {len(predictions)} predictions."
         )
-    return Segmentation(num_classes, void=void).evaluate(
-        (np.asarray(mask)[None], np.asarray(prediction)[None])
-        for mask, prediction in zip(masks, predictions, strict=True)
-    )
+    metric = Segmentation(num_classes, void=void)
+    return metric.evaluate([(list(masks), predictions)])
 
 
 class Segmentation(Metric):
@@ -77,7 +75,19 @@ class Segmentation(Metric):
         self._confusion = np.zeros((num_classes, num_classes), np.int64)
 
     def update(self, truth, predictions):
-        """Adds masks and predictions, `(B, H, W)` or `(B, H, W, 1)` each."""
+        """Adds masks and predictions.
+
+        Args:
+            truth: `(B, H, W)` or `(B, H, W, 1)`, or a list of B masks of any
+                sizes.
+            predictions: The same.
+        """
+        if isinstance(truth, list):
+            for mask, prediction in zip(truth, predictions, strict=True):
+                self.update(
+                    np.asarray(mask)[None], np.asarray(prediction)[None]
+                )
+            return
         masks = _pixels(truth, "masks")
         predictions = _pixels(predictions, "predictions")
         if masks.shape != predictions.shape:

@@ -178,12 +178,31 @@ class Model(keras.Model):
         Returns:
             NumPy arrays; what they hold is said by the model's `decode`.
         """
-        if self._decodes == logits:
-            self._decodes = not logits
-            self.predict_function = None
+        self._decode_unless(logits)
         with self._on_every_worker(kwargs):
             replicas.synchronize(self)
             return super().predict(self._images(x), **kwargs)
+
+    def predict_on_batch(self, x, *, logits=False):
+        """Decoded predictions of one batch, or raw outputs.
+
+        Args:
+            x: Images `(B, H, W, 3)` in 0..255, or a contract batch.
+            logits: As for `predict`.
+
+        Returns:
+            NumPy arrays.
+        """
+        if replicas.are_several(self):
+            # Keras would give every replica the whole batch.
+            return self.predict(x, logits=logits, verbose=0)
+        self._decode_unless(logits)
+        return super().predict_on_batch(self._images(x))
+
+    def _decode_unless(self, logits):
+        if self._decodes == logits:
+            self._decodes = not logits
+            self.predict_function = None
 
     def save(self, filepath, *args, **kwargs):
         """Saves the model, as `keras.Model.save` does; all workers call it."""

@@ -27,6 +27,7 @@ def batch():
             np.array([0, 1, 2, 255], "uint8"), (2, 6, 8, 1)
         ),
         "keypoints": np.array([[[1, 2, 2]], [[0, 0, 0]]], "float32"),
+        "image_sizes": np.array([[6, 8], [5, 4]], "int32"),
         "ids": np.array(["a", "b"]),
     }
 
@@ -113,6 +114,10 @@ def test_images_may_be_floats_in_0_to_255_and_black(batch):
         ("keypoints", lambda x: np.repeat(x, 2, axis=1), r"\(2, 1, 3\)"),
         ("keypoints", lambda x: x * np.float32(np.nan), "finite"),
         ("keypoints", lambda x: x[..., ::-1] + np.float32(3), "visibility"),
+        ("image_sizes", lambda x: x + np.int32(1), "before padding to.*PadTo"),
+        ("image_sizes", lambda x: x[0], r"shape \(2, 2\)"),
+        ("image_sizes", lambda x: x * 1.0, "`image_sizes` must be int32"),
+        ("image_sizes", lambda x: x // 2, "in the image, 4 wide and 3 high"),
         ("ids", lambda x: x[:1], "2 integers or strings"),
         ("ids", np.zeros(2), "integers or strings.*float64"),
     ],

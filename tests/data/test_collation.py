@@ -68,6 +68,29 @@ def test_images_of_several_sizes_are_refused_by_id():
         collate([_example(1, 1, "a.jpg"), odd])
 
 
+def test_images_of_several_sizes_are_padded_where_they_say_their_size():
+    sizes = [(4, 5), (9, 3)]
+    batch = collate(
+        [
+            {
+                "images": np.full((*size, 3), i, "uint8"),
+                "segmentation_masks": np.full((*size, 1), i, "uint8"),
+                "image_sizes": np.array(size, "int32"),
+            }
+            for i, size in enumerate(sizes)
+        ]
+    )
+    check_batch(batch)
+    assert batch["images"].shape == (2, 9, 5, 3)
+    for i, (height, width) in enumerate(sizes):
+        for key, fill in (("images", 127), ("segmentation_masks", 255)):
+            array = batch[key][i].copy()
+            assert (array[:height, :width] == i).all()
+            array[:height, :width] = fill
+            assert (array == fill).all()
+    assert batch["image_sizes"].tolist() == [[4, 5], [9, 3]]
+
+
 def test_examples_with_other_keys_are_refused_by_id():
     odd = _example(1, 1, "odd.jpg")
     del odd["keypoints"]

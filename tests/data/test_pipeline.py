@@ -213,6 +213,25 @@ def test_transforms_go_by_name_or_by_function(make_data):
     assert set(kinds.values()) == {(True, False), (False, True)}
 
 
+def test_originals_come_with_where_transforms_moved_them(make_data):
+    data = make_data(6, size=(6, 8))
+    chain = (Pad(2), RandomCrop((6, 7)))
+    batches = iterate(data, 4, transforms=chain, training=True, originals=True)
+    for batch in batches:
+        for i, original in enumerate(batch["originals"]):
+            assert original["ids"] == batch["ids"][i]
+            assert "placements" not in original
+            assert original["images"].shape == (6, 8, 3)
+            (_, scale_y), (x, y) = batch["placements"][i]
+            assert scale_y == 1
+            padded = np.pad(original["images"], [(2, 2), (2, 2), (0, 0)])
+            x, y = int(2 - x), int(2 - y)
+            np.testing.assert_array_equal(
+                batch["images"][i], padded[y : y + 6, x : x + 7]
+            )
+    assert "originals" not in next(iter(iterate(data, 4, transforms=chain)))
+
+
 def test_a_transform_by_name_knows_the_keypoints(listed):
     image = np.zeros((2, 2, 3), "uint8")
     keypoints = np.float32([[0, 0, 2], [1, 1, 2]])

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_jft import training
+from keras_jft.data import transforms
 from keras_jft.data.pipeline import iterate
 from keras_jft.data.tf_data import batches
 
@@ -86,6 +87,21 @@ def test_shapes_are_static_where_they_cannot_change(make_data):
     for options in ({}, {"drop_remainder": True, "tolerate": 1}):
         spec = batches(make_data(9), 4, **options).element_spec
         assert spec["labels"].shape.as_list() == [None, 3]
+
+
+def test_the_size_of_images_is_static_where_transforms_set_it(make_data):
+    flip = transforms.RandomFlip()
+    for chain, size in (
+        ((transforms.Resize((4, 5)), flip), [4, 5]),
+        ((flip, transforms.PadTo((9, 12))), [9, 12]),
+        ((transforms.ResizeShortest(3, 9), transforms.PadTo()), [None, None]),
+        ((transforms.Resize((4, 5)), lambda e, rng: e), [None, None]),
+    ):
+        dataset = batches(make_data(8), 4, transforms=chain)
+        assert dataset.element_spec["images"].shape.as_list()[1:3] == size
+        for batch in dataset:
+            if "image_sizes" in batch:
+                assert batch["image_sizes"].shape == (4, 2)
 
 
 def test_a_last_batch_of_another_size_retraces_nothing(make_data):

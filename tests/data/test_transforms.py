@@ -10,9 +10,11 @@ from keras_jft.data.transforms import (
     TRANSFORMS,
     CenterCrop,
     Pad,
+    PadTo,
     RandomCrop,
     RandomFlip,
     Resize,
+    ResizeShortest,
 )
 
 NAMES = ("nose", "left_eye", "right_eye")
@@ -191,6 +193,48 @@ def test_resizing_is_linear_and_anti_aliased(example, rng, size):
     assert abs(resized - expected).max() <= 1.5
 
 
+@pytest.mark.parametrize(
+    "size, expected",
+    [
+        # By hand: the scale is 600 / the shorter side, or 1024 / the longer.
+        ((480, 640), (600, 800)),
+        ((333, 500), (600, 901)),
+        ((500, 333), (901, 600)),
+        ((427, 1000), (437, 1024)),
+        ((600, 1024), (600, 1024)),
+        ((1, 3000), (1, 1024)),
+    ],
+)
+def test_the_shorter_side_gets_its_length(size, expected):
+    assert ResizeShortest(600, 1024).image_size_of(size) == expected
+    with pytest.raises(ValueError, match="at most `longest`"):
+        ResizeShortest(600, 500)
+
+
+def test_the_aspect_ratio_is_kept_and_everything_moves(example):
+    moved = ResizeShortest(40, 100)(example)
+    assert moved["images"].shape == (40, 60, 3)
+    assert moved["bounding_boxes"]["boxes"][0].tolist() == [22, 16, 24, 18]
+    assert moved["keypoints"][0].tolist() == [23, 17, 2]
+    assert (moved["segmentation_masks"][16:18, 22:24] == 7).all()
+
+
+def test_padding_is_gray_and_void_and_remembers_the_image(example, rng):
+    moved = PadTo((22, 35))(example)
+    assert moved["images"].shape == (22, 35, 3)
+    assert (moved["images"][20:] == 127).all()
+    assert (moved["images"][:, 30:] == 127).all()
+    assert (moved["segmentation_masks"][20:] == 255).all()
+    assert moved["image_sizes"].tolist() == [20, 30]
+    _assert_together(moved)
+    assert PadTo((30, 40))(moved)["image_sizes"].tolist() == [20, 30]
+    batch = collate([PadTo()(example), PadTo()(CenterCrop((9, 30))(example))])
+    check_batch(batch)
+    assert batch["image_sizes"].tolist() == [[20, 30], [9, 30]]
+    with pytest.raises(ValueError, match=r"fit into PadTo.*a\.jpg.*Resize"):
+        PadTo((19, 40))(example)
+
+
 def test_examples_are_not_changed_in_place(example, rng):
     before = {
         key: np.copy(example[key])
@@ -199,7 +243,8 @@ def test_examples_are_not_changed_in_place(example, rng):
     boxes = example["bounding_boxes"]["boxes"].copy()
     for transform in (
         Resize((9, 9)), Pad(2), RandomCrop((4, 4)), CenterCrop((4, 4)),
-        RandomFlip(NAMES, probability=1.0),
+        RandomFlip(NAMES, probability=1.0), ResizeShortest(9, 12), PadTo(),
+        PadTo((32, 32)),
     ):  # fmt: skip
         transform(example, rng)
         for key, value in before.items():
@@ -218,7 +263,14 @@ def test_presets_keep_the_contract(example, name, training, rng):
         example = transform(example, rng)
     shapes.add(example["images"].shape)
     check_batch(collate([example]))
-    assert shapes == {(299, 299, 3) if name == "jft" else (32, 32, 3)}
+    sides = {
+        "jft": 299,
+        "detection": 600,
+        "segmentation": 513,
+        "segmentation_padded": 513,
+    }
+    side = sides.get(name, 32)
+    assert shapes == {(side, side, 3)}
 
 
 def test_presets_are_the_published_steps():
@@ -231,6 +283,12 @@ def test_presets_are_the_published_steps():
     assert small[:2] == (Resize((40, 40)), RandomCrop((32, 32)))
     assert TRANSFORMS["flip"](False) == TRANSFORMS["none"](True) == ()
     assert TRANSFORMS["shift_and_flip"](True)[0] == Pad(4)
+    assert TRANSFORMS["segmentation"](False) == (Resize((513, 513)),)
+    assert TRANSFORMS["detection"](True) == (
+        RandomFlip(), ResizeShortest(600, 1024), PadTo(),
+    )  # fmt: skip
+    padded = TRANSFORMS["segmentation_padded"](False)
+    assert padded == (ResizeShortest(513, 513), PadTo((513, 513)))
 
 
 def test_wrong_use_is_an_error_that_says_what_to_do(example, rng):

@@ -2,6 +2,10 @@ import numpy as np
 import pytest
 
 import keras_jft as jft
+from keras_jft import evaluation, metrics
+from keras_jft.data.datasets import Dataset, Info
+from keras_jft.data.transforms import PadTo, Resize, ResizeShortest
+from keras_jft.evaluation import evaluator
 
 
 class _Oracle:
@@ -40,26 +44,181 @@ def test_scores_do_not_depend_on_the_batch_size(batch_size):
     assert scores["top1"] == pytest.approx(21 / 30)
 
 
-def test_a_segmenter_is_measured_at_the_size_of_its_images(tiny_backbone):
-    config = jft.evaluation.Config(
-        task="segmentation",
-        options={
-            "task": "segmentation",
-            "num_examples": 6,
-            "image_size": 16,
-        },
-        batch_size=4,
+class _Rooms(Dataset):
+    """Images of several sizes with masks, boxes and keypoints."""
+
+    SIZES = ((16, 24), (20, 12), (9, 30), (32, 32), (24, 16))
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self.examples = [self._example(rng, *size) for size in self.SIZES]
+        self.info = Info(num_examples=len(self.SIZES))
+
+    def _example(self, rng, height, width):
+        corners = rng.uniform(0, [width, height], (3, 2, 2))
+        boxes = np.sort(corners, axis=1).reshape(3, 4).astype("float32")
+        keypoints = rng.uniform([1, 1, 2], [width - 1, height - 1, 2], (4, 3))
+        mask = rng.integers(0, 4, (height, width, 1)).astype("uint8")
+        return {
+            "images": rng.integers(0, 256, (height, width, 3), "uint8"),
+            "segmentation_masks": np.where(mask == 3, np.uint8(255), mask),
+            "bounding_boxes": {
+                "boxes": boxes,
+                "labels": np.arange(3, dtype="int32"),
+            },
+            "keypoints": keypoints.astype("float32"),
+        }
+
+    def ids(self, positions):
+        return np.asarray(positions)
+
+    def __getitem__(self, position):
+        return {**self.examples[position], "ids": position}
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    """An untrained segmenter for images of any size."""
+    backbone = jft.ResNet((1, 1, 1, 1), width=16, stem="small", block="basic")
+    return jft.DeepLabASPP(backbone, 3, output_stride=4, rates=(1, 2))
+
+
+def _segmentation(**options):
+    return evaluation.Config(task="segmentation", **options)
+
+
+def test_masks_are_compared_at_the_size_of_each_image(segmenter):
+    rooms = _Rooms()
+    expected = metrics.Segmentation(num_classes=3)
+    for example in rooms.examples:
+        masks = segmenter.predict_on_batch(example["images"][None])
+        expected.update(example["segmentation_masks"][None], masks)
+    found = evaluation.run(_segmentation(batch_size=1), segmenter, rooms)
+    np.testing.assert_equal(found, expected.result())
+
+
+def test_scores_of_resized_and_padded_images_are_those_of_the_originals(
+    segmenter,
+):
+    pixels = sum(
+        (r["segmentation_masks"] < 255).sum() for r in _Rooms().examples
     )
-    model = jft.DeepLabASPP(tiny_backbone, 9, output_stride=4, rates=(1, 2))
-    data = jft.data.load("synthetic", split="test", **config.options)
-    examples = [data[i] for i in range(6)]
-    masks = np.stack([e["segmentation_masks"] for e in examples])
-    images = np.stack([e["images"] for e in examples])
-    expected = jft.metrics.evaluate_segmentation(
-        masks, model.predict(images, verbose=0), num_classes=9
+    for chain in (
+        (Resize((32, 32)),),
+        (ResizeShortest(32, 32), PadTo((32, 32))),
+        (PadTo(),),
+    ):
+        scores = [
+            evaluation.run(
+                _segmentation(transforms=chain, batch_size=size),
+                segmenter,
+                _Rooms(),
+            )
+            for size in (2, 5)
+        ]
+        for score in scores:
+            assert score["confusion"].sum() == pixels
+        if chain[-1] != PadTo():  # Which pads by what is in the batch.
+            np.testing.assert_allclose(
+                scores[0]["confusion"], scores[1]["confusion"], atol=2
+            )
+
+
+def test_several_replicas_score_as_one_does(segmenter, tiny_backbone):
+    def run(model):
+        config = _segmentation(transforms=(Resize((16, 16)),), batch_size=3)
+        return evaluation.run(config, model, _Rooms())
+
+    one = jft.DeepLabASPP(tiny_backbone, 3, output_stride=4, rates=(1, 2))
+    strategy = jft.training.strategy("mirrored", devices=["CPU:0", "CPU:1"])
+    with strategy.scope():
+        several = jft.DeepLabASPP(
+            tiny_backbone.rebuild(), 3, output_stride=4, rates=(1, 2)
+        )
+        several.compile("sgd")
+    several.set_weights(one.get_weights())
+    np.testing.assert_allclose(
+        run(several)["confusion"], run(one)["confusion"], atol=2
     )
-    scores = jft.evaluation.run(config, model)
-    assert scores["miou"] == pytest.approx(expected["miou"])
+
+
+class _Recorder:
+    """A metric that keeps what it is given."""
+
+    def __init__(self, num_classes):
+        self.given = []
+
+    def update(self, truth, predictions):
+        self.given.append((truth, predictions))
+
+    def result(self):
+        return {"given": self.given}
+
+
+class _Seer:
+    """Predicts what the transformed images hold."""
+
+    num_classes = 3
+
+    def __init__(self, key, chain):
+        self.batches = jft.data.iterate(_Rooms(), 2, transforms=chain)
+        self.key, self.number = key, 0
+
+    def predict_on_batch(self, x):
+        assert x["image_sizes"].shape == (len(x["images"]), 2)
+        found = self.batches.batch(self.number)[self.key]
+        self.number += 1
+        missing = len(x["images"]) - len(_first(found))
+        if isinstance(found, dict):
+            found = {**found, "scores": np.ones(found["labels"].shape)}
+        else:
+            found = {"keypoints": found, "scores": np.ones(len(found))}
+        return {
+            name: np.concatenate([array, array[-1:].repeat(missing, 0)])
+            for name, array in found.items()
+        }
+
+
+def _first(found):
+    return found["labels"] if isinstance(found, dict) else found
+
+
+@pytest.mark.parametrize(
+    ("task", "key", "entry"),
+    [
+        ("detection", "bounding_boxes", "boxes"),
+        ("pose", "keypoints", "keypoints"),
+    ],
+)
+def test_boxes_and_keypoints_are_compared_in_original_pixels(
+    task, key, entry, monkeypatch
+):
+    monkeypatch.setitem(metrics.METRICS, task, _Recorder)
+    monkeypatch.setitem(
+        evaluator.TASKS,
+        task,
+        evaluator.dataclasses.replace(
+            evaluator.TASKS[task],
+            truth=lambda originals: [e[key] for e in originals],
+            options=lambda model, info: {"num_classes": 3},
+        ),
+    )
+    chain = (ResizeShortest(40, 80), PadTo())
+    config = evaluation.Config(task=task, transforms=chain, batch_size=2)
+    given = evaluation.run(config, _Seer(key, chain), _Rooms())["given"]
+    assert [len(truth) for truth, _ in given] == [2, 2, 1]
+    for truth, predictions in given:
+        for i, original in enumerate(truth):
+            expected = (
+                original[entry] if isinstance(original, dict) else original
+            )
+            np.testing.assert_allclose(
+                predictions[entry][i], expected, atol=1e-4
+            )
+
+
+def test_every_metric_has_its_task():
+    assert set(metrics.METRICS) <= set(evaluator.TASKS)
 
 
 def test_an_unknown_task_is_refused():

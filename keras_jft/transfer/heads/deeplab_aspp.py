@@ -77,6 +77,11 @@ class DeepLabASPP(training.Model):
         self.output_stride = output_stride
         self.rates = tuple(rates)
 
+    @property
+    def logits_stride(self):
+        """Pixels between two logits; the first is that of pixel (0, 0)."""
+        return self.output_stride
+
     def targets(self, batch):
         """Masks `(B, H, W, 1)`."""
         return self.entry(batch, "segmentation_masks")
