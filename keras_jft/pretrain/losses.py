@@ -155,12 +155,10 @@ def asymmetric_loss(
             rate = -_power(rest, gamma_positive) * rate
         else:
             q = _shifted(x, margin)
-            spread = p * (1 - p)  # of p over x
-            rate = _power(q, gamma_negative)
-            rate *= spread / (1 - q) if margin else p
-            if gamma_negative:
-                power = gamma_negative * _power(q, gamma_negative - 1)
-                rate += power * negative_log(x, q) * spread
+            rate = p * (1 - p) / (1 - q) if margin else p
+            if gamma_negative:  # Over both powers of q, one is left outside.
+                focus = gamma_negative * (1 - q) * negative_log(x, q)
+                rate *= (q + focus) * _power(q, gamma_negative - 1)
             else:  # Other powers are 0 themselves where q is.
                 rate = ops.where(q > 0, rate, 0.0)
         return _times(_at(weights, classes), rate)
