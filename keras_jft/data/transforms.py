@@ -243,10 +243,9 @@ def _move(example, pixels, scale=(1, 1), shift=(0, 0), fill=0):
         # Sorted, so that a mirrored box has its smaller x first again.
         corners = np.clip(np.sort(corners, axis=1), 0, (width, height))
         kept = (corners[:, 0] < corners[:, 1]).all(-1)
-        moved["bounding_boxes"] = {
-            "boxes": corners[kept].reshape(-1, 4).astype("float32"),
-            "labels": entry["labels"][kept],
-        }
+        boxes = corners.reshape(-1, 4).astype("float32")
+        entry = {**entry, "boxes": boxes, **_scaled_areas(entry, boxes)}
+        moved["bounding_boxes"] = {k: rows[kept] for k, rows in entry.items()}
     if "keypoints" in example:
         places, visibility = np.split(example["keypoints"], [2], axis=-1)
         places = places * scale + shift
@@ -255,6 +254,17 @@ def _move(example, pixels, scale=(1, 1), shift=(0, 0), fill=0):
         keypoints = np.concatenate([places, visibility], axis=-1)
         moved["keypoints"] = np.where(inside[:, None], keypoints, np.float32(0))
     return moved
+
+
+def _scaled_areas(entry, boxes):
+    """`areas` in the proportion in which their boxes grew or were cut."""
+    if "areas" not in entry:
+        return {}
+
+    def of(boxes):
+        return np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+
+    return {"areas": entry["areas"] * of(boxes) / of(entry["boxes"])}
 
 
 def _crop(example, top, left, size):
