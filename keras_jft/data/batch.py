@@ -7,9 +7,11 @@ Shapes: B batch, H W image side, L labels and N boxes of one image, K keypoints.
 | `images` | (B, H, W, 3) | uint8 or float32 | always 0..255 |
 | `labels` | (B,) | int32 | one label an image |
 | | or (B, L) | int32 | many; -1 is padding |
-| `bounding_boxes` | | | a dict of the next two |
+| `bounding_boxes` | | | a dict of the next four |
 | `boxes` | (B, N, 4) | float32 | x1, y1, x2, y2 in pixels |
 | `labels` | (B, N) | int32 | -1: the row is padding |
+| `ignored` | (B, N) | bool | may be left out: crowd, difficult |
+| `areas` | (B, N) | float32 | may be left out: of the object, not its box |
 | `segmentation_masks` | (B, H, W, 1) | uint8 | 255 is void |
 | `keypoints` | (B, K, 3) | float32 | x, y in pixels, visibility 0, 1, 2 |
 | `image_sizes` | (B, 2) | int32 | H, W before padding below and right |
@@ -17,6 +19,7 @@ Shapes: B batch, H W image side, L labels and N boxes of one image, K keypoints.
 
 Coordinates are continuous: pixel (0, 0) covers 0..1 in both directions, so its
 center is (0.5, 0.5), an image reaches from 0 to W, and its mirror is W - x.
+Finding an ignored object is neither right nor wrong.
 """
 
 import numpy as np
@@ -30,6 +33,8 @@ KEYS = (
     "image_sizes",
     "ids",
 )
+# What `bounding_boxes` may hold besides boxes and labels.
+BOX_EXTRAS = {"ignored": np.bool_, "areas": np.float32}
 PADDING = -1
 VOID = 255
 
@@ -153,10 +158,12 @@ def _check_image_sizes(true_sizes, size):
 
 
 def _check_boxes(entry, true_sizes, num_classes):
-    if not isinstance(entry, dict) or entry.keys() != {"boxes", "labels"}:
+    keys = entry.keys() if isinstance(entry, dict) else set()
+    if not {"boxes", "labels"} <= keys <= {"boxes", "labels", *BOX_EXTRAS}:
         _fail(
-            "`bounding_boxes` must be a dict with `boxes` and `labels`",
-            sorted(entry) if isinstance(entry, dict) else type(entry),
+            "`bounding_boxes` must be a dict with `boxes` and `labels`, and "
+            f"no other keys but {list(BOX_EXTRAS)}",
+            sorted(keys) if keys else type(entry),
             'Give {"boxes": (B, N, 4), "labels": (B, N)}.',
         )
     boxes, labels = (np.asarray(entry[key]) for key in ("boxes", "labels"))
@@ -171,6 +178,7 @@ def _check_boxes(entry, true_sizes, num_classes):
             "Pad with rows of label -1.",
         )
     _check_range("labels of boxes", labels, PADDING, num_classes)
+    _check_extras(entry, labels)
     is_box = labels != PADDING
     true_sizes = np.broadcast_to(true_sizes[:, None], (*is_box.shape, 2))
     boxes, true_sizes = boxes[is_box], true_sizes[is_box]
@@ -199,6 +207,26 @@ def _check_boxes(entry, true_sizes, num_classes):
             boxes[outside][0].tolist(),
             "Clip them to the image.",
         )
+
+
+def _check_extras(entry, labels):
+    for key in entry.keys() & BOX_EXTRAS.keys():
+        values = np.asarray(entry[key])
+        _check_dtype(f"{key} of boxes", values, BOX_EXTRAS[key], "")
+        if values.shape != labels.shape:
+            _fail(
+                f"`{key}` of boxes must have the shape of their labels, "
+                f"{labels.shape}",
+                values.shape,
+                "Give one a box.",
+            )
+        counted = values[labels != PADDING]
+        if not (np.isfinite(counted) & (counted >= 0)).all():
+            _fail(
+                f"`{key}` of boxes must be finite, 0 or more",
+                counted.min(),
+                "Give square pixels, or leave them out.",
+            )
 
 
 def _check_masks(masks, size, num_mask_classes):

@@ -9,10 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_jft.data.batch import BOX_EXTRAS
 from keras_jft.data.datasets.dataset import Dataset
 
 _CHUNK = 512  # Examples that are built together.
 _PROBES = 64  # Examples that a data set is recognized by.
+# Column of each entry of `bounding_boxes`.
+_BOX_COLUMNS = {"boxes": "boxes"} | {
+    key: f"box_{key}" for key in ("labels", *BOX_EXTRAS)
+}
 
 
 def cache(data, directory=None):
@@ -80,8 +85,9 @@ class Cache(Dataset):
         }
         if "boxes" in example:
             example["bounding_boxes"] = {
-                "boxes": example.pop("boxes"),
-                "labels": example.pop("box_labels"),
+                key: example.pop(column)
+                for key, column in _BOX_COLUMNS.items()
+                if column in example
             }
         return example
 
@@ -126,7 +132,7 @@ def _flat(example):
     flat = dict(example)
     if "bounding_boxes" in flat:
         entry = flat.pop("bounding_boxes")
-        flat |= {"boxes": entry["boxes"], "box_labels": entry["labels"]}
+        flat |= {_BOX_COLUMNS[key]: rows for key, rows in entry.items()}
     return {key: np.asarray(value) for key, value in flat.items()}
 
 

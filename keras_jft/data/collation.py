@@ -24,7 +24,8 @@ def collate(examples, *, max_labels=None, max_boxes=None):
         max_boxes: N to pad to; the most boxes, if left out.
 
     Returns:
-        A dict of NumPy arrays. Padded labels are -1, padded boxes 0.
+        A dict of NumPy arrays. Padded labels are -1, padded boxes and what
+        belongs to them 0.
 
     Raises:
         ValueError: Keys or image sizes differ, or there are more labels or
@@ -87,10 +88,20 @@ def _pad_labels(rows, most, argument):
 def _pad_boxes(entries, most):
     labels = [entry["labels"] for entry in entries]
     most = _most(labels, most, "max_boxes")
-    boxes = np.zeros((len(entries), most, 4), "float32")
-    for padded, entry in zip(boxes, entries, strict=True):
-        padded[: len(entry["boxes"])] = entry["boxes"]
-    return {"boxes": boxes, "labels": _pad_labels(labels, most, "max_boxes")}
+    padded = {
+        key: np.zeros((len(entries), most, *rows.shape[1:]), rows.dtype)
+        for key, rows in entries[0].items()
+    }
+    padded["labels"][:] = PADDING
+    for place, entry in enumerate(entries):
+        if entry.keys() != padded.keys():
+            raise ValueError(
+                "`bounding_boxes` of one batch must have the same keys. "
+                f"Received: {sorted(padded)} and {sorted(entry)}."
+            )
+        for key, rows in entry.items():
+            padded[key][place, : len(rows)] = rows
+    return padded
 
 
 def _most(rows, most, argument):

@@ -83,8 +83,20 @@ def _move_boxes(entry, scale, shift, size):
     # Sorted, so that a mirrored box has its smaller x first again.
     corners = np.clip(np.sort(corners, axis=1), 0, (width, height))
     kept = (corners[:, 0] < corners[:, 1]).all(-1)
-    boxes = corners[kept].reshape(-1, 4).astype("float32")
-    return {key: array[kept] for key, array in entry.items()} | {"boxes": boxes}
+    boxes = corners.reshape(-1, 4).astype("float32")
+    entry = {**entry, "boxes": boxes, **_scaled_areas(entry, boxes)}
+    return {key: rows[kept] for key, rows in entry.items()}
+
+
+def _scaled_areas(entry, boxes):
+    """`areas` in the proportion in which their boxes grew or were cut."""
+    if "areas" not in entry:
+        return {}
+
+    def of(boxes):
+        return np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+
+    return {"areas": entry["areas"] * of(boxes) / of(entry["boxes"])}
 
 
 def _move_keypoints(keypoints, scale, shift, size):

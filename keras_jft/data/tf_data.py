@@ -92,7 +92,7 @@ def _signature(tf, source):
         "images": (*source.image_size, 3),
         "labels": (info.max_labels,) * (np.ndim(sample.get("labels")) - 1),
         "boxes": (info.max_boxes, 4),
-        "box_labels": (info.max_boxes,),
+        "of_boxes": (info.max_boxes,),
         "segmentation_masks": (*source.image_size, 1),
         "keypoints": np.shape(sample.get("keypoints"))[1:],
         "image_sizes": (2,),
@@ -109,8 +109,8 @@ def _signature(tf, source):
     signature = {key: spec(key, array) for key, array in sample.items()}
     if boxes is not None:
         signature["bounding_boxes"] = {
-            "boxes": spec("boxes", boxes["boxes"]),
-            "labels": spec("box_labels", boxes["labels"]),
+            key: spec("boxes" if key == "boxes" else "of_boxes", rows)
+            for key, rows in boxes.items()
         }
     return signature
 

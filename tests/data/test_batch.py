@@ -22,6 +22,8 @@ def batch():
                 "float32",
             ),
             "labels": np.array([[0, 3], [4, -1]], "int32"),
+            "ignored": np.array([[False, True], [False, False]]),
+            "areas": np.array([[20, 9.5], [0, np.nan]], "float32"),
         },
         "segmentation_masks": rng.choice(
             np.array([0, 1, 2, 255], "uint8"), (2, 6, 8, 1)
@@ -56,6 +58,12 @@ def test_each_key_but_images_may_be_missing(batch):
         check_batch({k: v for k, v in batch.items() if k != key}, **LIMITS)
     with pytest.raises(ValueError, match="must have `images`"):
         check_batch({"labels": batch["labels"]})
+
+
+def test_what_belongs_to_boxes_may_be_missing(batch):
+    for key in ("ignored", "areas"):
+        del batch["bounding_boxes"][key]
+        check_batch(batch, **LIMITS)
 
 
 def test_padding_rows_of_boxes_may_hold_anything(batch):
@@ -106,6 +114,11 @@ def test_images_may_be_floats_in_0_to_255_and_black(batch):
         ("bounding_boxes/boxes", lambda x: x * np.float32(np.nan), "finite"),
         ("bounding_boxes/boxes", lambda x: x + np.float32(1), "in the image"),
         ("bounding_boxes/labels", lambda x: x + 1, r"of boxes.*-1\.\.4"),
+        ("bounding_boxes/ignored", lambda x: x * 1, "ignored of boxes.*bool"),
+        ("bounding_boxes/ignored", lambda x: x[:, :1], r"labels, \(2, 2\)"),
+        ("bounding_boxes/areas", lambda x: -x, "areas.*0 or more"),
+        ("bounding_boxes/areas", lambda x: x * np.float32(np.nan), "finite"),
+        ("bounding_boxes/scores", np.zeros((2, 2)), "no other keys but"),
         ("segmentation_masks", lambda x: x[..., 0], r"\(2, 6, 8, 1\)"),
         ("segmentation_masks", lambda x: x[:, :3], r"\(2, 6, 8, 1\)"),
         ("segmentation_masks", lambda x: x.astype("int32"), "uint8"),

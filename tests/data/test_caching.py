@@ -22,6 +22,8 @@ def examples():
             "bounding_boxes": {
                 "boxes": rng.random((i % 3, 4)).astype("float32"),
                 "labels": np.arange(i % 3, dtype="int32"),
+                "ignored": np.arange(i % 3) == 1,
+                "areas": np.arange(i % 3, dtype="float32"),
             },
             "segmentation_masks": np.full((2 + i % 2, 3, 1), i % 7, "uint8"),
             "keypoints": rng.random((5, 3)).astype("float32"),

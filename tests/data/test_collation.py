@@ -98,6 +98,20 @@ def test_examples_with_other_keys_are_refused_by_id():
         collate([_example(1, 1, "a.jpg"), odd])
 
 
+def test_what_belongs_to_boxes_is_padded_with_them():
+    examples = [_example(1, count, count) for count in (2, 0)]
+    for count, example in zip((2, 0), examples, strict=True):
+        entry = example["bounding_boxes"]
+        entry["ignored"] = np.ones(count, bool)
+        entry["areas"] = np.full(count, 7, "float32")
+    boxes = collate(examples, max_boxes=3)["bounding_boxes"]
+    assert boxes["ignored"].tolist() == [[True, True, False], [False] * 3]
+    assert boxes["areas"].tolist() == [[7, 7, 0], [0, 0, 0]]
+    del examples[1]["bounding_boxes"]["areas"]
+    with pytest.raises(ValueError, match="same keys.*'areas'"):
+        collate(examples)
+
+
 def test_no_examples_are_refused():
     with pytest.raises(ValueError, match="at least one"):
         collate([])

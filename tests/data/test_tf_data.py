@@ -45,6 +45,7 @@ def test_boxes_masks_and_keypoints_travel_too(listed):
             "bounding_boxes": {
                 "boxes": np.zeros((i, 4), "float32"),
                 "labels": np.zeros(i, "int32"),
+                "ignored": np.ones(i, "bool"),
             },
             "segmentation_masks": np.full((4, 4, 1), i, "uint8"),
             "keypoints": np.zeros((17, 3), "float32"),

@@ -113,6 +113,24 @@ def test_boxes_outside_a_crop_are_dropped(example):
     assert moved["bounding_boxes"]["boxes"].tolist() == [[0, 0, 2, 2]]
 
 
+def test_what_belongs_to_boxes_moves_with_them(example):
+    entry = example["bounding_boxes"]
+    entry["ignored"] = np.array([True, False])
+    entry["areas"] = np.float32([0.5, 300])
+    doubled = Resize((40, 60))(example)["bounding_boxes"]
+    assert doubled["areas"].tolist() == [2, 1200]
+    assert doubled["ignored"].tolist() == [True, False]
+    # The middle 10 x 10 of the box of 20 x 30, half of which is the object.
+    middle = CenterCrop((10, 10))(example)["bounding_boxes"]
+    assert middle["areas"][-1] == 50
+    corner = {**example, "images": example["images"][:2, :2]}
+    corner["segmentation_masks"] = example["segmentation_masks"][:2, :2]
+    kept = CenterCrop((2, 2))(corner)["bounding_boxes"]
+    assert kept["labels"].tolist() == [5], "the first lies outside"
+    assert kept["areas"].tolist() == [2]
+    assert kept["ignored"].tolist() == [False]
+
+
 def test_random_crops_reach_every_offset_equally_often(example):
     gradient = np.arange(20)[:, None] * 30 + np.arange(30)
     example["images"] = np.repeat(gradient[..., None] % 256, 3, -1).astype(

@@ -1,7 +1,14 @@
 """The data sets; `DATASETS` is the table of what there is."""
 
 from keras_jft import checks
-from keras_jft.data.datasets import camvid, image_folder, manifest, synthetic
+from keras_jft.data.datasets import (
+    camvid,
+    coco,
+    image_folder,
+    manifest,
+    synthetic,
+    voc,
+)
 from keras_jft.data.datasets.dataset import Dataset, Info
 
 DATASETS = {
@@ -9,6 +16,8 @@ DATASETS = {
     "image_folder": image_folder.load,
     "manifest": manifest.load,
     "camvid": camvid.load,
+    "coco": coco.load,
+    "voc": voc.load,
 }
 
 

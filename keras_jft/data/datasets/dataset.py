@@ -24,6 +24,7 @@ class Info:
         category_ids: Original id of each detection class, by class index.
         class_counts: `(C,)` examples a class, where known without reading.
         keypoint_names: One name a keypoint, in the order of `keypoints`.
+        skeleton: Pairs of keypoints that a bone joins, counted from 0.
         mask_names: One name a segmentation class, in order of its value.
     """
 
@@ -35,6 +36,7 @@ class Info:
     category_ids: tuple[int, ...] | None = None
     class_counts: np.ndarray | None = None
     keypoint_names: tuple[str, ...] = ()
+    skeleton: tuple[tuple[int, int], ...] = ()
     mask_names: tuple[str, ...] = ()
 
 
@@ -48,7 +50,8 @@ class Dataset:
     without the batch axis and without padding: `images` `(H, W, 3)` uint8;
     `labels` an int32 scalar for one label, `(L,)` int32 for many;
     `bounding_boxes` `{"boxes": (N, 4) float32 xyxy pixels, "labels": (N,)
-    int32}`; `segmentation_masks` `(H, W, 1)` uint8, 255 is void; `keypoints`
+    int32}` and, where known, `ignored` `(N,)` bool and `areas` `(N,)`
+    float32; `segmentation_masks` `(H, W, 1)` uint8, 255 is void; `keypoints`
     `(K, 3)` float32 x, y in pixels and visibility; `ids`, a stable int or str.
     Only `images` and `ids` are always there.
     """

@@ -1,4 +1,6 @@
-"""Small image files on disk."""
+"""Small image files and annotations on disk."""
+
+import json
 
 import numpy as np
 import pytest
@@ -28,3 +30,119 @@ def brightness():
         return int(value)
 
     return of
+
+
+def _coco_document():
+    """Three images, categories with gaps, seven annotations, one a crowd."""
+    boxes = [
+        [0, 0, 4, 3], [1, 1, 2, 2], [2.5, 1, 3, 3], [0, 0, 9, 7],
+        [0, 5, 2, 0.25], [4, 4, 2, 2], [3, 0, 5, 2],
+    ]  # fmt: skip
+    images, categories = [7, 9, 9, 12, 7, 12, 12], [18, 1, 44, 1, 18, 44, 1]
+    return {
+        "info": {"year": 2017},
+        "images": [
+            {"id": i, "file_name": f"{i:04}.png", "height": 8, "width": 10}
+            for i in (9, 7, 12)
+        ],
+        # Not in the order of the ids.
+        "categories": [
+            {"id": 18, "name": "dog"},
+            {"id": 1, "name": "person"},
+            {"id": 44, "name": "bottle"},
+        ],
+        "annotations": [
+            {
+                "id": 100 + i,
+                "image_id": images[i],
+                "category_id": categories[i],
+                "bbox": box,
+                "area": box[2] * box[3] / 2,
+                "iscrowd": int(i == 3),
+            }
+            for i, box in enumerate(boxes)
+        ],
+    }
+
+
+def _with_keypoints(document):
+    """The same file with three keypoints a person, and only persons."""
+    document["categories"] = [
+        {
+            "id": 1,
+            "name": "person",
+            "keypoints": ["nose", "left_eye", "right_eye"],
+            "skeleton": [[1, 2], [1, 3]],
+        }
+    ]
+    for record in document["annotations"]:
+        record["category_id"] = 1
+        record["keypoints"] = [1, 2, 2, 3, 1.5, 1, 0, 0, 0]
+        record["num_keypoints"] = 2
+    return document
+
+
+@pytest.fixture
+def coco():
+    """`coco()`, `coco(keypoints=True)`: a new document in COCO's format."""
+
+    def make(keypoints=False):
+        document = _coco_document()
+        return _with_keypoints(document) if keypoints else document
+
+    return make
+
+
+@pytest.fixture
+def save_coco(tmp_path, save_image):
+    """`save_coco(document, split)`: a file in COCO's layout, with images."""
+
+    def save(document, split="train2017"):
+        for number, record in enumerate(document["images"]):
+            save_image(f"{split}/{record['file_name']}", number, size=(8, 10))
+        path = tmp_path / "annotations" / f"instances_{split}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(document))
+        return path
+
+    return save
+
+
+@pytest.fixture
+def save_voc(tmp_path, save_image):
+    """`save_voc(name, objects)`: an XML file and an image, 8 x 10, of VOC.
+
+    Objects are (class, (xmin, ymin, xmax, ymax), difficult).
+    """
+
+    def save(name, objects, folder="VOC2007", value=0):
+        written = "".join(
+            f"<object><name>{label}</name><pose>Left</pose>"
+            f"<difficult>{difficult}</difficult><bndbox><ymin>{y1}</ymin>"
+            f"<xmin>{x1}</xmin><xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox>"
+            "<part><name>head</name><bndbox><xmin>1</xmin></bndbox></part>"
+            "</object>"
+            for label, (x1, y1, x2, y2), difficult in objects
+        )
+        save_image(f"{folder}/JPEGImages/{name}.png", value, size=(8, 10))
+        path = tmp_path / folder / "Annotations" / f"{name}.xml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(
+            "<annotation><size><width>10</width><height>8</height>"
+            f"<depth>3</depth></size>{written}</annotation>"
+        )
+        return path
+
+    return save
+
+
+@pytest.fixture
+def save_list(tmp_path):
+    """`save_list(split, names)`: a list in VOC's layout."""
+
+    def save(split, names, folder="VOC2007"):
+        path = tmp_path / folder / "ImageSets" / "Main" / f"{split}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(names) + "\n")
+
+    return save

@@ -25,11 +25,39 @@ def make(request, save_image, tmp_path):
         path = tmp_path / "list.csv"
         path.write_text("".join(["image,labels\n", *lines]))
         options = {"path": path}
+    elif name == "coco":
+        request.getfixturevalue("save_coco")(_coco(NUM))
+    elif name == "voc":
+        request.getfixturevalue("save_list")("train", map(str, range(NUM)))
+        for i in range(NUM):
+            boxes = [("cat", (1, 1 + i, 4, 2 + i), i % 2)] * (i % 3)
+            request.getfixturevalue("save_voc")(str(i), boxes, value=i)
     elif name == "camvid":
         for i in range(NUM):
             save_image(f"train/{i}.png", i)
             save_image(f"trainannot/{i}.png", i, mode="L")
     return lambda: load(name, **options)
+
+
+def _coco(num):
+    """A document of `num` images with 0 to 2 boxes each."""
+    return {
+        "images": [
+            {"id": i + 3, "file_name": f"{i}.png", "height": 8, "width": 10}
+            for i in range(num)
+        ],
+        "categories": [{"id": 3, "name": "cat"}, {"id": 9, "name": "dog"}],
+        "annotations": [
+            {
+                "id": 10 * i + j,
+                "image_id": i + 3,
+                "category_id": 9 if j else 3,
+                "bbox": [j, j, 5, i + 1],
+            }
+            for i in range(num)
+            for j in range(i % 3)
+        ],
+    }
 
 
 def check_dataset(make):

@@ -1,0 +1,166 @@
+"""Images with boxes: what `coco` and `voc` are read with.
+
+Shapes: N images.
+"""
+
+import os
+import warnings
+
+import numpy as np
+
+from keras_jft import checks
+from keras_jft.data.datasets.dataset import Dataset, Info
+from keras_jft.data.datasets.decoding import decode_image
+
+# Boxes that reach up to so many pixels out of the image are clipped:
+# annotation tools round. What is further out may belong to another image.
+TOLERANCE = 1.0
+# Thinner, in pixels, is no box: float32 might not tell its sides apart.
+THINNEST = 1e-3
+ON_ERROR = ("raise", "drop")
+
+
+class BoxedImages(Dataset):
+    """Image files and the boxes in each.
+
+    Args:
+        ids: One id an image.
+        paths: One path an image.
+        image_sizes: One `(height, width)` an image, which it must have, or
+            None.
+        entries: `bounding_boxes` of each image; None where they are not
+            known, as in a test set.
+        label_names: One name a class.
+        category_ids: Original id of each class, or None.
+    """
+
+    def __init__(
+        self, ids, paths, image_sizes, entries, label_names, category_ids=None
+    ):
+        self._ids, self._paths = np.asarray(ids), [*map(str, paths)]
+        self._sizes, self._entries = image_sizes, entries
+        boxes = {} if entries is None else _counts(entries, len(label_names))
+        self.info = Info(
+            num_examples=len(self._paths),
+            label_names=tuple(label_names),
+            category_ids=category_ids,
+            **boxes,
+        )
+
+    def ids(self, positions):
+        """Those of the annotations."""
+        return self._ids[np.asarray(positions)]
+
+    def __getitem__(self, position):
+        size = self._sizes[position]
+        size = None if size is None else tuple(map(int, size))
+        example = {
+            "images": decode_image(self._paths[position], image_size=size),
+            "ids": self._ids[position].item(),
+        }
+        if self._entries is not None:
+            example["bounding_boxes"] = dict(self._entries[position])
+        return example
+
+
+def _counts(entries, num_classes):
+    """Most boxes of an image, and images with each class."""
+    seen = [np.unique(entry["labels"]) for entry in entries]
+    return {
+        "max_boxes": max([1, *(len(entry["labels"]) for entry in entries)]),
+        "class_counts": np.bincount(
+            np.concatenate(seen), minlength=num_classes
+        ),
+    }
+
+
+def absent(directory, names):
+    """Those of `names` that are no file; lists each folder only once.
+
+    Args:
+        directory: Folder that the names are relative to.
+        names: Relative paths.
+    """
+    folders = {os.path.dirname(name) for name in names}
+    there = {
+        os.path.join(folder, file)
+        for folder in folders
+        if os.path.isdir(os.path.join(directory, folder))
+        for file in os.listdir(os.path.join(directory, folder))
+    }
+    return [name for name in names if name not in there]
+
+
+# === Faulty boxes ===
+
+
+def fault_of(box, image_size):
+    """What a box should be and is not, as text; None if all is well.
+
+    Args:
+        box: Finite x1, y1, x2, y2 in pixels.
+        image_size: `(height, width)`.
+
+    Example:
+
+    >>> fault_of([2, 3, 4.5, 9], image_size=(8, 10))
+    >>> fault_of([2, 3, 2, 5], image_size=(8, 10))
+    'a width and a height above 0'
+    >>> fault_of([2, 3, 5, 9.5], image_size=(8, 10))
+    'a box inside the image, which is 10 wide and 8 high'
+    """
+    x1, y1, x2, y2 = box
+    height, width = image_size
+    if x2 - x1 < THINNEST or y2 - y1 < THINNEST:
+        return "a width and a height above 0"
+    outside = max(-x1, -y1, x2 - width, y2 - height) > TOLERANCE
+    x1, y1, x2, y2 = clipped(box, image_size)
+    if outside or x2 - x1 < THINNEST or y2 - y1 < THINNEST:
+        return (
+            f"a box inside the image, which is {width} wide and {height} high"
+        )
+    return None
+
+
+def clipped(box, image_size):
+    """The part of a box that lies in the image."""
+    x1, y1, x2, y2 = box
+    height, width = image_size
+    return max(x1, 0.0), max(y1, 0.0), min(x2, width), min(y2, height)
+
+
+class Faults:
+    """What becomes of annotations that cannot be right.
+
+    Use it as a context around the reading of one; `warn` at the end.
+
+    Args:
+        on_error: "raise", or "drop": the annotation is left out.
+    """
+
+    def __init__(self, on_error):
+        checks.one_of("on_error", on_error, ON_ERROR)
+        self.drops, self.errors = on_error == "drop", []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if kind is None or not issubclass(kind, ValueError):
+            return False
+        if not self.drops:
+            raise ValueError(
+                f"{error} Mend it, or set `on_error='drop'` to leave such "
+                "annotations out."
+            ) from None
+        self.errors.append(str(error))
+        return True
+
+    def warn(self, path):
+        """Warns of what was left out of a file, if anything was."""
+        if self.errors:
+            warnings.warn(
+                f"Left {len(self.errors)} annotations of {str(path)!r} out, "
+                f"the first because: {self.errors[0]}",
+                stacklevel=3,
+            )

@@ -1,0 +1,197 @@
+"""COCO: images with boxes from an instances file, on disk or through TFDS.
+
+On disk, `directory` has COCO's layout: `annotations/instances_train2017.json`
+and the folder of images `train2017`; or `annotations` names any file of that
+format and `directory` the folder of its images.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from keras_jft import checks
+from keras_jft.data.datasets import coco_files, tfds_boxes
+from keras_jft.data.datasets.boxed_images import BoxedImages, absent
+from keras_jft.data.datasets.json_records import read_json
+
+SOURCES = ("files", "tfds")
+
+
+def load(
+    split="train",
+    *,
+    directory=None,
+    annotations=None,
+    ids=None,
+    exclude=None,
+    annotated=True,
+    on_error="raise",
+    source="files",
+    config="coco/2017",
+):
+    """Images and boxes of a split, in the order of the file.
+
+    Args:
+        split: "train", "train2017" or, for the union of two,
+            "train2014+val2014".
+        directory: Folder in COCO's layout. With `annotations`: the folder of
+            images, that of the file if left out. With `source="tfds"`: TFDS's
+            data directory.
+        annotations: An annotation file. `{split}` in it, and in `directory`,
+            stands for the split.
+        ids: Ids of the images to keep: a list, or a file with one a line or
+            a JSON list, such as that of minival*. An id that is not there is
+            an error.
+        exclude: Ids of the images to leave out, in the same form.
+        annotated: Whether the files have annotations; those of test sets, such
+            as `image_info_test-dev2017.json`, have none.
+        on_error: "raise" for a faulty annotation, or "drop" it with a warning.
+        source: "files", or "tfds".
+        config: Name of the TFDS data set.
+
+    Returns:
+        A `Dataset` with `bounding_boxes`; `ignored` are crowds, `areas` those
+        of the segments. Ids are those of the images, and `info.category_ids`
+        those of the categories. Through TFDS ids are positions.
+
+    Raises:
+        ValueError: As `coco_files.read` does, or images are missing.
+    """
+    checks.one_of("source", source, SOURCES)
+    if source == "tfds":
+        return tfds_boxes.load(config, split, directory, on_error)
+    parts = [
+        _part(name, directory, annotations, annotated, on_error)
+        for name in split.split("+")
+    ]
+    files = [file for file, _ in parts]
+    _check_same_categories(files)
+    image_ids = np.concatenate([file.image_ids for file in files])
+    _check_different(image_ids, files)
+    entries = [
+        file.bounding_boxes(image)
+        for file in files
+        for image in range(len(file.image_ids))
+    ]
+    paths = [Path(f, name) for file, f in parts for name in file.file_names]
+    sizes = np.concatenate([file.image_sizes for file in files])
+    kept = _selected(image_ids, ids, exclude)
+    return BoxedImages(
+        image_ids[kept],
+        [paths[i] for i in kept],
+        sizes[kept],
+        [entries[i] for i in kept] if annotated else None,
+        files[0].label_names,
+        files[0].category_ids,
+    )
+
+
+def find(directory, split, annotations=None, kind="instances"):
+    """The annotation file of a split, and the folder of its images.
+
+    Args:
+        directory: As for `load`.
+        split: Name of one split.
+        annotations: As for `load`.
+        kind: What the names of files begin with in COCO's layout.
+
+    Raises:
+        ValueError: There is not just one such file.
+    """
+    if annotations is not None:
+        path = Path(str(annotations).format(split=split))
+        folder = path.parent if directory is None else directory
+        return path, Path(str(folder).format(split=split))
+    if directory is None:
+        raise ValueError(
+            "Give `directory`, a folder in COCO's layout, or `annotations`, a "
+            "file. Received neither."
+        )
+    folder = Path(directory, "annotations")
+    found = sorted(folder.glob(f"{kind}_{split}.json"))
+    found = found or sorted(folder.glob(f"{kind}_{split}[0-9]*.json"))
+    if len(found) != 1:
+        there = sorted(path.name for path in folder.glob("*.json"))
+        raise ValueError(
+            f"{str(folder)!r} must have one file {kind}_{split}.json, with or "
+            f"without a year. Received {len(found)} among {there}. Give "
+            "`split` with its year, or `annotations`."
+        )
+    return found[0], Path(directory, found[0].stem.removeprefix(f"{kind}_"))
+
+
+def _part(split, directory, annotations, annotated, on_error):
+    """The file of one split and the folder of its images, all there."""
+    path, folder = find(directory, split, annotations)
+    file = coco_files.read(path, on_error=on_error, annotated=annotated)
+    missing = absent(folder, file.file_names)
+    if missing:
+        raise ValueError(
+            f"Every image of {str(path)!r} must be in {str(folder)!r}. "
+            f"Missing are {len(missing)} of {len(file.file_names)}: "
+            f"{missing[:5]}. Set `directory`, or fetch them."
+        )
+    return file, folder
+
+
+def _check_same_categories(files):
+    for file in files[1:]:
+        if (file.category_ids, file.label_names) != (
+            files[0].category_ids,
+            files[0].label_names,
+        ):
+            raise ValueError(
+                f"{file.path!r} must have the categories of "
+                f"{files[0].path!r}. Received: {file.label_names} of ids "
+                f"{file.category_ids}."
+            )
+
+
+def _check_different(image_ids, files):
+    names, counts = np.unique(image_ids, return_counts=True)
+    if not len(names) or counts.max() > 1:
+        raise ValueError(
+            "Files must have images, of different ids. Received: "
+            f"{names[counts > 1][:5].tolist()} more than once in "
+            f"{[file.path for file in files]}."
+        )
+
+
+# === Lists of ids ===
+
+
+def _selected(image_ids, ids, exclude):
+    """Positions of the images that are kept, ascending."""
+    kept = np.ones(len(image_ids), bool)
+    if ids is not None:
+        kept = _listed(image_ids, ids, "ids")
+    if exclude is not None:
+        kept &= ~_listed(image_ids, exclude, "exclude")
+    if not kept.any():
+        raise ValueError(
+            "`ids` and `exclude` must leave images. Received: none of "
+            f"{len(image_ids)}."
+        )
+    return np.flatnonzero(kept)
+
+
+def _listed(image_ids, source, argument):
+    """Which images a list of ids, or a file of one, names."""
+    ids = _read_ids(source) if isinstance(source, (str, Path)) else source
+    ids, known = {*map(str, ids)}, image_ids.astype(str)
+    unknown = sorted(ids.difference(known))
+    if unknown:
+        raise ValueError(
+            f"`{argument}` must be ids of images. Received {len(unknown)} of "
+            f"{len(ids)} that are not: {unknown[:5]}."
+        )
+    return np.isin(known, [*ids])
+
+
+def _read_ids(path):
+    path = Path(path)
+    if path.suffix == ".json":
+        return read_json(path)
+    if not path.is_file():
+        raise ValueError(f"A file of ids is needed. Received: {str(path)!r}.")
+    return path.read_text().split()

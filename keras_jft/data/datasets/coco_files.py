@@ -1,0 +1,301 @@
+"""COCO's annotation files, instances and person keypoints, checked strictly.
+
+Evaluators score malformed files in silence: a NaN box as a hit, an annotation
+of id 0 as none. So everything that is read is checked first; an error names
+the file, the record and the field. What is accepted besides the letter of the
+format: ids that are texts; any id, 0 too; no `area` (that of the box), no
+`iscrowd` (0), no `num_keypoints` (counted); boxes that reach up to one pixel
+out of the image (clipped); images without annotations.
+
+Shapes: N images, A annotations, K keypoints.
+
+References:
+    Lin et al. 2014, "Microsoft COCO", https://arxiv.org/abs/1405.0312;
+    https://cocodataset.org/#format-data.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from keras_jft.data.datasets.boxed_images import Faults, clipped, fault_of
+from keras_jft.data.datasets.json_records import read_json, records_of
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CocoFile:
+    """What an annotation file says; annotations are sorted by image.
+
+    Attributes:
+        path: The file.
+        image_ids: `(N,)` int64 or text, in the order of the file.
+        file_names: One path an image, relative to the folder of images.
+        image_sizes: `(N, 2)` heights and widths.
+        category_ids: Ids of the categories, ascending: class c is number c of
+            them, whatever gaps they have.
+        label_names: Their names.
+        starts: `(N + 1,)`; image i has the annotations
+            `starts[i]:starts[i + 1]`, in the order of the file.
+        annotation_ids: `(A,)` int64 or text.
+        boxes: `(A, 4)` float32 x1, y1, x2, y2 in pixels.
+        labels: `(A,)` int32 classes.
+        ignored: `(A,)` bool, crowds.
+        areas: `(A,)` float32, of the segments, in square pixels.
+        keypoints: `(A, K, 3)` float32 x, y in pixels and visibility 0, 1, 2;
+            None where no category has keypoints.
+        keypoint_names: K names.
+        skeleton: Pairs of keypoints that a bone joins, counted from 0.
+        sigmas: K falloffs for the similarity of keypoints, where the file
+            gives them, as `sigmas` of the category; else None.
+    """
+
+    path: str
+    image_ids: np.ndarray
+    file_names: tuple[str, ...]
+    image_sizes: np.ndarray
+    category_ids: tuple[int, ...]
+    label_names: tuple[str, ...]
+    starts: np.ndarray
+    annotation_ids: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+    ignored: np.ndarray
+    areas: np.ndarray
+    keypoints: np.ndarray | None
+    keypoint_names: tuple[str, ...] = ()
+    skeleton: tuple[tuple[int, int], ...] = ()
+    sigmas: tuple[float, ...] | None = None
+
+    def annotations_of(self, image):
+        """The slice of the annotations of image number `image`."""
+        return slice(int(self.starts[image]), int(self.starts[image + 1]))
+
+    def bounding_boxes(self, image):
+        """`bounding_boxes` of image number `image`, as an example has them."""
+        rows = self.annotations_of(image)
+        return {
+            "boxes": self.boxes[rows],
+            "labels": self.labels[rows],
+            "ignored": self.ignored[rows],
+            "areas": self.areas[rows],
+        }
+
+
+def read(path, *, on_error="raise", annotated=True):
+    """Reads and checks an annotation file.
+
+    Args:
+        path: JSON with `images`, `categories` and `annotations`.
+        on_error: "raise" for the first faulty annotation, or "drop": faulty
+            annotations are left out with one warning. COCO's own files have a
+            few boxes of no height. A fault in an image, in a category or in
+            the file as a whole is always raised.
+        annotated: Whether `annotations` must be there, which test sets lack.
+
+    Returns:
+        A `CocoFile`.
+
+    Raises:
+        ValueError: Something is missing, of another type, not finite, there
+            twice, or refers to what is not there; a box is inverted, empty or
+            outside of its image. The error names file, record and field.
+    """
+    faults = Faults(on_error)
+    root = read_json(path)
+    images = _images(records_of(path, root, "images", "image"))
+    categories = records_of(path, root, "categories", "category")
+    classes = _categories(categories)
+    keypoints = _keypoints(categories)
+    if not annotated and isinstance(root, dict):
+        root.setdefault("annotations", [])
+    reader = _Reader(images, classes, len(keypoints.get("keypoint_names", ())))
+    for record in records_of(path, root, "annotations", "annotation"):
+        with faults:
+            reader.add(record)
+    faults.warn(path)
+    return CocoFile(
+        path=str(path),
+        image_ids=np.array(list(images)),
+        file_names=tuple(name for name, _ in images.values()),
+        image_sizes=np.array([size for _, size in images.values()]),
+        category_ids=tuple(classes),
+        label_names=tuple(classes.values()),
+        **reader.columns(),
+        **keypoints,
+    )
+
+
+# === Images and categories ===
+
+
+def _images(records):
+    """`{id: (file name, (height, width))}`, in the order of the file."""
+    images = {}
+    for record in records:
+        size = record.integer("height", 1), record.integer("width", 1)
+        image = record.text("file_name"), size
+        _add(images, record, image)
+    _check_one_type(images, records)
+    return images
+
+
+def _categories(records):
+    """`{id: name}`, in the order of the ids."""
+    categories = {}
+    for record in records:
+        record.integer("id")
+        _add(categories, record, record.text("name"))
+        if list(categories.values()).count(record.text("name")) > 1:
+            record.fail("name", "a name that no other category has")
+    return dict(sorted(categories.items()))
+
+
+def _add(table, record, value):
+    name = record.name("id")
+    if name in table:
+        record.fail("id", f"an id that no other {record.kind} has")
+    table[name] = value
+
+
+def _check_one_type(table, records):
+    kinds = {isinstance(name, str) for name in table}
+    if len(kinds) > 1:
+        first = isinstance(next(iter(table)), str)
+        odd = next(
+            r for r in records if isinstance(r.fields["id"], str) != first
+        )
+        odd.fail("id", "an id of the type of the others")
+
+
+def _keypoints(records):
+    """Names, skeleton and sigmas of the categories that have keypoints."""
+    found = {}
+    for record in records:
+        if "keypoints" not in record:
+            continue
+        names = record.fields["keypoints"]
+        texts = isinstance(names, list) and all(
+            isinstance(name, str) and name for name in names
+        )
+        if not texts or not names or len(set(names)) < len(names):
+            record.fail("keypoints", "a list of different names")
+        layout = {
+            "keypoint_names": tuple(names),
+            "skeleton": _skeleton(record, len(names)),
+        }
+        if "sigmas" in record:
+            sigmas = record.numbers("sigmas", len(names), "one a keypoint")
+            layout["sigmas"] = tuple(map(float, sigmas))
+        if found and found != layout:
+            record.fail("keypoints", "the keypoints of the other categories")
+        found = layout
+    return found
+
+
+def _skeleton(record, count):
+    """Pairs of positions from 0; the file counts from 1."""
+    bones = record.fields.get("skeleton", [])
+    right = isinstance(bones, list) and all(
+        isinstance(bone, list)
+        and len(bone) == 2
+        and all(type(end) is int and 1 <= end <= count for end in bone)
+        for bone in bones
+    )
+    if not right:
+        record.fail("skeleton", f"pairs of numbers in 1..{count}")
+    return tuple((a - 1, b - 1) for a, b in bones)
+
+
+# === Annotations ===
+
+
+class _Reader:
+    """Checks annotations one by one and keeps what is read of them.
+
+    Args:
+        images: `{id: (file name, size)}`.
+        categories: `{id: name}`.
+        num_keypoints: K, 0 if there are none.
+    """
+
+    def __init__(self, images, categories, num_keypoints):
+        self._places = {name: place for place, name in enumerate(images)}
+        self._sizes = [size for _, size in images.values()]
+        self._labels = {name: label for label, name in enumerate(categories)}
+        self._num_keypoints = num_keypoints
+        self._ids, self._rows, self._kept_keypoints = {}, [], []
+
+    def add(self, record):
+        """Adds one, or raises the error that says what is wrong with it."""
+        name = record.name("id")
+        if name in self._ids:
+            record.fail("id", "an id that no other annotation has")
+        place = self._find(record, "image_id", self._places, "image")
+        label = self._find(record, "category_id", self._labels, "category")
+        box = _box(record, self._sizes[place])
+        side = box[2] - box[0], box[3] - box[1]
+        area = side[0] * side[1]
+        if "area" in record.fields:
+            area = record.number("area", lowest=0)
+        row = place, label, record.flag("iscrowd"), area, *box
+        if self._num_keypoints:
+            self._kept_keypoints.append(self._keypoints_of(record))
+        self._ids[name] = len(self._rows)
+        self._rows.append(row)
+
+    def columns(self):
+        """All that was added, sorted by image, as `CocoFile` names it."""
+        rows = np.array(self._rows, "float64").reshape(-1, 8)
+        order = np.argsort(rows[:, 0], kind="stable")
+        rows = rows[order]
+        counts = np.bincount(
+            rows[:, 0].astype("int64"), minlength=len(self._places)
+        )
+        keypoints = None
+        if self._num_keypoints:
+            keypoints = np.array(self._kept_keypoints, "float32")
+            keypoints = keypoints.reshape(-1, self._num_keypoints, 3)[order]
+        ids = np.array(list(self._ids), None if self._ids else "int64")
+        return {
+            "starts": np.concatenate([[0], np.cumsum(counts)]),
+            "annotation_ids": ids[order],
+            "labels": rows[:, 1].astype("int32"),
+            "ignored": rows[:, 2].astype("bool"),
+            "areas": rows[:, 3].astype("float32"),
+            "boxes": rows[:, 4:].astype("float32"),
+            "keypoints": keypoints,
+        }
+
+    def _find(self, record, field, table, kind):
+        name = record.name(field)
+        if name not in table:
+            record.fail(
+                field, f"the id of one of the {len(table)} {kind} records"
+            )
+        return table[name]
+
+    def _keypoints_of(self, record):
+        """3K numbers, checked."""
+        count = self._num_keypoints
+        what = f"x, y and visibility of {count} keypoints"
+        values = record.numbers("keypoints", 3 * count, what)
+        if not set(values[2::3]) <= {0, 1, 2}:
+            record.fail("keypoints", "visibilities 0, 1 or 2")
+        labeled = sum(flag > 0 for flag in values[2::3])
+        if "num_keypoints" in record.fields:
+            stated = record.integer("num_keypoints")
+            if stated != labeled:
+                record.fail("num_keypoints", f"{labeled}, as `keypoints` has")
+        return values
+
+
+def _box(record, image_size):
+    """x1, y1, x2, y2 inside the image."""
+    x, y, width, height = record.numbers(
+        "bbox", 4, "x, y, width and height of a box"
+    )
+    box = x, y, x + width, y + height
+    fault = fault_of(box, image_size)
+    if fault:
+        record.fail("bbox", fault)
+    return clipped(box, image_size)

@@ -1,0 +1,170 @@
+"""Records of a JSON file, read strictly: an error names file, record, field."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+
+def read_json(path):
+    """What a JSON file holds.
+
+    Raises:
+        ValueError: The file is missing, not text, or not JSON.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(
+            f"A JSON file is needed. Received: {str(path)!r}, which is none."
+        )
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{str(path)!r} is not JSON: {error}. It may be cut short: write "
+            "or fetch it again."
+        ) from error
+
+
+def records_of(path, root, key, kind):
+    """The records in the list `root[key]`; in `root` itself if `key` is None.
+
+    Args:
+        path: The file, for errors.
+        root: What it holds.
+        key: Name of the list.
+        kind: What one record is called, such as "annotation".
+
+    Raises:
+        ValueError: There is no such list, or not all in it are objects.
+    """
+    found, where = root, "the file"
+    if key is not None:
+        if not isinstance(root, dict):
+            raise ValueError(
+                f"{str(path)!r} must hold an object with the list `{key}`. "
+                f"Received: a {type(root).__name__}."
+            )
+        found, where = root.get(key), f"`{key}`"
+    if not isinstance(found, list):
+        received = "nothing" if found is None else type(found).__name__
+        raise ValueError(
+            f"{str(path)!r}: {where} must be a list of {kind} records. "
+            f"Received: {received}."
+        )
+    for number, fields in enumerate(found):
+        if not isinstance(fields, dict):
+            raise ValueError(
+                f"{str(path)!r}: {kind} number {number} must be an object "
+                f"with fields. Received: {_short(fields)}."
+            )
+    return [
+        Record(path, kind, number, fields)
+        for number, fields in enumerate(found)
+    ]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Record:
+    """One object of a file; its fields are read with their type checked.
+
+    Every reader raises a `ValueError` that names file, record and field.
+
+    Attributes:
+        path: The file.
+        kind: What the record is called.
+        position: Its place in its list, from 0.
+        fields: The object.
+    """
+
+    path: object
+    kind: str
+    position: int
+    fields: dict
+
+    def __contains__(self, field):
+        return self.fields.get(field) is not None
+
+    def fail(self, field, expected):
+        """Raises the error of one field."""
+        name = self.fields.get("id")
+        which = f"number {self.position}" if name is None else f"id {name!r}"
+        received = (
+            _short(self.fields[field]) if field in self.fields else "nothing"
+        )
+        raise ValueError(
+            f"{str(self.path)!r}: {self.kind} {which}, field `{field}`: "
+            f"expected {expected}. Received: {received}."
+        )
+
+    def name(self, field):
+        """A whole number or text, as ids are."""
+        value = self.fields.get(field)
+        whole = type(value) is int and abs(value) < 2**63
+        if not whole and not isinstance(value, str):
+            self.fail(field, "a whole number or text")
+        return value
+
+    def integer(self, field, lowest=0):
+        """A whole number of at least `lowest`; 3.0 is one too."""
+        value = self.fields.get(field)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int)
+            or value < lowest
+        ):
+            self.fail(field, f"a whole number of {lowest} or more")
+        return value
+
+    def number(self, field, lowest=-math.inf):
+        """A finite number of at least `lowest`, as float."""
+        value = self.fields.get(field)
+        if not is_finite(value) or value < lowest:
+            more = "" if lowest == -math.inf else f" of {lowest} or more"
+            self.fail(field, f"a finite number{more}")
+        return float(value)
+
+    def numbers(self, field, count, what):
+        """A list of `count` finite numbers."""
+        values = self.fields.get(field)
+        if (
+            not isinstance(values, list)
+            or len(values) != count
+            or not all(map(is_finite, values))
+        ):
+            self.fail(field, f"{count} finite numbers, {what}")
+        return values
+
+    def text(self, field):
+        """Text that is not empty."""
+        value = self.fields.get(field)
+        if not isinstance(value, str) or not value:
+            self.fail(field, "text")
+        return value
+
+    def flag(self, field):
+        """0 or 1, or nothing, which is 0."""
+        value = self.fields.get(field, 0)
+        if value not in (0, 1) or not isinstance(value, int):
+            self.fail(field, "0 or 1")
+        return bool(value)
+
+
+def is_finite(value):
+    """Whether a value is a number that float32 can hold.
+
+    >>> is_finite(2), is_finite(True), is_finite("2"), is_finite(1e99)
+    (True, False, False, False)
+    """
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and abs(value) < 1e38
+    )
+
+
+def _short(value):
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,113 @@
+"""Data sets with boxes of TensorFlow Datasets: `coco/...` and `voc/...`."""
+
+import numpy as np
+
+from keras_jft import checks
+from keras_jft.data.datasets.boxed_images import (
+    ON_ERROR,
+    clipped,
+    fault_of,
+)
+from keras_jft.data.datasets.dataset import Dataset, Info
+
+# Where TFDS says that finding an object is neither right nor wrong.
+_IGNORED = ("is_crowd", "is_difficult")
+
+
+def load(config, split, directory=None, on_error="raise", shift=0.0):
+    """The images and boxes of a split, at any position.
+
+    Args:
+        config: Name of the TFDS data set, such as "coco/2017".
+        split: Name of a split there, such as "train" or "train+validation".
+        directory: TFDS's data directory; its own default, if left out. The
+            data set must have been prepared there as ArrayRecord files:
+            `tfds.builder(config, file_format="array_record")
+            .download_and_prepare()`.
+        on_error: As for `coco.load`, while reading.
+        shift: Added to x1 and y1, in pixels.
+
+    Returns:
+        A `Dataset` with `bounding_boxes`. Ids are positions.
+
+    Raises:
+        ImportError: TensorFlow Datasets is not installed.
+        ValueError: While reading, a box is inverted, empty or outside.
+    """
+    checks.one_of("on_error", on_error, ON_ERROR)
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise ImportError(
+            '`source="tfds"` needs tensorflow-datasets, which is not '
+            "installed. `source='files'` reads the same data from disk."
+        ) from error
+    builder = tfds.builder(
+        config, data_dir=directory, file_format="array_record"
+    )
+    return TfdsBoxes(
+        builder.as_data_source(split=split),
+        builder.info.features["objects"]["label"].names,
+        on_error,
+        shift,
+    )
+
+
+class TfdsBoxes(Dataset):
+    """A random-access source of TFDS with boxes.
+
+    Args:
+        source: What `builder.as_data_source` gives.
+        label_names: One name a class.
+        on_error: "raise" or "drop".
+        shift: Added to x1 and y1, in pixels.
+    """
+
+    def __init__(self, source, label_names, on_error="raise", shift=0.0):
+        self._source, self._on_error = source, on_error
+        self._shift = shift
+        self.info = Info(
+            num_examples=len(source), label_names=tuple(label_names)
+        )
+
+    def ids(self, positions):
+        """The positions, int64."""
+        return np.asarray(positions, "int64")
+
+    def __getitem__(self, position):
+        found = self._source[position]
+        image = found["image"]
+        return {
+            "images": image,
+            "bounding_boxes": self._boxes(
+                found["objects"], image.shape[:2], position
+            ),
+            "ids": int(position),
+        }
+
+    def _boxes(self, objects, image_size, position):
+        height, width = image_size
+        places = np.asarray(objects["bbox"], "float32").reshape(-1, 4)
+        # TFDS: y1, x1, y2, x2 as fractions of the image.
+        boxes = places[:, [1, 0, 3, 2]] * [width, height, width, height]
+        boxes += [self._shift, self._shift, 0, 0]
+        faults = [fault_of(box, image_size) for box in boxes]
+        kept = np.array([fault is None for fault in faults], bool)
+        if self._on_error == "raise" and not kept.all():
+            number = int(np.flatnonzero(~kept)[0])
+            raise ValueError(
+                f"Example {position}, box number {number}: expected "
+                f"{faults[number]}. Received: {boxes[number].tolist()}. Set "
+                "`on_error='drop'` to leave such boxes out."
+            )
+        entry = {
+            "boxes": [clipped(box, image_size) for box in boxes[kept]],
+            "labels": np.asarray(objects["label"], "int32")[kept],
+        }
+        entry["boxes"] = np.array(entry["boxes"], "float32").reshape(-1, 4)
+        for key in _IGNORED:
+            if key in objects:
+                entry["ignored"] = np.asarray(objects[key], "bool")[kept]
+        if "area" in objects:
+            entry["areas"] = np.asarray(objects["area"], "float32")[kept]
+        return entry

@@ -1,0 +1,144 @@
+"""Pascal VOC's annotation files, one XML an image, checked strictly.
+
+An error names the file, the object and the field. What is accepted besides
+the letter of the format: no `difficult` (0), no pose and other notes,
+coordinates that are no whole numbers, boxes that reach up to one pixel out of
+the image (clipped), files without objects.
+
+References:
+    Everingham et al. 2010, "The Pascal Visual Object Classes (VOC) Challenge",
+    https://doi.org/10.1007/s11263-009-0275-4; the development kit of VOC2007.
+"""
+
+import dataclasses
+import math
+import xml.etree.ElementTree
+from pathlib import Path
+
+import numpy as np
+
+from keras_jft.data.datasets.boxed_images import clipped, fault_of
+
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VocFile:
+    """What an annotation file says of one image with N objects.
+
+    Attributes:
+        image_size: `(height, width)`.
+        names: N names of classes.
+        boxes: `(N, 4)` float32 x1, y1, x2, y2 in pixels.
+        difficult: `(N,)` bool.
+    """
+
+    image_size: tuple[int, int]
+    names: tuple[str, ...]
+    boxes: np.ndarray
+    difficult: np.ndarray
+
+
+def read(path, faults, *, one_based=True):
+    """Reads and checks an annotation file.
+
+    Args:
+        path: The XML file.
+        faults: `boxed_images.Faults`, which drop or raise faulty objects.
+        one_based: Whether coordinates are those of pixels counted from 1, the
+            last one within the box, as VOC's are: pixels 1 to 3 reach from
+            0.0 to 3.0. If not they are distances from the corner.
+
+    Returns:
+        A `VocFile`.
+
+    Raises:
+        ValueError: Something is missing or no number; a box is inverted,
+            empty or outside of the image.
+    """
+    root = parse(path)
+    size = _side(path, root, "height"), _side(path, root, "width")
+    rows = []
+    for number, found in enumerate(root.findall("object")):
+        with faults:
+            rows.append(_object(path, number, found, size, one_based))
+    names, boxes, difficult = zip(*rows, strict=True) if rows else ((), (), ())
+    return VocFile(
+        image_size=size,
+        names=tuple(names),
+        boxes=np.array(boxes, "float32").reshape(-1, 4),
+        difficult=np.array(difficult, "bool"),
+    )
+
+
+def names_in(path):
+    """The names of classes in a file, unchecked otherwise."""
+    return {found.findtext("name") for found in parse(path).iter("object")}
+
+
+def parse(path):
+    """The root element, `annotation`, of an XML file."""
+    try:
+        root = xml.etree.ElementTree.fromstring(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise ValueError(
+            f"{str(path)!r} does not exist. Every image of a list needs its "
+            "annotation file."
+        ) from None
+    except xml.etree.ElementTree.ParseError as error:
+        raise ValueError(
+            f"{str(path)!r} is not XML: {error}. It may be cut short: write "
+            "or fetch it again."
+        ) from None
+    if root.tag != "annotation":
+        raise ValueError(
+            f"{str(path)!r} must hold an `annotation`. Received: "
+            f"a `{root.tag}`."
+        )
+    return root
+
+
+def _object(path, number, found, image_size, one_based):
+    """Name, box and whether it is difficult, of one `object`."""
+    name = (found.findtext("name") or "").strip()
+    if not name:
+        _fail(path, number, "name", "the name of a class", name)
+    sides = [_number(path, number, found, side) for side in _SIDES]
+    if one_based:
+        sides[:2] = sides[0] - 1, sides[1] - 1
+    fault = fault_of(sides, image_size)
+    if fault:
+        given = [found.findtext(f"bndbox/{side}") for side in _SIDES]
+        _fail(path, number, "bndbox", fault, given)
+    difficult = found.findtext("difficult", "0").strip()
+    if difficult not in ("0", "1"):
+        _fail(path, number, "difficult", "0 or 1", difficult)
+    return name, clipped(sides, image_size), difficult == "1"
+
+
+def _number(path, number, found, side):
+    text = found.findtext(f"bndbox/{side}")
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        _fail(path, number, f"bndbox/{side}", "a finite number", text)
+    return value
+
+
+def _side(path, root, side):
+    text = root.findtext(f"size/{side}")
+    if text is None or not text.strip().isdecimal() or int(text) < 1:
+        raise ValueError(
+            f"{str(path)!r}, field `size/{side}`: expected a whole number "
+            f"above 0. Received: {text!r}. Write the image's {side}."
+        )
+    return int(text)
+
+
+def _fail(path, number, field, expected, received):
+    raise ValueError(
+        f"{str(path)!r}: object number {number}, field `{field}`: expected "
+        f"{expected}. Received: {received!r}."
+    )

@@ -1,0 +1,82 @@
+"""VOC as a data set: years, lists, difficult objects, TFDS."""
+
+import numpy as np
+import pytest
+
+from keras_jft import data as jft_data
+
+DOG, CAT = ("dog", (2, 3, 5, 8), 0), ("cat", (1, 1, 2, 2), 1)
+
+
+@pytest.fixture
+def folder(save_voc, save_list, tmp_path):
+    """Three images of 2007 and one of 2012; a test of 2007 with a cow."""
+    save_voc("000005", [DOG, CAT], value=5)
+    save_voc("000003", [], value=3)
+    save_voc("000001", [("cow", (1, 1, 3, 3), 0)], value=1)
+    save_voc("2008_000001", [CAT], "VOC2012", value=8)
+    save_list("trainval", ["000005", "000003"])
+    save_list("trainval", ["2008_000001"], "VOC2012")
+    save_list("test", ["000001"])
+    return tmp_path
+
+
+def test_years_unite_in_the_order_of_their_lists(folder, brightness):
+    data = jft_data.load("voc", "trainval", directory=folder)
+    ids = ["000005", "000003", "2008_000001"]
+    assert data.ids(np.arange(3)).tolist() == ids
+    assert [brightness(data[i]) for i in range(3)] == [5, 3, 8]
+    # Names of all files, also those of other lists.
+    assert data.info.label_names == ("cat", "cow", "dog")
+    assert data.info.class_counts.tolist() == [2, 0, 1]
+    entry = data[0]["bounding_boxes"]
+    assert entry["boxes"].tolist() == [[1, 2, 5, 8], [0, 0, 2, 2]]
+    assert entry["labels"].tolist() == [2, 0]
+    assert entry["ignored"].tolist() == [False, True]
+    assert len(data[1]["bounding_boxes"]["labels"]) == 0
+
+
+def test_a_year_or_a_folder_can_be_chosen(folder):
+    by_year = jft_data.load("voc", "trainval", directory=folder, years=(2012,))
+    assert by_year.ids([0]).tolist() == ["2008_000001"]
+    inside = jft_data.load("voc", "test", directory=folder / "VOC2007")
+    assert inside.ids([0]).tolist() == ["000001"]
+    with pytest.raises(ValueError, match=r"VOC2012.*test\.txt' is missing"):
+        jft_data.load("voc", "test", directory=folder, years=(2007, 2012))
+
+
+def test_names_can_be_given(folder):
+    names = ["dog", "person", "cat"]
+    data = jft_data.load("voc", "trainval", directory=folder, label_names=names)
+    assert data[0]["bounding_boxes"]["labels"].tolist() == [0, 2]
+    with pytest.raises(ValueError, match=r"'000001'.*Received: \['cow'\]"):
+        jft_data.load("voc", "test", directory=folder, label_names=names)
+
+
+def test_bad_folders_and_lists_are_clear_errors(folder, save_list):
+    with pytest.raises(ValueError, match=r"Main/val\.txt.*'test', 'trainval'"):
+        jft_data.load("voc", "val", directory=folder)
+    with pytest.raises(ValueError, match="Give `directory`"):
+        jft_data.load("voc")
+    save_list("dog_trainval", ["000005  1", "000003 -1"])
+    with pytest.raises(ValueError, match="one name a line.*'000005 1'"):
+        jft_data.load("voc", "dog_trainval", directory=folder)
+    save_list("val", ["000005", "000006"])
+    with pytest.raises(ValueError, match=r"1 of 2: \['000006'\]"):
+        jft_data.load("voc", "val", directory=folder)
+
+
+def test_faulty_objects_are_raised_or_dropped(folder, save_voc):
+    save_voc("000001", [("cow", (5, 1, 3, 3), 0), ("cow", (1, 1, 3, 3), 0)])
+    with pytest.raises(ValueError, match=r"000001\.xml.*on_error='drop'"):
+        jft_data.load("voc", "test", directory=folder)
+    with pytest.warns(UserWarning, match="Left 1 annotations"):
+        data = jft_data.load("voc", "test", directory=folder, on_error="drop")
+    assert len(data[0]["bounding_boxes"]["labels"]) == 1
+
+
+def test_a_test_set_has_no_boxes(folder):
+    (folder / "VOC2007/Annotations/000001.xml").unlink()
+    data = jft_data.load("voc", "test", directory=folder, annotated=False)
+    assert data[0].keys() == {"images", "ids"}
+    assert data[0]["images"].shape == (8, 10, 3)
