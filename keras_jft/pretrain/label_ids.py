@@ -11,47 +11,48 @@ import numpy as np
 from keras import ops
 
 
-def sum_over_classes(labels, logits, value, slope):
-    """`(B,)` sums over C of `value`, whose derivative is `slope`.
+def sum_over_classes(labels, logits, losses_and_slopes):
+    """`(B,)` sums over C of losses, with their derivative by hand.
 
     Args:
         labels: `(B, L)` label ids.
         logits: `(B, C)`.
-        value: `value(x, is_label, classes)`: losses at the logits x, as
-            present or as absent labels; `classes` are the ids of x, None for
-            all C in order.
-        slope: The same for their derivatives.
+        losses_and_slopes: `losses_and_slopes(x, is_label, classes)` gives the
+            losses at the logits x, as present or as absent labels, and their
+            derivatives; `classes` are the ids of x, None for all C in order.
+            A compiled step without a gradient leaves the second ones out.
     """
     classes, is_label, is_unknown = read(labels)
 
-    def corrected(function, at_ids):
+    def correction(absent, present):
         """What to add at the ids to a pass that took all labels as absent."""
-        absent = function(at_ids, False, classes)
-        present = function(at_ids, True, classes) - absent
-        there = ops.where(is_label, present, 0.0)
+        there = ops.where(is_label, present - absent, 0.0)
         return ops.where(is_unknown, -absent, there)
 
     # By hand: one pass that is scattered into, where the backend's own
     # derivative makes a second dense array for the ids and adds it.
     @ops.custom_gradient
-    def losses(logits):
+    def total(logits):
         at_ids = ops.take_along_axis(logits, classes, axis=1)
+        absent = losses_and_slopes(at_ids, False, classes)
+        present = losses_and_slopes(at_ids, True, classes)
+        loss, slope = map(correction, absent, present)
+        losses, slopes = losses_and_slopes(logits, False, None)
 
         def gradient(*args, upstream=None):
             if upstream is None:
                 (upstream,) = args
             upstream = upstream[:, None]
             return ops.scatter_update(
-                slope(logits, False) * upstream,
+                slopes * upstream,
                 _places(classes),
-                ops.reshape(corrected(slope, at_ids) * upstream, (-1,)),
+                ops.reshape(slope * upstream, (-1,)),
                 reduction="add",
             )
 
-        total = ops.sum(value(logits, False), axis=1)
-        return total + ops.sum(corrected(value, at_ids), axis=1), gradient
+        return ops.sum(losses, axis=1) + ops.sum(loss, axis=1), gradient
 
-    return losses(logits)
+    return total(logits)
 
 
 def read(labels):

@@ -69,15 +69,14 @@ def sigmoid_cross_entropy(
         factor, w = _at(weights, classes), _at(positive, classes)
         return factor * (1 - y + w * y), factor * w * y
 
-    def value(x, is_label, classes=None):
+    def losses_and_slopes(x, is_label, classes):
         a, b = coefficients(is_label, classes)
-        return _difference(a, ops.softplus(x), b, x)
+        return (
+            _difference(a, ops.softplus(x), b, x),
+            _difference(a, ops.sigmoid(x), b, 1.0),
+        )
 
-    def slope(x, is_label, classes=None):
-        a, b = coefficients(is_label, classes)
-        return _difference(a, ops.sigmoid(x), b, 1.0)
-
-    return label_ids.sum_over_classes(labels, logits, value, slope)
+    return label_ids.sum_over_classes(labels, logits, losses_and_slopes)
 
 
 def asymmetric_loss(
@@ -135,35 +134,30 @@ def asymmetric_loss(
             f"`margin` must lie in [0, 1). Received: margin={margin}."
         )
 
-    def negative_log(x, q):
-        """`-log(1 - q)`; without a margin, finite for a large logit too."""
-        return -ops.log1p(-q) if margin else ops.softplus(x)
+    def of_present(x):
+        p, rest = ops.sigmoid(x), ops.sigmoid(-x)
+        focus, log = _power(rest, gamma_positive), ops.softplus(-x)
+        return focus * log, -focus * (rest + gamma_positive * p * log)
 
-    def value(x, is_label, classes=None):
-        if is_label:
-            loss = _power(ops.sigmoid(-x), gamma_positive) * ops.softplus(-x)
-        else:
-            q = _shifted(x, margin)
-            loss = _power(q, gamma_negative) * negative_log(x, q)
-        return _times(_at(weights, classes), loss)
-
-    def slope(x, is_label, classes=None):
+    def of_absent(x):
         p = ops.sigmoid(x)
-        if is_label:
-            rest = ops.sigmoid(-x)
-            rate = rest + gamma_positive * p * ops.softplus(-x)
-            rate = -_power(rest, gamma_positive) * rate
-        else:
-            q = _shifted(x, margin)
-            rate = p * (1 - p) / (1 - q) if margin else p
-            if gamma_negative:  # Over both powers of q, one is left outside.
-                focus = gamma_negative * (1 - q) * negative_log(x, q)
-                rate *= (q + focus) * _power(q, gamma_negative - 1)
-            else:  # Other powers are 0 themselves where q is.
-                rate = ops.where(q > 0, rate, 0.0)
-        return _times(_at(weights, classes), rate)
+        if margin:
+            q = ops.maximum(p - margin, 0.0)
+            log, rate = -ops.log1p(-q), p * (1 - p) / (1 - q)
+        else:  # Finite for a large logit, too.
+            q, log, rate = p, ops.softplus(x), p
+        if not gamma_negative:
+            return log, ops.where(q > 0, rate, 0.0)
+        focus = _power(q, gamma_negative - 1)
+        slope = q + gamma_negative * (1 - q) * log
+        return focus * q * log, focus * rate * slope
 
-    return label_ids.sum_over_classes(labels, logits, value, slope)
+    def losses_and_slopes(x, is_label, classes):
+        weight = _at(weights, classes)
+        loss, slope = of_present(x) if is_label else of_absent(x)
+        return _times(weight, loss), _times(weight, slope)
+
+    return label_ids.sum_over_classes(labels, logits, losses_and_slopes)
 
 
 def softmax_cross_entropy(labels, logits, *, label_smoothing=0.0):
@@ -248,11 +242,6 @@ def _difference(a, x, b, y):
     """`a * x - b * y`, without a pass where a is 1 or b is 0."""
     x = _times(a, x)
     return x if isinstance(b, float) and b == 0 else x - b * y
-
-
-def _shifted(x, margin):
-    p = ops.sigmoid(x)
-    return ops.maximum(p - margin, 0.0) if margin else p
 
 
 def _power(x, exponent):

@@ -24,12 +24,14 @@ def test_ids_may_come_as_floats():
 
 
 def test_sums_correct_one_pass_over_all_classes_at_the_ids():
-    def value(x, is_label, classes=None):
-        return 100.0 * x if is_label else x
+    def losses_and_slopes(x, is_label, classes):
+        return (100.0 * x if is_label else x), x
 
     logits = np.array([[1, 2, 4, 8], [1, 2, 4, 8]], "float32")
     labels = np.array([[1, -2 - 3, -1], [-1, -1, -1]])
-    totals = label_ids.sum_over_classes(labels, ops.array(logits), value, value)
+    totals = label_ids.sum_over_classes(
+        labels, ops.array(logits), losses_and_slopes
+    )
     # 1 + 100 * 2 + 4, class 3 left out; then all four as absent.
     np.testing.assert_array_equal(ops.convert_to_numpy(totals), [205.0, 15.0])
 
