@@ -20,7 +20,9 @@ MALLOC = {
         "data_size.py",
         "downpour.py",
         "initialization.py",
+        "speed/head.py",
         "speed/loss.py",
+        "speed/strategies.py",
         "speed/train_step.py",
     ],
 )
