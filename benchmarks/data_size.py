@@ -63,10 +63,9 @@ def held_out(tiny_imagenet):
     return folders[:: max(1, len(folders) // 10)][:10]
 
 
-def configs(arguments):
-    """One `jft.scaling.Run` for each size, task, mode and seed."""
-    tiny_imagenet = arguments.tiny_imagenet
-    pretrain = jft.pretrain.Config(
+def pretraining(tiny_imagenet):
+    """The pre-training that studies share; they vary its size and seed."""
+    return jft.pretrain.Config(
         dataset="image_folder",
         options={
             "directory": str(tiny_imagenet),
@@ -74,6 +73,12 @@ def configs(arguments):
             "exclude": held_out(tiny_imagenet),
         },
     )
+
+
+def configs(arguments):
+    """One `jft.scaling.Run` for each size, task, mode and seed."""
+    tiny_imagenet = arguments.tiny_imagenet
+    pretrain = pretraining(tiny_imagenet)
     for seed in arguments.seeds:
         tasks = {
             "classification": _few_shot(tiny_imagenet, arguments.cache, seed),
