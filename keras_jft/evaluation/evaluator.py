@@ -60,7 +60,7 @@ def run(config, model, examples=None):
             config.dataset, split=config.split, **config.options
         )
     task = TASKS[config.task]
-    metric = metrics.METRICS[config.task](**task.options(model, examples.info))
+    scores = metric(config, model, examples.info)
     batches = data.iterate(
         examples,
         batch_size=config.batch_size,
@@ -71,8 +71,20 @@ def run(config, model, examples=None):
         originals = batch.pop("originals")
         outputs = _predict(model, batch, config.batch_size, task.logits)
         predictions = task.predictions(model, outputs, batch, originals)
-        metric.update(task.truth(originals), predictions)
-    return metric.result()
+        scores.update(task.truth(originals), predictions)
+    return scores.result()
+
+
+def metric(config, model, info):
+    """The metric of a config's task, which has seen nothing.
+
+    Args:
+        config: A `Config`.
+        model: A model of that task.
+        info: `info` of the data set.
+    """
+    options = TASKS[config.task].options(model, info)
+    return metrics.METRICS[config.task](**options)
 
 
 def _predict(model, batch, batch_size, logits):
