@@ -4,6 +4,7 @@ from keras_jft.metrics.classification import (
     Classification,
     evaluate_classification,
 )
+from keras_jft.metrics.detection import Detection, evaluate_detection
 from keras_jft.metrics.metric import Metric
 from keras_jft.metrics.multi_label import MultiLabel, evaluate_multi_label
 from keras_jft.metrics.multi_label_keras import MeanAveragePrecision
@@ -12,6 +13,7 @@ from keras_jft.metrics.segmentation import Segmentation, evaluate_segmentation
 # Each is made by `METRIC(num_classes=...)`.
 METRICS = {
     "classification": Classification,
+    "detection": Detection,
     "multi_label": MultiLabel,
     "segmentation": Segmentation,
 }
@@ -19,11 +21,13 @@ METRICS = {
 __all__ = [
     "METRICS",
     "Classification",
+    "Detection",
     "MeanAveragePrecision",
     "Metric",
     "MultiLabel",
     "Segmentation",
     "evaluate_classification",
+    "evaluate_detection",
     "evaluate_multi_label",
     "evaluate_segmentation",
 ]

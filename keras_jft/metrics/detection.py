@@ -1,0 +1,119 @@
+"""Average precision of detected boxes, by COCO and by Pascal VOC."""
+
+import numpy as np
+
+from keras_jft.metrics import detection_boxes, detection_coco, detection_voc
+from keras_jft.metrics.metric import Metric
+
+
+def evaluate_detection(truth, predictions, num_classes, engine=None):
+    """Average precision: `{"ap", "ap50", ..., "voc_ap", ...}`.
+
+    Args:
+        truth: `bounding_boxes` of a contract batch, or a list with those of
+            one image each. `ignored` boxes, crowds and difficult objects, are
+            neither to be found nor wrong to find.
+        predictions: What a detector's `predict` gives, or a list of such
+            dicts, one an image: `boxes` x1, y1, x2, y2, `scores`, `labels`.
+        num_classes: Number of classes C, background left out.
+        engine: "hotcoco" or "pycocotools", which give the same numbers; None
+            takes the first, which is faster, where it is installed.
+
+    Returns:
+        COCO's 12 numbers: `ap` over IoU 0.5 to 0.95, `ap50`, `ap75`,
+        `ap_small`, `ap_medium`, `ap_large`; `ar1`, `ar10`, `ar100`, the recall
+        of the best 1, 10 and 100 detections an image, `ar_small`, `ar_medium`,
+        `ar_large`. VOC's `voc_ap` (the area below the curve, IoU 0.5) and
+        `voc07_ap` (11 points). `per_class`, `per_class_ap50` and
+        `per_class_voc_ap`, `(C,)`, nan for classes without truth, and
+        `counted`, how many have any. All are fractions, nan without truth.
+
+    Raises:
+        ValueError: If a box, score or label is malformed.
+
+    References:
+        Sun et al. 2017, section 5.2 (Tables 2 to 5).
+
+    Example:
+        >>> result = evaluate_detection(
+        ...     truth=[{"boxes": [[0, 0, 10, 10]], "labels": [1]}],
+        ...     predictions=[{"boxes": [[0, 0, 10, 6]], "labels": [1],
+        ...                   "scores": [0.9]}],
+        ...     num_classes=2,
+        ... )
+        >>> round(result["ap"], 3), round(result["ap50"], 3), result["voc_ap"]
+        (0.3, 1.0, 1.0)
+    """
+    if not isinstance(truth, dict) and len(truth) != len(predictions):
+        raise ValueError(
+            "Expected predictions for each image. Received: "
+            f"{len(truth)} images, {len(predictions)} predictions."
+        )
+    metric = Detection(num_classes, engine)
+    return metric.evaluate([(truth, predictions)])
+
+
+class Detection(Metric):
+    """Boxes of all images, and average precision from them.
+
+    Memory is that of the boxes: 100 bytes a detection.
+
+    Args:
+        num_classes: Number of classes C, background left out.
+        engine: As for `evaluate_detection`.
+
+    Raises:
+        ValueError: If `num_classes` is not positive.
+    """
+
+    score = "ap"
+    title = "AP@[.5:.95]"
+
+    def __init__(self, num_classes, engine=None):
+        if num_classes < 1:
+            raise ValueError(
+                "`num_classes` must be above 0. Received: "
+                f"num_classes={num_classes}."
+            )
+        self.num_classes, self.engine = num_classes, engine
+        self._num_images = 0
+        self._true, self._found = [], []
+
+    def update(self, truth, predictions):
+        """Adds the boxes of some images.
+
+        Args:
+            truth: As for `evaluate_detection`.
+            predictions: As for `evaluate_detection`.
+        """
+        true, count = detection_boxes.true_boxes(truth, self.num_classes)
+        found, predicted = detection_boxes.predicted_boxes(
+            predictions, self.num_classes
+        )
+        if count != predicted:
+            raise ValueError(
+                "Expected predictions for each image. Received: "
+                f"{count} images, {predicted} predictions."
+            )
+        for columns, parts in ((true, self._true), (found, self._found)):
+            columns["images"] += self._num_images
+            parts.append(columns)
+        self._num_images += count
+
+    def result(self):
+        """See `evaluate_detection`."""
+        if not self._num_images:
+            nothing = Detection(self.num_classes, self.engine)
+            empty = {"boxes": np.zeros((0, 4)), "labels": np.zeros(0, int)}
+            nothing.update([empty], [{**empty, "scores": np.zeros(0)}])
+            return nothing.result()
+        true = detection_boxes.concatenate(self._true)
+        found = detection_boxes.concatenate(self._found)
+        seen = np.unique(true["labels"][~true["ignored"]])
+        return {
+            **detection_coco.average_precisions(
+                true, found, self.num_classes, self._num_images, self.engine
+            ),
+            **detection_voc.average_precisions(true, found, self.num_classes),
+            "counted": len(seen),
+        }
