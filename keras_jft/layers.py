@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_jft import checks
 
+BATCH_NORMALIZATION_MODES = ("batch", "affine", "frozen")
 _FUSED_DTYPES = ("bfloat16", "float16", "float32")
 _CAFFE_BGR_MEANS = (103.939, 116.779, 123.68)
 
@@ -75,6 +76,16 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     empty batch, such as a replica gets at the end of an epoch, leaves the
     moving statistics as they are.
 
+    Args:
+        mode: What training does. `"batch"`: normalizes by the statistics of
+            the batch and moves towards them. `"affine"`: normalizes by the
+            moving statistics, which stay; gamma and beta train. `"frozen"`:
+            nothing changes.
+        **kwargs: As for `keras.layers.BatchNormalization`.
+
+    Raises:
+        ValueError: If there is no such mode.
+
     Example:
 
     >>> import numpy as np
@@ -87,6 +98,16 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     References:
         Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167, Algorithm 1.
     """
+
+    def __init__(self, *args, mode="batch", **kwargs):
+        checks.one_of("mode", mode, BATCH_NORMALIZATION_MODES)
+        super().__init__(*args, **kwargs)
+        self.mode = mode
+
+    def add_weight(self, *args, trainable=True, **kwargs):
+        """As in Keras; no weight of a frozen layer trains."""
+        trainable = trainable and self.mode != "frozen"
+        return super().add_weight(*args, trainable=trainable, **kwargs)
 
     def call(self, inputs, training=None, mask=None):
         """`inputs` normalized; moving statistics updated in training.
@@ -101,6 +122,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         Returns:
             A tensor of the shape of `inputs`, in the layer's compute dtype.
         """
+        training = training and self.mode == "batch"
         if not self._has_kernel(inputs, mask):
             return super().call(inputs, training=training, mask=mask)
         gamma, beta = self._scale_and_offset()
@@ -160,6 +182,10 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         self._update(self.moving_mean, mean, count > 0)
         self._update(self.moving_variance, variance, count > 0)
         return outputs
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {**super().get_config(), "mode": self.mode}
 
     def _update(self, moving, batch, is_counted):
         old = ops.cast(moving, "float32")

@@ -52,12 +52,16 @@ class ResNet(Backbone):
         stem: `"imagenet"`: 7x7 of stride 2, then a 3x3 pool of stride 2.
             `"small"`: 3x3 of stride 1 and no pool, for images of 32 to 64 px.
         output_stride: Pixels between two features of conv5: 32, 16 or 8; with
-            the small stem 8, 4 or 2. Stages that lose their stride to it are
-            dilated instead, first unit included. None: the largest.
+            the small stem 8, 4 or 2. None: the largest.
+        dilated: Whether stages that lose their stride to `output_stride` are
+            dilated instead, first unit included, so that each unit sees as
+            much of the image as before.
         pool_padding: `"same"`, or `"symmetric"` as `keras.applications` has
             it. They differ where a side is even.
         scaling: What the first layer does to pixels, see `ImageScaling`.
         bn_momentum: Share of the moving statistics that one step keeps.
+        bn_mode: What batch normalization does in training, see
+            `FusedBatchNormalization`.
         image_shape: `(H, W, 3)`; None is a side of any length.
         dtype: Dtype policy of all layers. None: the global one.
         name: Name of the model.
@@ -89,9 +93,11 @@ class ResNet(Backbone):
         block="bottleneck",
         stem="imagenet",
         output_stride=None,
+        dilated=True,
         pool_padding="same",
         scaling="jft",
         bn_momentum=0.997,
+        bn_mode="batch",
         image_shape=(None, None, 3),
         dtype=None,
         name="resnet",
@@ -105,12 +111,13 @@ class ResNet(Backbone):
         dtype = keras.dtype_policies.get(dtype)
 
         # === Functional model ===
-        layers = _Layers(bn_momentum, dtype)
+        layers = _Layers(bn_momentum, bn_mode, dtype)
         images = keras.Input(image_shape, name="images")
         x = ImageScaling(scaling, dtype=dtype, name="scaling")(images)
         x = layers.stem(x, stem, width, pool_padding)
         pyramid = {}
-        for i, (stride, rate) in enumerate(_dilate(stem, output_stride)):
+        stages = _dilate(stem, output_stride, dilated)
+        for i, (stride, rate) in enumerate(stages):
             stage = f"conv{i + 2}"
             filters = width * 2**i
             for unit in range(1, blocks[i] + 1):
@@ -129,9 +136,11 @@ class ResNet(Backbone):
         self.block = block
         self.stem = stem
         self.output_stride = output_stride
+        self.dilated = dilated
         self.pool_padding = pool_padding
         self.scaling = scaling
         self.bn_momentum = bn_momentum
+        self.bn_mode = bn_mode
         self.image_shape = tuple(image_shape)
         self.dtype_policy = dtype
 
@@ -170,12 +179,17 @@ class ResNet(Backbone):
             backbone.load_weights(weights)
         return backbone
 
+    @property
+    def stem_stride(self):
+        """Pixels between two features of conv2."""
+        return _STEM_STRIDES[self.stem]
+
     def rebuild(self, **changes):
         """A new ResNet with these weights and other arguments.
 
         Args:
             **changes: Arguments of `ResNet` that leave the weights as they
-                are, such as `output_stride`, `image_shape`, `bn_momentum`.
+                are, such as `output_stride`, `image_shape`, `bn_mode`.
 
         Returns:
             A `ResNet`; what was frozen is frozen.
@@ -226,6 +240,7 @@ class _Layers:
     """Adds layers to a graph; holds what all of them share."""
 
     bn_momentum: float
+    bn_mode: str
     dtype: keras.DTypePolicy
 
     def stem(self, x, stem, width, pool_padding):
@@ -286,6 +301,7 @@ class _Layers:
         return FusedBatchNormalization(
             momentum=self.bn_momentum,
             epsilon=1e-5,
+            mode=self.bn_mode,
             dtype=self.dtype,
             name=f"{name}_bn",
         )(x)
@@ -299,7 +315,7 @@ class _Layers:
         return keras.layers.ReLU(dtype=self.dtype, name=f"{name}_relu")(x)
 
 
-def _dilate(stem, output_stride):
+def _dilate(stem, output_stride, dilated):
     """`(stride, dilation rate)` of conv2..conv5 for an output stride."""
     reached, rate, stages = _STEM_STRIDES[stem], 1, []
     checks.one_of(
@@ -307,7 +323,7 @@ def _dilate(stem, output_stride):
     )
     for stride in _STAGE_STRIDES:
         if reached == output_stride:
-            stride, rate = 1, rate * stride
+            stride, rate = 1, rate * stride if dilated else 1
         reached *= stride
         stages.append((stride, rate))
     return stages

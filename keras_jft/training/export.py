@@ -15,10 +15,14 @@ def export(model, filepath, *, dtype="uint8", input_signature=None, **kwargs):
         **kwargs: As in `keras.Model.export`: `format`, `verbose`, ...
     """
     if input_signature is None:
-        (images,) = model.inputs
+        images = next(x for x in model.inputs if _is_image(x))
         input_signature = [keras.InputSpec(shape=images.shape, dtype=dtype)]
     served = _Decoded(model)
     served.export(filepath, input_signature=input_signature, **kwargs)
+
+
+def _is_image(tensor):
+    return len(tensor.shape) == 4
 
 
 class _Decoded(keras.Model):

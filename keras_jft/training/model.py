@@ -18,9 +18,9 @@ class Model(keras.Model):
     batches (`jft.data.check_batch`): a dict of arrays, or a data set of dicts.
     Calling a model gives raw outputs; `predict` gives decoded predictions.
 
-    A subclass is a functional model. It may override `targets`, `decode`,
-    `default_loss` and `default_metrics`, and gives its constructor's arguments
-    in `get_config`.
+    A subclass is a functional model. It may override `inputs_of`, `targets`,
+    `step_inputs`, `decode`, `default_loss` and `default_metrics`, and gives its
+    constructor's arguments in `get_config`.
 
     A model made under a strategy (`jft.training.strategy`) trains under it: on
     several replicas as on one device, whatever is left for the last batch.
@@ -34,6 +34,22 @@ class Model(keras.Model):
     _in_step = False
 
     # === What a subclass overrides ===
+
+    def inputs_of(self, batch):
+        """What the model is called with, from a contract batch."""
+        return batch["images"]
+
+    def step_inputs(self, x, y):
+        """What the model is called with where there are targets.
+
+        A model that draws what it trains on, such as proposals near objects,
+        adds the targets to the inputs.
+
+        Args:
+            x: As `inputs_of` gives it, or images.
+            y: As `targets` gives it.
+        """
+        return x
 
     def targets(self, batch):
         """What the loss compares with, from a contract batch."""
@@ -253,6 +269,7 @@ class Model(keras.Model):
 
     def train_step(self, *args):
         """One compiled step of `fit`."""
+        args = self._with_step_inputs(args)
         waiting = self._waiting_metrics()
         for metric in waiting:
             metric.update_state = lambda *args, **kwargs: None
@@ -266,9 +283,15 @@ class Model(keras.Model):
 
     def test_step(self, *args):
         """One compiled step of `evaluate`."""
+        args = self._with_step_inputs(args)
         if replicas.are_several(self):
             return replicas.test_step(self, *args)
         return super().test_step(*args)
+
+    def _with_step_inputs(self, args):
+        """Arguments of a step, of which the last is `(x, y, weight)`."""
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(args[-1])
+        return *args[:-1], (self.step_inputs(x, y), y, weight)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Updates the metrics; gives those that are cheap in every step."""
@@ -332,10 +355,10 @@ class Model(keras.Model):
     def _pairs(self, x, y):
         x = replicas.shard_by_element(self, x)
         if _is_batch(x) and y is None:
-            return x["images"], self.targets(x)
+            return self.inputs_of(x), self.targets(x)
         if _is_batch(getattr(x, "element_spec", None)):
             return x.map(
-                lambda batch: (batch["images"], self.targets(batch))
+                lambda batch: (self.inputs_of(batch), self.targets(batch))
             ), y
         return x, y
 
@@ -347,9 +370,9 @@ class Model(keras.Model):
     def _images(self, x):
         x = replicas.shard_by_element(self, x)
         if _is_batch(x):
-            return x["images"]
+            return self.inputs_of(x)
         if _is_batch(getattr(x, "element_spec", None)):
-            return x.map(lambda batch: batch["images"])
+            return x.map(self.inputs_of)
         return x
 
 

@@ -1,0 +1,421 @@
+"""`FasterRCNN`: two stages on one feature map, as in the paper.
+
+Shapes: B batch, H W image side, h w feature side, A anchors, N boxes of an
+image, R proposals, S samples, C classes without background.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_jft import checks, layers, training
+from keras_jft.data.batch import PADDING
+from keras_jft.transfer.heads import head
+from keras_jft.transfer.heads.faster_rcnn import boxes as box_lib
+from keras_jft.transfer.heads.faster_rcnn import losses, stages
+from keras_jft.transfer.heads.faster_rcnn.suppression import suppress_classes
+
+SCALES = (0.25, 0.5, 1.0, 2.0)
+RATIOS = (0.5, 1.0, 2.0)
+CELLS = 16  # Features a side of the anchor of scale 1: 256 px at stride 16.
+DETECTION_IOU = 0.6
+MOST_PER_CLASS = 100
+LOSS_WEIGHTS = {
+    "rpn_boxes": 2.0,
+    "rpn_classes": 1.0,
+    "head_boxes": 2.0,
+    "head_classes": 1.0,
+}
+
+
+@keras.saving.register_keras_serializable("keras_jft")
+class FasterRCNN(training.Model):
+    """Faster R-CNN on conv4, with conv5 applied to each region ("C4").
+
+    The first stage reads the features of conv4 (stride 16 after an ImageNet
+    stem, 4 after a small one) and proposes regions; the second crops those out
+    of the same features, applies the backbone's conv5 to each at stride 1, and
+    classifies and moves it, by class. Both train at once.
+
+    Targets are `bounding_boxes`: `boxes` `(B, N, 4)` in pixels, `labels`
+    `(B, N)` with -1 for padding, and optionally `ignored` `(B, N)`, boxes that
+    are neither objects nor background. `image_sizes` `(B, 2)`, if there, are
+    the sizes of the images inside their padding.
+
+    Calling gives raw outputs in float32: `rpn_logits` `(B, A, 2)` and
+    `rpn_codes` `(B, A, 4)` of the anchors, `proposals` `(B, R, 4)` padded with
+    zeros, their `head_logits` `(B, R, C + 1)`, background first, and
+    `head_codes` `(B, R, C, 4)`, and `image_sizes`. Predicting gives `boxes`
+    `(B, n, 4)`, `scores` `(B, n)` and int32 `labels` `(B, n)`, by falling
+    score, padded with -1.
+
+    Args:
+        backbone: A `ResNet`. It is rebuilt with its weights: conv5 without
+            stride or dilation, batch normalization in `bn_mode`.
+        num_classes: Number of classes, background not counted.
+        anchor_base: Side in pixels of the anchor of scale 1 and ratio 1. None:
+            16 features.
+        anchor_scales: Factors of `anchor_base`.
+        anchor_ratios: Widths over heights.
+        rpn_filters: Channels of the first stage's 3x3 convolution.
+        rpn_samples: Anchors of an image that a step trains on, at most half of
+            them objects.
+        head_samples: Proposals of an image that a step trains on, at most a
+            quarter of them objects. Sun et al. print 64 and 256 in this order,
+            taken for swapped.
+        num_proposals: R, the most proposals of an image.
+        crop_size: Side of the crops, before they are pooled to half of it.
+        max_detections: n, the most detections of an image.
+        bn_mode: What batch normalization does in training, see
+            `jft.layers.FusedBatchNormalization`. By default statistics are
+            kept, as a step sees few images.
+        name: Name of the model.
+
+    Raises:
+        ValueError: If `num_classes`, `crop_size` or a number of samples is too
+            small.
+
+    References:
+        Ren et al. 2015, https://arxiv.org/abs/1506.01497.
+        Huang et al. 2017, https://arxiv.org/abs/1611.10012, section 3 and the
+        configuration `faster_rcnn_resnet101_coco` published with it.
+        Sun et al. 2017, section 5.2.
+    """
+
+    def __init__(
+        self,
+        backbone,
+        num_classes,
+        *,
+        anchor_base=None,
+        anchor_scales=SCALES,
+        anchor_ratios=RATIOS,
+        rpn_filters=512,
+        rpn_samples=256,
+        head_samples=64,
+        num_proposals=300,
+        crop_size=14,
+        max_detections=300,
+        bn_mode="affine",
+        name="faster_rcnn",
+        **kwargs,
+    ):
+        checks.one_of("bn_mode", bn_mode, layers.BATCH_NORMALIZATION_MODES)
+        _at_least("num_classes", num_classes, 1)
+        _at_least("rpn_samples", rpn_samples, 2)
+        _at_least("head_samples", head_samples, 4)
+        _at_least("crop_size", crop_size, 2)
+        backbone = _without_stride(backbone, bn_mode)
+        stride = backbone.output_stride
+        sizes = box_lib.anchor_sizes(
+            anchor_base or CELLS * stride, anchor_scales, anchor_ratios
+        )
+
+        # === Functional model ===
+        inputs = _inputs(backbone)
+        truth = [inputs[key] for key in ("boxes", "labels", "ignored")]
+        features = backbone.pyramid_outputs["P4"]
+        rpn_logits, rpn_codes = _rpn(features, rpn_filters, len(sizes))
+        anchors = stages.Anchors(stride, sizes, name="rpn_anchors")(features)
+        proposals = stages.Proposals(num_proposals, name="rpn_proposals")(
+            anchors, rpn_logits, rpn_codes, inputs["image_sizes"]
+        )
+        of_anchors = stages.AnchorSampling(rpn_samples, name="rpn_sampling")(
+            anchors, inputs["image_sizes"], *truth
+        )
+        of_proposals = stages.ProposalSampling(
+            head_samples, name="head_sampling"
+        )(proposals, *truth)
+        proposals = of_proposals.pop("proposals")
+        crops = stages.Regions(crop_size, name="head_regions")(
+            features, proposals, inputs["images"]
+        )
+        head_logits, head_codes = _head(
+            _last_stage(backbone), crops, proposals, num_classes
+        )
+        super().__init__(
+            inputs=inputs,
+            outputs={
+                "rpn_logits": rpn_logits,
+                "rpn_codes": rpn_codes,
+                "proposals": proposals,
+                "head_logits": head_logits,
+                "head_codes": head_codes,
+                "image_sizes": inputs["image_sizes"],
+                # Only where there is truth.
+                "rpn_samples": of_anchors,
+                "head_samples": of_proposals,
+            },
+            name=name,
+            **kwargs,
+        )
+        self.input_spec = None  # `call` completes the inputs.
+
+        # === Config ===
+        self.backbone = backbone
+        self.num_classes = num_classes
+        self.anchor_base = anchor_base
+        self.anchor_scales = tuple(anchor_scales)
+        self.anchor_ratios = tuple(anchor_ratios)
+        self.rpn_filters = rpn_filters
+        self.rpn_samples = rpn_samples
+        self.head_samples = head_samples
+        self.num_proposals = num_proposals
+        self.crop_size = crop_size
+        self.max_detections = max_detections
+        self.bn_mode = bn_mode
+
+    def call(self, inputs, training=None, mask=None):
+        """Raw outputs, and with truth what the loss needs besides.
+
+        Args:
+            inputs: Images `(B, H, W, 3)` in 0..255, or a dict of `images` and
+                any of `image_sizes`, `boxes`, `labels`, `ignored`.
+            training: Whether samples are drawn at random.
+            mask: Not used.
+        """
+        given = inputs if isinstance(inputs, dict) else {"images": inputs}
+        complete = {key: given.get(key) for key in self._inputs_struct}
+        if complete["image_sizes"] is None:
+            complete["image_sizes"] = _sizes_of(given["images"])
+        outputs = super().call(complete, training=training)
+        if complete["boxes"] is None:
+            del outputs["rpn_samples"], outputs["head_samples"]
+        return outputs
+
+    def inputs_of(self, batch):
+        """Images and, where they are padded, their sizes."""
+        keys = ("images", "image_sizes")
+        return {key: batch[key] for key in keys if key in batch}
+
+    def targets(self, batch):
+        """Boxes, labels and, if there, which are ignored; checked."""
+        entry = self.entry(batch, "bounding_boxes")
+        keys = ("boxes", "labels", "ignored")
+        entry = {key: entry[key] for key in keys if key in entry}
+        if isinstance(entry["boxes"], np.ndarray):
+            _check_targets(entry, self.num_classes)
+        return entry
+
+    def step_inputs(self, x, y):
+        """Inputs and truth in one dict."""
+        x = x if isinstance(x, dict) else {"images": x}
+        return {**x, **y}
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        """The weighted sum of the four losses, averaged over images.
+
+        Args:
+            x: Not used.
+            y: Not used: what was called with truth holds its targets.
+            y_pred: What calling gave.
+            sample_weight: `(B,)` weights of the images, or None.
+            training: Not used.
+        """
+        parts = image_losses(y_pred)
+        loss = sum(LOSS_WEIGHTS[name] * part for name, part in parts.items())
+        if sample_weight is not None:
+            loss = loss * ops.cast(ops.reshape(sample_weight, (-1,)), "float32")
+        images = ops.cast(ops.shape(loss)[0], "float32")
+        return ops.sum(loss) / ops.maximum(images, 1.0)
+
+    def decode(self, outputs, images):
+        """Detections: boxes by class, without those that overlap better ones.
+
+        Args:
+            outputs: What calling gave.
+            images: Not used.
+
+        Returns:
+            `{"boxes", "scores", "labels"}`.
+        """
+        proposals = outputs["proposals"][:, :, None]
+        boxes = box_lib.decode(outputs["head_codes"], proposals)
+        shape = ops.shape(boxes)
+        boxes = ops.reshape(boxes, (shape[0], shape[1] * shape[2], 4))
+        boxes, is_left = box_lib.clip(boxes, outputs["image_sizes"])
+        is_left = ops.reshape(is_left, shape[:3])
+        is_left &= box_lib.area(proposals) > 0
+        scores = ops.softmax(outputs["head_logits"], axis=-1)[..., 1:]
+        boxes, scores, labels = suppress_classes(
+            ops.reshape(boxes, shape),
+            ops.where(is_left, scores, 0.0),
+            DETECTION_IOU,
+            MOST_PER_CLASS,
+            self.max_detections,
+        )
+        return {"boxes": boxes, "scores": scores, "labels": labels}
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {
+            "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "num_classes": self.num_classes,
+            "anchor_base": self.anchor_base,
+            "anchor_scales": list(self.anchor_scales),
+            "anchor_ratios": list(self.anchor_ratios),
+            "rpn_filters": self.rpn_filters,
+            "rpn_samples": self.rpn_samples,
+            "head_samples": self.head_samples,
+            "num_proposals": self.num_proposals,
+            "crop_size": self.crop_size,
+            "max_detections": self.max_detections,
+            "bn_mode": self.bn_mode,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """A model of the same arguments."""
+        return cls(**keras.saving.deserialize_keras_object(config))
+
+
+def image_losses(outputs):
+    """The four losses of each image, unweighted.
+
+    Args:
+        outputs: What calling a `FasterRCNN` with truth gives.
+
+    Returns:
+        `{"rpn_boxes", "rpn_classes", "head_boxes", "head_classes"}`, `(B,)`
+        each.
+    """
+    rpn, of_head = outputs["rpn_samples"], outputs["head_samples"]
+    index = rpn["indices"][..., None]
+    rpn_codes = ops.take_along_axis(outputs["rpn_codes"], index, axis=1)
+    rpn_logits = ops.take_along_axis(outputs["rpn_logits"], index, axis=1)
+    label = ops.maximum(of_head["classes"] - 1, 0)[..., None, None]
+    head_codes = ops.take_along_axis(outputs["head_codes"], label, axis=2)
+    return {
+        "rpn_boxes": losses.box_loss(rpn["classes"], rpn["codes"], rpn_codes),
+        "rpn_classes": losses.class_loss(rpn["classes"], rpn_logits),
+        "head_boxes": losses.box_loss(
+            of_head["classes"], of_head["codes"], head_codes[:, :, 0]
+        ),
+        "head_classes": losses.class_loss(
+            of_head["classes"], outputs["head_logits"]
+        ),
+    }
+
+
+# === Parts of the graph ===
+
+
+def _without_stride(backbone, bn_mode):
+    """The backbone with a conv5 for regions, of the same weights."""
+    stride = 2 * backbone.stem_stride * 2
+    wanted = {"output_stride": stride, "dilated": False, "bn_mode": bn_mode}
+    if all(getattr(backbone, key) == value for key, value in wanted.items()):
+        return backbone
+    return backbone.rebuild(**wanted)
+
+
+def _inputs(backbone):
+    optional = {"optional": True}
+    return {
+        "images": backbone.input,
+        "image_sizes": keras.Input((2,), name="image_sizes", dtype="int32"),
+        "boxes": keras.Input((None, 4), name="boxes", **optional),
+        "labels": keras.Input(
+            (None,), name="labels", dtype="int32", **optional
+        ),
+        "ignored": keras.Input(
+            (None,), name="ignored", dtype="bool", **optional
+        ),
+    }
+
+
+def _sizes_of(images):
+    shape = ops.shape(images)
+    size = ops.stack([ops.cast(side, "int32") for side in shape[1:3]])
+    return ops.broadcast_to(size, (shape[0], 2))
+
+
+def _rpn(features, filters, per_cell):
+    """Logits `(B, A, 2)` and codes `(B, A, 4)` of the anchors."""
+
+    def convolve(x, filters, size, **options):
+        return keras.layers.Conv2D(
+            filters,
+            size,
+            padding="same",
+            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.01),
+            **options,
+        )(x)
+
+    x = convolve(features, filters, 3, name="rpn_conv")
+    x = keras.layers.ReLU(6.0, name="rpn_relu")(x)
+    logits = convolve(x, 2 * per_cell, 1, dtype="float32", name="rpn_logits")
+    codes = convolve(x, 4 * per_cell, 1, dtype="float32", name="rpn_codes")
+    return (
+        keras.layers.Reshape((-1, 2), dtype="float32", name="rpn_logits_flat")(
+            logits
+        ),
+        keras.layers.Reshape((-1, 4), dtype="float32", name="rpn_codes_flat")(
+            codes
+        ),
+    )
+
+
+def _last_stage(backbone):
+    """conv5 as a model of its own, of the backbone's layers."""
+    conv5 = keras.Model(
+        backbone.pyramid_outputs["P4"], backbone.output, name="conv5"
+    )
+    conv5.input_spec = None  # Crops are smaller than the feature map.
+    return conv5
+
+
+def _head(conv5, crops, proposals, num_classes):
+    """Logits `(B, R, C + 1)` and codes `(B, R, C, 4)` of the proposals."""
+    x = keras.layers.MaxPooling2D(2, dtype="float32", name="head_max_pool")(
+        crops
+    )
+    x = keras.layers.GlobalAveragePooling2D(dtype="float32", name="head_pool")(
+        conv5(x)
+    )
+
+    def dense(units, shape, name):
+        flat = keras.layers.Dense(units, dtype="float32", name=name)(x)
+        of_each = stages.OfEachImage(shape, name=f"{name}_of_each_image")
+        return of_each(flat, proposals)
+
+    return (
+        dense(num_classes + 1, (num_classes + 1,), "head_logits"),
+        dense(4 * num_classes, (num_classes, 4), "head_codes"),
+    )
+
+
+# === Checks ===
+
+
+def _at_least(argument, value, least):
+    if value < least:
+        raise ValueError(
+            f"`{argument}` must be at least {least}. Received: "
+            f"{argument}={value}."
+        )
+
+
+def _check_targets(entry, num_classes):
+    labels = np.asarray(entry["labels"])
+    boxes = entry["boxes"][labels != PADDING]
+    if (
+        labels.size
+        and not PADDING <= labels.min() <= labels.max() < num_classes
+    ):
+        raise ValueError(
+            f"Labels of boxes must be in 0..{num_classes - 1}, or -1 where a "
+            f"row is padding. Received values in {labels.min()}.."
+            f"{labels.max()}. Check the number of classes."
+        )
+    if not np.isfinite(boxes).all() or (boxes[:, :2] >= boxes[:, 2:]).any():
+        raise ValueError(
+            "Boxes must be finite (x1, y1, x2, y2) with x1 < x2 and y1 < y2. "
+            "Received others; `jft.data.check_batch` says which."
+        )
+
+
+HEAD = head.Head(build=FasterRCNN, task="detection")

@@ -1,0 +1,169 @@
+"""From raw outputs to losses and detections, on both backends."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import numpy_rcnn
+import pytest
+from keras import ops
+
+from keras_jft.transfer.heads.faster_rcnn.faster_rcnn import image_losses
+
+
+def _arrays(outputs):
+    return keras.tree.map_structure(ops.convert_to_numpy, outputs)
+
+
+def _anchors(model):
+    features = ops.zeros((1, 8, 8, 64))
+    return ops.convert_to_numpy(model.get_layer("rpn_anchors")(features))
+
+
+def _numpy_loss(model, batch, outputs):
+    entry = batch["bounding_boxes"]
+    anchors, total = _anchors(model), 0.0
+    for i in range(len(batch["images"])):
+        boxes, labels = entry["boxes"][i], entry["labels"][i]
+        truth = boxes, labels, entry["ignored"][i]
+        inside = (anchors[:, :2] >= 0).all(1) & (anchors[:, 2:] <= 32).all(1)
+        class_loss, box_loss = numpy_rcnn.stage_losses(
+            numpy_rcnn.match(anchors, *truth, 0.7, 0.3, inside),
+            boxes,
+            np.ones(len(boxes), int),
+            anchors,
+            outputs["rpn_logits"][i],
+            lambda a, n, i=i: outputs["rpn_codes"][i, a],
+        )
+        total += class_loss + 2 * box_loss
+        proposals = outputs["proposals"][i]
+        proposals = proposals[proposals.any(-1)]
+        class_loss, box_loss = numpy_rcnn.stage_losses(
+            numpy_rcnn.match(proposals, *truth, 0.5, 0.5),
+            boxes,
+            labels + 1,
+            proposals,
+            outputs["head_logits"][i],
+            lambda a, n, i=i, labels=labels: outputs["head_codes"][
+                i, a, labels[n]
+            ],
+        )
+        total += class_loss + 2 * box_loss
+    return total / len(batch["images"])
+
+
+@pytest.mark.ops
+def test_the_loss_is_that_of_the_loops(exhaustive, batch):
+    model = exhaustive()
+    model.compile("sgd")
+    outputs = _arrays(model(batch["images"]))
+    # Near the objects, or no proposal would stand for one.
+    loss = model.evaluate(batch, batch_size=3, verbose=0)
+    expected = _numpy_loss(model, batch, outputs)
+    np.testing.assert_allclose(loss, expected, rtol=1e-4)
+    parts = image_losses(
+        model(model.step_inputs(batch["images"], model.targets(batch)))
+    )
+    assert all(float(ops.max(part)) > 0 for part in parts.values())
+
+
+@pytest.mark.ops
+def test_proposals_and_detections_are_those_of_the_loops(detector, batch):
+    model = detector()
+    # Codes and scores that differ from box to box.
+    for name in ("rpn_logits", "rpn_codes", "head_logits", "head_codes"):
+        kernel = model.get_layer(name).kernel
+        kernel.assign(
+            keras.random.normal(kernel.shape, stddev=0.3, seed=len(name))
+        )
+    sizes = np.array([[32, 32], [20, 32], [32, 12]], "int32")
+    padded = {"images": batch["images"], "image_sizes": sizes}
+    outputs = _arrays(model(padded))
+    found = model.predict(padded, verbose=0)
+    anchors = _anchors(model)
+    for i, size in enumerate(sizes):
+        boxes = [
+            numpy_rcnn.decode(code, anchor, size)
+            for code, anchor in zip(
+                outputs["rpn_codes"][i], anchors, strict=True
+            )
+        ]
+        scores = numpy_rcnn.softmax(outputs["rpn_logits"][i])[:, 1]
+        is_left = [(b[:2] < b[2:]).all() for b in boxes]
+        kept = numpy_rcnn.suppress(boxes, np.where(is_left, scores, 0), 0.7, 12)
+        proposals = outputs["proposals"][i]
+        np.testing.assert_allclose(
+            proposals, [boxes[k] for k in kept], atol=1e-3
+        )
+        ranked = []
+        probabilities = numpy_rcnn.softmax(outputs["head_logits"][i])
+        for c in range(3):
+            boxes = [
+                numpy_rcnn.decode(code, proposal, size)
+                for code, proposal in zip(
+                    outputs["head_codes"][i, :, c], proposals, strict=True
+                )
+            ]
+            is_left = [(b[:2] < b[2:]).all() for b in boxes]
+            scores = np.where(is_left, probabilities[:, c + 1], 0)
+            for k in numpy_rcnn.suppress(boxes, scores, 0.6, 100):
+                ranked.append((scores[k], c, *boxes[k]))
+        ranked = np.array(sorted(ranked, reverse=True)[:20])
+        n = len(ranked)
+        np.testing.assert_allclose(found["scores"][i][:n], ranked[:, 0], 1e-4)
+        np.testing.assert_array_equal(found["labels"][i][:n], ranked[:, 1])
+        np.testing.assert_allclose(
+            found["boxes"][i][:n], ranked[:, 2:], atol=1e-2
+        )
+        assert (found["labels"][i][n:] == -1).all()
+
+
+JAX = """
+import pathlib, sys
+import numpy as np
+import keras
+import keras_jft as jft
+
+assert keras.backend.backend() == "jax"
+folder = pathlib.Path(sys.argv[1])
+model = keras.saving.load_model(folder / "model.keras")
+with np.load(folder / "batch.npz") as batch:
+    images = batch["images"]
+    boxes = {key: batch[key] for key in ("boxes", "labels", "ignored")}
+raw = model.predict(images, logits=True, verbose=0)
+found = model.predict(images, verbose=0)
+loss = model.evaluate({"images": images, "bounding_boxes": boxes}, verbose=0)
+np.savez(folder / "jax.npz", loss=loss, **raw, **found)
+"""
+
+
+def test_jax_gives_the_numbers_of_tensorflow(exhaustive, batch, tmp_path):
+    model = exhaustive()
+    model.compile(keras.optimizers.SGD(0.02))
+    model.fit(batch, epochs=3, verbose=0)
+    model.save(tmp_path / "model.keras")
+    np.savez(
+        tmp_path / "batch.npz",
+        images=batch["images"],
+        **batch["bounding_boxes"],
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", JAX, str(tmp_path)],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    ours = model.predict(batch, logits=True, verbose=0)
+    ours |= model.predict(batch, verbose=0)
+    ours["loss"] = model.evaluate(batch, verbose=0)
+    with np.load(tmp_path / "jax.npz") as jax:
+        assert set(jax) == set(ours)
+        for key in jax:
+            np.testing.assert_allclose(
+                jax[key], ours[key], rtol=1e-4, atol=1e-4, err_msg=key
+            )
