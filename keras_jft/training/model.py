@@ -40,10 +40,7 @@ class Model(keras.Model):
         return batch["images"]
 
     def step_inputs(self, x, y):
-        """What the model is called with in a step that has targets.
-
-        A model that draws what it trains on adds the targets to the inputs.
-        """
+        """What a step with targets calls the model with: maybe with them."""
         return x
 
     def targets(self, batch):
