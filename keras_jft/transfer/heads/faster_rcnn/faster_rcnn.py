@@ -207,7 +207,7 @@ class FasterRCNN(training.Model):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        """The weighted sum of the four losses, averaged over images.
+        """The weighted sum of the four losses, averaged over the images.
 
         Args:
             x: Not used.
@@ -216,12 +216,14 @@ class FasterRCNN(training.Model):
             sample_weight: `(B,)` weights of the images, or None.
             training: Not used.
         """
+        if self.loss is not None:
+            raise ValueError(
+                "A detector has its own loss. Received: compile(loss="
+                f"{self.loss!r}). Leave `loss` out."
+            )
         parts = image_losses(y_pred)
         loss = sum(LOSS_WEIGHTS[name] * part for name, part in parts.items())
-        if sample_weight is not None:
-            loss = loss * ops.cast(ops.reshape(sample_weight, (-1,)), "float32")
-        images = ops.cast(ops.shape(loss)[0], "float32")
-        return ops.sum(loss) / ops.maximum(images, 1.0)
+        return losses.OfImages()(loss, loss, sample_weight)
 
     def decode(self, outputs, images):
         """Detections: boxes by class, without those that overlap better ones.

@@ -178,6 +178,14 @@ def test_odd_numbers_and_sizes_of_boxes_train(kind, detector, rng):
 
 
 @pytest.mark.ops
+def test_another_loss_is_refused(detector, batch):
+    model = detector()
+    model.compile("sgd", loss=lambda y, y_pred: 0.0)
+    with pytest.raises(ValueError, match="own loss"):
+        model.fit(batch, verbose=0)
+
+
+@pytest.mark.ops
 @pytest.mark.parametrize(
     "boxes, label, message",
     [
