@@ -241,3 +241,31 @@ def test_batch_normalization_is_saved_with_its_arguments(tmp_path, rng):
     assert type(loaded.layers[0]) is FusedBatchNormalization
     assert loaded.layers[0].get_config() == model.layers[0].get_config()
     assert loaded.layers[0].momentum == MOMENTUM
+
+
+@pytest.mark.ops
+@pytest.mark.parametrize("mode", ["affine", "frozen"])
+def test_statistics_may_stay_in_training(rng, mode):
+    layer = _fused(mode=mode)
+    x = rng.normal(5, 2, (6, 4, 4, 3)).astype("float32")
+    layer.build(x.shape)
+    mean, variance = np.array([1, 2, 3.0]), np.array([4, 1, 0.25])
+    layer.moving_mean.assign(mean)
+    layer.moving_variance.assign(variance)
+    outputs = ops.convert_to_numpy(layer(x, training=True))
+    expected = (x - mean) / np.sqrt(variance + EPSILON)
+    np.testing.assert_allclose(outputs, expected, atol=1e-4)
+    np.testing.assert_array_equal(ops.convert_to_numpy(layer.moving_mean), mean)
+    names = [w.name for w in layer.trainable_weights]
+    assert names == (["gamma", "beta"] if mode == "affine" else [])
+    # Freezing and freeing a layer does not change what trains.
+    layer.trainable = False
+    layer.trainable = True
+    assert [w.name for w in layer.trainable_weights] == names
+    again = FusedBatchNormalization.from_config(layer.get_config())
+    assert again.mode == mode
+
+
+def test_an_unknown_mode_is_refused():
+    with pytest.raises(ValueError, match="`mode` must be one of"):
+        _fused(mode="off")

@@ -40,15 +40,7 @@ class Model(keras.Model):
         return batch["images"]
 
     def step_inputs(self, x, y):
-        """What the model is called with where there are targets.
-
-        A model that draws what it trains on, such as proposals near objects,
-        adds the targets to the inputs.
-
-        Args:
-            x: As `inputs_of` gives it, or images.
-            y: As `targets` gives it.
-        """
+        """What a step with targets calls the model with: maybe with them."""
         return x
 
     def targets(self, batch):
@@ -289,7 +281,6 @@ class Model(keras.Model):
         return super().test_step(*args)
 
     def _with_step_inputs(self, args):
-        """Arguments of a step, of which the last is `(x, y, weight)`."""
         x, y, weight = keras.utils.unpack_x_y_sample_weight(args[-1])
         return *args[:-1], (self.step_inputs(x, y), y, weight)
 
@@ -357,9 +348,7 @@ class Model(keras.Model):
         if _is_batch(x) and y is None:
             return self.inputs_of(x), self.targets(x)
         if _is_batch(getattr(x, "element_spec", None)):
-            return x.map(
-                lambda batch: (self.inputs_of(batch), self.targets(batch))
-            ), y
+            return x.map(lambda x: (self.inputs_of(x), self.targets(x))), y
         return x, y
 
     def _validation(self, data):

@@ -23,8 +23,28 @@ _IMAGENET = Config(
     steps=5_000_000,
 )
 
+# Sun et al. 2017, section 5.2. `options` has room for `exclude`, the ids of
+# minival*, and for `directory`.
+_COCO = Config(
+    head="faster_rcnn",
+    num_classes=80,
+    dataset="coco",
+    split="train2014+val2014",
+    transforms="detection",
+    image_size=(None, None),
+    schedule="piecewise",
+    learning_rate=4e-4,
+    boundaries=(2_500_000,),
+    decay_rate=0.1,
+    clipnorm=10.0,
+    batch_size=1,
+    epochs=None,
+    steps=3_000_000,
+)
+
 # Batch and steps are those of one worker of an asynchronous run: R synchronous
-# replicas of that batch each divide all numbers of steps by R.
+# replicas of that batch each divide all numbers of steps by R. The learning
+# rate stays: the paper's 9 workers each pushed gradients of one image at it.
 RECIPES = {
     "classification": {
         "small": Config(),
@@ -52,6 +72,35 @@ RECIPES = {
             batch_size=6,
             epochs=None,
             steps=30_000,
+        ),
+    },
+    "faster_rcnn": {
+        "small": Config(
+            head="faster_rcnn",
+            options={"task": "detection", "image_size": 64},
+            head_options={
+                "rpn_filters": 64,
+                "head_samples": 32,
+                "num_proposals": 100,
+                "crop_size": 8,
+            },
+            image_size=(64, 64),
+            clipnorm=10.0,
+            batch_size=8,
+        ),
+        "coco": _COCO,
+        "coco_frozen": dataclasses.replace(
+            _COCO, mode="frozen", boundaries=(900_000,), steps=1_500_000
+        ),
+        "voc": dataclasses.replace(
+            _COCO,
+            num_classes=20,
+            dataset="voc",
+            options={"years": (2007, 2012)},
+            split="trainval",
+            learning_rate=3e-4,
+            boundaries=(500_000,),
+            steps=700_000,
         ),
     },
 }

@@ -151,6 +151,26 @@ def test_outputs_are_those_of_the_network_in_numpy(
         np.testing.assert_allclose(value, expected[level], atol=atol, rtol=1e-4)
 
 
+@pytest.mark.ops
+def test_a_stage_without_stride_may_go_without_dilation(rng):
+    backbone = ResNet(
+        (1, 1, 1, 2), 4, stem="small", output_stride=4, dilated=False
+    )
+    randomize(backbone, rng)
+    images = rng.integers(0, 256, (1, 20, 17, 3)).astype("uint8")
+    expected = NumpyResNet(backbone)(
+        images,
+        blocks=(1, 1, 1, 2),
+        block="bottleneck",
+        stem="small",
+        stages=((1, 1), (2, 1), (2, 1), (1, 1)),
+        pool_padding="same",
+    )
+    for level, value in _outputs(backbone, images).items():
+        atol = 1e-4 * np.abs(expected[level]).max()
+        np.testing.assert_allclose(value, expected[level], atol=atol, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     "depth, trainable, total, with_1000, with_18291",
     [

@@ -20,6 +20,7 @@ MALLOC = {
         "data_size.py",
         "downpour.py",
         "initialization.py",
+        "speed/detection.py",
         "speed/head.py",
         "speed/loss.py",
         "speed/strategies.py",

@@ -13,7 +13,10 @@ from keras_jft.pretrain import MultiLabelClassifier
 from keras_jft.transfer import HEADS
 
 # What a tiny instance of each head takes.
-OPTIONS = {"deeplab_aspp": {"output_stride": 4, "rates": (1, 2)}}
+OPTIONS = {
+    "deeplab_aspp": {"output_stride": 4, "rates": (1, 2)},
+    "faster_rcnn": {"rpn_filters": 16, "num_proposals": 12, "crop_size": 4},
+}
 
 SERVE = """
 import pathlib

@@ -48,6 +48,31 @@ def test_voc2012_is_a_polynomial_over_30000_steps(tiny_backbone):
 
 
 @pytest.mark.parametrize(
+    "name, peak, fall, last",
+    [
+        ("coco", 4e-4, 2_500_000, 3_000_000),
+        ("coco_frozen", 4e-4, 900_000, 1_500_000),
+        ("voc", 3e-4, 500_000, 700_000),
+    ],
+)
+def test_detection_falls_once_and_clips_each_variable(name, peak, fall, last):
+    arguments = recipe("faster_rcnn", name)
+    np.testing.assert_allclose(
+        _rates(arguments, (0, fall - 1, fall, last)),
+        [peak, peak, peak / 10, peak / 10],
+        rtol=1e-5,
+    )
+    optimizer = arguments["optimizer"]
+    assert (optimizer.momentum, optimizer.nesterov) == (0.9, False)
+    assert (optimizer.clipnorm, optimizer.global_clipnorm) == (10.0, None)
+    assert not arguments["l2"]
+    config = RECIPES["faster_rcnn"][name]
+    assert (config.steps, config.batch_size) == (last, 1)
+    assert config.transforms == "detection"
+    assert config.mode == ("frozen" if "frozen" in name else "fine_tuned")
+
+
+@pytest.mark.parametrize(
     "head, name", [(head, name) for head in RECIPES for name in RECIPES[head]]
 )
 def test_every_recipe_belongs_to_a_head_and_compiles(head, name):

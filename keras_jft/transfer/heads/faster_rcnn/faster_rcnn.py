@@ -12,7 +12,7 @@ from keras_jft import checks, layers, training
 from keras_jft.data.batch import PADDING
 from keras_jft.transfer.heads import head
 from keras_jft.transfer.heads.faster_rcnn import boxes as box_lib
-from keras_jft.transfer.heads.faster_rcnn import losses, stages
+from keras_jft.transfer.heads.faster_rcnn import graph, losses, stages
 from keras_jft.transfer.heads.faster_rcnn.suppression import suppress_classes
 
 SCALES = (0.25, 0.5, 1.0, 2.0)
@@ -105,17 +105,19 @@ class FasterRCNN(training.Model):
         _at_least("rpn_samples", rpn_samples, 2)
         _at_least("head_samples", head_samples, 4)
         _at_least("crop_size", crop_size, 2)
-        backbone = _without_stride(backbone, bn_mode)
+        backbone = graph.without_stride(backbone, bn_mode)
         stride = backbone.output_stride
         sizes = box_lib.anchor_sizes(
             anchor_base or CELLS * stride, anchor_scales, anchor_ratios
         )
 
         # === Functional model ===
-        inputs = _inputs(backbone)
+        inputs = graph.inputs(backbone)
         truth = [inputs[key] for key in ("boxes", "labels", "ignored")]
         features = backbone.pyramid_outputs["P4"]
-        rpn_logits, rpn_codes = _rpn(features, rpn_filters, len(sizes))
+        rpn_logits, rpn_codes = graph.first_stage(
+            features, rpn_filters, len(sizes)
+        )
         anchors = stages.Anchors(stride, sizes, name="rpn_anchors")(features)
         proposals = stages.Proposals(num_proposals, name="rpn_proposals")(
             anchors, rpn_logits, rpn_codes, inputs["image_sizes"]
@@ -130,8 +132,8 @@ class FasterRCNN(training.Model):
         crops = stages.Regions(crop_size, name="head_regions")(
             features, proposals, inputs["images"]
         )
-        head_logits, head_codes = _head(
-            _last_stage(backbone), crops, proposals, num_classes
+        head_logits, head_codes = graph.second_stage(
+            graph.conv5_of(backbone), crops, proposals, num_classes
         )
         super().__init__(
             inputs=inputs,
@@ -205,7 +207,7 @@ class FasterRCNN(training.Model):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        """The weighted sum of the four losses, averaged over images.
+        """The weighted sum of the four losses, averaged over the images.
 
         Args:
             x: Not used.
@@ -214,12 +216,14 @@ class FasterRCNN(training.Model):
             sample_weight: `(B,)` weights of the images, or None.
             training: Not used.
         """
+        if self.loss is not None:
+            raise ValueError(
+                "A detector has its own loss. Received: compile(loss="
+                f"{self.loss!r}). Leave `loss` out."
+            )
         parts = image_losses(y_pred)
         loss = sum(LOSS_WEIGHTS[name] * part for name, part in parts.items())
-        if sample_weight is not None:
-            loss = loss * ops.cast(ops.reshape(sample_weight, (-1,)), "float32")
-        images = ops.cast(ops.shape(loss)[0], "float32")
-        return ops.sum(loss) / ops.maximum(images, 1.0)
+        return losses.OfImages()(loss, loss, sample_weight)
 
     def decode(self, outputs, images):
         """Detections: boxes by class, without those that overlap better ones.
@@ -300,92 +304,10 @@ def image_losses(outputs):
     }
 
 
-# === Parts of the graph ===
-
-
-def _without_stride(backbone, bn_mode):
-    """The backbone with a conv5 for regions, of the same weights."""
-    stride = 2 * backbone.stem_stride * 2
-    wanted = {"output_stride": stride, "dilated": False, "bn_mode": bn_mode}
-    if all(getattr(backbone, key) == value for key, value in wanted.items()):
-        return backbone
-    return backbone.rebuild(**wanted)
-
-
-def _inputs(backbone):
-    optional = {"optional": True}
-    return {
-        "images": backbone.input,
-        "image_sizes": keras.Input((2,), name="image_sizes", dtype="int32"),
-        "boxes": keras.Input((None, 4), name="boxes", **optional),
-        "labels": keras.Input(
-            (None,), name="labels", dtype="int32", **optional
-        ),
-        "ignored": keras.Input(
-            (None,), name="ignored", dtype="bool", **optional
-        ),
-    }
-
-
 def _sizes_of(images):
     shape = ops.shape(images)
     size = ops.stack([ops.cast(side, "int32") for side in shape[1:3]])
     return ops.broadcast_to(size, (shape[0], 2))
-
-
-def _rpn(features, filters, per_cell):
-    """Logits `(B, A, 2)` and codes `(B, A, 4)` of the anchors."""
-
-    def convolve(x, filters, size, **options):
-        return keras.layers.Conv2D(
-            filters,
-            size,
-            padding="same",
-            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.01),
-            **options,
-        )(x)
-
-    x = convolve(features, filters, 3, name="rpn_conv")
-    x = keras.layers.ReLU(6.0, name="rpn_relu")(x)
-    logits = convolve(x, 2 * per_cell, 1, dtype="float32", name="rpn_logits")
-    codes = convolve(x, 4 * per_cell, 1, dtype="float32", name="rpn_codes")
-    return (
-        keras.layers.Reshape((-1, 2), dtype="float32", name="rpn_logits_flat")(
-            logits
-        ),
-        keras.layers.Reshape((-1, 4), dtype="float32", name="rpn_codes_flat")(
-            codes
-        ),
-    )
-
-
-def _last_stage(backbone):
-    """conv5 as a model of its own, of the backbone's layers."""
-    conv5 = keras.Model(
-        backbone.pyramid_outputs["P4"], backbone.output, name="conv5"
-    )
-    conv5.input_spec = None  # Crops are smaller than the feature map.
-    return conv5
-
-
-def _head(conv5, crops, proposals, num_classes):
-    """Logits `(B, R, C + 1)` and codes `(B, R, C, 4)` of the proposals."""
-    x = keras.layers.MaxPooling2D(2, dtype="float32", name="head_max_pool")(
-        crops
-    )
-    x = keras.layers.GlobalAveragePooling2D(dtype="float32", name="head_pool")(
-        conv5(x)
-    )
-
-    def dense(units, shape, name):
-        flat = keras.layers.Dense(units, dtype="float32", name=name)(x)
-        of_each = stages.OfEachImage(shape, name=f"{name}_of_each_image")
-        return of_each(flat, proposals)
-
-    return (
-        dense(num_classes + 1, (num_classes + 1,), "head_logits"),
-        dense(4 * num_classes, (num_classes, 4), "head_codes"),
-    )
 
 
 # === Checks ===

@@ -3,6 +3,7 @@
 Shapes: B batch, S samples, C classes with background.
 """
 
+import keras
 from keras import ops
 
 
@@ -67,3 +68,22 @@ def box_loss(classes, targets, codes):
 
 def _count(classes):
     return ops.maximum(ops.sum(ops.cast(classes >= 0, "float32"), axis=-1), 1.0)
+
+
+class OfImages(keras.losses.Loss):
+    """Losses of images, averaged as Keras averages any loss.
+
+    That is by the weights of the images, and over the replicas.
+    """
+
+    def __init__(self):
+        super().__init__(dtype="float32")
+
+    def call(self, y_true, y_pred):
+        """`(B,)` losses as they are.
+
+        Args:
+            y_true: Not used.
+            y_pred: `(B,)` losses.
+        """
+        return y_pred

@@ -55,8 +55,9 @@ def suppress(boxes, scores, threshold, most):
     """Indices of the boxes that greedy suppression keeps."""
     kept = []
     for i in sorted(range(len(scores)), key=lambda i: (-scores[i], i)):
-        near = any(overlap(boxes[i], boxes[j])[0] > threshold for j in kept)
-        if scores[i] > 0 and len(kept) < most and not near:
+        if scores[i] <= 0 or len(kept) == most:
+            break
+        if all(overlap(boxes[i], boxes[j])[0] <= threshold for j in kept):
             kept.append(i)
     return kept
 

@@ -1,0 +1,316 @@
+"""How fast is Faster R-CNN, and what do its boxes cost?
+
+Question: the share of a training step that goes into what is no convolution
+(proposals with their suppression, both samplings, the crops and their
+gradient); a step and a prediction beside the same model of stock Keras layers
+and beside KerasCV's RetinaNet on our backbone; the gradient of the crops beside
+other ways to compute it. One image of 600 x 1024 with 8 boxes a step.
+
+Commands:
+
+    python benchmarks/speed/detection.py
+    python benchmarks/speed/detection.py --depth 101 --rounds 2
+
+All sides run in one process, in turn; ratios are medians over the rounds. Rows
+go to benchmarks/results/detection_speed.jsonl.
+"""
+
+import argparse
+import os
+import pathlib
+import resource
+import sys
+import time
+from unittest import mock
+
+# Big arrays given back to the system at every step make page faults dominate
+# on virtual machines. glibc reads these when a process starts.
+MALLOC = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "100000000000",
+    "MALLOC_TOP_PAD_": "1000000000",
+}
+if any(os.environ.get(key) != value for key, value in MALLOC.items()):
+    os.environ.update(MALLOC)
+    os.execv(sys.executable, [sys.executable, *sys.argv])
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import keras_jft as jft
+from keras_jft.backbones import resnet
+from keras_jft.scaling import rows
+from keras_jft.transfer.heads.faster_rcnn import regions
+
+RESULTS = pathlib.Path(__file__).parent.parent / "results"
+CLASSES, BOXES = 80, 8
+
+
+class StockNormalization(keras.layers.BatchNormalization):
+    """Keras's layer on its moving statistics, whose gamma and beta train."""
+
+    def __init__(self, *args, mode, **kwargs):
+        super().__init__(*args, **kwargs)
+
+    def call(self, inputs, training=None, mask=None):
+        """`inputs` by the moving statistics."""
+        return super().call(inputs, training=False)
+
+
+def backbone(arguments):
+    """Our ResNet."""
+    shape = (*arguments.size, 3)
+    if arguments.smoke:
+        return jft.ResNet((1, 1, 1, 1), width=16, image_shape=shape)
+    return jft.ResNet.from_depth(arguments.depth, image_shape=shape)
+
+
+def ours(arguments):
+    """`FasterRCNN`."""
+    return jft.FasterRCNN(backbone(arguments), CLASSES)
+
+
+def stock(arguments):
+    """`FasterRCNN` on a ResNet of Keras's own layers."""
+    with (
+        mock.patch.object(
+            resnet, "FusedBatchNormalization", StockNormalization
+        ),
+        mock.patch.object(resnet, "Conv2D", keras.layers.Conv2D),
+    ):
+        return jft.FasterRCNN(backbone(arguments), CLASSES)
+
+
+def retinanet(arguments):
+    """KerasCV's RetinaNet on our ResNet."""
+    return jft.RetinaNet(backbone(arguments), CLASSES)
+
+
+SIDES = {"keras_jft": ours, "stock layers": stock}
+if hasattr(jft, "RetinaNet"):
+    SIDES["keras_cv retinanet"] = retinanet
+
+
+def batch_of(size, images):
+    """A contract batch of noise and boxes."""
+    rng = np.random.default_rng(0)
+    low = rng.uniform(0, 0.6, (images, BOXES, 2))
+    boxes = np.concatenate([low, low + rng.uniform(0.05, 0.4, low.shape)], -1)
+    boxes *= np.tile(size[::-1], 2)
+    return {
+        "images": rng.integers(0, 256, (images, *size, 3), dtype="uint8"),
+        "bounding_boxes": {
+            "boxes": boxes.astype("float32"),
+            "labels": rng.integers(0, CLASSES, (images, BOXES)).astype("int32"),
+        },
+    }
+
+
+class _Clock(keras.callbacks.Callback):
+    """When each step ended."""
+
+    def start(self, *arguments):
+        self.times = []
+
+    def stop(self, batch, logs=None):
+        self.times.append(time.perf_counter())
+
+    on_epoch_begin = on_predict_begin = start
+    on_train_batch_end = on_predict_batch_end = stop
+
+
+def seconds(run, batch):
+    """Of a step of `run`, which is `fit` or `predict`, without the first."""
+    clock = _Clock()
+    run(batch, batch_size=1, verbose=0, callbacks=[clock])
+    return float(np.mean(np.diff(clock.times)))
+
+
+def of_function(function, *arguments, repeats=5):
+    """Seconds of a compiled function, the least of some."""
+    function = tf.function(function)
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        for output in tf.nest.flatten(function(*arguments)):
+            output.numpy()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def box_seconds(model, batch):
+    """Seconds of what is no convolution in a training step, by part."""
+    one = {
+        "images": batch["images"][:1],
+        **{k: v[:1] for k, v in batch["bounding_boxes"].items()},
+    }
+    outputs = model(one, training=True)
+    size = outputs["image_sizes"]
+    height, width = (-(-side // 16) for side in batch["images"].shape[1:3])
+    channels = model.backbone.pyramid_outputs["P4"].shape[-1]
+    features = tf.random.normal((1, height, width, channels))
+    layer = model.get_layer
+    anchors = layer("rpn_anchors")(features)
+    truth = [tf.constant(one[key]) for key in ("boxes", "labels")]
+    found = layer("rpn_proposals")(
+        anchors, outputs["rpn_logits"], outputs["rpn_codes"], size
+    )
+    images = tf.constant(one["images"])
+
+    def crops(features):
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            crops = layer("head_regions")(
+                features, outputs["proposals"], images
+            )
+        return tape.gradient(crops, features)
+
+    return {
+        "proposals": of_function(
+            lambda: layer("rpn_proposals")(
+                anchors, outputs["rpn_logits"], outputs["rpn_codes"], size
+            )
+        ),
+        "rpn_sampling": of_function(
+            lambda: layer("rpn_sampling")(anchors, size, *truth, training=True)
+        ),
+        "head_sampling": of_function(
+            lambda: layer("head_sampling")(found, *truth, training=True)
+        ),
+        "crops": of_function(crops, features),
+    }
+
+
+def crop_gradients(size, channels, number):
+    """Milliseconds of the gradient of crops, by the way it is computed."""
+    rng = np.random.default_rng(0)
+    height, width = (-(-side // 16) for side in size)
+    features = tf.random.normal((1, height, width, channels))
+    low = rng.uniform(0, 0.6, (1, number, 2))
+    high = low + rng.uniform(0.03, 0.4, low.shape)
+    boxes = tf.constant(np.concatenate([low, high], -1).astype("float32"))
+    upstream = tf.random.normal((number, 14, 14, channels))
+    images = tf.zeros(number, "int32")
+
+    def gradient(crop):
+        def run(features):
+            with tf.GradientTape() as tape:
+                tape.watch(features)
+                crops = crop(features)
+            return tape.gradient(crops, features, output_gradients=upstream)
+
+        return run
+
+    def theirs(features):
+        yxyx = tf.gather(boxes[0], [1, 0, 3, 2], axis=-1)
+        return tf.image.crop_and_resize(features, yxyx, images, [14, 14])
+
+    def weights(low, high, side):
+        steps = tf.range(14, dtype="float32") / 13
+        at = low[:, None] + steps * (high - low)[:, None]
+        nodes = tf.range(side, dtype="float32")
+        return tf.maximum(1 - tf.abs(at[..., None] * (side - 1) - nodes), 0)
+
+    def separable(features):
+        x1, y1, x2, y2 = (boxes[0, :, i] for i in range(4))
+        rows, columns = weights(y1, y2, height), weights(x1, x2, width)
+        wide = tf.matmul(columns[:, None], upstream, transpose_a=True)
+        wide = tf.reshape(wide, (number * 14, -1))
+        return tf.matmul(
+            tf.reshape(rows, (number * 14, -1)), wide, transpose_a=True
+        )
+
+    ways = {
+        "keras_jft": gradient(lambda x: regions.crop(x, boxes, 14)),
+        "tf.image": gradient(theirs),
+        "two matrix products": separable,
+    }
+    expected = ways["tf.image"](features)
+    found = ways["keras_jft"](features)
+    scale = tf.reduce_max(tf.abs(expected))
+    assert float(tf.reduce_max(tf.abs(found - expected)) / scale) < 1e-3
+    times = {
+        f"{name}, {number} crops": of_function(way, features)
+        for name, way in ways.items()
+    }
+    start = time.perf_counter()
+    ways["tf.image"](features)
+    times[f"tf.image without a graph, {number} crops"] = (
+        time.perf_counter() - start
+    )
+    return times
+
+
+def report(arguments, **row):
+    print(" ".join(f"{k}={v}" for k, v in row.items()), flush=True)
+    if not arguments.smoke:
+        row = {"depth": arguments.depth, **row, **rows.provenance()}
+        rows.append(RESULTS / "detection_speed.jsonl", row)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--depth", type=int, default=50)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--size", type=int, nargs=2, default=(600, 1024))
+    parser.add_argument("--smoke", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.smoke:
+        arguments.rounds, arguments.size = 1, (64, 96)
+    batch = batch_of(arguments.size, 3)
+
+    models, times = {}, {}
+    with jft.training.dtype_policy("fastest"):
+        for name, build in SIDES.items():
+            models[name] = build(arguments)
+            models[name].compile(**jft.transfer.recipe("faster_rcnn", "coco"))
+            run = models[name].fit, models[name].predict
+            times[name] = [[seconds(r, batch)] for r in run]  # Traces.
+            if name == "keras_jft":
+                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    for _ in range(arguments.rounds):
+        for name, model in models.items():
+            for run, values in zip(
+                (model.fit, model.predict), times[name], strict=True
+            ):
+                values.append(seconds(run, batch))
+
+    peer = np.array(times["keras_jft"])[:, 1:]
+    for name, values in times.items():
+        values = np.array(values)[:, 1:]
+        step, prediction = np.median(values, axis=1)
+        ratios = np.median(values / peer, axis=1)
+        report(
+            arguments,
+            side=name,
+            step_seconds=round(step, 3),
+            step_ratio=round(ratios[0], 3),
+            predicted_images_per_second=round(1 / prediction, 2),
+            predict_ratio=round(ratios[1], 3),
+            rounds=arguments.rounds,
+        )
+    step = np.median(peer[0])
+    parts = box_seconds(models["keras_jft"], batch)
+    report(
+        arguments,
+        side="boxes",
+        share=round(sum(parts.values()) / step, 4),
+        peak_gigabytes=round(peak, 2),
+        **{f"{k}_milliseconds": round(1e3 * v, 1) for k, v in parts.items()},
+    )
+    for number in (4,) if arguments.smoke else (64, 300):
+        channels = 16 if arguments.smoke else 1024
+        for way, value in crop_gradients(
+            arguments.size, channels, number
+        ).items():
+            report(
+                arguments,
+                side="gradient of crops",
+                way=way,
+                milliseconds=round(1e3 * value, 1),
+            )
+
+
+if __name__ == "__main__":
+    main()
