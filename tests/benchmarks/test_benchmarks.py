@@ -18,6 +18,7 @@ MALLOC = {
     "script",
     [
         "data_size.py",
+        "detection.py",
         "downpour.py",
         "initialization.py",
         "speed/detection.py",

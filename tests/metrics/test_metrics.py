@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 
@@ -10,12 +11,25 @@ from keras_jft.metrics import METRICS
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Case:
-    """Truth, right predictions, and those with one error and their score."""
+    """Truth, right predictions, and those with one error and their score.
 
-    truth: np.ndarray
-    right: np.ndarray
-    wrong: np.ndarray
+    Arrays, or dicts of them, of as many examples.
+    """
+
+    truth: object
+    right: object
+    wrong: object
     expected: float
+
+
+# Two images; class 1 is in both.
+BOXES = {
+    "boxes": np.array(
+        [[[0, 0, 9, 9], [20, 0, 40, 9]], [[5, 5, 9, 9], [0, 0, 1, 1]]], float
+    ),
+    "labels": np.array([[0, 1], [1, -1]]),
+}
+SCORES = np.array([[0.9, 0.8], [0.7, 0.0]])
 
 
 CASES = {
@@ -24,6 +38,18 @@ CASES = {
         right=np.eye(4)[[0, 1, 1, 2]],
         wrong=np.eye(4)[[0, 1, 2, 2]],
         expected=3 / 4,
+    ),
+    "detection": Case(
+        truth=BOXES,
+        right={**BOXES, "scores": SCORES},
+        # Class 1 is found in one image, before a wrong box in the other:
+        # precision 1 at the 51 recalls up to 0.5.
+        wrong={
+            "boxes": BOXES["boxes"] + [[[0]], [[50]]],
+            "labels": BOXES["labels"],
+            "scores": SCORES,
+        },
+        expected=(1 + 51 / 101) / 2,
     ),
     "multi_label": Case(
         truth=np.array([[0, -1], [-1, 1], [1, 0], [2, 2]]),
@@ -50,12 +76,13 @@ def check_metric(make, case):
     """Checks a metric on perfect, empty, wrong and streamed input."""
     score = make().score
     perfect = make().evaluate([(case.truth, case.right)])
-    assert perfect[score] == 1
+    # pycocotools divides by hits and misses, and 2e-16.
+    assert perfect[score] == pytest.approx(1, abs=1e-15)
     assert perfect["counted"] > 0
 
     for empty in (
         make().result(),
-        make().evaluate([(case.truth[:0], case.right[:0])]),
+        make().evaluate([(_part(case.truth, 0), _part(case.right, 0))]),
     ):
         assert np.isnan(empty[score])
         assert empty["counted"] == 0
@@ -64,8 +91,10 @@ def check_metric(make, case):
     assert one_wrong[score] == pytest.approx(case.expected)
 
     streamed = make()
-    for i in range(len(case.truth)):
-        streamed.update(case.truth[i : i + 1], case.wrong[i : i + 1])
+    for i in range(len(keras.tree.flatten(case.truth)[0])):
+        streamed.update(
+            _part(case.truth, i, i + 1), _part(case.wrong, i, i + 1)
+        )
         streamed.result()  # Reading the numbers changes nothing.
     np.testing.assert_equal(streamed.result(), one_wrong)
 
@@ -73,9 +102,15 @@ def check_metric(make, case):
     assert np.isnan(one_wrong["per_class"][-1])
 
     with pytest.raises(ValueError, match="Received"):
-        make().update(case.truth, case.right[:1])
+        make().update(case.truth, _part(case.right, 1))
     with pytest.raises(ValueError, match="Received"):
-        make().update(case.truth + 0.5, case.right)
+        moved = keras.tree.map_structure(lambda rows: rows + 0.5, case.truth)
+        make().update(moved, case.right)
+
+
+def _part(entry, *limits):
+    """Some examples of arrays, or of a dict of them."""
+    return keras.tree.map_structure(lambda rows: rows[slice(*limits)], entry)
 
 
 @pytest.mark.parametrize("name", METRICS)
