@@ -1,6 +1,15 @@
 """From a model and a data set to scores."""
 
+from keras_jft.evaluation.coco_results import read_detections, save_detections
 from keras_jft.evaluation.during_fit import Evaluate
 from keras_jft.evaluation.evaluator import Config, run
+from keras_jft.evaluation.pictures import plot_detections
 
-__all__ = ["Config", "Evaluate", "run"]
+__all__ = [
+    "Config",
+    "Evaluate",
+    "plot_detections",
+    "read_detections",
+    "run",
+    "save_detections",
+]

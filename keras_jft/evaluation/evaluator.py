@@ -59,8 +59,25 @@ def run(config, model, examples=None):
         examples = data.load(
             config.dataset, split=config.split, **config.options
         )
-    task = TASKS[config.task]
     scores = metric(config, model, examples.info)
+    for originals, predictions in predict(config, model, examples):
+        scores.update(TASKS[config.task].truth(originals), predictions)
+    return scores.result()
+
+
+def predict(config, model, examples):
+    """Predictions about the images of a data set as they are, batch by batch.
+
+    Args:
+        config: A `Config`.
+        model: A model of its task.
+        examples: The data set.
+
+    Yields:
+        A list of examples as the data set gives them, and what the metric of
+        the task takes as predictions about them.
+    """
+    task = TASKS[config.task]
     batches = data.iterate(
         examples,
         batch_size=config.batch_size,
@@ -70,9 +87,7 @@ def run(config, model, examples=None):
     for batch in batches:
         originals = batch.pop("originals")
         outputs = _predict(model, batch, config.batch_size, task.logits)
-        predictions = task.predictions(model, outputs, batch, originals)
-        scores.update(task.truth(originals), predictions)
-    return scores.result()
+        yield originals, task.predictions(model, outputs, batch, originals)
 
 
 def metric(config, model, info):

@@ -1,0 +1,157 @@
+"""Fine-tune a detector on a folder in COCO's or VOC's format.
+
+    python examples/detection.py --images DIR --checkpoint backbone.keras
+
+DIR holds `annotations/instances_train*.json` and the folders of images (COCO),
+or `Annotations`, `JPEGImages` and `ImageSets` (`--format voc`). The checkpoint
+is a backbone as `examples/pretrain.py` writes it, or "imagenet" for a ResNet
+of `--depth` from keras.applications; without one it starts from random
+weights. `--mode frozen` trains conv5 and the heads alone, as the paper does.
+Writes `metrics.json`, `model.keras`, `detections.png` and, where images have
+COCO's ids, `results.json` for its server.
+"""
+
+import argparse
+import json
+import pathlib
+
+import keras
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+
+import keras_jft as jft
+from keras_jft.data import transforms
+from keras_jft.transfer.trainer import FIRST_TRAINED
+
+SPLITS = {"coco": ("train", "val"), "voc": ("trainval", "test")}
+
+
+def backbone_of(arguments, image_shape):
+    if arguments.checkpoint == "imagenet":
+        return jft.ResNet.from_depth(
+            arguments.depth, weights="imagenet", image_shape=image_shape
+        )
+    if arguments.checkpoint:
+        return keras.saving.load_model(arguments.checkpoint)
+    return jft.pretrain.backbone(
+        jft.pretrain.Config(image_size=image_shape[:2], seed=arguments.seed)
+    )
+
+
+def configs(arguments, size):
+    """The transfer and the evaluation."""
+    splits = arguments.splits or SPLITS[arguments.format]
+    data = {
+        "dataset": arguments.format,
+        "options": {
+            "directory": str(arguments.images),
+            "on_error": "drop",
+        },
+    }
+    # Cached and small, images of any shape are brought to one size.
+    resized = transforms.Resize(size)
+    options = json.loads(arguments.head_options)
+    transfer = jft.transfer.Config(
+        **data,
+        head=arguments.head,
+        head_options=options,
+        split=splits[0],
+        mode=arguments.mode,
+        transforms=(resized, transforms.RandomFlip()),
+        image_size=size,
+        epochs=arguments.epochs,
+        batch_size=arguments.batch_size,
+        learning_rate=arguments.learning_rate,
+        clipnorm=10.0,
+        seed=arguments.seed,
+    )
+    evaluation = jft.evaluation.Config(
+        **data,
+        task="detection",
+        split=splits[1],
+        transforms=(resized,),
+        batch_size=arguments.batch_size,
+    )
+    return transfer, evaluation
+
+
+def picture(config, model, examples, count, threshold):
+    """The first images of the test split: truth beside what was found."""
+    some = examples.take(range(min(count, len(examples))))
+    shown = [config.transforms[0](example) for example in some]
+    found = model.predict(
+        np.stack([example["images"] for example in shown]),
+        batch_size=1,
+        verbose=0,
+    )
+    return jft.evaluation.plot_detections(
+        [example["images"] for example in shown],
+        [example["bounding_boxes"] for example in shown],
+        found,
+        examples.info.label_names,
+        threshold=threshold,
+    )
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=pathlib.Path, required=True)
+    parser.add_argument("--format", default="coco", choices=SPLITS)
+    parser.add_argument("--splits", nargs=2, help="of training and of test")
+    parser.add_argument("--checkpoint", help='a file, or "imagenet"')
+    parser.add_argument("--depth", type=int, default=101)
+    heads = [n for n, h in jft.transfer.HEADS.items() if h.task == "detection"]
+    parser.add_argument("--head", default="faster_rcnn", choices=heads)
+    parser.add_argument("--head-options", default="{}", help="JSON")
+    parser.add_argument("--mode", default="fine_tuned", choices=FIRST_TRAINED)
+    parser.add_argument("--image-size", type=int, nargs=2, default=(96, 128))
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--learning-rate", type=float, default=0.01)
+    parser.add_argument("--pictures", type=int, default=3)
+    parser.add_argument("--threshold", type=float, default=0.5)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", default="runs/detection", type=pathlib.Path)
+    return parser.parse_args()
+
+
+def main():
+    arguments = parse()
+    size = tuple(arguments.image_size)
+    transfer, evaluation = configs(arguments, size)
+    model = jft.transfer.run(transfer, backbone_of(arguments, (*size, 3)))
+    examples = jft.data.load(
+        evaluation.dataset, split=evaluation.split, **evaluation.options
+    )
+    scores = jft.evaluation.run(evaluation, model, examples)
+
+    output = arguments.output
+    output.mkdir(parents=True, exist_ok=True)
+    metrics = {
+        name: None if np.isnan(value) else value
+        for name, value in scores.items()
+        if np.ndim(value) == 0
+    }
+    names = examples.info.label_names
+    by_class = np.nan_to_num(scores["per_class_ap50"], nan=-1.0).tolist()
+    metrics["ap50_by_class"] = dict(zip(names, by_class, strict=True))
+    metrics |= {"mode": arguments.mode, "seed": arguments.seed}
+    metrics["checkpoint"] = arguments.checkpoint or "random"
+    path = output / "metrics.json"
+    path.write_text(json.dumps(metrics, indent=2) + "\n")
+    model.save(output / "model.keras")
+    picture(
+        evaluation, model, examples, arguments.pictures, arguments.threshold
+    ).savefig(output / "detections.png", dpi=100)
+    if examples.info.category_ids is not None:
+        jft.evaluation.save_detections(
+            output / "results.json", evaluation, model, examples
+        )
+    print(path.read_text(), end="")
+
+
+if __name__ == "__main__":
+    main()

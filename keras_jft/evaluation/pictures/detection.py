@@ -1,0 +1,132 @@
+"""Detected boxes beside the true ones."""
+
+import numpy as np
+
+from keras_jft.data.batch import PADDING
+
+# Okabe and Ito's colors, which color-blind readers tell apart, and more.
+COLORS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
+    *("#8C564B", "#7F7F7F", "#BCBD22", "#9467BD"),
+)
+WIDTH = 4.5  # Inches of a panel.
+
+
+def plot_detections(
+    images, truth, predictions, label_names=None, *, threshold=0.5
+):
+    """A figure with a row an image: true boxes left, detections right.
+
+    A label has the color of its class, a detection its score in percent;
+    boxes that are ignored (crowds, difficult objects) are dashed.
+
+    Args:
+        images: Images `(H, W, 3)` in 0..255, of any sizes.
+        truth: One `bounding_boxes` an image, or the dict of a batch.
+        predictions: One dict with `boxes`, `labels` and `scores` an image, or
+            the dict of a batch, as `predict` gives it.
+        label_names: One name a class, or None: classes are numbered.
+        threshold: Detections of a lower score are not drawn.
+
+    Returns:
+        The Matplotlib figure.
+
+    Raises:
+        ValueError: If there are not as many images, truths and predictions.
+    """
+    import matplotlib.pyplot as plt
+
+    truth, predictions = _by_image(truth), _by_image(predictions)
+    if not len(images) == len(truth) == len(predictions) or not len(images):
+        raise ValueError(
+            "Truth and predictions are needed for each of some images. "
+            f"Received: {len(images)} images, {len(truth)} truths, "
+            f"{len(predictions)} predictions."
+        )
+    heights = [WIDTH * image.shape[0] / image.shape[1] for image in images]
+    figure, panels = plt.subplots(
+        nrows=len(images),
+        ncols=2,
+        figsize=(2 * WIDTH, sum(heights) + 0.3),
+        height_ratios=heights,
+        squeeze=False,
+        layout="constrained",
+    )
+    for row, image, true, found in zip(
+        panels, images, truth, predictions, strict=True
+    ):
+        _draw(row[0], image, true, label_names, threshold)
+        _draw(row[1], image, found, label_names, threshold)
+    panels[0][0].set_title("ground truth")
+    panels[0][1].set_title(
+        f"detections, score \N{GREATER-THAN OR EQUAL TO} {threshold:g}"
+    )
+    return figure
+
+
+def _by_image(entries):
+    """A list of dicts, one an image."""
+    if not isinstance(entries, dict):
+        return list(entries)
+    count = len(entries["labels"])
+    return [{k: v[i] for k, v in entries.items()} for i in range(count)]
+
+
+def _draw(axes, image, entry, label_names, threshold):
+    """The boxes of one image, the best on top."""
+    axes.imshow(np.asarray(image).astype("uint8"), extent=_extent(image))
+    axes.set_xticks([])
+    axes.set_yticks([])
+    labels = np.asarray(entry["labels"])
+    scores = np.asarray(entry.get("scores", np.ones(len(labels))))
+    ignored = np.asarray(entry.get("ignored", np.zeros(len(labels), bool)))
+    shown = (labels != PADDING) & (scores >= threshold)
+    # Names hide pixels: fewer and smaller ones where boxes are many.
+    size = 8 if shown.sum() <= 12 else 6
+    for i in np.flatnonzero(shown)[np.argsort(scores[shown], kind="stable")]:
+        name = str(labels[i]) if label_names is None else label_names[labels[i]]
+        if "scores" in entry:
+            name = f"{name} {100 * scores[i]:.0f}"
+        _box(
+            axes,
+            entry["boxes"][i],
+            name,
+            COLORS[labels[i] % len(COLORS)],
+            "--" if ignored[i] else "-",
+            size,
+        )
+
+
+def _box(axes, box, name, color, style, size):
+    x1, y1, x2, y2 = np.asarray(box, float)
+    axes.add_patch(_rectangle(x1, y1, x2, y2, edgecolor=color, linestyle=style))
+    top = y1 > 0.06 * axes.get_ylim()[0]  # Room above the box.
+    axes.text(
+        x1,
+        y1,
+        name,
+        fontsize=size,
+        color="white",
+        verticalalignment="bottom" if top else "top",
+        bbox={
+            "facecolor": color,
+            "edgecolor": "none",
+            "pad": 0.8,
+            "alpha": 0.85,
+        },
+        clip_on=True,
+    )
+
+
+def _rectangle(x1, y1, x2, y2, **style):
+    from matplotlib.patches import Rectangle
+
+    return Rectangle(
+        (x1, y1), x2 - x1, y2 - y1, fill=False, linewidth=1.5, **style
+    )
+
+
+def _extent(image):
+    """The picture from 0 to its width and height, as coordinates count."""
+    height, width = image.shape[:2]
+    return 0, width, height, 0
