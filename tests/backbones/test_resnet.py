@@ -224,6 +224,8 @@ OTHER_ARGUMENTS = {
     "pool_padding": "symmetric",
     "scaling": "caffe",
     "bn_momentum": 0.75,
+    "bn_mode": "affine",
+    "dilated": False,
     "image_shape": (16, None, 3),
     "dtype": "mixed_bfloat16",
     "name": "other",

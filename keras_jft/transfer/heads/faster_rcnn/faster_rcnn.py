@@ -72,8 +72,8 @@ class FasterRCNN(training.Model):
         name: Name of the model.
 
     Raises:
-        ValueError: If `num_classes`, `crop_size` or a number of samples is too
-            small.
+        ValueError: If `backbone` is no `ResNet`, or `num_classes`, `crop_size`
+            or a number of samples is too small.
 
     References:
         Ren et al. 2015, https://arxiv.org/abs/1506.01497.

@@ -6,12 +6,18 @@ background.
 
 import keras
 
+from keras_jft.backbones import ResNet
 from keras_jft.transfer.heads.faster_rcnn import stages
 
 
 def without_stride(backbone, bn_mode):
     """The backbone with a conv5 for regions, of the same weights."""
-    stride = 2 * backbone.stem_stride * 2
+    if not isinstance(backbone, ResNet):
+        raise ValueError(
+            "`backbone` must be a `jft.ResNet`, whose conv5 can be applied to "
+            f"regions. Received: {type(backbone).__name__}."
+        )
+    stride = 4 * backbone.stem_stride  # That of conv4.
     wanted = {"output_stride": stride, "dilated": False, "bn_mode": bn_mode}
     if all(getattr(backbone, key) == value for key, value in wanted.items()):
         return backbone

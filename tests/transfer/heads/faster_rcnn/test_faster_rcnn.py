@@ -54,6 +54,12 @@ def test_options_out_of_range_are_refused(options, message, tiny_backbone):
         FasterRCNN(tiny_backbone, **{"num_classes": 3, **options})
 
 
+def test_another_backbone_is_refused():
+    inputs = keras.Input((32, 32, 3))
+    with pytest.raises(ValueError, match="must be a `jft.ResNet`"):
+        FasterRCNN(keras.Model(inputs, inputs), 3)
+
+
 @pytest.mark.ops
 def test_every_argument_survives_saving(tiny_backbone):
     options = {

@@ -86,6 +86,24 @@ def test_crops_and_their_gradient_are_those_of_the_formula(boxes, rng):
 
 
 @pytest.mark.ops
+def test_no_part_of_the_gradient_of_many_crops_is_lost(rng):
+    # Threads that add to the same features at once lose some of the sum.
+    low = rng.uniform(0, 0.3, (1, 60, 2))
+    boxes = np.concatenate([low, low + 0.6], axis=-1).astype("float32")
+    shape = (1, 30, 40, 64)
+    upstream = rng.normal(size=(60, 14, 14, 64)).astype("float32")
+    gradient = _gradient(
+        lambda x: ops.sum(regions.crop(x, ops.array(boxes), 14) * upstream),
+        np.zeros(shape, "float32"),
+    )
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(gradient),
+        _gradient_by_loops(upstream, boxes, shape, 14),
+        atol=1e-3,
+    )
+
+
+@pytest.mark.ops
 def test_the_last_feature_is_read_at_the_end_of_a_box(rng):
     features = np.ones((1, 38, 64, 1), "float32")
     low = rng.uniform(0, 0.9, (1, 2000, 2))
