@@ -51,7 +51,6 @@ def configs(arguments, size):
             "on_error": "drop",
         },
     }
-    # Cached and small, images of any shape are brought to one size.
     resized = transforms.Resize(size)
     options = json.loads(arguments.head_options)
     transfer = jft.transfer.Config(
@@ -136,8 +135,12 @@ def main():
         if np.ndim(value) == 0
     }
     names = examples.info.label_names
-    by_class = np.nan_to_num(scores["per_class_ap50"], nan=-1.0).tolist()
-    metrics["ap50_by_class"] = dict(zip(names, by_class, strict=True))
+    metrics["ap50_by_class"] = {
+        name: None if np.isnan(value) else value
+        for name, value in zip(
+            names, scores["per_class_ap50"].tolist(), strict=True
+        )
+    }
     metrics |= {"mode": arguments.mode, "seed": arguments.seed}
     metrics["checkpoint"] = arguments.checkpoint or "random"
     path = output / "metrics.json"

@@ -17,7 +17,7 @@ CATEGORIES = (1, 18, 44)
 class _Photos(Dataset):
     """Three images of ids and sizes of their own, no truth."""
 
-    IDS = (139, 785, 632)
+    IDS = (139, 785, 1296)
     info = Info(
         num_examples=3, label_names=("a", "b", "c"), category_ids=CATEGORIES
     )
@@ -64,7 +64,7 @@ def test_a_file_has_coco_ids_and_boxes_in_original_pixels(tmp_path):
         "bbox": [4, 4, 8, 6],
         "score": 0.75,
     }
-    assert [r["image_id"] for r in records] == [139, 139, 785, 785, 632, 632]
+    assert [r["image_id"] for r in records] == [139, 139, 785, 785, 1296, 1296]
     assert records[5]["bbox"] == pytest.approx([0, 0, 40, 22])
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 

@@ -44,7 +44,7 @@ def test_truth_is_left_and_what_was_found_right():
     assert found_boxes[0].get_edgecolor() == boxes[0].get_edgecolor()
     assert not panels[1, 0].patches and not panels[1, 1].patches
     # Coordinates of boxes are those of the picture.
-    assert panels[0, 0].images[0].get_extent() == [0, 60, 40, 0]
+    assert [*panels[0, 0].images[0].get_extent()] == [0, 60, 40, 0]
     plt.close(figure)
 
 
