@@ -24,10 +24,10 @@ another run had 1.84 s a step and 1.18x):
     proposals 13 ms, sampling 9 + 1 ms, 64 crops and their gradient
     56 ms: 3.6% of a step. Peak memory 2.6 GB.
 
-    crops and their gradient      64          300
-    keras_jft                     58 ms       260 ms
-    two matrix products           57 ms       254 ms
-    tf.image                       9 ms        21 ms, wrong by 11% of the largest
+    gradient of crops         64          300
+    keras_jft                 58 ms       260 ms
+    two matrix products       57 ms       254 ms
+    tf.image                   9 ms        21 ms, wrong by 11% of the largest
 
 On a CPU the threads of tf.image's gradient add to the same features at once,
 and some of it is lost; ours is exact for what that costs.
@@ -201,7 +201,7 @@ def box_seconds(model, batch):
 
 
 def crop_gradients(size, channels, number):
-    """Milliseconds and errors of crops and their gradient, by the way."""
+    """Milliseconds and errors of the gradient of crops, by the way."""
     rng = np.random.default_rng(0)
     height, width = (-(-side // 16) for side in size)
     features = tf.random.normal((1, height, width, channels))
