@@ -18,13 +18,14 @@ from keras_jft import (
 )
 from keras_jft.backbones import ResNet
 from keras_jft.pretrain import MultiLabelClassifier
-from keras_jft.transfer import Classifier, DeepLabASPP
+from keras_jft.transfer import Classifier, DeepLabASPP, PoseEstimator
 from keras_jft.version import __version__
 
 __all__ = [
     "Classifier",
     "DeepLabASPP",
     "MultiLabelClassifier",
+    "PoseEstimator",
     "ResNet",
     "__version__",
     "backbones",

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from keras_jft import checks, data, metrics
-from keras_jft.evaluation import original_pixels
+from keras_jft.evaluation import original_pixels, poses
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,24 +55,46 @@ def run(config, model, examples=None):
     Returns:
         `{name: number}`, fractions in [0, 1].
     """
-    if examples is None:
-        examples = data.load(
-            config.dataset, split=config.split, **config.options
-        )
-    task = TASKS[config.task]
-    metric = metrics.METRICS[config.task](**task.options(model, examples.info))
+    examples = _examples(config, examples)
+    options = TASKS[config.task].options(model, examples.info)
+    metric = metrics.METRICS[config.task](**options)
+    return metric.evaluate(predictions(config, model, examples))
+
+
+def predictions(config, model, examples=None):
+    """What a model predicts about the images as they are, beside the truth.
+
+    Args:
+        config: A `Config`.
+        model: A model of that task.
+        examples: The data set of `config.dataset`, where it is loaded already.
+
+    Returns:
+        An iterable of pairs of truth and predictions, as the `update` of the
+        task's metric takes them.
+    """
+    examples, task = _examples(config, examples), TASKS[config.task]
     batches = data.iterate(
         examples,
         batch_size=config.batch_size,
         transforms=config.transforms,
         originals=True,
     )
-    for batch in batches:
-        originals = batch.pop("originals")
-        outputs = _predict(model, batch, config.batch_size, task.logits)
-        predictions = task.predictions(model, outputs, batch, originals)
-        metric.update(task.truth(originals), predictions)
-    return metric.result()
+    pairs = (_pair(task, model, batch, config.batch_size) for batch in batches)
+    return task.gathered(pairs, examples.info)
+
+
+def _examples(config, examples):
+    if examples is not None:
+        return examples
+    return data.load(config.dataset, split=config.split, **config.options)
+
+
+def _pair(task, model, batch, batch_size):
+    originals = batch.pop("originals")
+    outputs = _predict(model, batch, batch_size, task.logits)
+    predicted = task.predictions(model, outputs, batch, originals)
+    return task.truth(originals), predicted
 
 
 def _predict(model, batch, batch_size, logits):
@@ -135,6 +157,18 @@ def _num_classes(model, info):
     return {"num_classes": model.num_classes}
 
 
+def _keypoint_options(model, info):
+    return {
+        "num_classes": model.num_keypoints,
+        "sigmas": info.sigmas,
+        "keypoint_names": info.keypoint_names,
+    }
+
+
+def _as_they_are(pairs, info):
+    return pairs
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Task:
     """How one task is measured.
@@ -146,12 +180,15 @@ class Task:
             takes as predictions, about the originals.
         logits: Whether `outputs` are the model's raw ones.
         options: `options(model, info)`: the arguments of the metric.
+        gathered: `gathered(pairs, info)`: all pairs of truth and predictions
+            as the metric takes them.
     """
 
     truth: Callable
     predictions: Callable = _of_each_image
     logits: bool = False
     options: Callable = _num_classes
+    gathered: Callable = _as_they_are
 
 
 TASKS = {
@@ -159,5 +196,10 @@ TASKS = {
     "classification": Task(truth=_entry("labels")),
     "segmentation": Task(truth=_true_masks, predictions=_masks, logits=True),
     "detection": Task(truth=_entry("bounding_boxes"), predictions=_boxes),
-    "pose": Task(truth=_entry("keypoints"), predictions=_keypoints),
+    "pose": Task(
+        truth=poses.people,
+        predictions=_keypoints,
+        options=_keypoint_options,
+        gathered=poses.by_image,
+    ),
 }

@@ -4,15 +4,21 @@ from keras_jft.metrics.classification import (
     Classification,
     evaluate_classification,
 )
+from keras_jft.metrics.keypoint_similarity import (
+    keypoint_similarity,
+    sigmas_of,
+)
 from keras_jft.metrics.metric import Metric
 from keras_jft.metrics.multi_label import MultiLabel, evaluate_multi_label
 from keras_jft.metrics.multi_label_keras import MeanAveragePrecision
+from keras_jft.metrics.pose import Pose, evaluate_pose
 from keras_jft.metrics.segmentation import Segmentation, evaluate_segmentation
 
 # Each is made by `METRIC(num_classes=...)`.
 METRICS = {
     "classification": Classification,
     "multi_label": MultiLabel,
+    "pose": Pose,
     "segmentation": Segmentation,
 }
 
@@ -22,8 +28,12 @@ __all__ = [
     "MeanAveragePrecision",
     "Metric",
     "MultiLabel",
+    "Pose",
     "Segmentation",
     "evaluate_classification",
     "evaluate_multi_label",
+    "evaluate_pose",
     "evaluate_segmentation",
+    "keypoint_similarity",
+    "sigmas_of",
 ]

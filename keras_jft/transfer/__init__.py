@@ -4,6 +4,7 @@ from keras_jft.transfer.freezing import freeze
 from keras_jft.transfer.heads import HEADS
 from keras_jft.transfer.heads.classification import Classifier
 from keras_jft.transfer.heads.deeplab_aspp import DeepLabASPP
+from keras_jft.transfer.heads.pose import PoseEstimator
 from keras_jft.transfer.recipes import RECIPES, recipe
 from keras_jft.transfer.trainer import MODES, Config, build, run
 
@@ -14,6 +15,7 @@ __all__ = [
     "Classifier",
     "Config",
     "DeepLabASPP",
+    "PoseEstimator",
     "build",
     "freeze",
     "recipe",
