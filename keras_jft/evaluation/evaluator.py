@@ -56,9 +56,8 @@ def run(config, model, examples=None):
         `{name: number}`, fractions in [0, 1].
     """
     examples = _examples(config, examples)
-    options = TASKS[config.task].options(model, examples.info)
-    metric = metrics.METRICS[config.task](**options)
-    return metric.evaluate(predictions(config, model, examples))
+    scores = metric(config, model, examples.info)
+    return scores.evaluate(predictions(config, model, examples))
 
 
 def predictions(config, model, examples=None):
@@ -82,6 +81,18 @@ def predictions(config, model, examples=None):
     )
     pairs = (_pair(task, model, batch, config.batch_size) for batch in batches)
     return task.gathered(pairs, examples.info)
+
+
+def metric(config, model, info):
+    """The metric of a config's task, which has seen nothing.
+
+    Args:
+        config: A `Config`.
+        model: A model of that task.
+        info: `info` of the data set.
+    """
+    options = TASKS[config.task].options(model, info)
+    return metrics.METRICS[config.task](**options)
 
 
 def _examples(config, examples):
