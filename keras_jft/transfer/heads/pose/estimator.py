@@ -140,12 +140,6 @@ class PoseEstimator(training.Model):
         others = batch.get("bounding_boxes", {}).get("keypoints")
         if others is None:
             return people
-        if others.shape[1] is None:
-            raise ValueError(
-                "The number of boxes must be the same in all batches. "
-                "Received: `bounding_boxes` with keypoints, of a data set "
-                "without `info.max_boxes`. Set it."
-            )
         return ops.concatenate([people, others[:, 1:]], axis=1)
 
     def default_loss(self):

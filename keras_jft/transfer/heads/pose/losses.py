@@ -48,7 +48,7 @@ def keypoint_losses(people, outputs, size, stride, radius):
 
     heat = ops.softplus(upsample_planes(heat, size, stride))
     auxiliary = ops.softplus(upsample_planes(auxiliary, size, stride))
-    if people.shape[1] > 1:
+    if people.shape[1] != 1:
         others = targets.background(people, size, radius)
         auxiliary = ops.where(others, 0.0, auxiliary)
     heat, auxiliary = (

@@ -68,21 +68,24 @@ def background(people, size, radius):
 
     Args:
         people: `(B, P, K, 3)` keypoints, first those of the person whose crop
-            it is. P is known before anything runs.
+            it is.
         size: `(H, W)` of the crop.
         radius: Of a disk, in pixels.
 
     Returns:
         `(B, K, H, W)` bool.
     """
-    distances = [
-        _squared_distance(people[:, person], size)
-        for person in range(people.shape[1])
-    ]
-    nearest = distances[1]
-    for distance in distances[2:]:
-        nearest = ops.minimum(nearest, distance)
-    return (nearest <= radius**2) & (distances[0] > radius**2)
+    own = _squared_distance(people[:, 0], size)
+
+    def nearer(person, nearest):
+        keypoints = ops.take(people, person, axis=1)
+        return ops.minimum(nearest, _squared_distance(keypoints, size))
+
+    # One person after the other: all at once would be P times as large.
+    nearest = ops.fori_loop(
+        1, ops.shape(people)[1], nearer, ops.full_like(own, 1e12)
+    )
+    return (nearest <= radius**2) & (own > radius**2)
 
 
 def positions(keypoints):
