@@ -74,7 +74,6 @@ def test_it_finds_the_keypoints_that_it_was_trained_on(tiny_backbone, crops):
     model = _small(tiny_backbone)
     model.compile(keras.optimizers.Adam(0.01))
     model.fit(crops, batch_size=4, epochs=60, verbose=0)
-    # Its moving statistics follow the last steps alone.
     poses = model.predict(crops, verbose=0)
     assert poses["keypoints"].shape == (4, 3, 3)
     distances = np.linalg.norm(
@@ -150,10 +149,9 @@ def test_every_argument_survives_saving(tiny_backbone, crops, tmp_path):
     assert (again.radius, again.loss_weights) == (2.5, (3.0, 2.0))
     assert (again.keypoint_names, again.flip_test) == (NAMES, True)
     assert again.loss.get_config()["weights"] == [3.0, 2.0]
+    expected = model.predict(crops, verbose=0)
     for key, found in again.predict(crops, verbose=0).items():
-        np.testing.assert_array_equal(
-            found, model.predict(crops, verbose=0)[key]
-        )
+        np.testing.assert_array_equal(found, expected[key])
 
 
 def test_people_in_the_background_reach_the_loss(tiny_backbone, crops):
