@@ -336,6 +336,11 @@ def pose(training, keypoint_names=(), image_size=(353, 257)):
     return crop, RandomFlip(tuple(keypoint_names))
 
 
+def pose_small(training, keypoint_names=()):
+    """The same in crops of 97 x 65, for the small studies."""
+    return pose(training, keypoint_names, image_size=(97, 65))
+
+
 TRANSFORMS = {
     "none": none,
     "flip": flip,
@@ -345,6 +350,7 @@ TRANSFORMS = {
     "segmentation": segmentation,
     "segmentation_padded": segmentation_padded,
     "pose": pose,
+    "pose_small": pose_small,
 }
 
 
