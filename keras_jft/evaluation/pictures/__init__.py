@@ -1,0 +1,5 @@
+"""Predictions as pictures, one module a task."""
+
+from keras_jft.evaluation.pictures.pose import plot_poses
+
+__all__ = ["plot_poses"]
