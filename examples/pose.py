@@ -10,7 +10,7 @@ those that a detector of `jft.FasterRCNN` finds (`--boxes detector.keras`).
 With `--model` an estimator is loaded; without one it is trained first, on
 `--train-split`, from `--checkpoint` or from random weights. Writes
 `metrics.json` (COCO's ten numbers and PCK), `results.json` (COCO's results
-format), `poses.png` and, where it was trained, `model.keras`.
+format), `poses.png`, `heatmaps.png` and, where it was trained, `model.keras`.
 """
 
 import argparse
@@ -29,51 +29,40 @@ from keras_jft.data import transforms
 from keras_jft.evaluation import pictures
 
 
-def detect(path, people, images, size):
-    """Boxes of people in COCO's detection format, found by a detector.
-
-    Args:
-        path: A saved detector; `predict` gives `boxes`, `scores`, `labels`.
-        people: The people, of whom images and categories are taken.
-        images: `{image id: pixels}`.
-        size: `(shortest, longest)` side that images are resized to.
-    """
-    detector = keras.saving.load_model(path)
-    resize = transforms.ResizeShortest(*size)
+def detect(arguments, options):
+    """People that a detector finds, in COCO's detection format."""
+    detector = keras.saving.load_model(arguments.boxes)
+    images = jft.data.load("coco", arguments.split, **options)
+    config = jft.evaluation.Config(
+        task="detection",
+        transforms=(transforms.ResizeShortest(*arguments.detector_size),),
+        batch_size=1,
+    )
     records = []
-    for name, image in images.items():
-        resized = resize({"images": image})["images"]
-        found = detector.predict_on_batch(resized[None])
-        scale = image.shape[1] / resized.shape[1]
-        for box, score, label in zip(
-            np.asarray(found["boxes"])[0] * scale,
-            np.asarray(found["scores"])[0],
-            np.asarray(found["labels"])[0],
+    found = jft.evaluation.predictions(config, detector, images)
+    for name, (_, boxes) in zip(
+        images.ids(range(len(images))), found, strict=True
+    ):
+        for (x1, y1, x2, y2), score, label in zip(
+            *(np.asarray(boxes[k])[0] for k in ("boxes", "scores", "labels")),
             strict=True,
         ):
-            x1, y1, x2, y2 = map(float, box)
             # Class 0 is the person, as in COCO; -1 is padding.
             if label == 0 and x1 < x2 and y1 < y2:
-                records.append(
-                    {
-                        "image_id": name,
-                        "category_id": people.info.category_ids[0],
-                        "bbox": [x1, y1, x2 - x1, y2 - y1],
-                        "score": float(score),
-                    }
-                )
+                sides = x1, y1, x2 - x1, y2 - y1
+                record = {"image_id": name.item(), "score": float(score)}
+                record["category_id"] = images.info.category_ids[0]
+                records.append({**record, "bbox": [*map(float, sides)]})
     return records
 
 
-def boxes(arguments, people, options):
+def people_of(arguments, options):
     """The people in the boxes that were asked for."""
-    if arguments.boxes == "ground_truth":
-        return people
     detections = arguments.boxes
-    if detections.endswith(".keras"):
-        examples = (people[i] for i in range(len(people)))
-        images = {e["image_ids"]: e["images"] for e in examples}
-        detections = detect(detections, people, images, arguments.detector_size)
+    if detections == "ground_truth":
+        detections = None
+    elif detections.endswith(".keras"):
+        detections = detect(arguments, options)
     return jft.data.load(
         "coco_people",
         arguments.split,
@@ -141,23 +130,24 @@ def picture(arguments, model, people, poses):
     ).savefig(arguments.output / "heatmaps.png", dpi=150)
 
 
-def main():
+def parsed():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--coco", type=pathlib.Path, help="COCO's layout")
     parser.add_argument("--annotations", help="a file; {split} is the split")
-    parser.add_argument("--images", type=pathlib.Path)
+    parser.add_argument("--images", help="the folder of its images")
     parser.add_argument("--train-split", default="train2017")
     parser.add_argument("--split", default="val2017")
     parser.add_argument("--boxes", default="ground_truth")
     parser.add_argument("--min-score", type=float, default=0.05)
-    parser.add_argument("--detector-size", type=int, nargs=2,
-                        default=(600, 1024))  # fmt: skip
+    parser.add_argument(
+        "--detector-size", type=int, nargs=2, default=(600, 1024)
+    )
     parser.add_argument("--model", type=pathlib.Path)
     parser.add_argument("--checkpoint", type=pathlib.Path)
     parser.add_argument("--flip-test", action="store_true")
     parser.add_argument("--mode", default="fine_tuned")
     parser.add_argument("--image-size", type=int, nargs=2, default=(97, 65))
-    parser.add_argument("--output-stride", type=int, default=4)
+    parser.add_argument("--output-stride", type=int, default=8)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=0.1)
@@ -165,12 +155,21 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", default="runs/pose", type=pathlib.Path)
     arguments = parser.parse_args()
-    if not (arguments.coco or arguments.annotations):
+    if arguments.coco:
+        file = "annotations/person_keypoints_{split}.json"
+        arguments.annotations = str(arguments.coco / file)
+        arguments.images = str(arguments.coco / "{split}")
+    if not (arguments.annotations and arguments.images):
         parser.error("--coco, or --annotations and --images, are needed")
+    return arguments
 
-    options = {"directory": str(arguments.images or arguments.coco)}
-    if arguments.annotations:
-        options["annotations"] = arguments.annotations
+
+def main():
+    arguments = parsed()
+    options = {
+        "annotations": arguments.annotations,
+        "directory": arguments.images,
+    }
     arguments.output.mkdir(parents=True, exist_ok=True)
     if arguments.model:
         model = keras.saving.load_model(arguments.model)
@@ -178,27 +177,31 @@ def main():
         model = train(arguments, options, tuple(arguments.image_size))
         model.save(arguments.output / "model.keras")
     model.flip_test = arguments.flip_test
-    people = jft.data.load("coco_people", arguments.split, **options)
-    people = boxes(arguments, people, options)
+
+    people = people_of(arguments, options)
+    info = people.info
     config = jft.evaluation.Config(
         task="pose",
         transforms=(transforms.CropPerson(model.image_size),),
         batch_size=16,
     )
     ((everyone, poses),) = jft.evaluation.predictions(config, model, people)
-    info = people.info
     scores = jft.metrics.evaluate_pose(
         everyone,
         poses,
         sigmas=info.sigmas or None,
         keypoint_names=info.keypoint_names,
     )
-    numbers = {k: v for k, v in scores.items() if np.ndim(v) == 0}
+    scores = {
+        name: None if np.isnan(value) else value
+        for name, value in scores.items()
+        if np.ndim(value) == 0
+    }
     path = arguments.output / "metrics.json"
-    path.write_text(json.dumps(jft.scaling.to_json(numbers), indent=2) + "\n")
+    path.write_text(json.dumps(scores, indent=2) + "\n")
     jft.evaluation.poses.save_results(
         arguments.output / "results.json",
-        [*info.people],
+        info.people,
         poses,
         info.category_ids[0],
     )
