@@ -28,6 +28,7 @@ import data_size
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 import keras_jft as jft
@@ -37,13 +38,7 @@ HERE = pathlib.Path(__file__).parent
 SIZES = (0, 1_000, 3_000, 10_000, 30_000, 95_000)  # 0: random initialization
 CROP, RADIUS = (65, 49), 5.0  # 25 at 353, and as much less
 HEAD = {"output_stride": 4, "radius": RADIUS}
-LSP_JOINTS = (
-    "right_ankle", "right_knee", "right_hip",
-    "left_hip", "left_knee", "left_ankle",
-    "right_wrist", "right_elbow", "right_shoulder",
-    "left_shoulder", "left_elbow", "left_wrist",
-    "neck", "head_top",
-)  # fmt: skip
+SCORES = {"pck": "PCK@0.2 (%)", "ap": "OKS-AP (%)"}
 
 
 # === (a) Overfitting ===
@@ -92,10 +87,7 @@ def configs(arguments):
         **data,
         head="pose",
         head_options=HEAD,
-        transforms=(
-            transforms.CropPerson(CROP, (1.0, 1.5)),
-            transforms.RandomFlip(LSP_JOINTS),
-        ),
+        transforms="pose_small",
         image_size=CROP,
         learning_rate=arguments.learning_rate,
         batch_size=16,
@@ -105,7 +97,7 @@ def configs(arguments):
         **data,
         task="pose",
         split="val",
-        transforms=(transforms.CropPerson(CROP),),
+        transforms="pose_small",
         batch_size=40,
     )
     pretrain = data_size.pretraining(arguments.tiny_imagenet)
@@ -126,22 +118,18 @@ def configs(arguments):
 def study(arguments, path):
     runner = jft.scaling.Runner(arguments.cache / "backbones", verbose=2)
     rows = jft.scaling.Study(configs(arguments), path, run=runner).run()
-    figure, axes = plt.subplots(ncols=2, figsize=(7.2, 3.7))
-    for axis, score, title in zip(
-        axes, ("pck", "ap"), ("PCK@0.2 (%)", "OKS-AP (%)"), strict=True
-    ):
+    figure, axes = plt.subplots(
+        ncols=2, figsize=(7.2, 3.7), layout="constrained"
+    )
+    for axis, (score, title) in zip(axes, SCORES.items(), strict=True):
         jft.scaling.plot_data_size(rows, axis, y=score)
         axis.set_ylabel(title)
         axis.set_title("LSP-extended")
-    figure.tight_layout()
-    (path.parent.parent / "figures").mkdir(exist_ok=True)
-    figure.savefig(path.parent.parent / "figures" / "pose.png", dpi=120)
-    for row in rows:
-        print(
-            row["num_examples"], row["mode"], row["seed"],
-            f"pck {row['pck']:.3f} ap {row['ap']:.3f}",
-            f"{row['wall_seconds']:.0f} s",
-        )  # fmt: skip
+    figures = path.parent.parent / "figures"
+    figures.mkdir(exist_ok=True)
+    figure.savefig(figures / "pose.png", dpi=120)
+    table = pd.DataFrame(rows).groupby(["mode", "num_examples"])
+    print((100 * table[list(SCORES)].agg(["mean", "std"])).round(1))
 
 
 def main():
@@ -175,8 +163,64 @@ def main():
 
 
 def _smoke(folder, arguments):
+    figures = jft.data.load("synthetic", task="pose", num_examples=16)
+    for split in ("train", "val", "train2017"):
+        _people(figures, folder / "people", split)
+    coco = folder / "people" / "annotations"
+    coco.mkdir()
+    file = "person_keypoints_train2017.json"
+    (coco.parent / file).rename(coco / file)
+    (coco.parent / "images").rename(coco.parent / "train2017")
+    print("overfit:", overfit(coco.parent, steps=2, crop=(33, 25)))
+    (coco.parent / "train2017").rename(coco.parent / "images")
+
     rng = np.random.default_rng(0)
-    from_coco = jft.metrics.keypoint_similarity  # noqa: F841
+    names = [f"class{i}" for i in range(20)]
+    for i, name in enumerate(names * 4):
+        path = folder / "tiny/train" / name / f"images/{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), "uint8")).save(path)
+    edges = [["root", name] for name in names]
+    (folder / "tiny" / "hierarchy.json").write_text(
+        json.dumps({"names": {n: n for n in ("root", *names)}, "edges": edges})
+    )
+    arguments.tiny_imagenet, arguments.lsp = folder / "tiny", coco.parent
+    arguments.sizes, arguments.seeds, arguments.epochs = (0, 64), (0,), 1
+    arguments.cache, arguments.results = folder / "cache", folder
+    study(arguments, folder / "results" / "pose.jsonl")
+
+
+def _people(figures, folder, split):
+    """Figures as images and a file of keypoints."""
+    records = {"images": [], "annotations": []}
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    for example in figures.take(range(len(figures))):
+        name, keypoints = example["ids"], example["keypoints"]
+        Image.fromarray(example["images"]).save(folder / f"images/{name}.png")
+        height, width = example["images"].shape[:2]
+        records["images"].append(
+            {
+                "id": name,
+                "file_name": f"{name}.png",
+                "height": height,
+                "width": width,
+            }
+        )
+        x1, y1, x2, y2 = map(float, example["bounding_boxes"]["boxes"][0])
+        records["annotations"].append(
+            {
+                "id": name,
+                "image_id": name,
+                "category_id": 1,
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "keypoints": keypoints.astype(float).ravel().tolist(),
+            }
+        )
+    names = figures.info.keypoint_names
+    category = {"id": 1, "name": "person", "keypoints": names}
+    records["categories"] = [category]
+    path = folder / f"person_keypoints_{split}.json"
+    path.write_text(json.dumps(records))
 
 
 if __name__ == "__main__":

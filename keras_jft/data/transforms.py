@@ -337,8 +337,8 @@ def pose(training, keypoint_names=(), image_size=(353, 257)):
 
 
 def pose_small(training, keypoint_names=()):
-    """The same in crops of 97 x 65, for the small studies."""
-    return pose(training, keypoint_names, image_size=(97, 65))
+    """The same in crops of 65 x 49, for the small studies."""
+    return pose(training, keypoint_names, image_size=(65, 49))
 
 
 TRANSFORMS = {

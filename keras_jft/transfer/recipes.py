@@ -57,10 +57,11 @@ RECIPES = {
     "pose": {
         "small": Config(
             head="pose",
-            head_options={"output_stride": 4, "radius": 7.0},
-            options={"task": "pose", "image_size": 97},
+            head_options={"output_stride": 4, "radius": 5.0},
+            options={"task": "pose", "image_size": 64},
             transforms="pose_small",
-            image_size=(97, 65),
+            image_size=(65, 49),
+            learning_rate=0.1,
         ),
         # Section 5.4. The rate, which it does not print, and the batch are
         # those of Papandreou et al. 2017, https://arxiv.org/abs/1701.01779.
