@@ -23,6 +23,7 @@ MALLOC = {
         "pose.py",
         "speed/head.py",
         "speed/loss.py",
+        "speed/pose.py",
         "speed/strategies.py",
         "speed/train_step.py",
     ],
