@@ -13,7 +13,6 @@ import contextlib
 import io
 
 import numpy as np
-from pycocotools import coco, cocoeval
 
 from keras_jft.metrics.keypoint_similarity import (
     keypoint_similarity,
@@ -159,6 +158,8 @@ class Pose(Metric):
 
     def _stats(self):
         """COCO's ten numbers, by pycocotools."""
+        from pycocotools import coco, cocoeval
+
         truth = coco.COCO()
         truth.dataset = {
             "images": [{"id": i + 1} for i in range(len(self._people))],
@@ -224,6 +225,8 @@ def _default_sigmas(count, names):
     if names:
         return sigmas_of(names)
     if count == 17:
+        from pycocotools import cocoeval
+
         return cocoeval.Params("keypoints").kpt_oks_sigmas
     return np.full(count, 0.079)
 

@@ -114,3 +114,62 @@ def test_an_estimator_overfits_figures_of_the_synthetic_world(figures):
     assert before["pck"] < 0.3
     assert history["val_pck"][-1] > 0.9 and history["val_ap"][-1] > 0.6
     assert np.isnan(history["val_ap"][0]), "not measured"
+
+
+@pytest.fixture
+def estimator(tiny_backbone):
+    """`estimator()`: a small one with a flip test."""
+
+    def make():
+        return jft.PoseEstimator(
+            tiny_backbone.rebuild(),
+            3,
+            output_stride=2,
+            radius=3.0,
+            keypoint_names=("nose", "left_eye", "right_eye"),
+            flip_test=True,
+        )
+
+    return make
+
+
+def test_two_replicas_train_and_predict_like_one(estimator, rng):
+    places = rng.uniform(2, 14, (6, 3, 2))
+    batch = {
+        "images": rng.integers(0, 256, (6, 16, 16, 3), "uint8"),
+        "keypoints": np.concatenate(
+            [places, np.full((6, 3, 1), 2)], axis=-1
+        ).astype("float32"),
+    }
+    one = estimator()
+    strategy = jft.training.strategy("mirrored", devices=["CPU:0", "CPU:1"])
+    with strategy.scope():
+        several = estimator()
+        several.compile("sgd")
+    one.compile("sgd")
+    several.set_weights(one.get_weights())
+    losses = [
+        model.evaluate(batch, batch_size=6, verbose=0)
+        for model in (one, several)
+    ]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    found, expected = (
+        model.predict(batch, batch_size=4, verbose=0)
+        for model in (several, one)
+    )
+    for key in expected:
+        np.testing.assert_allclose(found[key], expected[key], atol=1e-4)
+
+
+def test_what_is_served_gives_what_predict_gives(estimator, rng, tmp_path):
+    import tensorflow as tf
+
+    model = estimator()
+    images = rng.integers(0, 256, (3, 16, 16, 3), "uint8")
+    model.export(tmp_path / "served", verbose=False)
+    served = tf.saved_model.load(str(tmp_path / "served"))
+    found = served.serve(images)
+    expected = model.predict(images, verbose=0)
+    assert expected.keys() == {"keypoints", "scores"}
+    for key in expected:
+        np.testing.assert_allclose(found[key], expected[key], atol=1e-4)
