@@ -60,7 +60,7 @@ def evaluate_pose(people, predictions, sigmas=None, keypoint_names=()):
 
     Example:
         >>> pose = np.full((1, 17, 3), 2.0)
-        >>> pose[0, :, 0] = np.arange(17)
+        >>> pose[0, :, :2] = 10 * np.arange(17)[:, None]
         >>> truth, found = {"keypoints": pose}, {"keypoints": pose + [0, 1, 0]}
         >>> result = evaluate_pose([truth], [{**found, "scores": [0.9]}])
         >>> result["ap50"], result["pck"], result["counted"]

@@ -109,7 +109,7 @@ def test_ten_numbers_are_those_of_pycocotools(images, poses, sigmas, tmp_path):
     result = evaluate_pose(images, poses, sigmas=sigmas)
     assert [result[name] for name in STATS] == expected.tolist()
     assert 0 < result["ap"] < 1
-    # Three crowds and one without a labeled keypoint of twelve do not count.
+    # Of twelve, crowds and the one without a labeled keypoint do not count.
     crowds = sum(int(image["ignored"].sum()) for image in images)
     assert result["counted"] == 12 - crowds - 1
 

@@ -90,7 +90,8 @@ def load(
             f"{str(path)!r} must have people, of keypoints that are labeled "
             "unless `detections` are given. Received: none."
         )
-    missing = absent(folder, [file.file_names[row.image] for row in rows])
+    wanted = dict.fromkeys(file.file_names[row.image] for row in rows)
+    missing = absent(folder, list(wanted))
     if missing:
         raise ValueError(
             f"Every image of {str(path)!r} must be in {str(folder)!r}. "
@@ -247,7 +248,8 @@ def _box(record, image_size):
     limits = np.tile(np.asarray(image_size)[::-1], 2)
     box = np.clip([x, y, x + width, y + height], 0, limits)
     if min(width, height) <= 0 or (box[:2] >= box[2:]).any():
-        record.fail("bbox", f"a box that is not empty, in {tuple(limits[:2])}")
+        wide, high = limits[:2]
+        record.fail("bbox", f"a box, not empty, in {wide} x {high} pixels")
     return box.astype("float32")
 
 
