@@ -76,7 +76,9 @@ def keypoint_similarity(keypoints, others, areas, sigmas):
     [[0.3679]]
     """
     keypoints, others = np.asarray(keypoints), np.asarray(others)
-    areas = np.asarray(areas, "float64").reshape(len(keypoints), -1)
+    areas = np.asarray(areas, "float64")
+    if areas.ndim == 1:
+        areas = areas[:, None]
     counts = keypoints[:, None, :, 2] > 0
     distances = keypoints[:, None, :, :2] - others[None, :, :, :2]
     squared = (distances.astype("float64") ** 2).sum(-1)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from pycocotools import coco, cocoeval
+from pycocotools import cocoeval
 
 from keras_jft.metrics import keypoint_similarity, sigmas_of
 
@@ -27,7 +27,7 @@ def test_similarity_is_that_of_pycocotools(rng):
     found = rng.uniform(-2, 2, (4, 17, 3))
     found[:3] += truth
     found[3] += truth[1]
-    evaluation = cocoeval.COCOeval(coco.COCO(), coco.COCO(), "keypoints")
+    evaluation = cocoeval.COCOeval(iouType="keypoints")
     evaluation._gts[1, 1] = [
         {
             "keypoints": person.ravel().tolist(),
