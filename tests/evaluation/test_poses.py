@@ -22,9 +22,7 @@ def _pose(x, y, side=40.0):
 def test_a_pose_found_twice_is_left_out_and_close_people_are_not():
     found = {
         # The second is the first again; the third stands half a body beside.
-        "keypoints": np.stack(
-            [_pose(0, 0), _pose(0, 0, noise=2), _pose(20, 0)]
-        ),
+        "keypoints": np.stack([_pose(0, 0), _pose(2, 2), _pose(20, 0)]),
         "scores": np.array([0.5, 0.9, 0.4]),
         "boxes": np.array([[0, 0, 40, 40], [2, 2, 42, 42], [20, 0, 60, 40]]),
     }

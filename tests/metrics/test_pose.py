@@ -21,7 +21,7 @@ def images(rng):
     """Images of 0 to 4 people: crowds, some unlabeled, of all sizes."""
     people = []
     for count in (3, 0, 1, 4, 2, 2):
-        sides = rng.uniform(20, 160, (count, 1, 2))
+        sides = rng.uniform(30, 300, (count, 1, 2))
         corners = rng.uniform(0, 100, (count, 1, 2))
         keypoints = np.zeros((count, 17, 3))
         keypoints[..., :2] = corners + sides * rng.uniform(size=(count, 17, 2))
