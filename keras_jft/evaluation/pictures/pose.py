@@ -168,7 +168,7 @@ def _add_legend(figure, names):
         Line2D([], [], color=COLORS[side], marker="o", markersize=4)
         for side in sides
     ]
-    labels = [f"the person's {side}" if side else "neither" for side in sides]
+    labels = [side or "middle" for side in sides]
     figure.legend(
         handles,
         labels,

@@ -44,7 +44,7 @@ def test_points_lie_where_they_are_and_bones_join_them(poses):
     expected = [colors.to_rgba(COLORS[side]) for side in ("left", "right")]
     np.testing.assert_allclose(found, expected)
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts == ["the person's left", "the person's right", "neither"]
+    assert texts == ["left", "right", "middle"]
 
 
 def test_truth_prediction_and_heat_maps_are_columns(poses):
