@@ -62,7 +62,7 @@ def overfit(tiny_coco, steps=400, crop=(177, 129)):
         model = jft.PoseEstimator(
             backbone, output_stride=4, radius=25 * crop[0] / 353
         )
-    rate = keras.optimizers.schedules.CosineDecay(0.02, steps)
+    rate = keras.optimizers.schedules.CosineDecay(0.005, steps)
     model.compile(keras.optimizers.SGD(rate, momentum=0.9))
     batches = jft.data.batches(people, 8, transforms=once, training=True)
     model.fit(batches, epochs=steps, verbose=0)
@@ -141,7 +141,7 @@ def main():
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--learning-rate", type=float, default=0.05)
+    parser.add_argument("--learning-rate", type=float, default=0.005)
     parser.add_argument("--results", type=pathlib.Path, default=HERE)
     parser.add_argument("--smoke", action="store_true")
     arguments = parser.parse_args()
@@ -195,7 +195,7 @@ def _people(figures, folder, split):
     records = {"images": [], "annotations": []}
     (folder / "images").mkdir(parents=True, exist_ok=True)
     for example in figures.take(range(len(figures))):
-        name, keypoints = example["ids"], example["keypoints"]
+        name, keypoints = int(example["ids"]), example["keypoints"]
         Image.fromarray(example["images"]).save(folder / f"images/{name}.png")
         height, width = example["images"].shape[:2]
         records["images"].append(

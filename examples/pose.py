@@ -150,7 +150,7 @@ def parsed():
     parser.add_argument("--output-stride", type=int, default=4)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--learning-rate", type=float, default=0.1)
+    parser.add_argument("--learning-rate", type=float, default=0.005)
     parser.add_argument("--pictures", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", default="runs/pose", type=pathlib.Path)

@@ -61,7 +61,7 @@ RECIPES = {
             options={"task": "pose", "image_size": 64},
             transforms="pose_small",
             image_size=(65, 49),
-            learning_rate=0.05,
+            learning_rate=0.005,
         ),
         # Section 5.4. The rate, which it does not print, and the batch are
         # those of Papandreou et al. 2017, https://arxiv.org/abs/1701.01779.

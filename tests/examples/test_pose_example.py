@@ -21,7 +21,7 @@ def _people(folder):
     (folder / "val2017").mkdir()
     (folder / "annotations").mkdir()
     for example in figures.take(range(8)):
-        name = example["ids"]
+        name = int(example["ids"])
         Image.fromarray(example["images"]).save(folder / f"val2017/{name}.png")
         images.append(
             {"id": name, "file_name": f"{name}.png", "height": 32, "width": 32}

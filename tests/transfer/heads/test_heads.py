@@ -20,7 +20,10 @@ OPTIONS = {
 
 @pytest.fixture
 def batch(rng):
-    """Images whose color is their class; the lower half is another class."""
+    """Images whose color is their class; the lower half is another class.
+
+    Around each keypoint is a dot of a color of its own.
+    """
     labels = np.arange(8) % 3
     images = rng.integers(0, 60, (8, 16, 16, 3))
     masks = np.zeros((8, 16, 16, 1), "uint8")
@@ -31,6 +34,10 @@ def batch(rng):
         masks[row, :8] = label
         masks[row, 8:] = (label + 1) % 3
         keypoints[row, :, :2] = [[4 + label, 8], [8, 4], [12, 8 - label]]
+        for color, (x, y) in zip(
+            np.eye(3), keypoints[row, :, :2].astype(int), strict=True
+        ):
+            images[row, y - 1 : y + 1, x - 1 : x + 1] = 255 * color
     return {
         "images": images.astype("uint8"),
         "labels": labels.astype("int32"),

@@ -112,8 +112,8 @@ class PoseLoss(keras.losses.Loss):
     """The weighted sum of `keypoint_losses`, a crop, in disks of one keypoint.
 
     The paper's sums over pixels and keypoints, divided by the constant
-    `K * pi * radius**2`: they do not grow with the crop or the radius, so that
-    a learning rate serves all sizes.
+    `pi * radius**2`: they do not grow with the crop and the radius, so that the
+    paper's learning rate serves all sizes.
 
     Args:
         image_size: `(H, W)` of the crop.
@@ -139,7 +139,7 @@ class PoseLoss(keras.losses.Loss):
         )
         of_heat, of_offsets = self.weights
         total = of_heat * (heat + auxiliary) + of_offsets * offsets
-        return ops.mean(total, axis=1) / (math.pi * self.radius**2)
+        return ops.sum(total, axis=1) / (math.pi * self.radius**2)
 
     def get_config(self):
         """The constructor's arguments."""

@@ -94,7 +94,7 @@ def test_nobody_behind_excludes_nothing(people, outputs):
 def test_the_loss_weighs_heat_4_and_offsets_1(people, outputs):
     heat, offsets, auxiliary = _expected(people, outputs)
     loss = PoseLoss(SIZE, STRIDE, RADIUS, weights=(4.0, 1.0))
-    total = (4 * (heat + auxiliary) + offsets).sum() / (K * np.pi * RADIUS**2)
+    total = (4 * (heat + auxiliary) + offsets).sum() / (np.pi * RADIUS**2)
     np.testing.assert_allclose(
         float(loss(people, outputs)), total / 2, rtol=1e-4
     )
