@@ -18,7 +18,12 @@ from keras_jft import (
 )
 from keras_jft.backbones import ResNet
 from keras_jft.pretrain import MultiLabelClassifier
-from keras_jft.transfer import Classifier, DeepLabASPP, FasterRCNN
+from keras_jft.transfer import (
+    Classifier,
+    DeepLabASPP,
+    FasterRCNN,
+    PoseEstimator,
+)
 from keras_jft.version import __version__
 
 __all__ = [
@@ -26,6 +31,7 @@ __all__ = [
     "DeepLabASPP",
     "FasterRCNN",
     "MultiLabelClassifier",
+    "PoseEstimator",
     "ResNet",
     "__version__",
     "backbones",

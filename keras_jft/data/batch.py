@@ -12,14 +12,17 @@ Shapes: B batch, H W image side, L labels and N boxes of one image, K keypoints.
 | `labels` | (B, N) | int32 | -1: the row is padding |
 | `ignored` | (B, N) | bool | may be left out: crowd, difficult |
 | `areas` | (B, N) | float32 | may be left out: of the object, not its box |
+| `keypoints` | (B, N, K, 3) | float32 | may be left out: of each person |
 | `segmentation_masks` | (B, H, W, 1) | uint8 | 255 is void |
 | `keypoints` | (B, K, 3) | float32 | x, y in pixels, visibility 0, 1, 2 |
+| `image_ids` | (B,) | as `ids` | of the image, where `ids` are of people |
 | `image_sizes` | (B, 2) | int32 | H, W before padding below and right |
 | `ids` | (B,) | integers or strings | stable over runs |
 
 Coordinates are continuous: pixel (0, 0) covers 0..1 in both directions, so its
 center is (0.5, 0.5), an image reaches from 0 to W, and its mirror is W - x.
-Finding an ignored object is neither right nor wrong.
+Finding an ignored object is neither right nor wrong. Where an example shows one
+person, with `keypoints`, the first of its boxes is theirs.
 """
 
 import numpy as np
@@ -32,9 +35,14 @@ KEYS = (
     "keypoints",
     "image_sizes",
     "ids",
+    "image_ids",
 )
 # What `bounding_boxes` may hold besides boxes and labels.
-BOX_EXTRAS = {"ignored": np.bool_, "areas": np.float32}
+BOX_EXTRAS = {
+    "ignored": np.bool_,
+    "areas": np.float32,
+    "keypoints": np.float32,
+}
 PADDING = -1
 VOID = 255
 
@@ -84,9 +92,15 @@ def check_batch(
         masks = np.asarray(batch["segmentation_masks"])
         _check_masks(masks, size, num_mask_classes)
     if "keypoints" in batch:
-        _check_keypoints(np.asarray(batch["keypoints"]), size, num_keypoints)
-    if "ids" in batch:
-        _check_ids(np.asarray(batch["ids"]), size)
+        keypoints = np.asarray(batch["keypoints"])
+        _check_keypoints(keypoints, size[:1], num_keypoints)
+    if "keypoints" in batch.get("bounding_boxes", {}):
+        keypoints = np.asarray(batch["bounding_boxes"]["keypoints"])
+        boxes = np.shape(batch["bounding_boxes"]["labels"])
+        _check_keypoints(keypoints, boxes, num_keypoints)
+    for key in ("ids", "image_ids"):
+        if key in batch:
+            _check_ids(key, np.asarray(batch[key]), size)
 
 
 def _check_images(images):
@@ -213,6 +227,8 @@ def _check_extras(entry, labels):
     for key in entry.keys() & BOX_EXTRAS.keys():
         values = np.asarray(entry[key])
         _check_dtype(f"{key} of boxes", values, BOX_EXTRAS[key], "")
+        if key == "keypoints":
+            continue  # Checked with those of whole examples.
         if values.shape != labels.shape:
             _fail(
                 f"`{key}` of boxes must have the shape of their labels, "
@@ -242,10 +258,10 @@ def _check_masks(masks, size, num_mask_classes):
     )
 
 
-def _check_keypoints(keypoints, size, num_keypoints):
+def _check_keypoints(keypoints, people, num_keypoints):
     _check_dtype("keypoints", keypoints, np.float32, "Give pixels.")
-    expected = (size[0], num_keypoints or "K", 3)
-    if keypoints.ndim != 3 or any(
+    expected = (*people, num_keypoints or "K", 3)
+    if keypoints.ndim != len(expected) or any(
         isinstance(want, int) and want != got
         for want, got in zip(expected, keypoints.shape, strict=True)
     ):
@@ -269,10 +285,10 @@ def _check_keypoints(keypoints, size, num_keypoints):
         )
 
 
-def _check_ids(ids, size):
+def _check_ids(key, ids, size):
     if ids.shape != size[:1] or ids.dtype.kind not in "uiUSO":
         _fail(
-            f"`ids` must be {size[0]} integers or strings",
+            f"`{key}` must be {size[0]} integers or strings",
             f"shape {ids.shape}, dtype {ids.dtype}",
             "Give one stable id an image.",
         )

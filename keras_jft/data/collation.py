@@ -58,7 +58,7 @@ def collate(examples, *, max_labels=None, max_boxes=None):
             batch[key] = _pad_labels(values, max_labels, "max_labels")
         elif key == "bounding_boxes":
             batch[key] = _pad_boxes(values, max_boxes)
-        elif key == "ids":
+        elif key in ("ids", "image_ids"):
             batch[key] = np.array(values)
         elif key in _FILLS and "image_sizes" in keys:
             batch[key] = _pad_pixels(values, _FILLS[key])

@@ -56,6 +56,34 @@ def move(example, pixels, scale=(1, 1), shift=(0, 0), fill=0):
     return moved
 
 
+def mirrored_keypoints(names):
+    """Position of each keypoint's mirror image.
+
+    Args:
+        names: One name a keypoint; the words "left" and "right" change places.
+
+    Raises:
+        ValueError: A left keypoint has no right one, or the reverse.
+
+    Example:
+
+    >>> mirrored_keypoints(("nose", "left_eye", "right_eye"))
+    [0, 2, 1]
+    """
+    swap = {"left": "right", "right": "left"}
+    mirrored = [
+        "_".join(swap.get(word, word) for word in name.split("_"))
+        for name in names
+    ]
+    missing = set(mirrored) - set(names)
+    if missing:
+        raise ValueError(
+            "`keypoint_names` must name both sides. Received: "
+            f"{names}, without {sorted(missing)}."
+        )
+    return [tuple(names).index(name) for name in mirrored]
+
+
 def move_back(points, placement):
     """Points of a moved example at their places in the original.
 
@@ -85,6 +113,10 @@ def _move_boxes(entry, scale, shift, size):
     kept = (corners[:, 0] < corners[:, 1]).all(-1)
     boxes = corners.reshape(-1, 4).astype("float32")
     entry = {**entry, "boxes": boxes, **_scaled_areas(entry, boxes)}
+    if "keypoints" in entry:
+        entry["keypoints"] = _move_keypoints(
+            entry["keypoints"], scale, shift, size
+        )
     return {key: rows[kept] for key, rows in entry.items()}
 
 
@@ -104,9 +136,9 @@ def _move_keypoints(keypoints, scale, shift, size):
     places, visibility = np.split(keypoints, [2], axis=-1)
     places = places * np.float32(scale) + np.float32(shift)
     inside = ((places >= 0) & (places <= (width, height))).all(-1)
-    inside &= visibility[:, 0] > 0
+    inside &= visibility[..., 0] > 0
     keypoints = np.concatenate([places, visibility], axis=-1)
-    return np.where(inside[:, None], keypoints, np.float32(0))
+    return np.where(inside[..., None], keypoints, np.float32(0))
 
 
 def _true_size(example, scale, shift, size):

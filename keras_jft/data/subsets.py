@@ -62,7 +62,10 @@ class Subset(Dataset):
         self.positions = positions
         self.seed = seed
         self.info = dataclasses.replace(
-            source.info, num_examples=num_examples, class_counts=None
+            source.info,
+            num_examples=num_examples,
+            class_counts=None,
+            people=None,
         )
 
     def ids(self, positions):

@@ -91,25 +91,26 @@ def _signature(tf, source):
     sizes = {
         "images": (*source.image_size, 3),
         "labels": (info.max_labels,) * (np.ndim(sample.get("labels")) - 1),
-        "boxes": (info.max_boxes, 4),
-        "of_boxes": (info.max_boxes,),
         "segmentation_masks": (*source.image_size, 1),
         "keypoints": np.shape(sample.get("keypoints"))[1:],
         "image_sizes": (2,),
         "ids": (),
+        "image_ids": (),
     }
 
-    def spec(key, array):
+    def spec(array, size):
         kind = tf.string if array.dtype.kind in "US" else array.dtype
         batch_size = source.batch_size if always_full else None
-        size = sizes.get(key, (None,) * (array.ndim - 1))
         return tf.TensorSpec((batch_size, *size), kind)
 
     boxes = sample.pop("bounding_boxes", None)
-    signature = {key: spec(key, array) for key, array in sample.items()}
+    signature = {
+        key: spec(array, sizes.get(key, (None,) * (array.ndim - 1)))
+        for key, array in sample.items()
+    }
     if boxes is not None:
         signature["bounding_boxes"] = {
-            key: spec("boxes" if key == "boxes" else "of_boxes", rows)
+            key: spec(rows, (info.max_boxes, *rows.shape[2:]))
             for key, rows in boxes.items()
         }
     return signature

@@ -13,7 +13,8 @@ import dataclasses
 import numpy as np
 from PIL import Image
 
-from keras_jft.data.geometry import GRAY, move
+from keras_jft.data.geometry import GRAY, mirrored_keypoints, move
+from keras_jft.data.person_crop import CropPerson
 
 # === Transforms ===
 
@@ -212,7 +213,7 @@ class RandomFlip:
     probability: float = 0.5
 
     def __post_init__(self):
-        self._mirrored_keypoints()
+        mirrored_keypoints(self.keypoint_names)
 
     def __call__(self, example, rng):
         """The example, mirrored or as it was."""
@@ -226,32 +227,24 @@ class RandomFlip:
             shift=(width, 0),
         )
         if "keypoints" in example:
-            if len(self.keypoint_names) != len(example["keypoints"]):
-                raise ValueError(
-                    "`keypoint_names` must name every keypoint, so that left "
-                    "and right can change places. Received "
-                    f"{len(self.keypoint_names)} names for "
-                    f"{len(example['keypoints'])} keypoints. Pass "
-                    "`data.info.keypoint_names`."
-                )
-            order = self._mirrored_keypoints()
-            flipped["keypoints"] = flipped["keypoints"][order]
+            flipped["keypoints"] = self._swapped(flipped["keypoints"])
+        if "keypoints" in example.get("bounding_boxes", {}):
+            entry = flipped["bounding_boxes"]
+            keypoints = self._swapped(entry["keypoints"])
+            flipped["bounding_boxes"] = {**entry, "keypoints": keypoints}
         return flipped
 
-    def _mirrored_keypoints(self):
-        """Position of each keypoint's mirror image."""
-        swap = {"left": "right", "right": "left"}
-        mirrored = [
-            "_".join(swap.get(word, word) for word in name.split("_"))
-            for name in self.keypoint_names
-        ]
-        missing = set(mirrored) - set(self.keypoint_names)
-        if missing:
+    def _swapped(self, keypoints):
+        """`(..., K, 3)` keypoints with left and right in each other's place."""
+        if len(self.keypoint_names) != keypoints.shape[-2]:
             raise ValueError(
-                "`keypoint_names` must name both sides. Received: "
-                f"{self.keypoint_names}, without {sorted(missing)}."
+                "`keypoint_names` must name every keypoint, so that left "
+                "and right can change places. Received "
+                f"{len(self.keypoint_names)} names for "
+                f"{keypoints.shape[-2]} keypoints. Pass "
+                "`data.info.keypoint_names`."
             )
-        return [self.keypoint_names.index(name) for name in mirrored]
+        return keypoints[..., mirrored_keypoints(self.keypoint_names), :]
 
 
 # === Presets ===
@@ -330,6 +323,24 @@ def segmentation_padded(training, keypoint_names=(), side=513):
     )
 
 
+def pose(training, keypoint_names=(), image_size=(353, 257)):
+    """The crop of a person, of random scale and mirrored in training.
+
+    References:
+        Sun et al. 2017, section 5.4; Papandreou et al. 2017,
+        https://arxiv.org/abs/1701.01779, section 3.2.
+    """
+    if not training:
+        return (CropPerson(image_size),)
+    crop = CropPerson(image_size, scales=(1.0, 1.5))
+    return crop, RandomFlip(tuple(keypoint_names))
+
+
+def pose_small(training, keypoint_names=()):
+    """The same in crops of 65 x 49, for the small studies."""
+    return pose(training, keypoint_names, image_size=(65, 49))
+
+
 TRANSFORMS = {
     "none": none,
     "flip": flip,
@@ -338,6 +349,8 @@ TRANSFORMS = {
     "detection": detection,
     "segmentation": segmentation,
     "segmentation_padded": segmentation_padded,
+    "pose": pose,
+    "pose_small": pose_small,
 }
 
 

@@ -1,14 +1,18 @@
 """From a model and a data set to scores."""
 
+from keras_jft.evaluation import poses
 from keras_jft.evaluation.coco_results import read_detections, save_detections
 from keras_jft.evaluation.during_fit import Evaluate
-from keras_jft.evaluation.evaluator import Config, run
-from keras_jft.evaluation.pictures import plot_detections
+from keras_jft.evaluation.evaluator import Config, predictions, run
+from keras_jft.evaluation.pictures import plot_detections, plot_poses
 
 __all__ = [
     "Config",
     "Evaluate",
     "plot_detections",
+    "plot_poses",
+    "poses",
+    "predictions",
     "read_detections",
     "run",
     "save_detections",

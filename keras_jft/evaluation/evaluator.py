@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from keras_jft import checks, data, metrics
-from keras_jft.evaluation import original_pixels
+from keras_jft.evaluation import original_pixels, poses
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,25 +44,35 @@ class Config:
         checks.one_of("task", self.task, metrics.METRICS)
 
 
-def run(config, model, examples=None):
+def run(config, model, examples=None, duplicates=None):
     """Measures a model by the metric of its task.
 
     Args:
         config: A `Config`.
         model: A model of that task.
         examples: The data set of `config.dataset`, where it is loaded already.
+        duplicates: Ids of examples to leave out of a second set of scores,
+            such as `jft.evaluation.duplicates.find` names; of images, where
+            several examples are of one. None are named by an empty sequence.
 
     Returns:
-        `{name: number}`, fractions in [0, 1].
+        `{name: number}`, fractions in [0, 1]. Where `duplicates` is given,
+        every name also stands there with `_without_duplicates` behind it, and
+        `num_duplicates` is their number.
+
+    Raises:
+        ValueError: `duplicates` holds ids that no example has, or all.
     """
-    if examples is None:
-        examples = data.load(
-            config.dataset, split=config.split, **config.options
-        )
-    scores = metric(config, model, examples.info)
+    examples = _examples(config, examples)
+    scores = [_Scores(config, model, examples.info)]
+    if duplicates is not None:
+        scores.append(_Without(config, model, examples.info, duplicates))
     for originals, predictions in predict(config, model, examples):
-        scores.update(TASKS[config.task].truth(originals), predictions)
-    return scores.result()
+        for part in scores:
+            part.update(originals, predictions)
+    return {
+        name: value for part in scores for name, value in part.result().items()
+    }
 
 
 def predict(config, model, examples):
@@ -90,6 +100,26 @@ def predict(config, model, examples):
         yield originals, task.predictions(model, outputs, batch, originals)
 
 
+def predictions(config, model, examples=None):
+    """What a model predicts about the images as they are, beside the truth.
+
+    Args:
+        config: A `Config`.
+        model: A model of that task.
+        examples: The data set of `config.dataset`, where it is loaded already.
+
+    Returns:
+        An iterable of pairs of truth and predictions, as the `update` of the
+        task's metric takes them.
+    """
+    examples, task = _examples(config, examples), TASKS[config.task]
+    found = predict(config, model, examples)
+    pairs = ((task.truth(originals), p) for originals, p in found)
+    return (
+        pairs if task.gathered is None else task.gathered(pairs, examples.info)
+    )
+
+
 def metric(config, model, info):
     """The metric of a config's task, which has seen nothing.
 
@@ -100,6 +130,93 @@ def metric(config, model, info):
     """
     options = TASKS[config.task].options(model, info)
     return metrics.METRICS[config.task](**options)
+
+
+def _examples(config, examples):
+    if examples is not None:
+        return examples
+    return data.load(config.dataset, split=config.split, **config.options)
+
+
+class _Scores:
+    """The metric of a task, fed with examples and predictions about them."""
+
+    def __init__(self, config, model, info):
+        self.task, self.info = TASKS[config.task], info
+        self.metric = metric(config, model, info)
+        self.pairs = []
+
+    def update(self, originals, predictions):
+        pair = self.task.truth(originals), predictions
+        if self.task.gathered is None:
+            self.metric.update(*pair)
+        else:  # Small: no image is in it.
+            self.pairs.append(pair)
+
+    def result(self):
+        if self.task.gathered is None:
+            return self.metric.result()
+        return self.metric.evaluate(self.task.gathered(self.pairs, self.info))
+
+
+class _Without:
+    """Scores of all examples but some.
+
+    Args:
+        config: A `Config`.
+        model: A model of its task.
+        info: `info` of the data set.
+        left_out: Ids of those that it does not see.
+    """
+
+    def __init__(self, config, model, info, left_out):
+        self.left_out = set(np.asarray(left_out).tolist())
+        if info.people:
+            people = {
+                image: everyone
+                for image, everyone in info.people.items()
+                if image not in self.left_out
+            }
+            info = dataclasses.replace(info, people=people)
+        self.scores = _Scores(config, model, info)
+        self.seen, self.kept = set(), 0
+
+    def update(self, originals, predictions):
+        ids = [
+            np.asarray(example.get("image_ids", example["ids"])).item()
+            for example in originals
+        ]
+        self.seen.update(self.left_out.intersection(ids))
+        rows = [i for i, name in enumerate(ids) if name not in self.left_out]
+        self.kept += len(rows)
+        if rows:
+            self.scores.update(
+                [originals[i] for i in rows], _rows(predictions, rows)
+            )
+
+    def result(self):
+        unknown = self.left_out - self.seen
+        if unknown or not self.kept:
+            raise ValueError(
+                "`duplicates` must be ids of examples, and not of all. "
+                f"Received {len(self.left_out)}, of which {len(unknown)} are "
+                f"of no example ({list(unknown)[:3]}); {self.kept} examples "
+                "are left. Give ids of the data set that is evaluated."
+            )
+        scores = {
+            f"{name}_without_duplicates": value
+            for name, value in self.scores.result().items()
+        }
+        return {**scores, "num_duplicates": len(self.left_out)}
+
+
+def _rows(values, rows):
+    """Some rows of predictions: arrays, lists, or dicts of them."""
+    if isinstance(values, dict):
+        return {key: _rows(value, rows) for key, value in values.items()}
+    if isinstance(values, list):
+        return [values[i] for i in rows]
+    return np.asarray(values)[rows]
 
 
 def _predict(model, batch, batch_size, logits):
@@ -162,6 +279,14 @@ def _num_classes(model, info):
     return {"num_classes": model.num_classes}
 
 
+def _keypoint_options(model, info):
+    return {
+        "num_classes": model.num_keypoints,
+        "sigmas": info.sigmas,
+        "keypoint_names": info.keypoint_names,
+    }
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Task:
     """How one task is measured.
@@ -173,12 +298,15 @@ class Task:
             takes as predictions, about the originals.
         logits: Whether `outputs` are the model's raw ones.
         options: `options(model, info)`: the arguments of the metric.
+        gathered: `gathered(pairs, info)`: all pairs of truth and predictions
+            as the metric takes them; None: one by one, as they come.
     """
 
     truth: Callable
     predictions: Callable = _of_each_image
     logits: bool = False
     options: Callable = _num_classes
+    gathered: Callable | None = None
 
 
 TASKS = {
@@ -186,5 +314,10 @@ TASKS = {
     "classification": Task(truth=_entry("labels")),
     "segmentation": Task(truth=_true_masks, predictions=_masks, logits=True),
     "detection": Task(truth=_entry("bounding_boxes"), predictions=_boxes),
-    "pose": Task(truth=_entry("keypoints"), predictions=_keypoints),
+    "pose": Task(
+        truth=poses.people,
+        predictions=_keypoints,
+        options=_keypoint_options,
+        gathered=poses.by_image,
+    ),
 }

@@ -5,9 +5,14 @@ from keras_jft.metrics.classification import (
     evaluate_classification,
 )
 from keras_jft.metrics.detection import Detection, evaluate_detection
+from keras_jft.metrics.keypoint_similarity import (
+    keypoint_similarity,
+    sigmas_of,
+)
 from keras_jft.metrics.metric import Metric
 from keras_jft.metrics.multi_label import MultiLabel, evaluate_multi_label
 from keras_jft.metrics.multi_label_keras import MeanAveragePrecision
+from keras_jft.metrics.pose import Pose, evaluate_pose
 from keras_jft.metrics.segmentation import Segmentation, evaluate_segmentation
 
 # Each is made by `METRIC(num_classes=...)`.
@@ -15,6 +20,7 @@ METRICS = {
     "classification": Classification,
     "detection": Detection,
     "multi_label": MultiLabel,
+    "pose": Pose,
     "segmentation": Segmentation,
 }
 
@@ -25,9 +31,13 @@ __all__ = [
     "MeanAveragePrecision",
     "Metric",
     "MultiLabel",
+    "Pose",
     "Segmentation",
     "evaluate_classification",
     "evaluate_detection",
     "evaluate_multi_label",
+    "evaluate_pose",
     "evaluate_segmentation",
+    "keypoint_similarity",
+    "sigmas_of",
 ]

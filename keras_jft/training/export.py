@@ -34,4 +34,5 @@ class _Decoded(keras.Model):
         self.built = True
 
     def call(self, images):
-        return self.model.decode(self.model(images, training=False), images)
+        outputs = self.model(self.model.views(images), training=False)
+        return self.model.decode(outputs, images)

@@ -60,6 +60,13 @@ class Model(keras.Model):
         """How many losses of a batch the loss averages over: its images."""
         return ops.shape(tree.flatten(x)[0])[0]
 
+    def views(self, images):
+        """What the network is shown to predict about images: here, just them.
+
+        `decode` is given the outputs for all of it.
+        """
+        return images
+
     def decode(self, outputs, images):
         """Predictions from raw outputs; in `keras.ops`, compiled."""
         return outputs
@@ -244,10 +251,10 @@ class Model(keras.Model):
         return self._predict_images(*args)
 
     def _predict_images(self, *args):
-        outputs = super().predict_step(*args)
         if not self._decodes:
-            return outputs
+            return super().predict_step(*args)
         x, _, _ = keras.utils.unpack_x_y_sample_weight(args[-1])
+        outputs = super().predict_step(*args[:-1], (self.views(x),))
         if keras.backend.backend() == "jax":
             outputs, state = outputs
             return self.decode(outputs, x), state

@@ -103,6 +103,33 @@ RECIPES = {
             steps=700_000,
         ),
     },
+    "pose": {
+        "small": Config(
+            head="pose",
+            head_options={"output_stride": 4, "radius": 5.0},
+            options={"task": "pose", "image_size": 64},
+            transforms="pose_small",
+            image_size=(65, 49),
+            learning_rate=0.005,
+        ),
+        # Section 5.4. The rate, which it does not print, and the batch are
+        # those of Papandreou et al. 2017, https://arxiv.org/abs/1701.01779.
+        "coco": Config(
+            head="pose",
+            num_classes=17,
+            dataset="coco_people",
+            split="train2017",
+            transforms="pose",
+            image_size=(353, 257),
+            schedule="piecewise",
+            learning_rate=0.005,
+            boundaries=(250_000,),
+            decay_rate=0.1,
+            batch_size=24,
+            epochs=None,
+            steps=450_000,
+        ),
+    },
 }
 
 

@@ -151,11 +151,10 @@ def compile_arguments(config, steps=None):
 
 
 def _num_classes(config, info):
-    names = (
-        info.mask_names
-        if HEADS[config.head].task == "segmentation"
-        else info.label_names
-    )
+    names = {
+        "segmentation": info.mask_names,
+        "pose": info.keypoint_names,
+    }.get(HEADS[config.head].task, info.label_names)
     if not names:
         raise ValueError(
             f"The data set {config.dataset!r} names no classes for the head "

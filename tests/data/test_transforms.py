@@ -9,6 +9,7 @@ from keras_jft.data.collation import collate
 from keras_jft.data.transforms import (
     TRANSFORMS,
     CenterCrop,
+    CropPerson,
     Pad,
     PadTo,
     RandomCrop,
@@ -288,7 +289,8 @@ def test_presets_keep_the_contract(example, name, training, rng):
         "segmentation_padded": 513,
     }
     side = sides.get(name, 32)
-    assert shapes == {(side, side, 3)}
+    size = {"pose": (353, 257), "pose_small": (65, 49)}.get(name, (side, side))
+    assert shapes == {(*size, 3)}
 
 
 def test_presets_are_the_published_steps():
@@ -305,6 +307,8 @@ def test_presets_are_the_published_steps():
     assert TRANSFORMS["detection"](True) == (
         RandomFlip(), ResizeShortest(600, 1024), PadTo(),
     )  # fmt: skip
+    assert TRANSFORMS["pose"](False) == (CropPerson((353, 257), (1.25, 1.25)),)
+    assert TRANSFORMS["pose"](True)[0].scales == (1.0, 1.5)
     padded = TRANSFORMS["segmentation_padded"](False)
     assert padded == (ResizeShortest(513, 513), PadTo((513, 513)))
 

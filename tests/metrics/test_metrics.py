@@ -31,6 +31,8 @@ BOXES = {
 }
 SCORES = np.array([[0.9, 0.8], [0.7, 0.0]])
 
+# Four people with three of four keypoints, one person an image.
+_POSES = np.array([[[5, 5, 2], [45, 25, 1], [25, 65, 2], [0, 0, 0]]] * 4)
 
 CASES = {
     "classification": Case(
@@ -68,6 +70,14 @@ CASES = {
         # One pixel of class 2 goes to class 1: 2/2, 3/4, 1/2.
         wrong=np.array([[[0, 0], [1, 0]], [[1, 1], [1, 2]]]),
         expected=(1 + 3 / 4 + 1 / 2) / 3,
+    ),
+    "pose": Case(
+        truth=_POSES,
+        right=_POSES,
+        # One of four people is far off: recall ends at 3/4. Precision is 1 up
+        # to there, at 76 of the 101 levels 0, 0.01, ..., 1.
+        wrong=_POSES + 900 * (np.arange(4) == 3)[:, None, None],
+        expected=76 / 101,
     ),
 }
 

@@ -4,6 +4,7 @@ from keras_jft import checks
 from keras_jft.data.datasets import (
     camvid,
     coco,
+    coco_people,
     image_folder,
     manifest,
     synthetic,
@@ -17,6 +18,7 @@ DATASETS = {
     "manifest": manifest.load,
     "camvid": camvid.load,
     "coco": coco.load,
+    "coco_people": coco_people.load,
     "voc": voc.load,
 }
 

@@ -75,7 +75,7 @@ def load(
     ]
     paths = [Path(f, name) for file, f in parts for name in file.file_names]
     sizes = np.concatenate([file.image_sizes for file in files])
-    kept = _selected(image_ids, ids, exclude)
+    kept = selected(image_ids, ids, exclude)
     return BoxedImages(
         image_ids[kept],
         [paths[i] for i in kept],
@@ -160,7 +160,7 @@ def _check_different(image_ids, files):
 # === Lists of ids ===
 
 
-def _selected(image_ids, ids, exclude):
+def selected(image_ids, ids, exclude):
     """Positions of the images that are kept, ascending."""
     kept = np.ones(len(image_ids), bool)
     if ids is not None:

@@ -25,6 +25,10 @@ class Info:
         class_counts: `(C,)` examples a class, where known without reading.
         keypoint_names: One name a keypoint, in the order of `keypoints`.
         skeleton: Pairs of keypoints that a bone joins, counted from 0.
+        sigmas: K falloffs for the similarity of keypoints, where the data set
+            says them; () where it does not.
+        people: `{image id: bounding_boxes}` with everyone in each image, for
+            data sets of one example a person; None for others.
         mask_names: One name a segmentation class, in order of its value.
     """
 
@@ -37,6 +41,8 @@ class Info:
     class_counts: np.ndarray | None = None
     keypoint_names: tuple[str, ...] = ()
     skeleton: tuple[tuple[int, int], ...] = ()
+    sigmas: tuple[float, ...] = ()
+    people: Mapping | None = None
     mask_names: tuple[str, ...] = ()
 
 
@@ -50,9 +56,11 @@ class Dataset:
     without the batch axis and without padding: `images` `(H, W, 3)` uint8;
     `labels` an int32 scalar for one label, `(L,)` int32 for many;
     `bounding_boxes` `{"boxes": (N, 4) float32 xyxy pixels, "labels": (N,)
-    int32}` and, where known, `ignored` `(N,)` bool and `areas` `(N,)`
-    float32; `segmentation_masks` `(H, W, 1)` uint8, 255 is void; `keypoints`
-    `(K, 3)` float32 x, y in pixels and visibility; `ids`, a stable int or str.
+    int32}` and, where known, `ignored` `(N,)` bool, `areas` `(N,)` float32
+    and `keypoints` `(N, K, 3)`; `segmentation_masks` `(H, W, 1)` uint8, 255 is
+    void; `keypoints` `(K, 3)` float32 x, y in pixels and visibility, of the
+    person whose box is the first; `ids`, a stable int or str; `image_ids` where
+    `ids` are people's.
     Only `images` and `ids` are always there.
     """
 

@@ -1,5 +1,6 @@
 """Predictions as pictures, one module a task."""
 
 from keras_jft.evaluation.pictures.detection import plot_detections
+from keras_jft.evaluation.pictures.pose import plot_poses
 
-__all__ = ["plot_detections"]
+__all__ = ["plot_detections", "plot_poses"]

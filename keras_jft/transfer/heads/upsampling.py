@@ -28,16 +28,48 @@ def upsample(features, size, stride):
     >>> print(keras.ops.convert_to_numpy(pixels)[0, 0, :, 0])
     [0. 1. 2.]
     """
-    rows = _interpolation(size[0], ops.shape(features)[1], stride)
-    columns = _interpolation(size[1], ops.shape(features)[2], stride)
-    rows = ops.cast(rows, features.dtype)
-    columns = ops.cast(columns, features.dtype)
+    rows, columns = (
+        ops.cast(interpolation(ops.arange(side), count, stride), features.dtype)
+        for side, count in zip(size, ops.shape(features)[1:3], strict=True)
+    )
     return ops.einsum("Hh,bhwc,Ww->bHWc", rows, features, columns)
 
 
-def _interpolation(pixels, features, stride):
-    """`(pixels, features)` weights; each row sums to one."""
-    at = ops.cast(ops.arange(pixels), "float32") / stride
-    at = ops.minimum(at, ops.cast(features - 1, "float32"))
+def upsample_planes(features, size, stride):
+    """As `upsample`, by two matrix products: for losses and votes of pixels.
+
+    Args:
+        features: `(B, h, w, C)`.
+        size: `(H, W)`, integers.
+        stride: Pixels a feature.
+
+    Returns:
+        `(B, C, H, W)`: channels first.
+    """
+    height, width = size
+    h, w, channels = features.shape[1:]
+    rows = interpolation(ops.arange(height), h, stride)
+    columns = interpolation(ops.arange(width), w, stride)
+    planes = ops.transpose(features, (0, 3, 2, 1))  # (B, C, w, h)
+    planes = ops.reshape(planes, (-1, h)) @ ops.transpose(rows)
+    planes = ops.reshape(planes, (-1, channels, w, height))
+    planes = ops.transpose(planes, (0, 1, 3, 2))  # (B, C, H, w)
+    planes = ops.reshape(planes, (-1, w)) @ ops.transpose(columns)
+    return ops.reshape(planes, (-1, channels, height, width))
+
+
+def interpolation(pixels, features, stride):
+    """Weights of the features at pixels of one axis; each row sums to one.
+
+    Args:
+        pixels: `(..., S)` positions of pixels on the axis.
+        features: How many features the axis has.
+        stride: Pixels a feature.
+
+    Returns:
+        `(..., S, features)` float32.
+    """
+    at = ops.cast(pixels, "float32") / stride
+    at = ops.clip(at, 0.0, ops.cast(features - 1, "float32"))
     nodes = ops.cast(ops.arange(features), "float32")
-    return ops.maximum(0.0, 1.0 - ops.abs(at[:, None] - nodes[None, :]))
+    return ops.maximum(0.0, 1.0 - ops.abs(at[..., None] - nodes))

@@ -27,6 +27,11 @@ def make(request, save_image, tmp_path):
         options = {"path": path}
     elif name == "coco":
         request.getfixturevalue("save_coco")(_coco(NUM))
+    elif name == "coco_people":
+        request.getfixturevalue("save_coco")(_people(NUM))
+        folder = tmp_path / "annotations"
+        path = folder / "instances_train2017.json"
+        path.rename(folder / "person_keypoints_train2017.json")
     elif name == "voc":
         request.getfixturevalue("save_list")("train", map(str, range(NUM)))
         for i in range(NUM):
@@ -58,6 +63,26 @@ def _coco(num):
             for j in range(i % 3)
         ],
     }
+
+
+def _people(num):
+    """A document of `num` images with 1 to 3 people each."""
+    document = _coco(num)
+    document["categories"] = [
+        {"id": 3, "name": "person", "keypoints": ["left_ear", "right_ear"]}
+    ]
+    document["annotations"] = [
+        {
+            "id": 10 * i + j,
+            "image_id": i + 3,
+            "category_id": 3,
+            "bbox": [j, 0, 5, i + 1],
+            "keypoints": [j + 1, 0.5, 2, 0, 0, 0],
+        }
+        for i in range(num)
+        for j in range(1 + i % 3)
+    ]
+    return document
 
 
 def check_dataset(make):

@@ -23,21 +23,31 @@ OPTIONS = {
         "num_proposals": 24,
         "crop_size": 4,
     },
+    "pose": {"output_stride": 2, "radius": 4.0},
 }
 
 
 @pytest.fixture
 def batch(rng):
-    """Images whose color is their class; the lower half is another class."""
+    """Images whose color is their class; the lower half is another class.
+
+    Around each keypoint is a dot of a color of its own.
+    """
     labels = np.arange(8) % 3
     images = rng.integers(0, 60, (8, 16, 16, 3))
     masks = np.zeros((8, 16, 16, 1), "uint8")
     halves = np.array([[0, 0, 16, 8], [0, 8, 16, 16]], "float32")
+    keypoints = np.full((8, 3, 3), 2, "float32")
     for row, label in enumerate(labels):
         images[row, ..., label] += 150
         images[row, 8:] = 255 - images[row, 8:]
         masks[row, :8] = label
         masks[row, 8:] = (label + 1) % 3
+        keypoints[row, :, :2] = [[4 + label, 8], [8, 4], [12, 8 - label]]
+        for color, (x, y) in zip(
+            np.eye(3), keypoints[row, :, :2].astype(int), strict=True
+        ):
+            images[row, y - 1 : y + 1, x - 1 : x + 1] = 255 * color
     return {
         "images": images.astype("uint8"),
         "labels": labels.astype("int32"),
@@ -46,6 +56,7 @@ def batch(rng):
             "labels": np.stack([labels, (labels + 1) % 3], 1).astype("int32"),
         },
         "segmentation_masks": masks,
+        "keypoints": keypoints,
     }
 
 

@@ -1,0 +1,265 @@
+"""People of COCO's keypoint files: one example a person.
+
+An example is the whole image; its first box is the person's and its
+`keypoints` are theirs. `jft.data.transforms.CropPerson` cuts the person out.
+Any keypoints serve: names, skeleton and, if there, `sigmas` are those of the
+category.
+
+Shapes: N people, K keypoints.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from pycocotools import mask
+
+from keras_jft.data.datasets import coco, coco_files
+from keras_jft.data.datasets.boxed_images import absent
+from keras_jft.data.datasets.dataset import Dataset, Info
+from keras_jft.data.datasets.decoding import decode_image
+from keras_jft.data.datasets.json_records import read_json, records_of
+from keras_jft.data.suppression import suppress
+
+
+def load(
+    split="train",
+    *,
+    directory=None,
+    annotations=None,
+    ids=None,
+    exclude=None,
+    on_error="raise",
+    detections=None,
+    min_score=0.0,
+    iou_threshold=0.6,
+    max_people=8,
+    sigmas=None,
+):
+    """People with keypoints, or detected people, in the order of the images.
+
+    Args:
+        split: "train", "train2017" or another, one split.
+        directory: As for "coco", whose files are
+            `annotations/person_keypoints_train2017.json` and so on.
+        annotations: As for "coco": an annotation file.
+        ids: As for "coco": ids of the images to keep.
+        exclude: As for "coco": ids of the images to leave out.
+        on_error: "raise" for a faulty annotation, or "drop" it with a warning.
+        detections: None: the boxes of the file, of people who are no crowd
+            and have a keypoint. Or boxes to find people in: a results file in
+            COCO's detection format, or a list of its records
+            `{"image_id", "category_id", "bbox", "score"}`; those of other
+            categories are passed over. Their `keypoints` are not labeled.
+        min_score: Detections of a lower score are passed over.
+        iou_threshold: Of two detections that overlap more, the one of lower
+            score is left out.
+        max_people: Most boxes of an example: the person's and those of the
+            nearest others, whose disks the auxiliary loss of `PoseEstimator`
+            passes over.
+        sigmas: K falloffs for the similarity of keypoints, where the file has
+            none; by default those of COCO for joints of the same names.
+
+    Returns:
+        A `Dataset`. Ids are those of the annotations, and of detections their
+        number; `image_ids` are those of the images; `info.people` has all
+        annotations, those that are ignored too.
+
+    Raises:
+        ValueError: As `coco_files.read` does; the file has no keypoints;
+            images are missing; detections are faulty; or nobody is left.
+    """
+    path, folder = coco.find(directory, split, annotations, "person_keypoints")
+    file = coco_files.read(path, on_error=on_error)
+    if file.keypoints is None:
+        raise ValueError(
+            f"{str(path)!r} must have a category with `keypoints`. Received: "
+            f"{list(file.label_names)} without. Give the file of keypoints."
+        )
+    if sigmas is not None and len(sigmas) != len(file.keypoint_names):
+        raise ValueError(
+            f"`sigmas` must be one a keypoint, {len(file.keypoint_names)}. "
+            f"Received: {len(sigmas)}."
+        )
+    images = coco.selected(file.image_ids, ids, exclude)
+    rows = _annotated(file, images)
+    if detections is not None:
+        rows = _detected(file, images, detections, min_score, iou_threshold)
+    if not rows:
+        raise ValueError(
+            f"{str(path)!r} must have people, of keypoints that are labeled "
+            "unless `detections` are given. Received: none."
+        )
+    wanted = dict.fromkeys(file.file_names[row.image] for row in rows)
+    missing = absent(folder, list(wanted))
+    if missing:
+        raise ValueError(
+            f"Every image of {str(path)!r} must be in {str(folder)!r}. "
+            f"Missing are {missing[:5]}. Set `directory`, or fetch them."
+        )
+    return People(file, folder, rows, images, max_people, sigmas)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Row:
+    """One person: the image's number, an id, a box, and the annotation."""
+
+    image: int
+    name: int | str
+    box: np.ndarray
+    annotation: int | None
+
+
+class People(Dataset):
+    """One example a person.
+
+    Args:
+        file: A `CocoFile` with keypoints.
+        folder: Folder of its images.
+        rows: One `_Row` a person.
+        images: Numbers of the images that count.
+        max_people: Most boxes of an example.
+        sigmas: As for `load`.
+    """
+
+    def __init__(self, file, folder, rows, images, max_people, sigmas):
+        self._file, self._folder, self._rows = file, Path(folder), rows
+        self._max_people = max_people
+        self.info = Info(
+            num_examples=len(rows),
+            label_names=file.label_names,
+            category_ids=file.category_ids,
+            max_boxes=max_people,
+            keypoint_names=file.keypoint_names,
+            skeleton=file.skeleton,
+            sigmas=tuple(sigmas or file.sigmas or ()),
+            people={
+                file.image_ids[image].item(): self._everyone(image)
+                for image in images
+            },
+        )
+
+    def ids(self, positions):
+        """Those of annotations, or numbers of detections."""
+        return np.array([self._rows[p].name for p in np.asarray(positions)])
+
+    def __getitem__(self, position):
+        row = self._rows[position]
+        keypoints = np.zeros((len(self.info.keypoint_names), 3), "float32")
+        if row.annotation is not None:
+            keypoints = self._file.keypoints[row.annotation]
+        return {
+            "images": decode_image(
+                self._folder / self._file.file_names[row.image],
+                image_size=tuple(map(int, self._file.image_sizes[row.image])),
+            ),
+            "bounding_boxes": self._with_others(row, keypoints),
+            "keypoints": keypoints,
+            "ids": row.name,
+            "image_ids": self._file.image_ids[row.image].item(),
+        }
+
+    def _everyone(self, image):
+        """`bounding_boxes` of an image, with keypoints."""
+        rows = self._file.annotations_of(image)
+        return {
+            **self._file.bounding_boxes(image),
+            "keypoints": self._file.keypoints[rows],
+        }
+
+    def _with_others(self, row, keypoints):
+        """The person's box, then the nearest others'."""
+        entry = self._everyone(row.image)
+        area = np.prod(row.box[2:] - row.box[:2])
+        first = {
+            "boxes": row.box,
+            "labels": np.int32(0),
+            "ignored": False,
+            "areas": np.float32(area),
+            "keypoints": keypoints,
+        }
+        others = np.arange(len(entry["labels"]))
+        if row.annotation is None:
+            others = others[:0]
+        else:
+            start = self._file.annotations_of(row.image).start
+            own = row.annotation - start
+            first = {key: values[own] for key, values in entry.items()}
+            others = others[others != own]
+        centers = entry["boxes"].reshape(-1, 2, 2).mean(axis=1)
+        middle = row.box.reshape(2, 2).mean(axis=0)
+        distances = np.linalg.norm(centers[others] - middle, axis=1)
+        nearest = others[np.argsort(distances, kind="stable")]
+        nearest = nearest[: self._max_people - 1]
+        return {
+            key: np.concatenate([np.asarray(first[key])[None], values[nearest]])
+            for key, values in entry.items()
+        }
+
+
+def _labeled(file, rows):
+    """Which annotations have a keypoint."""
+    return (file.keypoints[rows, :, 2] > 0).any(axis=1)
+
+
+def _annotated(file, images):
+    found = []
+    for image in images:
+        rows = file.annotations_of(image)
+        kept = _labeled(file, rows) & ~file.ignored[rows]
+        for row in rows.start + np.flatnonzero(kept):
+            name = file.annotation_ids[row].item()
+            found.append(_Row(image, name, file.boxes[row], int(row)))
+    return found
+
+
+# === Detections ===
+
+
+def _detected(file, images, detections, min_score, iou_threshold):
+    """People in boxes, each image's from the highest score down."""
+    path, records = "detections", detections
+    if not isinstance(detections, list):
+        path, records = detections, read_json(detections)
+    person = {
+        file.category_ids[label] for label in np.unique(file.labels)
+    } or set(file.category_ids)
+    places = {name: i for i, name in enumerate(file.image_ids.tolist())}
+    by_image = {int(image): [] for image in images}
+    for number, record in enumerate(records_of(path, records, None, "result")):
+        if record.integer("category_id") not in person:
+            continue
+        name, score = record.name("image_id"), record.number("score")
+        if name not in places:
+            record.fail("image_id", f"the id of one of {len(places)} images")
+        box = _box(record, file.image_sizes[places[name]])
+        if score >= min_score and places[name] in by_image:
+            by_image[places[name]].append((number, box, score))
+    found = []
+    for image, boxes in by_image.items():
+        for number, box in _suppressed(boxes, iou_threshold):
+            found.append(_Row(image, number, box, None))
+    return found
+
+
+def _box(record, image_size):
+    """x1, y1, x2, y2, clipped to the image."""
+    x, y, width, height = record.numbers("bbox", 4, "x, y, width and height")
+    limits = np.tile(np.asarray(image_size)[::-1], 2)
+    box = np.clip([x, y, x + width, y + height], 0, limits)
+    if min(width, height) <= 0 or (box[:2] >= box[2:]).any():
+        wide, high = limits[:2]
+        record.fail("bbox", f"a box, not empty, in {wide} x {high} pixels")
+    return box.astype("float32")
+
+
+def _suppressed(boxes, iou_threshold):
+    """Number and box of the detections of an image that are kept."""
+    if not boxes:
+        return []
+    corners = np.stack([box for _, box, _ in boxes]).astype("float64")
+    sides = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1)
+    overlaps = mask.iou(sides, sides, [False] * len(sides))
+    scores = np.array([score for _, _, score in boxes])
+    kept = suppress(overlaps, scores, iou_threshold)
+    return [boxes[i][:2] for i in kept]

@@ -1,0 +1,33 @@
+"""Greedy suppression of what is found twice.
+
+Shapes: N things found.
+"""
+
+import numpy as np
+
+
+def suppress(similarity, scores, threshold):
+    """The things that are kept: each the best of those like it.
+
+    From the highest score down, a thing is left out if one that was kept is
+    more similar to it than the threshold.
+
+    Args:
+        similarity: `(N, N)`, such as the overlap of boxes.
+        scores: `(N,)`.
+        threshold: Similarity above which two are the same thing.
+
+    Returns:
+        Positions of those that are kept, highest score first.
+
+    Example:
+
+    >>> similarity = np.array([[1, 0.7, 0], [0.7, 1, 0.5], [0, 0.5, 1]])
+    >>> suppress(similarity, np.array([0.8, 0.9, 0.3]), threshold=0.6)
+    [1, 2]
+    """
+    kept = []
+    for candidate in np.argsort(-np.asarray(scores), kind="stable").tolist():
+        if all(similarity[candidate, other] <= threshold for other in kept):
+            kept.append(candidate)
+    return kept

@@ -1,0 +1,178 @@
+"""Skeletons on images, heat maps beside them.
+
+Shapes: N images, P people of one, K keypoints, H W image side.
+"""
+
+import numpy as np
+
+# Okabe and Ito's: left, right, and what is neither.
+COLORS = {"left": "#56B4E9", "right": "#E69F00", "": "#F0E442"}
+STYLE = {"font.size": 8, "axes.titlesize": 8, "legend.fontsize": 7}
+
+
+def plot_poses(
+    images,
+    poses,
+    keypoint_names,
+    skeleton=(),
+    *,
+    truth=None,
+    heatmaps=None,
+    least_score=0.0,
+    titles=None,
+):
+    """A figure with a row an image: truth, prediction and heat maps.
+
+    The person's left is blue, their right orange, the rest yellow; a bone that
+    joins two sides is yellow.
+
+    Args:
+        images: N images `(H, W, 3)` in 0..255, whole ones or crops.
+        poses: N predictions `(P, K, 3)`, or `(K, 3)` of one person: x, y in
+            pixels and the score of the keypoint.
+        keypoint_names: K names, `data.info.keypoint_names`.
+        skeleton: Pairs of keypoints, counted from 0, `data.info.skeleton`.
+        truth: N true poses in the same form, x, y and visibility; or None.
+        heatmaps: N heat maps `(K, H, W)` in 0..1, of which the largest at each
+            pixel is shown; or None.
+        least_score: Predicted keypoints of lower scores are left out.
+        titles: N names of rows, or None.
+
+    Returns:
+        The Matplotlib figure.
+
+    Raises:
+        ValueError: If there is no image, or numbers or sizes differ.
+    """
+    import matplotlib.pyplot as plt
+
+    columns = {"Truth": truth, "Prediction": poses, "Heat maps": heatmaps}
+    columns = {k: v for k, v in columns.items() if v is not None}
+    _check(images, columns, len(keypoint_names))
+    shape = max(np.shape(image)[1] / np.shape(image)[0] for image in images)
+    with plt.rc_context(STYLE):
+        figure, panels = plt.subplots(
+            len(images),
+            len(columns),
+            figsize=(2.2 * len(columns), 2.2 / shape * len(images) + 0.5),
+            squeeze=False,
+            layout="constrained",
+        )
+        for number, image in enumerate(images):
+            for ax, (name, values) in zip(
+                panels[number], columns.items(), strict=True
+            ):
+                _show(ax, np.asarray(image), name == "Heat maps")
+                if name == "Heat maps":
+                    _draw_heat(ax, values[number])
+                else:
+                    least = 0.0 if name == "Truth" else least_score
+                    _draw_people(
+                        ax, values[number], keypoint_names, skeleton, least
+                    )
+        for ax, name in zip(panels[0], columns, strict=True):
+            ax.set_title(name)
+        for ax, title in zip(panels[:, 0], titles or (), strict=False):
+            ax.set_ylabel(title)
+        _add_legend(figure, keypoint_names)
+    return figure
+
+
+def _check(images, columns, count):
+    numbers = {name: len(values) for name, values in columns.items()}
+    if not len(images) or set(numbers.values()) != {len(images)}:
+        raise ValueError(
+            "Expected at least one image, and one of each an image. Received: "
+            f"{len(images)} images, {numbers}."
+        )
+    for name, values in columns.items():
+        for number, value in enumerate(values):
+            shape = np.shape(value)
+            size = np.shape(images[number])[:2]
+            fits = (
+                shape == (count, *size)
+                if name == "Heat maps"
+                else shape[-2:] == (count, 3) and len(shape) in (2, 3)
+            )
+            if not fits:
+                raise ValueError(
+                    f"{name} must have {count} keypoints, as `keypoint_names`,"
+                    " and heat maps the size of their image. Received: shape "
+                    f"{shape} for image {number} of size {size}."
+                )
+
+
+def _show(ax, image, gray):
+    """The image, gray and pale where something is drawn all over it."""
+    if gray:
+        image = np.repeat(image.mean(-1, keepdims=True), 3, axis=-1) * 0.5
+    ax.imshow(
+        np.clip(image, 0, 255).astype("uint8"),
+        # Pixel (0, 0) reaches from 0 to 1.
+        extent=(0, image.shape[1], image.shape[0], 0),
+    )
+    ax.set_xticks([])
+    ax.set_yticks([])
+
+
+def _draw_people(ax, people, names, skeleton, least_score):
+    limits = ax.axis()
+    people = np.reshape(people, (-1, len(names), 3))
+    colors = [COLORS[_side(name)] for name in names]
+    size = np.clip(220 / max(abs(limits[2] - limits[3]), 60), 1, 4)
+    for person in people:
+        shown = person[:, 2] > least_score
+        for start, end in skeleton:
+            if shown[start] and shown[end]:
+                same = _side(names[start]) == _side(names[end])
+                ax.plot(
+                    *person[[start, end], :2].T,
+                    color=colors[start] if same else COLORS[""],
+                    linewidth=size,
+                    solid_capstyle="round",
+                )
+        ax.scatter(
+            *person[shown, :2].T,
+            c=[
+                color for color, show in zip(colors, shown, strict=True) if show
+            ],
+            s=9 * size,
+            edgecolors="black",
+            linewidths=0.4,
+            zorder=3,
+        )
+    ax.axis(limits)  # Points outside do not widen the picture.
+
+
+def _draw_heat(ax, heat):
+    heat = np.max(heat, axis=0)
+    ax.imshow(
+        heat,
+        cmap="inferno",
+        alpha=np.clip(0.25 + heat, 0, 0.95),
+        vmin=0,
+        vmax=1,
+        extent=(0, heat.shape[1], heat.shape[0], 0),
+    )
+
+
+def _side(name):
+    return next((side for side in ("left", "right") if side in name), "")
+
+
+def _add_legend(figure, names):
+    from matplotlib.lines import Line2D
+
+    sides = sorted({_side(name) for name in names}, key=[*COLORS].index)
+    handles = [
+        Line2D([], [], color=COLORS[side], marker="o", markersize=4)
+        for side in sides
+    ]
+    labels = [side or "middle" for side in sides]
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=len(sides),
+        frameon=False,
+    )

@@ -1,0 +1,137 @@
+"""From the crops of people back to images: poses, found once each.
+
+Shapes: B crops, N people of an image, K keypoints.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from keras_jft.data import suppression
+from keras_jft.metrics import keypoint_similarity, sigmas_of
+
+OKS_THRESHOLD = 0.5
+
+
+def suppress(poses, sigmas, threshold=OKS_THRESHOLD):
+    """The poses of an image, without those found twice, best first.
+
+    Args:
+        poses: `{"keypoints": (N, K, 3), "scores": (N,), "boxes": (N, 4)}`.
+        sigmas: `(K,)` falloffs of the similarity.
+        threshold: Of two poses that are more alike, the better one is kept.
+            What counts as their area is the mean of their boxes'.
+
+    Returns:
+        A dict of the same keys.
+
+    References:
+        Papandreou et al. 2017, https://arxiv.org/abs/1701.01779, section 3.3.
+    """
+    poses = {key: np.asarray(values) for key, values in poses.items()}
+    keypoints = np.array(poses["keypoints"], "float64")
+    areas = np.prod(poses["boxes"][:, 2:] - poses["boxes"][:, :2], axis=1)
+    areas = (areas[:, None] + areas[None, :]) / 2
+    keypoints[..., 2] = 1  # All that is predicted counts.
+    alike = keypoint_similarity(keypoints, keypoints, areas, sigmas)
+    kept = suppression.suppress(alike, poses["scores"], threshold)
+    return {key: values[kept] for key, values in poses.items()}
+
+
+def people(originals):
+    """The person of each example: a list of dicts.
+
+    Args:
+        originals: Examples with `keypoints` and, where known, the person's box
+            as the first of `bounding_boxes`.
+
+    Returns:
+        Dicts of `image_ids`, `keypoints` and what is known of the box.
+    """
+    rows = []
+    for example in originals:
+        image = example.get("image_ids", example["ids"])
+        row = {"image_ids": image, "keypoints": example["keypoints"]}
+        known = example.get("bounding_boxes", {})
+        for key in ("boxes", "areas", "ignored"):
+            if key in known:
+                row[key] = known[key][0]
+        rows.append(row)
+    return rows
+
+
+def by_image(pairs, info):
+    """All people and all poses of each image, without poses found twice.
+
+    Args:
+        pairs: Pairs of `people(originals)` and predictions `{"keypoints":
+            (B, K, 3), "scores": (B,)}` in pixels of the originals.
+        info: `info` of the data set. All of `info.people`, if there, are the
+            truth, found or not; else those of the examples.
+
+    Returns:
+        One pair for `jft.metrics.Pose`, in a list: people and poses, one dict
+        an image, in the order of `info.people` or of the examples.
+    """
+    rows, found = [], []
+    for truth, predictions in pairs:
+        rows += truth
+        found += zip(
+            predictions["keypoints"], predictions["scores"], strict=True
+        )
+    numbers_of = {}
+    for number, row in enumerate(rows):
+        numbers_of.setdefault(row["image_ids"], []).append(number)
+    everyone = info.people or {
+        image: _stacked([rows[number] for number in numbers])
+        for image, numbers in numbers_of.items()
+    }
+    poses = []
+    for image in everyone:
+        numbers = numbers_of.get(image, [])
+        of_image = {
+            "keypoints": np.array([found[number][0] for number in numbers]),
+            "scores": np.array([found[number][1] for number in numbers]),
+        }
+        if len(numbers) > 1:
+            of_image["boxes"] = np.array([rows[n]["boxes"] for n in numbers])
+            sigmas = info.sigmas or sigmas_of(info.keypoint_names)
+            of_image = suppress(of_image, sigmas)
+        poses.append(of_image)
+    return [([*everyone.values()], poses)]
+
+
+def save_results(path, image_ids, poses, category_id=1):
+    """Writes poses in COCO's results format.
+
+    Args:
+        path: A JSON file, made or replaced.
+        image_ids: One id an image.
+        poses: `{"keypoints": (N, K, 3), "scores": (N,)}` of each image.
+        category_id: Of people, in the annotations.
+    """
+    records = [
+        {
+            "image_id": image,
+            "category_id": category_id,
+            "keypoints": np.round(keypoints, 3).ravel().tolist(),
+            "score": float(score),
+        }
+        for image, found in zip(image_ids, poses, strict=True)
+        for keypoints, score in zip(
+            np.asarray(found["keypoints"], "float64"),
+            found["scores"],
+            strict=True,
+        )
+    ]
+    Path(path).write_text(json.dumps(records))
+
+
+def _stacked(rows):
+    """One dict of arrays of the people of one image."""
+    return {
+        key: np.stack([row[key] for row in rows])
+        for key in rows[0]
+        if key != "image_ids"
+    }

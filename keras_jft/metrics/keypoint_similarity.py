@@ -1,0 +1,89 @@
+"""Object keypoint similarity, OKS, and the falloffs that it needs.
+
+Shapes: N and M people, K keypoints.
+
+References:
+    https://cocodataset.org/#keypoints-eval.
+"""
+
+import numpy as np
+
+# Standard deviation of annotators, in units of the root of the area; those of
+# head and neck are CrowdPose's, the others COCO's.
+SIGMAS = {
+    "nose": 0.026,
+    "eye": 0.025,
+    "ear": 0.035,
+    "shoulder": 0.079,
+    "elbow": 0.072,
+    "wrist": 0.062,
+    "hip": 0.107,
+    "knee": 0.087,
+    "ankle": 0.089,
+    "head_top": 0.079,
+    "neck": 0.079,
+}
+
+
+def sigmas_of(names):
+    """The falloffs of keypoints by their names.
+
+    Args:
+        names: One name a keypoint, such as "left_hip" or "neck".
+
+    Returns:
+        `(K,)` float64.
+
+    Raises:
+        ValueError: A name is not known.
+
+    Example:
+
+    >>> sigmas_of(("neck", "left_hip")).tolist()
+    [0.079, 0.107]
+    """
+    joints = [
+        name.removeprefix("left_").removeprefix("right_") for name in names
+    ]
+    unknown = [joint for joint in joints if joint not in SIGMAS]
+    if unknown:
+        raise ValueError(
+            f"Falloffs are known for {sorted(SIGMAS)}, left and right. "
+            f"Received: {unknown}. Give `sigmas`, one a keypoint."
+        )
+    return np.array([SIGMAS[joint] for joint in joints])
+
+
+def keypoint_similarity(keypoints, others, areas, sigmas):
+    """How alike poses are, 0 to 1, each of one set with each of another.
+
+    Args:
+        keypoints: `(N, K, 3)` x, y in pixels and visibility: those with a
+            visibility above 0 count.
+        others: `(M, K, 2)` or more columns, x, y first.
+        areas: `(N,)`, or `(N, M)` for each pair, in square pixels.
+        sigmas: `(K,)`.
+
+    Returns:
+        `(N, M)`: the mean over keypoints of `exp(-d^2 / (2 area (2 sigma)^2))`
+        of the distance d; 0 where none counts.
+
+    Example:
+
+    >>> pose = np.array([[[10.0, 10.0, 2.0], [0.0, 0.0, 0.0]]])
+    >>> other = np.array([[[10.0, 13.0], [99.0, 99.0]]])
+    >>> keypoint_similarity(pose, other, [4.5], [0.5, 0.5]).round(4).tolist()
+    [[0.3679]]
+    """
+    keypoints, others = np.asarray(keypoints), np.asarray(others)
+    areas = np.asarray(areas, "float64")
+    if areas.ndim == 1:
+        areas = areas[:, None]
+    counts = keypoints[:, None, :, 2] > 0
+    distances = keypoints[:, None, :, :2] - others[None, :, :, :2]
+    squared = (distances.astype("float64") ** 2).sum(-1)
+    # As pycocotools: no division by an area of zero.
+    spread = 2 * (areas[..., None] + np.spacing(1))
+    spread = spread * (2 * np.asarray(sigmas)) ** 2
+    alike = np.exp(-squared / spread) * counts
+    return alike.sum(-1) / np.maximum(counts.sum(-1), 1)

@@ -1,0 +1,241 @@
+"""`PoseEstimator`: heat maps and offsets of a person's keypoints, G-RMI.
+
+Shapes: B crops, P people, N boxes, K keypoints, H W crop side, h w feature
+side.
+"""
+
+import math
+import re
+
+import keras
+from keras import ops
+
+from keras_jft import training
+from keras_jft.data import geometry
+from keras_jft.transfer.heads import head
+from keras_jft.transfer.heads.pose import decoding
+from keras_jft.transfer.heads.pose.losses import PoseLoss
+
+
+@keras.saving.register_keras_serializable("keras_jft")
+class PoseEstimator(training.Model):
+    """A dilated backbone and a 1x1 convolution: heat maps and offsets.
+
+    Takes crops around one person each (`jft.data.transforms.CropPerson`).
+    Targets are `keypoints` `(B, K, 3)`; where `bounding_boxes` hold keypoints
+    too, those of row 1 on are people in the background. Calling gives
+    `(B, h, w, 4K)` in float32: K heat-map logits, the offset to each keypoint
+    in x and y, in pixels, and K heat-map logits from the middle of conv4 that
+    serve training alone. Predicting gives `{"keypoints": (B, K, 3), "scores":
+    (B,)}`: x and y in pixels of the crop and the score of each keypoint, and
+    their mean.
+
+    Args:
+        backbone: A backbone, by the contract of `jft.backbones`, for images of
+            one size, that of the crops: the paper's are 353 high, 257 wide.
+            One of another output stride is rebuilt with its weights.
+        num_keypoints: Number of keypoints K.
+        output_stride: Pixels between two features.
+        radius: Pixels around a keypoint where its heat map is hot and its
+            offsets are trained. The paper's 25 suit crops 353 high: take as
+            much less as the crops are smaller.
+        loss_weights: Weights of heat maps and of offsets in the loss.
+        keypoint_names: One name a keypoint, `data.info.keypoint_names`;
+            `flip_test` needs them.
+        flip_test: Whether predictions are those of the crop and of its mirror
+            image, averaged before they are decoded.
+        name: Name of the model.
+
+    Raises:
+        ValueError: If the backbone takes images of any size, an argument is
+            out of range, or `flip_test` lacks names.
+
+    References:
+        Papandreou et al. 2017, https://arxiv.org/abs/1701.01779, section 3.2.
+        Sun et al. 2017, section 5.4.
+    """
+
+    def __init__(
+        self,
+        backbone,
+        num_keypoints=17,
+        *,
+        output_stride=8,
+        radius=25.0,
+        loss_weights=(4.0, 1.0),
+        keypoint_names=(),
+        flip_test=False,
+        name="pose_estimator",
+        **kwargs,
+    ):
+        _check(backbone, num_keypoints, radius, keypoint_names, flip_test)
+        if backbone.output_stride != output_stride:
+            backbone = backbone.rebuild(output_stride=output_stride)
+        middle = _middle_of_conv4(backbone)
+        height, width = backbone.input.shape[1:3]
+
+        # === Layers ===
+        # Float32: bfloat16 cannot tell offsets of 25 and 25.1 pixels apart.
+        share = min(0.5, math.pi * radius**2 / (height * width))
+        heatmaps, auxiliary = (
+            keras.layers.Conv2D(
+                num_keypoints,
+                1,
+                strides=strides,
+                # The share of a crop that a disk is.
+                bias_initializer=keras.initializers.Constant(
+                    math.log(share / (1 - share))
+                ),
+                dtype="float32",
+                name=layer,
+            )
+            for layer, strides in (
+                ("head_heatmaps", 1),
+                # Every so many features of conv4, if they are denser.
+                (
+                    "head_auxiliary",
+                    round(middle.shape[1] / backbone.output.shape[1]),
+                ),
+            )
+        )
+        offsets = keras.layers.Conv2D(
+            2 * num_keypoints, 1, dtype="float32", name="head_offsets"
+        )
+        outputs = keras.layers.Concatenate(dtype="float32", name="head_outputs")
+
+        # === Functional model ===
+        features = backbone.output
+        super().__init__(
+            inputs=backbone.input,
+            outputs=outputs(
+                [heatmaps(features), offsets(features), auxiliary(middle)]
+            ),
+            name=name,
+            **kwargs,
+        )
+
+        # === Config ===
+        self.backbone = backbone
+        self.num_keypoints = num_keypoints
+        self.output_stride = output_stride
+        self.radius = radius
+        self.loss_weights = tuple(loss_weights)
+        self.keypoint_names = tuple(keypoint_names)
+        self.flip_test = flip_test
+
+    @property
+    def image_size(self):
+        """`(H, W)` of the crops."""
+        return tuple(self.input.shape[1:3])
+
+    def targets(self, batch):
+        """Keypoints `(B, P, K, 3)`: the person's, then those of others."""
+        people = self.entry(batch, "keypoints")[:, None]
+        if people.shape[2] != self.num_keypoints:
+            raise ValueError(
+                f"`keypoints` must have {self.num_keypoints} keypoints, as the "
+                f"model has. Received: shape {tuple(people.shape[::2])}. Build "
+                "the model with `num_keypoints=len(data.info.keypoint_names)`."
+            )
+        others = batch.get("bounding_boxes", {}).get("keypoints")
+        if others is None:
+            return people
+        return ops.concatenate([people, others[:, 1:]], axis=1)
+
+    def default_loss(self):
+        """`PoseLoss` at the size of the crops."""
+        return PoseLoss(
+            self.image_size, self.output_stride, self.radius, self.loss_weights
+        )
+
+    def views(self, images):
+        """The crops and, for `flip_test`, their mirror images after them."""
+        if not self.flip_test:
+            return images
+        return ops.concatenate([images, ops.flip(images, axis=2)], axis=0)
+
+    def decode(self, outputs, images):
+        """Keypoints by Hough voting, and the score of each pose."""
+        heat, offsets = decoding.maps(
+            outputs, self.image_size, self.output_stride
+        )
+        scores = decoding.vote(heat, offsets, self.radius)
+        if self.flip_test:
+            count = ops.shape(images)[0]
+            order = geometry.mirrored_keypoints(self.keypoint_names)
+            other = ops.take(ops.flip(scores[count:], axis=-1), order, axis=1)
+            scores = (scores[:count] + other) / 2
+        return decoding.best(scores)
+
+    def heatmaps(self, images):
+        """Heat maps `(B, K, H, W)` in 0..1, NumPy, for a look at them.
+
+        Args:
+            images: Crops `(B, H, W, 3)` in 0..255.
+        """
+        outputs = self.predict_on_batch(images, logits=True)
+        heat, _ = decoding.maps(
+            ops.convert_to_tensor(outputs), self.image_size, self.output_stride
+        )
+        return ops.convert_to_numpy(heat)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {
+            "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "num_keypoints": self.num_keypoints,
+            "output_stride": self.output_stride,
+            "radius": self.radius,
+            "loss_weights": list(self.loss_weights),
+            "keypoint_names": list(self.keypoint_names),
+            "flip_test": self.flip_test,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """A model of the same arguments."""
+        return cls(**keras.saving.deserialize_keras_object(config))
+
+
+def _check(backbone, num_keypoints, radius, keypoint_names, flip_test):
+    size = backbone.input.shape[1:3]
+    if None in size:
+        raise ValueError(
+            "`backbone` must take crops of one size. Received one for images "
+            f"of shape {tuple(backbone.input.shape[1:])}. Build it with "
+            "`image_shape=(353, 257, 3)`, or rebuild it so."
+        )
+    if num_keypoints < 1 or not 0 < radius <= max(size):
+        raise ValueError(
+            "`num_keypoints` must be above 0, `radius` in pixels of a crop "
+            f"{size[0]} high and {size[1]} wide. Received: num_keypoints="
+            f"{num_keypoints}, radius={radius}."
+        )
+    names = len(keypoint_names)
+    if names not in ((num_keypoints,) if flip_test else (0, num_keypoints)):
+        raise ValueError(
+            "`keypoint_names` must name every keypoint, or be left out without "
+            f"`flip_test`. Received: {names} names, num_keypoints="
+            f"{num_keypoints}, flip_test={flip_test}. Pass "
+            "`data.info.keypoint_names`."
+        )
+    geometry.mirrored_keypoints(keypoint_names)
+
+
+def _middle_of_conv4(backbone):
+    """The output of unit 9 of 23 of conv4, or as far in with fewer; else P4.
+
+    Unit 9 ends at layer 49 of 101; the paper says 50.
+    """
+    units = [
+        layer
+        for layer in backbone.layers
+        if re.fullmatch(r"conv4_\d+_out", layer.name)
+    ]
+    if not units:
+        return backbone.pyramid_outputs["P4"]
+    return units[max(round(len(units) * 9 / 23), 1) - 1].output
+
+
+HEAD = head.Head(build=PoseEstimator, task="pose")
