@@ -241,3 +241,20 @@ def test_batch_normalization_is_saved_with_its_arguments(tmp_path, rng):
     assert type(loaded.layers[0]) is FusedBatchNormalization
     assert loaded.layers[0].get_config() == model.layers[0].get_config()
     assert loaded.layers[0].momentum == MOMENTUM
+
+
+@pytest.mark.ops
+def test_frozen_statistics_stay_and_are_used_in_training(rng):
+    inputs, _, weights = _arrays(rng, (4, 5, 6, 3))
+    layer = _fused(frozen_statistics=True)
+    layer.build(inputs.shape)
+    layer.set_weights(weights)
+    gamma, beta, mean, variance = weights
+    outputs = ops.convert_to_numpy(layer(inputs, training=True))
+    expected = gamma * (inputs - mean) / np.sqrt(variance + EPSILON) + beta
+    np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
+    for after, before in zip(layer.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(after, before)
+    assert len(layer.trainable_variables) == 2  # Scale and offset train.
+    again = FusedBatchNormalization.from_config(layer.get_config())
+    assert again.frozen_statistics

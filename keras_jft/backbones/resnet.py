@@ -58,6 +58,9 @@ class ResNet(Backbone):
             it. They differ where a side is even.
         scaling: What the first layer does to pixels, see `ImageScaling`.
         bn_momentum: Share of the moving statistics that one step keeps.
+        frozen_statistics: Whether batch normalization keeps its moving
+            statistics as they are and uses them in training too, as small
+            batches need; scale and offset train.
         image_shape: `(H, W, 3)`; None is a side of any length.
         dtype: Dtype policy of all layers. None: the global one.
         name: Name of the model.
@@ -92,6 +95,7 @@ class ResNet(Backbone):
         pool_padding="same",
         scaling="jft",
         bn_momentum=0.997,
+        frozen_statistics=False,
         image_shape=(None, None, 3),
         dtype=None,
         name="resnet",
@@ -105,7 +109,7 @@ class ResNet(Backbone):
         dtype = keras.dtype_policies.get(dtype)
 
         # === Functional model ===
-        layers = _Layers(bn_momentum, dtype)
+        layers = _Layers(bn_momentum, frozen_statistics, dtype)
         images = keras.Input(image_shape, name="images")
         x = ImageScaling(scaling, dtype=dtype, name="scaling")(images)
         x = layers.stem(x, stem, width, pool_padding)
@@ -132,6 +136,7 @@ class ResNet(Backbone):
         self.pool_padding = pool_padding
         self.scaling = scaling
         self.bn_momentum = bn_momentum
+        self.frozen_statistics = frozen_statistics
         self.image_shape = tuple(image_shape)
         self.dtype_policy = dtype
 
@@ -226,6 +231,7 @@ class _Layers:
     """Adds layers to a graph; holds what all of them share."""
 
     bn_momentum: float
+    frozen_statistics: bool
     dtype: keras.DTypePolicy
 
     def stem(self, x, stem, width, pool_padding):
@@ -286,6 +292,7 @@ class _Layers:
         return FusedBatchNormalization(
             momentum=self.bn_momentum,
             epsilon=1e-5,
+            frozen_statistics=self.frozen_statistics,
             dtype=self.dtype,
             name=f"{name}_bn",
         )(x)

@@ -204,6 +204,7 @@ OTHER_ARGUMENTS = {
     "pool_padding": "symmetric",
     "scaling": "caffe",
     "bn_momentum": 0.75,
+    "frozen_statistics": True,
     "image_shape": (16, None, 3),
     "dtype": "mixed_bfloat16",
     "name": "other",
