@@ -18,12 +18,13 @@ from keras_jft import (
 )
 from keras_jft.backbones import ResNet
 from keras_jft.pretrain import MultiLabelClassifier
-from keras_jft.transfer import Classifier, DeepLabASPP
+from keras_jft.transfer import Classifier, DeepLabASPP, DeepLabV3Plus
 from keras_jft.version import __version__
 
 __all__ = [
     "Classifier",
     "DeepLabASPP",
+    "DeepLabV3Plus",
     "MultiLabelClassifier",
     "ResNet",
     "__version__",

@@ -1,8 +1,13 @@
 """Heads: what a backbone is transferred to. `HEADS` is the table."""
 
-from keras_jft.transfer.heads import classification, deeplab_aspp
+from keras_jft.transfer.heads import (
+    classification,
+    deeplab_aspp,
+    deeplab_v3_plus,
+)
 
 HEADS = {
     "classification": classification.HEAD,
     "deeplab_aspp": deeplab_aspp.HEAD,
+    "deeplab_v3_plus": deeplab_v3_plus.HEAD,
 }

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.ops
 OPTIONS = {
     "classification": {},
     "deeplab_aspp": {"output_stride": 4, "rates": (1, 2)},
+    "deeplab_v3_plus": {"rates": (1,), "projection_filters": 8},
 }
 
 
