@@ -6,8 +6,10 @@ from keras_jft.data.datasets import (
     coco,
     image_folder,
     manifest,
+    mask_folder,
     synthetic,
     voc,
+    voc_segmentation,
 )
 from keras_jft.data.datasets.dataset import Dataset, Info
 
@@ -15,9 +17,11 @@ DATASETS = {
     "synthetic": synthetic.load,
     "image_folder": image_folder.load,
     "manifest": manifest.load,
+    "mask_folder": mask_folder.load,
     "camvid": camvid.load,
     "coco": coco.load,
     "voc": voc.load,
+    "voc_segmentation": voc_segmentation.load,
 }
 
 
