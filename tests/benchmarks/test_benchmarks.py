@@ -20,6 +20,7 @@ MALLOC = {
         "data_size.py",
         "downpour.py",
         "initialization.py",
+        "segmentation.py",
         "speed/head.py",
         "speed/loss.py",
         "speed/strategies.py",
