@@ -24,8 +24,6 @@ matplotlib.use("Agg")
 
 import keras_jft as jft
 from keras_jft.data.transforms import RandomFlip, Resize
-from keras_jft.evaluation import original_pixels
-from keras_jft.evaluation.pictures import plot_segmentation
 from keras_jft.transfer.trainer import FIRST_TRAINED
 
 HEADS = ("deeplab_aspp", "deeplab_v3_plus")
@@ -61,13 +59,14 @@ def load_backbone(arguments, size):
 
 def predictions(model, data, size, count):
     """Images, true masks and predicted masks of `count` images."""
+    drawn = jft.data.subset(data, num_examples=min(count, len(data)), seed=0)
     batches = jft.data.iterate(
-        data, count, transforms=(Resize(size),), originals=True
+        drawn, len(drawn), transforms=(Resize(size),), originals=True
     )
     batch = next(iter(batches))
     originals = batch["originals"]
     images = [example["images"] for example in originals]
-    masks = original_pixels.masks(
+    masks = jft.evaluation.original_pixels.masks(
         model.predict_on_batch(batch["images"], logits=True),
         batch["placements"],
         [image.shape[:2] for image in images],
@@ -152,9 +151,9 @@ def main():
     metrics["checkpoint"] = str(arguments.checkpoint or "random")
     path = arguments.output / "metrics.json"
     path.write_text(json.dumps(metrics, indent=2) + "\n")
-    plot_segmentation(*predictions(model, data, size, 4), names).savefig(
-        arguments.output / "predictions.png", dpi=120
-    )
+    jft.evaluation.pictures.plot_segmentation(
+        *predictions(model, data, size, 4), names
+    ).savefig(arguments.output / "predictions.png", dpi=120)
     model.save(arguments.output / "model.keras")
     print(path.read_text(), end="")
 

@@ -3,9 +3,10 @@
 import keras
 from keras import ops
 
+from keras_jft.data.batch import VOID
 from keras_jft.layers import Conv2D
 from keras_jft.transfer.heads import head
-from keras_jft.transfer.heads.mask_losses import VOID, SubsampledCrossentropy
+from keras_jft.transfer.heads.mask_losses import SubsampledCrossentropy
 from keras_jft.transfer.heads.segmenter import Segmenter, rebuilt
 
 

@@ -3,8 +3,9 @@
 import keras
 from keras import ops
 
+from keras_jft.data.batch import VOID
 from keras_jft.transfer.heads import head
-from keras_jft.transfer.heads.mask_losses import VOID, UpsampledCrossentropy
+from keras_jft.transfer.heads.mask_losses import UpsampledCrossentropy
 from keras_jft.transfer.heads.segmenter import Segmenter, rebuilt
 
 # Features of P2 on a feature of P5: how far KerasCV's decoder upsamples.

@@ -6,9 +6,8 @@ Shapes: B batch, H W image side, h w logits, C classes.
 import keras
 from keras import ops
 
+from keras_jft.data.batch import VOID
 from keras_jft.transfer.heads.upsampling import upsample
-
-VOID = 255
 
 
 def mask_cross_entropy(masks, logits):

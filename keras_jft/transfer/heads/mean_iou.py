@@ -7,9 +7,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_jft.data.batch import VOID
 from keras_jft.transfer.heads.upsampling import upsample
 
-VOID = 255
 # Counts are carried over in units of this, so that int32, the widest integer
 # of every backend, holds the pixels of any data set.
 CARRY = 2**20
