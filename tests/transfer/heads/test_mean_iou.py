@@ -115,14 +115,18 @@ def test_fit_and_evaluate_give_what_the_predicted_masks_give(
     assert history["val_miou"] == [pytest.approx(found["miou"], abs=1e-3)]
 
 
-def test_two_replicas_score_as_one_device_does(tiny_backbone, batch):
+def test_two_replicas_train_and_score_as_one_device_does(tiny_backbone, batch):
     one = _segmenter(tiny_backbone)
     strategy = training.strategy("mirrored", devices=["CPU:0", "CPU:1"])
     with strategy.scope():
         several = _segmenter(tiny_backbone.rebuild())
-    several.set_weights(one.get_weights())
+    history = several.fit(
+        batch, batch_size=4, validation_data=batch, verbose=0
+    ).history
+    one.set_weights(several.get_weights())
     expected, found = (
         model.evaluate(batch, batch_size=4, verbose=0, return_dict=True)
         for model in (one, several)
     )
     assert found["miou"] == pytest.approx(expected["miou"], abs=1e-6)
+    assert history["val_miou"] == [pytest.approx(found["miou"], abs=1e-6)]
