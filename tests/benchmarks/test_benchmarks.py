@@ -23,6 +23,7 @@ MALLOC = {
         "segmentation.py",
         "speed/head.py",
         "speed/loss.py",
+        "speed/segmentation.py",
         "speed/strategies.py",
         "speed/train_step.py",
     ],
