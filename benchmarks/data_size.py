@@ -195,6 +195,22 @@ def _study(arguments, path):
 
 def _smoke(folder):
     """The whole path on a few made-up images."""
+    make_up(folder)
+    arguments = argparse.Namespace(
+        tiny_imagenet=folder / "tiny",
+        camvid=folder / "camvid",
+        cache=folder / "cache",
+        sizes=(0, 64, 128, 256),
+        seeds=(0,),
+        epochs=1,
+        pretrain_only=False,
+    )
+    (folder / "results").mkdir()
+    _study(arguments, folder / "results" / "rows.jsonl")
+
+
+def make_up(folder):
+    """Images of noise in the layouts of `tiny` ImageNet and `camvid`."""
     rng = np.random.default_rng(0)
     names = [f"class{i}" for i in range(20)]
     for name in names:
@@ -209,17 +225,6 @@ def _smoke(folder):
             _picture(rng, folder / f"camvid/{split}/{i}.png", CAMVID_SIZE)
             mask = rng.integers(0, 12, CAMVID_SIZE).astype("uint8")
             _save(mask, folder / f"camvid/{split}annot/{i}.png")
-    arguments = argparse.Namespace(
-        tiny_imagenet=folder / "tiny",
-        camvid=folder / "camvid",
-        cache=folder / "cache",
-        sizes=(0, 64, 128, 256),
-        seeds=(0,),
-        epochs=1,
-        pretrain_only=False,
-    )
-    (folder / "results").mkdir()
-    _study(arguments, folder / "results" / "rows.jsonl")
 
 
 def _picture(rng, path, size=(32, 32)):

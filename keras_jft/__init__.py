@@ -21,6 +21,7 @@ from keras_jft.pretrain import MultiLabelClassifier
 from keras_jft.transfer import (
     Classifier,
     DeepLabASPP,
+    DeepLabV3Plus,
     FasterRCNN,
     PoseEstimator,
 )
@@ -29,6 +30,7 @@ from keras_jft.version import __version__
 __all__ = [
     "Classifier",
     "DeepLabASPP",
+    "DeepLabV3Plus",
     "FasterRCNN",
     "MultiLabelClassifier",
     "PoseEstimator",

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_jft import layers
 from keras_jft.layers import (
     Conv2D,
     ImageScaling,
@@ -78,22 +79,26 @@ def test_a_pointwise_convolution_is_a_product_at_each_position(rng, dtype):
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"kernel_size": 1}, {"kernel_size": 1, "strides": 2}, {"kernel_size": 3}],
+    [
+        {"filters": 4, "kernel_size": 1},
+        {"filters": 4, "kernel_size": 1, "strides": 2},
+        {"filters": 4, "kernel_size": 3},
+        {"filters": 3, "kernel_size": 3, "dilation_rate": 2},
+        {"filters": 16, "kernel_size": 3, "dilation_rate": 2},
+    ],
 )
-def test_pointwise_gradients_of_any_size_are_those_of_keras(rng, arguments):
+def test_gradients_of_any_size_are_those_of_keras(rng, arguments):
     import tensorflow as tf
 
-    images = rng.normal(0, 1, (2, 5, 7, 6)).astype("float32")
+    images = rng.normal(0, 1, (2, 5, 7, 32)).astype("float32")
     results = []
     for layer in Conv2D, keras.layers.Conv2D:
         keras.utils.set_random_seed(0)
-        inputs = keras.Input((None, None, 6))
-        model = keras.Model(
-            inputs, layer(4, padding="same", **arguments)(inputs)
-        )
+        inputs = keras.Input((None, None, 32))
+        model = keras.Model(inputs, layer(padding="same", **arguments)(inputs))
 
         @tf.function(
-            input_signature=[tf.TensorSpec([None, None, None, 6], "float32")]
+            input_signature=[tf.TensorSpec([None, None, None, 32], "float32")]
         )
         def step(x, model=model):
             with tf.GradientTape() as tape:
@@ -104,6 +109,31 @@ def test_pointwise_gradients_of_any_size_are_those_of_keras(rng, arguments):
         results.append([g.numpy() for g in step(images)])
     for ours, stock in zip(*results, strict=True):
         np.testing.assert_allclose(ours, stock, rtol=1e-4, atol=1e-4)
+
+
+# The first is shifted and added, the second runs as it is.
+@pytest.mark.ops
+@pytest.mark.parametrize("filters", [2, 16])
+@pytest.mark.parametrize("rates", [(2, 2), (1, 3), (6, 6)])
+def test_a_dilated_convolution_is_its_sum_in_numpy(rng, filters, rates):
+    images = rng.normal(0, 1, (2, 5, 7, 32)).astype("float32")
+    layer = Conv2D(filters, 3, dilation_rate=rates, padding="same")
+    outputs = ops.convert_to_numpy(layer(images))
+    kernel = ops.convert_to_numpy(layer.kernel)
+    expected = np.zeros((2, 5, 7, filters))
+    for y, x, i, j in np.ndindex(5, 7, 3, 3):
+        row, column = y + (i - 1) * rates[0], x + (j - 1) * rates[1]
+        if 0 <= row < 5 and 0 <= column < 7:
+            expected[:, y, x] += images[:, row, column] @ kernel[i, j]
+    np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_dilated_kernels_need_no_gradient_of_tensorflow(monkeypatch, rng):
+    images = rng.normal(0, 1, (1, 5, 7, 16)).astype("float32")
+    layer = Conv2D(16, 3, dilation_rate=2, padding="same")
+    expected = layer(images)
+    monkeypatch.setattr(layers, "_trains_dilated", lambda: False)
+    np.testing.assert_allclose(layer(images), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.ops

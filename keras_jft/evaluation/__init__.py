@@ -4,13 +4,18 @@ from keras_jft.evaluation import poses
 from keras_jft.evaluation.coco_results import read_detections, save_detections
 from keras_jft.evaluation.during_fit import Evaluate
 from keras_jft.evaluation.evaluator import Config, predictions, run
-from keras_jft.evaluation.pictures import plot_detections, plot_poses
+from keras_jft.evaluation.pictures import (
+    plot_detections,
+    plot_poses,
+    plot_segmentation,
+)
 
 __all__ = [
     "Config",
     "Evaluate",
     "plot_detections",
     "plot_poses",
+    "plot_segmentation",
     "poses",
     "predictions",
     "read_detections",

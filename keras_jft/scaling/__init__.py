@@ -1,7 +1,12 @@
 """Scores of many runs to a law, a decision and a figure."""
 
+from keras_jft.scaling.classes import class_table
 from keras_jft.scaling.decision import Forecast, forecast
-from keras_jft.scaling.figure import plot_data_size, plot_data_sizes
+from keras_jft.scaling.figure import (
+    plot_classes,
+    plot_data_size,
+    plot_data_sizes,
+)
 from keras_jft.scaling.law import Law
 from keras_jft.scaling.laws import LAWS, fit, trend
 from keras_jft.scaling.rows import append as append_row
@@ -18,8 +23,10 @@ __all__ = [
     "Runner",
     "Study",
     "append_row",
+    "class_table",
     "fit",
     "forecast",
+    "plot_classes",
     "plot_data_size",
     "plot_data_sizes",
     "read_rows",

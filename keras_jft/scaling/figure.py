@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from keras_jft.metrics import METRICS
-from keras_jft.scaling import evidence, laws
+from keras_jft.scaling import classes, evidence, laws
 
 # Okabe and Ito's colors, which color-blind readers tell apart; with a marker
 # each, so that a print without color does too.
@@ -106,6 +106,78 @@ def plot_data_sizes(rows, x="num_examples"):
             y = evidence.score_of(part)
             _draw_panel(ax, part, x, y, _values(table, "mode"))
     return figure
+
+
+def plot_classes(rows, class_names, x="num_examples"):
+    """A figure: scores by size, and what each class gains by it.
+
+    On the left as `plot_data_size` draws it. On the right a bar a class and
+    mode, the score at the largest size minus that at the smallest (random
+    initialization, where there is one), largest gains first; thin lines are
+    standard errors over the runs.
+
+    Args:
+        rows: Rows of one task in `jft.metrics.METRICS` with `per_class`.
+        class_names: C names, in the order of `per_class`.
+        x: The column of sizes.
+
+    Returns:
+        The Matplotlib figure.
+
+    Raises:
+        ValueError: If `per_class` does not fit `class_names`.
+
+    References:
+        Sun et al. 2017, Figure 6 and Table 12.
+    """
+    import matplotlib.pyplot as plt
+
+    scores = classes.class_scores(rows, class_names, x)
+    with plt.rc_context(STYLE):
+        figure, (left, right) = plt.subplots(
+            ncols=2,
+            figsize=(2 * PANEL[0], PANEL[1]),
+            layout="constrained",
+        )
+        plot_data_size(rows, ax=left, x=x)
+        _draw_gains(right, scores, class_names, x)
+    return figure
+
+
+def _draw_gains(ax, scores, class_names, x):
+    """Draws a bar a class and mode."""
+    ends = scores[scores[x].isin([scores[x].min(), scores[x].max()])]
+    groups = ends.groupby(["mode", "class", x])["score"]
+    means, errors = groups.mean().unstack(), groups.sem().unstack()
+    gains = means.iloc[:, -1] - means.iloc[:, 0]
+    errors = np.sqrt((errors**2).sum(axis=1))
+    order = gains.groupby("class").mean().sort_values().index
+    modes = _values(scores, "mode")
+    height = 0.8 / len(modes)
+    for i, (mode, look) in enumerate(
+        zip(modes, itertools.cycle(LOOKS), strict=False)
+    ):
+        # The first mode on top, as in the legend.
+        at = np.arange(len(order)) + height * ((len(modes) - 1) / 2 - i)
+        ax.barh(
+            at,
+            gains[mode][order],
+            height,
+            color=look[0],
+            xerr=errors[mode][order],
+            error_kw={"lw": 0.7},
+            label=str(mode).replace("_", " "),
+        )
+    ax.axvline(0, color="black", lw=0.6)
+    ax.set_yticks(range(len(order)), [class_names[i] for i in order])
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    ax.grid(axis="x", alpha=0.25, linewidth=0.5)
+    low, high = scores[x].min(), scores[x].max()
+    start = "random initialization" if low == 0 else _short(low)
+    ax.set_xlabel(f"Points gained from {start} to {_short(high)} images")
+    ax.set_title("Each class")
+    ax.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.16), ncols=2)
 
 
 def _values(table, column):

@@ -32,6 +32,7 @@ class Model(keras.Model):
     _decodes = True
     _evaluating = False
     _in_step = False
+    _train_steps = 0
 
     # === What a subclass overrides ===
 
@@ -269,16 +270,25 @@ class Model(keras.Model):
     def train_step(self, *args):
         """One compiled step of `fit`."""
         args = self._with_step_inputs(args)
-        waiting = self._waiting_metrics()
-        for metric in waiting:
-            metric.update_state = lambda *args, **kwargs: None
-        try:
+        with self._passing_by_waiting_metrics():
             if replicas.are_several(self):
                 return replicas.train_step(self, *args)
             return super().train_step(*args)
+
+    @contextlib.contextmanager
+    def _passing_by_waiting_metrics(self):
+        waiting = self._waiting_metrics()
+        for metric in waiting:
+            metric.update_state = lambda *args, **kwargs: None
+        # Replicas take turns: the second begins before the first has ended.
+        self._train_steps += 1
+        try:
+            yield
         finally:
-            for metric in waiting:
-                del metric.update_state
+            self._train_steps -= 1
+            if not self._train_steps:
+                for metric in waiting:
+                    del metric.update_state
 
     def test_step(self, *args):
         """One compiled step of `evaluate`."""

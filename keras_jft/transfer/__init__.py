@@ -4,7 +4,9 @@ from keras_jft.transfer.freezing import freeze
 from keras_jft.transfer.heads import HEADS
 from keras_jft.transfer.heads.classification import Classifier
 from keras_jft.transfer.heads.deeplab_aspp import DeepLabASPP
+from keras_jft.transfer.heads.deeplab_v3_plus import DeepLabV3Plus
 from keras_jft.transfer.heads.faster_rcnn import FasterRCNN
+from keras_jft.transfer.heads.mean_iou import MeanIoU
 from keras_jft.transfer.heads.pose import PoseEstimator
 from keras_jft.transfer.recipes import RECIPES, recipe
 from keras_jft.transfer.trainer import MODES, Config, build, run
@@ -18,6 +20,8 @@ __all__ = [
     "DeepLabASPP",
     "FasterRCNN",
     "PoseEstimator",
+    "DeepLabV3Plus",
+    "MeanIoU",
     "build",
     "freeze",
     "recipe",

@@ -29,7 +29,9 @@ def freeze(model, before="conv5"):
     order = (*STAGES, "head")
     checks.one_of("before", before, order[1:])
     frozen = order[: order.index(before)]
-    for layer in model.layers:
+    # A head of KerasCV holds its backbone as one layer.
+    backbone = getattr(model, "backbone", model)
+    for layer in (*model.layers, *backbone.layers):
         stage = layer.name.split("_")[0]
         if stage in STAGES:
             layer.trainable = stage not in frozen

@@ -3,6 +3,7 @@
 import dataclasses
 
 from keras_jft import checks
+from keras_jft.data.transforms import RandomFlip, Resize
 from keras_jft.transfer import trainer
 from keras_jft.transfer.trainer import Config
 
@@ -56,13 +57,17 @@ RECIPES = {
     },
     "deeplab_aspp": {
         "small": Config(head="deeplab_aspp"),
-        # Section 5.3, which is silent on multipliers: those of the public
-        # DeepLab of Chen et al. 2017, https://arxiv.org/abs/1606.00915.
+        # Section 5.3: warped to 513, no augmentation. It is silent on
+        # multipliers and batch normalization: those of the public DeepLab of
+        # Chen et al. 2017, https://arxiv.org/abs/1606.00915. To pad instead of
+        # warping: `transforms=(ResizeShortest(513, 513), PadTo((513, 513)))`.
         "voc2012": Config(
             head="deeplab_aspp",
+            head_options={"bn_mode": "affine"},
             num_classes=21,
-            dataset="voc",
-            transforms="none",
+            dataset="voc_segmentation",
+            split="trainaug",
+            transforms=(Resize((513, 513)),),
             image_size=(513, 513),
             schedule="polynomial",
             learning_rate=1e-3,
@@ -128,6 +133,28 @@ RECIPES = {
             batch_size=24,
             epochs=None,
             steps=450_000,
+        ),
+    },
+    "deeplab_v3_plus": {
+        "small": Config(head="deeplab_v3_plus"),
+        # Chen et al. 2018, section 4: the schedule of Chen et al. 2017,
+        # https://arxiv.org/abs/1706.05587, sections 4.1 and A. Their crops of
+        # 513 are 512 here, their L2 that of TensorFlow's public DeepLab for
+        # ResNets.
+        "voc2012": Config(
+            head="deeplab_v3_plus",
+            num_classes=21,
+            dataset="voc_segmentation",
+            split="trainaug",
+            transforms=(RandomFlip(), Resize((512, 512))),
+            image_size=(512, 512),
+            schedule="polynomial",
+            learning_rate=7e-3,
+            power=0.9,
+            l2=1e-4,
+            batch_size=16,
+            epochs=None,
+            steps=30_000,
         ),
     },
 }

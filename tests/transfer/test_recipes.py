@@ -1,8 +1,11 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 
 from keras_jft import training, transfer
+from keras_jft.data.transforms import Resize
 from keras_jft.transfer import RECIPES, Classifier, DeepLabASPP, recipe
 
 pytestmark = pytest.mark.ops
@@ -45,6 +48,35 @@ def test_voc2012_is_a_polynomial_over_30000_steps(tiny_backbone):
     model = DeepLabASPP(tiny_backbone, 21, output_stride=4, rates=(1, 2))
     model.compile(**arguments)
     assert model._multipliers == {"aspp": 10.0, "aspp/bias": 20.0}
+
+
+def test_voc2012_warps_to_513_and_freezes_statistics(tiny_backbone):
+    config = RECIPES["deeplab_aspp"]["voc2012"]
+    assert (config.dataset, config.split) == ("voc_segmentation", "trainaug")
+    assert config.transforms == (Resize((513, 513)),)
+    assert (config.steps, config.image_size) == (30_000, (513, 513))
+    small = dataclasses.replace(
+        config,
+        image_size=(16, 16),
+        head_options={**config.head_options, "output_stride": 4},
+    )
+    model = transfer.build(small, tiny_backbone)
+    assert model.backbone.bn_mode == "affine" and model.num_classes == 21
+    kept = [variable.path for variable in model.non_trainable_variables]
+    assert all("moving" in path for path in kept)
+
+
+def test_v3_plus_follows_its_paper():
+    arguments = recipe("deeplab_v3_plus", "voc2012")
+    np.testing.assert_allclose(
+        _rates(arguments, (0, 15_000, 30_000)),
+        # 7e-3 * 0.5 ** 0.9
+        [7e-3, 3.751209e-3, 0],
+        rtol=1e-4,
+        atol=1e-12,
+    )
+    config = RECIPES["deeplab_v3_plus"]["voc2012"]
+    assert (config.steps, config.batch_size) == (30_000, 16)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,10 @@ from keras_jft.data.datasets import (
     coco_people,
     image_folder,
     manifest,
+    mask_folder,
     synthetic,
     voc,
+    voc_segmentation,
 )
 from keras_jft.data.datasets.dataset import Dataset, Info
 
@@ -16,10 +18,12 @@ DATASETS = {
     "synthetic": synthetic.load,
     "image_folder": image_folder.load,
     "manifest": manifest.load,
+    "mask_folder": mask_folder.load,
     "camvid": camvid.load,
     "coco": coco.load,
     "coco_people": coco_people.load,
     "voc": voc.load,
+    "voc_segmentation": voc_segmentation.load,
 }
 
 

@@ -63,7 +63,7 @@ file. Replace or remove the file.
             white = Image.new("RGBA", image.size, "white")
             image = Image.alpha_composite(white, image)
         pixels = np.asarray(image.convert("RGB"))
-    return _of_size(pixels, name, image_size)
+    return of_size(pixels, name, image_size)
 
 
 def decode_mask(source, name=None, image_size=None):
@@ -82,10 +82,11 @@ def decode_mask(source, name=None, image_size=None):
     if mask.mode not in ("L", "P", "1"):
         raise ValueError(
             f"A mask must hold one class index a pixel. Received {name!r} of "
-            f"mode {mask.mode!r}. Convert its colors to indices."
+            f"mode {mask.mode!r}. Convert its colors to indices, or give "
+            "`colors` where the data set takes them."
         )
     indices = np.asarray(mask).astype("uint8")[..., None]
-    return _of_size(indices, name, image_size)
+    return of_size(indices, name, image_size)
 
 
 def _open(source, name):
@@ -111,7 +112,17 @@ def _open(source, name):
     return image, name
 
 
-def _of_size(pixels, name, image_size):
+def of_size(pixels, name, image_size):
+    """`pixels`, or an error if they are not of a size.
+
+    Args:
+        pixels: `(H, W, channels)`.
+        name: What the error calls them.
+        image_size: `(H, W)` that they must have; None: any.
+
+    Raises:
+        ValueError: They have another.
+    """
     if image_size is not None and pixels.shape[:2] != tuple(image_size):
         raise ValueError(
             f"{name!r} must be {tuple(image_size)} pixels high and wide. "

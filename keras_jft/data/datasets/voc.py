@@ -61,9 +61,9 @@ def load(
         shift = -1.0 if one_based else 0.0
         return tfds_boxes.load(config, split, directory, on_error, shift)
     folders = _folders(directory, split, years)
-    names = {folder: _listed(folder, split) for folder in folders}
+    names = {folder: read_list(_list(folder, split)) for folder in folders}
     ids = [name for listed in names.values() for name in listed]
-    images = [path for f in folders for path in _images(f, names[f])]
+    images = [path for f in folders for path in image_paths(f, names[f])]
     if label_names is None:
         label_names = _all_names(folders)
     if not annotated:
@@ -136,9 +136,15 @@ def _list(folder, split):
     return folder / "ImageSets" / "Main" / f"{split}.txt"
 
 
-def _listed(folder, split):
-    """The names in the list of a split."""
-    path = _list(folder, split)
+def read_list(path):
+    """The names in the list of a split.
+
+    Args:
+        path: A text file with one name a line.
+
+    Raises:
+        ValueError: There is no such file, or names are missing or repeated.
+    """
     if not path.is_file():
         raise ValueError(
             f"{str(path)!r} is missing. Check `directory`, `years` and `split`."
@@ -155,8 +161,16 @@ def _listed(folder, split):
     return names
 
 
-def _images(folder, names):
-    """The paths of images by name, whatever their suffix."""
+def image_paths(folder, names):
+    """The paths of images by name, whatever their suffix.
+
+    Args:
+        folder: A folder of VOC's layout.
+        names: The names in a list.
+
+    Raises:
+        ValueError: An image is missing.
+    """
     folder = folder / "JPEGImages"
     paths = folder.iterdir() if folder.is_dir() else ()
     there = {

@@ -3,6 +3,7 @@
 from keras_jft.transfer.heads import (
     classification,
     deeplab_aspp,
+    deeplab_v3_plus,
     faster_rcnn,
     pose,
 )
@@ -12,4 +13,5 @@ HEADS = {
     "deeplab_aspp": deeplab_aspp.HEAD,
     "faster_rcnn": faster_rcnn.HEAD,
     "pose": pose.HEAD,
+    "deeplab_v3_plus": deeplab_v3_plus.HEAD,
 }

@@ -1,20 +1,17 @@
-"""`DeepLabASPP`: DeepLab's ASPP-L on a dilated backbone.
-
-Shapes: B batch, H W image side, h w feature side, C classes.
-"""
+"""`DeepLabASPP`: DeepLab's ASPP-L on a dilated backbone."""
 
 import keras
 from keras import ops
 
-from keras_jft import training
+from keras_jft.data.batch import VOID
+from keras_jft.layers import Conv2D
 from keras_jft.transfer.heads import head
-from keras_jft.transfer.heads.upsampling import upsample
-
-VOID = 255
+from keras_jft.transfer.heads.mask_losses import SubsampledCrossentropy
+from keras_jft.transfer.heads.segmenter import Segmenter, rebuilt
 
 
 @keras.saving.register_keras_serializable("keras_jft")
-class DeepLabASPP(training.Model):
+class DeepLabASPP(Segmenter):
     """Four summed 3x3 convolutions of growing rate on the last feature map.
 
     Targets are `segmentation_masks` `(B, H, W, 1)`, 255 is void. The loss is
@@ -28,6 +25,11 @@ class DeepLabASPP(training.Model):
         num_classes: Number of classes, background included.
         output_stride: Pixels between two features.
         rates: Dilation rates of the branches.
+        bn_mode: What the backbone's batch normalization does in training, see
+            `FusedBatchNormalization`. `"affine"`, with which it keeps its
+            moving statistics, is what public DeepLabs do with their small
+            batches (the recipe `"voc2012"` sets it); not for a backbone of
+            random weights, which has none.
         name: Name of the model.
 
     References:
@@ -43,20 +45,25 @@ class DeepLabASPP(training.Model):
         *,
         output_stride=8,
         rates=(6, 12, 18, 24),
+        bn_mode="batch",
         name="deeplab_aspp",
         **kwargs,
     ):
-        if backbone.output_stride != output_stride:
-            backbone = backbone.rebuild(output_stride=output_stride)
+        backbone = rebuilt(
+            backbone,
+            output_stride=output_stride,
+            bn_mode=bn_mode,
+        )
 
         # === Layers ===
         branches = [
-            keras.layers.Conv2D(
+            Conv2D(
                 num_classes,
                 3,
                 dilation_rate=rate,
                 padding="same",
                 kernel_initializer="glorot_uniform",
+                dtype=backbone.dtype_policy,
                 name=f"aspp_{rate}",
             )
             for rate in rates
@@ -76,15 +83,12 @@ class DeepLabASPP(training.Model):
         self.num_classes = num_classes
         self.output_stride = output_stride
         self.rates = tuple(rates)
+        self.bn_mode = bn_mode
 
     @property
     def logits_stride(self):
         """Pixels between two logits; the first is that of pixel (0, 0)."""
         return self.output_stride
-
-    def targets(self, batch):
-        """Masks `(B, H, W, 1)`."""
-        return self.entry(batch, "segmentation_masks")
 
     def default_loss(self):
         """`SubsampledCrossentropy` at the output stride."""
@@ -95,12 +99,6 @@ class DeepLabASPP(training.Model):
         masks = y[:, :: self.output_stride, :: self.output_stride]
         return ops.sum(ops.cast(masks != VOID, "int32"))
 
-    def decode(self, outputs, images):
-        """The class of the largest upsampled logit at each pixel."""
-        size = ops.shape(images)[1:3]
-        logits = upsample(outputs, size, self.output_stride)
-        return ops.cast(ops.argmax(logits, axis=-1), "int32")
-
     def get_config(self):
         """The constructor's arguments."""
         return {
@@ -108,6 +106,7 @@ class DeepLabASPP(training.Model):
             "num_classes": self.num_classes,
             "output_stride": self.output_stride,
             "rates": list(self.rates),
+            "bn_mode": self.bn_mode,
             "name": self.name,
         }
 
@@ -115,55 +114,6 @@ class DeepLabASPP(training.Model):
     def from_config(cls, config):
         """A model of the same arguments."""
         return cls(**keras.saving.deserialize_keras_object(config))
-
-
-def subsampled_cross_entropy(masks, logits, stride):
-    """Cross entropy at each feature position, and where it counts.
-
-    Args:
-        masks: `(B, H, W, 1)` integers, 255 is void.
-        logits: `(B, h, w, C)`, h = ceil(H / stride).
-        stride: Pixels between two features.
-
-    Returns:
-        `(B, h, w)` losses, zero at void, and `(B, h, w)` bool: not void.
-
-    References:
-        Chen et al. 2017, section 4 (the loss is at the output's resolution).
-    """
-    labels = ops.cast(masks[:, ::stride, ::stride, 0], "int32")
-    counted = labels != VOID
-    labels = ops.where(counted, labels, 0)
-    losses = ops.sparse_categorical_crossentropy(
-        labels, logits, from_logits=True
-    )
-    return ops.where(counted, losses, 0.0), counted
-
-
-@keras.saving.register_keras_serializable("keras_jft")
-class SubsampledCrossentropy(keras.losses.Loss):
-    """`subsampled_cross_entropy`, averaged over the positions that count.
-
-    Args:
-        stride: Pixels between two features.
-        name: Name of the loss.
-    """
-
-    def __init__(self, stride, name="subsampled_crossentropy"):
-        super().__init__(name=name, dtype="float32")
-        self.stride = stride
-
-    def call(self, y_true, y_pred):
-        """`(B,)` losses whose mean is that over all positions that count."""
-        losses, counted = subsampled_cross_entropy(y_true, y_pred, self.stride)
-        count = ops.sum(ops.cast(counted, losses.dtype))
-        images = ops.cast(ops.shape(losses)[0], losses.dtype)
-        share = images / ops.maximum(count, 1.0)
-        return ops.sum(losses, axis=(1, 2)) * share
-
-    def get_config(self):
-        """The constructor's arguments."""
-        return {"stride": self.stride, "name": self.name}
 
 
 HEAD = head.Head(build=DeepLabASPP, task="segmentation")

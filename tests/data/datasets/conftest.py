@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import scipy.io
 from PIL import Image
 
 
@@ -140,9 +141,28 @@ def save_voc(tmp_path, save_image):
 def save_list(tmp_path):
     """`save_list(split, names)`: a list in VOC's layout."""
 
-    def save(split, names, folder="VOC2007"):
-        path = tmp_path / folder / "ImageSets" / "Main" / f"{split}.txt"
+    def save(split, names, folder="VOC2007", room="Main"):
+        path = tmp_path / folder / "ImageSets" / room / f"{split}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(names) + "\n")
+
+    return save
+
+
+@pytest.fixture
+def save_mask(tmp_path):
+    """`save_mask(path, values)`: a palette PNG of indices, or a `.mat`."""
+
+    def save(path, values):
+        path = tmp_path / path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = np.asarray(values, "uint8")
+        if path.suffix == ".mat":
+            scipy.io.savemat(path, {"GTcls": {"Segmentation": values}})
+            return path
+        image = Image.fromarray(values)
+        image.putpalette([(7 * i) % 256 for i in range(768)])
+        image.save(path)
+        return path
 
     return save

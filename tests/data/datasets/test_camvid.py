@@ -42,7 +42,7 @@ def test_images_and_masks_are_resized_together(folder):
 
 def test_an_image_without_a_mask_is_named(folder, save_image):
     save_image("train/c.png")
-    with pytest.raises(ValueError, match=r"trainannot.*1 of 3: \['c'\]"):
+    with pytest.raises(ValueError, match=r"mask of its name.*1 of 3: \['c'\]"):
         camvid.load(folder)
 
 
@@ -51,7 +51,7 @@ def test_a_mask_of_another_size_or_class_is_named(folder, save_image):
     with pytest.raises(ValueError, match=r"trainannot/a\.png'.*\(3, 4\)"):
         camvid.load(folder)[0]
     save_image("trainannot/a.png", 12, size=(3, 4), mode="L")
-    with pytest.raises(ValueError, match=r"Received 12 in .*trainannot/a\.png"):
+    with pytest.raises(ValueError, match=r"\[12\] in .*trainannot/a\.png"):
         camvid.load(folder)[0]
 
 

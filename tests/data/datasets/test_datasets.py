@@ -37,6 +37,18 @@ def make(request, save_image, tmp_path):
         for i in range(NUM):
             boxes = [("cat", (1, 1 + i, 4, 2 + i), i % 2)] * (i % 3)
             request.getfixturevalue("save_voc")(str(i), boxes, value=i)
+    elif name == "mask_folder":
+        options["classes"] = NUM
+        for i in range(NUM):
+            save_image(f"train/images/{i}.png", i)
+            save_image(f"train/masks/{i}.png", i, mode="L")
+    elif name == "voc_segmentation":
+        save = request.getfixturevalue("save_list")
+        save("train", map(str, range(NUM)), room="Segmentation")
+        options["directory"] = tmp_path / "VOC2007"
+        for i in range(NUM):
+            save_image(f"VOC2007/JPEGImages/{i}.png", i)
+            save_image(f"VOC2007/SegmentationClass/{i}.png", i, mode="L")
     elif name == "camvid":
         for i in range(NUM):
             save_image(f"train/{i}.png", i)

@@ -6,10 +6,6 @@ from scipy import signal
 
 from keras_jft.backbones import ResNet
 from keras_jft.transfer import DeepLabASPP
-from keras_jft.transfer.heads.deeplab_aspp import (
-    SubsampledCrossentropy,
-    subsampled_cross_entropy,
-)
 
 pytestmark = pytest.mark.ops
 
@@ -52,30 +48,6 @@ def test_branches_are_dilated_convolutions_that_add_up(tiny_backbone, rng):
     np.testing.assert_allclose(logits, expected, atol=1e-4)
 
 
-def test_the_loss_leaves_void_out_and_weighs_positions_alike():
-    masks = np.full((1, 5, 5, 1), 255, "uint8")
-    masks[0, 0, 0, 0], masks[0, 4, 2, 0] = 1, 0
-    masks[0, 1, 1, 0] = 1  # between the positions that count
-    logits = np.zeros((1, 3, 3, 2), "float32")
-    logits[0, 0, 0] = [0.0, np.log(3.0)]
-    losses, counted = subsampled_cross_entropy(masks, ops.array(logits), 2)
-    assert ops.convert_to_numpy(counted).sum() == 2
-    expected = np.zeros((1, 3, 3))
-    expected[0, 0, 0], expected[0, 2, 1] = np.log(4 / 3), np.log(2)
-    np.testing.assert_allclose(
-        ops.convert_to_numpy(losses), expected, atol=1e-6
-    )
-    mean = SubsampledCrossentropy(2)(masks, logits)
-    np.testing.assert_allclose(
-        float(mean), (np.log(4 / 3) + np.log(2)) / 2, rtol=1e-6
-    )
-
-
-def test_an_all_void_mask_costs_nothing():
-    masks = np.full((2, 4, 4, 1), 255, "uint8")
-    assert float(SubsampledCrossentropy(2)(masks, np.ones((2, 2, 2, 3)))) == 0
-
-
 def test_predict_gives_masks_of_the_size_of_the_images(tiny_backbone, rng):
     model = DeepLabASPP(tiny_backbone, 3, output_stride=4, rates=(1, 2))
     images = rng.integers(0, 256, (2, 16, 16, 3)).astype("uint8")
@@ -88,13 +60,19 @@ def test_predict_gives_masks_of_the_size_of_the_images(tiny_backbone, rng):
 
 def test_every_argument_survives_saving(tiny_backbone, tmp_path, rng):
     model = DeepLabASPP(
-        tiny_backbone, 3, output_stride=2, rates=(1, 5), name="other"
+        tiny_backbone,
+        3,
+        output_stride=2,
+        rates=(1, 5),
+        bn_mode="affine",
+        name="other",
     )
     model.compile("sgd", l2=0.1, multipliers={"aspp": 10.0})
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     assert (again.num_classes, again.output_stride) == (3, 2)
     assert (again.rates, again.name) == ((1, 5), "other")
+    assert again.bn_mode == again.backbone.bn_mode == "affine"
     assert again.backbone.get_config() == model.backbone.get_config()
     images = rng.integers(0, 256, (2, 16, 16, 3)).astype("uint8")
     np.testing.assert_array_equal(
@@ -115,3 +93,38 @@ def test_a_backbone_of_another_stride_is_rebuilt_with_its_weights(
         np.testing.assert_array_equal(
             ops.convert_to_numpy(ours), ops.convert_to_numpy(theirs)
         )
+
+
+def test_frozen_statistics_stay_while_scales_and_kernels_train(
+    tiny_backbone, rng
+):
+    model = DeepLabASPP(
+        tiny_backbone, 3, output_stride=4, rates=(1, 2), bn_mode="affine"
+    )
+    before = {v.path: ops.convert_to_numpy(v) for v in model.variables}
+    model.compile("sgd")
+    batch = {
+        "images": rng.integers(0, 256, (4, 16, 16, 3)).astype("uint8"),
+        "segmentation_masks": rng.integers(0, 3, (4, 16, 16, 1), "uint8"),
+    }
+    model.fit(batch, verbose=0)
+    for variable in model.variables:
+        same = np.array_equal(
+            ops.convert_to_numpy(variable), before[variable.path]
+        )
+        assert same == ("moving" in variable.path), variable.path
+
+
+def test_the_head_has_no_batch_normalization_and_starts_as_xavier():
+    backbone = ResNet(
+        (1, 1, 1, 1), image_shape=(None, None, 3), output_stride=8
+    )
+    model = DeepLabASPP(backbone, 21)
+    head = [x for x in model.layers if x.name.startswith("aspp")]
+    assert [type(x).__name__ for x in head] == ["Conv2D"] * 4 + ["Add"]
+    assert [x.dilation_rate[0] for x in head[:4]] == [6, 12, 18, 24]
+    limit = np.sqrt(6 / (9 * 2048 + 9 * 21))
+    for branch in head[:4]:
+        kernel, bias = map(ops.convert_to_numpy, (branch.kernel, branch.bias))
+        assert 0.99 * limit < abs(kernel).max() <= limit
+        assert (bias == 0).all()

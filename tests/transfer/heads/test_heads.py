@@ -24,6 +24,7 @@ OPTIONS = {
         "crop_size": 4,
     },
     "pose": {"output_stride": 2, "radius": 4.0},
+    "deeplab_v3_plus": {"rates": (1,), "projection_filters": 8},
 }
 
 

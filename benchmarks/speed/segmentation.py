@@ -1,0 +1,303 @@
+"""How fast is DeepLab on ResNet-101 at 513 x 513, and which kernels make it so?
+
+Question: seconds of a training step and of an inference of one image, beside
+the same graph without the fused batch normalization, beside the same graph of
+Keras's layers alone, and beside KerasCV's DeepLabV3+ (its ResNet-101, output
+stride 32, 512 x 512) and our adapter of it; and of each way to run a dilated
+convolution on a CPU, forward and with both gradients.
+
+Commands:
+
+    python benchmarks/speed/segmentation.py --part models --rounds 3
+    python benchmarks/speed/segmentation.py --part kernels --rounds 9
+
+All sides run in one process, in turn; medians over the rounds, and medians of
+the ratios of a round. Rows go to benchmarks/results/speed_segmentation.jsonl.
+
+Result of the models (mixed_bfloat16, batch 1, ResNet-101, 2 cores of an AMD
+EPYC, 24 GB, TensorFlow 2.21, Keras 3.15.1, KerasCV 0.9; seconds):
+
+                                   step           inference
+    keras_jft                      3.38           1.10
+    without fused normalization    3.94  1.12x    1.28  1.16x
+    keras layers                   4.67  1.33x    1.33  1.18x
+    keras_jft v3+                  1.43  0.42x    0.40  0.37x
+    keras_cv v3+                   2.04  0.61x    0.55  0.51x
+
+KerasCV's net is another one: at output stride 32 its conv4 and conv5 see a
+quarter and a sixteenth of the positions of stride 8, so that it is faster than
+ASPP-L. The same head on our backbone takes 0.70 of its time. The kernels have
+not been run in full; what `keras_jft.layers.Conv2D` chooses (one product,
+shifted, for branches; as it is for the backbone) is the line "keras layers"
+beside "without fused normalization": 4.67 to 3.94 s a step.
+
+Cost: 4 minutes of models, about 3 of kernels.
+"""
+
+import argparse
+import contextlib
+import os
+import pathlib
+import sys
+import time
+import unittest.mock
+
+# Big arrays given back to the system at every step make page faults dominate
+# on virtual machines. glibc reads these when a process starts.
+MALLOC = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "100000000000",
+    "MALLOC_TOP_PAD_": "1000000000",
+}
+if any(os.environ.get(key) != value for key, value in MALLOC.items()):
+    os.environ.update(MALLOC)
+    os.execv(sys.executable, [sys.executable, *sys.argv])
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import keras_jft as jft
+from keras_jft import layers
+from keras_jft.scaling import rows
+
+RESULTS = pathlib.Path(__file__).parent.parent / "results"
+CLASSES = 21
+# Inputs, outputs and rate of conv4's, conv5's and two branches' convolutions.
+CONVOLUTIONS = ((256, 256, 2), (512, 512, 4), (2048, 21, 6), (2048, 21, 24))
+
+
+# === Whole models ===
+
+
+def aspp(side, depth):
+    """Ours, as the recipe trains it."""
+    backbone = jft.ResNet.from_depth(depth, image_shape=(side, side, 3))
+    model = jft.DeepLabASPP(backbone, CLASSES, bn_mode="affine")
+    model.compile(**jft.transfer.recipe("deeplab_aspp", "voc2012"))
+    return model
+
+
+def v3_plus(side, depth):
+    """Our adapter of KerasCV's head, on our backbone."""
+    side -= side % 32
+    backbone = jft.ResNet.from_depth(depth, image_shape=(side, side, 3))
+    model = jft.DeepLabV3Plus(backbone, CLASSES)
+    model.compile(**jft.transfer.recipe("deeplab_v3_plus", "voc2012"))
+    return model
+
+
+def keras_cv(side, depth):
+    """KerasCV's head on KerasCV's backbone."""
+    import keras_cv
+
+    side -= side % 32
+    backbone = keras_cv.models.ResNetBackbone(
+        stackwise_filters=[64, 128, 256, 512],
+        stackwise_blocks=[*jft.backbones.resnet.DEPTHS[depth][1]],
+        stackwise_strides=[1, 2, 2, 2],
+        include_rescaling=True,
+        input_shape=(side, side, 3),
+    )
+    model = keras_cv.models.DeepLabV3Plus(backbone, CLASSES)
+    model.compile(
+        keras.optimizers.SGD(1e-3, momentum=0.9),
+        loss=keras.losses.SparseCategoricalCrossentropy(),
+        jit_compile=False,
+    )
+    return model
+
+
+def stock(*names):
+    """Lets Keras's kernels run where ours would, while a graph is traced."""
+    stack = contextlib.ExitStack()
+    for cls, method in (
+        (layers.FusedBatchNormalization, "_has_kernel"),
+        (layers.Conv2D, "_is_plain"),
+    ):
+        if method in names:
+            stack.enter_context(
+                unittest.mock.patch.object(cls, method, lambda *_: False)
+            )
+    return stack
+
+
+SIDES = {
+    "keras_jft": (aspp, ()),
+    "without fused normalization": (aspp, ("_has_kernel",)),
+    "keras layers": (aspp, ("_has_kernel", "_is_plain")),
+    "keras_jft v3+": (v3_plus, ()),
+    "keras_cv v3+": (keras_cv, ()),
+}
+
+
+def compare_models(arguments):
+    """Rows of the seconds of each side, of a step and of an inference."""
+    side, depth = (64, 50) if arguments.smoke else (513, 101)
+    runs = {}
+    for name, (make, patched) in SIDES.items():
+        with jft.training.dtype_policy(arguments.dtype), stock(*patched):
+            model = make(side, depth)
+            size = model.input.shape[1:3]
+            rng = np.random.default_rng(0)
+            images = rng.integers(0, 256, (1, *size, 3), dtype="uint8")
+            masks = rng.integers(0, CLASSES, (1, *size, 1), dtype="uint8")
+            runs["step", name] = _step(model, images, masks)
+            runs["inference", name] = _inference(model, images)
+            for kind in ("step", "inference"):  # Traces.
+                runs[kind, name]()
+        print(f"{name} is ready", flush=True)
+    return _rows(runs, arguments, "keras_jft")
+
+
+def _step(model, images, masks):
+    images, masks = tf.constant(images), tf.constant(masks)
+    return lambda: model.train_on_batch(images, masks)
+
+
+def _inference(model, images):
+    images = tf.constant(images)
+    return lambda: model.predict_on_batch(images)
+
+
+# === Kernels of a dilated convolution ===
+
+
+def _space_to_batch(x, kernel, rate):
+    return tf.nn.convolution(x, kernel, padding="SAME", dilations=rate)
+
+
+def _as_it_is(x, kernel, rate):
+    return tf.nn.conv2d(x, kernel, 1, "SAME", dilations=rate)
+
+
+def _columns(x, kernel, rate):
+    """One product of the nine shifted images side by side."""
+    windows = tf.concat(_windows(x, rate), axis=-1)
+    flat = tf.reshape(kernel, (1, 1, -1, kernel.shape[-1]))
+    return layers._product(windows, flat)
+
+
+def _products(x, kernel, rate):
+    """Nine products, added."""
+    return tf.add_n(
+        [
+            layers._product(window, kernel[i, j][None, None])
+            for (i, j), window in zip(
+                np.ndindex(3, 3), _windows(x, rate), strict=True
+            )
+        ]
+    )
+
+
+def _windows(x, rate):
+    height, width = x.shape[1:3]
+    x = tf.pad(x, [[0, 0], [rate, rate], [rate, rate], [0, 0]])
+    return [
+        x[:, i * rate : i * rate + height, j * rate : j * rate + width]
+        for i, j in np.ndindex(3, 3)
+    ]
+
+
+def _shifted_sum(x, kernel, rate):
+    return layers._shifted_sum(x, kernel, (rate, rate))
+
+
+KERNELS = {
+    "keras (space to batch)": _space_to_batch,
+    "as it is (oneDNN)": _as_it_is,
+    "image to columns": _columns,
+    "nine products": _products,
+    "one product, shifted": _shifted_sum,
+}
+
+
+def compare_kernels(arguments):
+    """Rows of the milliseconds of each kernel and convolution."""
+    found, side = [], 9 if arguments.smoke else 65
+    dtype = keras.DTypePolicy(arguments.dtype).compute_dtype
+    for inputs, outputs, rate in CONVOLUTIONS:
+        x = tf.cast(tf.random.normal((1, side, side, inputs)), dtype)
+        kernel = tf.random.normal((3, 3, inputs, outputs), 0, 0.02)
+        kernel = tf.cast(kernel, dtype)
+        runs = {}
+        for name, convolve in KERNELS.items():
+            runs["step", name] = _gradients(convolve, x, kernel, rate)
+            runs["inference", name] = _forward(convolve, x, kernel, rate)
+        about = {"inputs": inputs, "outputs": outputs, "rate": rate}
+        for run in runs.values():  # Traces.
+            run()
+        found += _rows(runs, arguments, "keras (space to batch)", about)
+    return found
+
+
+def _forward(convolve, x, kernel, rate):
+    function = tf.function(lambda x, kernel: convolve(x, kernel, rate))
+    return lambda: function(x, kernel)
+
+
+def _gradients(convolve, x, kernel, rate):
+    @tf.function
+    def gradients(x, kernel):
+        outputs = convolve(x, kernel, rate)
+        return tf.gradients(outputs, [x, kernel], outputs)
+
+    return lambda: gradients(x, kernel)
+
+
+# === Rows ===
+
+
+def _rows(runs, arguments, peer, about=None):
+    """Times `runs` in turn; prints and gives one row each."""
+    seconds = {key: [] for key in runs}
+    for _ in range(arguments.rounds):
+        for key, run in runs.items():
+            began = time.perf_counter()
+            run()
+            seconds[key].append(time.perf_counter() - began)
+    found = []
+    for (kind, name), values in seconds.items():
+        ratios = np.array(values) / seconds[kind, peer]
+        row = {
+            "part": arguments.part,
+            "kind": kind,
+            "side": name,
+            "dtype": arguments.dtype,
+            **(about or {}),
+            "seconds": round(float(np.median(values)), 4),
+            "ratio": round(float(np.median(ratios)), 3),
+            "rounds": arguments.rounds,
+        }
+        found.append(row)
+        print(
+            *(about or {}).values(),
+            f"{kind:10s} {name:28s} {row['seconds']:8.4f} s "
+            f"{row['ratio']:6.2f} of {peer}",
+            flush=True,
+        )
+    return found
+
+
+PARTS = {"models": compare_models, "kernels": compare_kernels}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--part", choices=PARTS, default="kernels")
+    parser.add_argument("--dtype", default="fastest")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--smoke", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.dtype == "fastest":
+        arguments.dtype = jft.training.fastest_dtype_policy()
+    if arguments.smoke:
+        arguments.rounds = 1
+    for row in PARTS[arguments.part](arguments):
+        if not arguments.smoke:
+            path = RESULTS / "speed_segmentation.jsonl"
+            rows.append(path, {**row, **rows.provenance()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Images and their masks in two folders: `directory/images`, `.../masks`."""
+
+from pathlib import Path
+
+from keras_jft.data.datasets.masked_images import MaskedImages, files
+
+
+def load(
+    directory,
+    split=None,
+    *,
+    classes,
+    images=None,
+    masks=None,
+    endings=("", ""),
+    void=(),
+    colors=None,
+    allow_void=False,
+    image_size=None,
+):
+    """The images of a folder and their masks, in the order of their names.
+
+    A mask is a PNG of class indices (gray or with a palette), void 255, that
+    has the path of its image but for the suffix. Sub-folders are looked into.
+
+    | data set | arguments |
+    |---|---|
+    | CamVid | `images="{split}", masks="{split}annot", void=(11,)` |
+    | Cityscapes | `images="leftImg8bit/{split}", masks="gtFine/{split}",` |
+    | | `endings=("_leftImg8bit", "_gtFine_labelTrainIds")` |
+    | COCO-Stuff | `images="{split}2017", masks="stuffthingmaps/{split}2017",` |
+    | | `classes=182` |
+
+    Args:
+        directory: Folder that the two folders are in.
+        split: What `{split}` in their names stands for.
+        classes: One name a class, in the order of its value, or how many.
+        images: Folder of images; "images", or "{split}/images", if left out.
+        masks: Folder of masks; "masks", or "{split}/masks", if left out.
+        endings: What the names of images and of masks end with, besides what
+            they share.
+        void: Mask values that mean void besides 255.
+        colors: The red, green and blue of each class, where masks are colored;
+            black or white, where it is no class, is void.
+        allow_void: Whether a mask may be void everywhere.
+        image_size: `(H, W)` to resize images and masks to; as they are, if
+            left out.
+
+    Returns:
+        A `Dataset` with `segmentation_masks`; ids are paths without ending.
+
+    Raises:
+        ValueError: As `MaskedImages` does, or a folder is missing or empty.
+    """
+    if isinstance(classes, int):
+        classes = [f"class_{i}" for i in range(classes)]
+    parent = "" if split is None else "{split}/"
+    found = [
+        files(Path(directory, pattern.format(split=split)), ending=ending)
+        for pattern, ending in zip(
+            (images or f"{parent}images", masks or f"{parent}masks"),
+            endings,
+            strict=True,
+        )
+    ]
+    return MaskedImages(
+        *found,
+        classes,
+        void=void,
+        colors=colors,
+        allow_void=allow_void,
+        image_size=image_size,
+    )

@@ -1,0 +1,186 @@
+"""Images with masks: what `camvid`, `mask_folder` and `voc_segmentation` are.
+
+A mask is an image file of class indices (gray or with a palette), one of
+colors, or a `.mat` file of the Semantic Boundaries Dataset.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from keras_jft.data.batch import VOID
+from keras_jft.data.datasets.dataset import Dataset, Info
+from keras_jft.data.datasets.decoding import (
+    IMAGE_SUFFIXES,
+    decode_image,
+    decode_mask,
+    of_size,
+)
+from keras_jft.data.transforms import Resize
+
+
+class MaskedImages(Dataset):
+    """Image files and their masks.
+
+    Args:
+        images: `{id: path}`.
+        masks: `{id: path}`, of those and perhaps others.
+        mask_names: One name a class, in the order of its value.
+        void: Mask values that mean void besides 255.
+        colors: `(C, 3)`, the color of each class, where masks are colored;
+            black may also be void.
+        allow_void: Whether a mask may be void everywhere.
+        image_size: `(H, W)` to resize images and masks to, or None.
+
+    Raises:
+        ValueError: An image has no mask; while reading, a mask has another
+            size than its image, is colored, holds what is no class, or is
+            void everywhere. The error names the file.
+    """
+
+    def __init__(
+        self,
+        images,
+        masks,
+        mask_names,
+        *,
+        void=(),
+        colors=None,
+        allow_void=False,
+        image_size=None,
+    ):
+        missing = sorted(images.keys() - masks.keys())
+        if missing:
+            raise ValueError(
+                "Every image must have a mask of its name. Missing are "
+                f"{len(missing)} of {len(images)}: {missing[:5]}. Add them, or "
+                "remove the images."
+            )
+        self._images, self._masks = images, masks
+        self._ids = np.array(sorted(images))
+        self._void, self._allow_void = tuple(void), allow_void
+        self._colors = None if colors is None else _codes(colors, mask_names)
+        self._resize = None if image_size is None else Resize(image_size)
+        self.info = Info(num_examples=len(images), mask_names=tuple(mask_names))
+
+    def ids(self, positions):
+        """Names of the files without suffix, str."""
+        return self._ids[np.asarray(positions)]
+
+    def __getitem__(self, position):
+        name = str(self._ids[position])
+        image = decode_image(self._images[name])
+        mask = self._mask(self._masks[name], image.shape[:2])
+        example = {"images": image, "segmentation_masks": mask, "ids": name}
+        return self._resize(example) if self._resize else example
+
+    def _mask(self, path, image_size):
+        if self._colors is not None:
+            mask = self._classes_of_colors(path, image_size)
+        elif Path(path).suffix == ".mat":
+            mask = of_size(_sbd_mask(path)[..., None], str(path), image_size)
+        else:
+            mask = decode_mask(path, image_size=image_size)
+        mask = np.where(np.isin(mask, self._void), np.uint8(VOID), mask)
+        strays = np.unique(mask[mask != VOID])
+        strays = strays[strays >= len(self.info.mask_names)].tolist()
+        if strays:
+            void = " or ".join(map(str, (*self._void, VOID)))
+            raise ValueError(
+                f"Masks must hold 0..{len(self.info.mask_names) - 1}, and "
+                f"{void} for void. Received {strays[:5]} in {str(path)!r}."
+            )
+        if not self._allow_void and (mask == VOID).all():
+            raise ValueError(
+                f"A mask must have a pixel that is not void. Received "
+                f"{str(path)!r}, void everywhere. Remove it and its image."
+            )
+        return mask
+
+    def _classes_of_colors(self, path, image_size):
+        pixels = decode_image(path, image_size=image_size).astype("int64")
+        codes = pixels @ (1 << 16, 1 << 8, 1)
+        order = np.argsort(self._colors)
+        places = np.searchsorted(self._colors, codes, sorter=order)
+        classes = order[np.minimum(places, len(order) - 1)]
+        is_known = self._colors[classes] == codes
+        is_void = ~is_known & ((codes == 0) | (codes == 0xFFFFFF))
+        if not (is_known | is_void).all():
+            stray = pixels[~(is_known | is_void)][0].tolist()
+            raise ValueError(
+                f"Masks must hold the colors of `colors`, and black or white "
+                f"for void. Received {stray} in {str(path)!r}."
+            )
+        return np.where(is_known, classes, VOID).astype("uint8")[..., None]
+
+
+def files(folder, suffixes=IMAGE_SUFFIXES, ending=""):
+    """`{relative path without ending and suffix: path}` of files below.
+
+    Args:
+        folder: A folder.
+        suffixes: Of the files that count.
+        ending: What names end with before the suffix.
+
+    Raises:
+        ValueError: There is no such folder or file, or two of one name.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(
+            "There must be a folder of images and one of masks. Received "
+            f"without {str(folder)!r}. Check `directory` and `split`."
+        )
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() not in suffixes or path.name.startswith("."):
+            continue
+        if not path.stem.endswith(ending):
+            continue
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        name = name.removesuffix(ending)
+        if name in found:
+            raise ValueError(
+                f"Files must differ in more than their suffix. Received "
+                f"{str(found[name])!r} and {str(path)!r}. Remove one."
+            )
+        found[name] = path
+    if not found:
+        raise ValueError(
+            f"{str(folder)!r} must hold images"
+            + (f" whose names end with {ending!r}" if ending else "")
+            + ". Received none."
+        )
+    return found
+
+
+def _codes(colors, mask_names):
+    """`(C,)` one number a color."""
+    colors = np.asarray(colors, "int64")
+    codes = colors @ (1 << 16, 1 << 8, 1) if colors.ndim == 2 else colors
+    if (
+        colors.shape != (len(mask_names), 3)
+        or colors.min() < 0
+        or colors.max() > 255
+        or len(np.unique(codes)) < len(codes)
+    ):
+        raise ValueError(
+            "`colors` must be one red, green and blue in 0..255 for each of "
+            f"{len(mask_names)} classes, all different. Received: "
+            f"{colors.tolist()}."
+        )
+    return codes
+
+
+def _sbd_mask(path):
+    """`GTcls.Segmentation` of a `.mat` file, `(H, W)` uint8."""
+    import scipy.io
+
+    try:
+        return scipy.io.loadmat(path)["GTcls"]["Segmentation"][0, 0]
+    except Exception as error:  # SciPy raises many kinds.
+        raise ValueError(
+            f"{str(path)!r} cannot be read as a mask of the Semantic "
+            f"Boundaries Dataset, `GTcls.Segmentation`: {error}. Replace or "
+            "remove the file."
+        ) from error

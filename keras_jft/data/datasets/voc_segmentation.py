@@ -1,0 +1,121 @@
+"""Pascal VOC segmentation, and its training set augmented by SBD.
+
+`VOCdevkit/VOC2012` holds `ImageSets/Segmentation/train.txt`, `JPEGImages` and
+`SegmentationClass/*.png`, palette images of 21 classes whose outlines are void.
+The Semantic Boundaries Dataset (`benchmark_RELEASE/dataset`) holds masks of
+11,355 images of VOC in `cls/*.mat`, without void.
+
+References:
+    Everingham et al. 2015, https://doi.org/10.1007/s11263-014-0733-5.
+    Hariharan et al. 2011, "Semantic Contours from Inverse Detectors",
+    https://doi.org/10.1109/ICCV.2011.6126343 (SBD).
+"""
+
+from pathlib import Path
+
+from keras_jft.data.datasets import voc
+from keras_jft.data.datasets.masked_images import MaskedImages, files
+
+CLASSES = (
+    "background",
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+)
+
+
+def load(split="train", *, directory, sbd=None):
+    """Images and masks of a split, in the order of their names.
+
+    An image's mask is VOC's own where there is one, then the one in
+    `SegmentationClassAug`, where that folder is, then SBD's.
+
+    Args:
+        split: Name of a list in `ImageSets/Segmentation`: "train" (1,464
+            images), "val" (1,449) or "trainval". "trainaug" (10,582) needs no
+            list: it is VOC's train and SBD's train and val without VOC's val.
+        directory: The folder `VOC2012`, or one that holds it.
+        sbd: The folder `benchmark_RELEASE` of SBD, or its `dataset`.
+
+    Returns:
+        A `Dataset` with `segmentation_masks`; ids are the names in the list.
+
+    Raises:
+        ValueError: As `MaskedImages` does, or a folder, a list or an image is
+            missing.
+
+    References:
+        Sun et al. 2017, section 5.3 (trainaug and val).
+    """
+    folder = _inside(directory, "ImageSets/Segmentation", "VOC2012")
+    sbd = None if sbd is None else _inside(sbd, "cls", "dataset")
+    names = _names(folder, split, sbd)
+    paths = voc.image_paths(folder, names)
+    return MaskedImages(
+        dict(zip(names, paths, strict=True)), _masks(folder, sbd), CLASSES
+    )
+
+
+def _inside(directory, wanted, name):
+    """`directory`, or the folder `name` in it, that has `wanted`."""
+    for folder in (Path(directory), Path(directory, name)):
+        if (folder / wanted).is_dir():
+            return folder
+    raise ValueError(
+        f"{str(directory)!r}, or {name!r} in it, must have the folder "
+        f"{wanted!r}. Check `directory` and `sbd`."
+    )
+
+
+def _names(folder, split, sbd):
+    def names_of(name):
+        path = folder / "ImageSets" / "Segmentation" / f"{name}.txt"
+        if path.is_file():
+            return voc.read_list(path)
+        there = sorted(other.stem for other in path.parent.glob("*.txt"))
+        raise ValueError(
+            f"{str(path)!r} is missing; there are {there}. Check `split`"
+            + ("; give `sbd`." if name == "trainaug" else ".")
+        )
+
+    if split != "trainaug" or sbd is None:
+        return names_of(split)
+    augmented = {*names_of("train"), *_names_of_sbd(sbd)}
+    return sorted(augmented - {*names_of("val")})
+
+
+def _names_of_sbd(folder):
+    """All names in the lists of SBD."""
+    return [
+        name
+        for split in ("train", "val")
+        for name in voc.read_list(folder / f"{split}.txt")
+    ]
+
+
+def _masks(folder, sbd):
+    """`{name: path}`; what stands last counts."""
+    masks = {}
+    if sbd is not None:
+        masks |= files(sbd / "cls", suffixes=(".mat",))
+    for name in ("SegmentationClassAug", "SegmentationClass"):
+        if (folder / name).is_dir():
+            masks |= files(folder / name, suffixes=(".png",))
+    return masks

@@ -1,0 +1,102 @@
+"""The scores of single classes in the rows of a study.
+
+Letters: C classes.
+"""
+
+import numpy as np
+import pandas as pd
+
+from keras_jft.scaling import evidence, laws
+
+
+def class_scores(rows, class_names, x="num_examples"):
+    """A DataFrame with a row a run and class: `class`, its `score`, in points.
+
+    Args:
+        rows: Rows of one task with a column `per_class`, a list of dicts or a
+            DataFrame.
+        class_names: C names, in the order of `per_class`.
+        x: The column of sizes.
+
+    Returns:
+        A DataFrame with the columns `mode`, `x`, `class` (an index) and
+        `score`; nan where a class was absent.
+
+    Raises:
+        ValueError: If rows have no `per_class`, or not of C classes.
+    """
+    table = evidence.succeeded(rows)
+    counts = {len(scores) for scores in table.get("per_class", [()])}
+    if counts != {len(class_names)}:
+        raise ValueError(
+            f"`per_class` of each row must have the scores of the "
+            f"{len(class_names)} classes of `class_names`. Received rows of "
+            f"{sorted(counts)} classes."
+        )
+    scores = np.array(table["per_class"].tolist(), "float64")
+    scale = (
+        100 if laws.natural_bounds(scores[~np.isnan(scores)]) == (0, 1) else 1
+    )
+    return pd.DataFrame(
+        {
+            "mode": np.repeat(_modes(table), len(class_names)),
+            x: np.repeat(table[x].to_numpy(), len(class_names)),
+            "class": np.tile(np.arange(len(class_names)), len(table)),
+            "score": scale * scores.ravel(),
+        }
+    )
+
+
+def class_table(rows, class_names, x="num_examples"):
+    """The score of each class by size, as text.
+
+    Args:
+        rows: Rows of one task with a column `per_class`; `mode` tells blocks
+            apart.
+        class_names: C names, in the order of `per_class`.
+        x: The column of sizes.
+
+    Returns:
+        A string: a block a mode, in it a line a class and a column a size,
+        with the mean in points and, with several runs, their standard
+        deviation. The last column is the gain of the largest size over the
+        smallest.
+
+    Raises:
+        ValueError: As `class_scores` does.
+
+    Example:
+        >>> rows = [
+        ...     {"mode": "frozen", "num_examples": n, "per_class": scores}
+        ...     for n, scores in ((0, [0.2, 0.5]), (1_000, [0.3, 0.45]))
+        ... ]
+        >>> print(class_table(rows, ["sky", "road"]))
+        frozen     0 1,000  gain
+        sky     20.0  30.0 +10.0
+        road    50.0  45.0  -5.0
+
+    References:
+        Sun et al. 2017, Table 12, transposed.
+    """
+    scores = class_scores(rows, class_names, x)
+    blocks = []
+    for mode, part in scores.groupby("mode"):
+        means = part.groupby(["class", x])["score"].agg(["mean", "std"])
+        cells = means.apply(_cell, axis=1).unstack(fill_value="")
+        cells.columns = [f"{size:,.0f}" for size in cells.columns]
+        mean = means["mean"].unstack()
+        gain = mean.iloc[:, -1] - mean.iloc[:, 0]
+        cells["gain"] = [f"{points:+.1f}" for points in gain]
+        cells.index = list(class_names)
+        cells = cells.rename_axis(mode.replace("_", " "), axis=1)
+        blocks.append(cells.to_string())
+    return "\n\n".join(blocks)
+
+
+def _modes(table):
+    return table["mode"] if "mode" in table else ["all"] * len(table)
+
+
+def _cell(score):
+    spread = f" ±{score['std']:.1f}" if score["std"] >= 0 else ""
+    return f"{score['mean']:.1f}{spread}"

@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+from keras_jft.data.datasets import mask_folder
+
+MASK = [[0, 1, 2, 255], [2, 2, 0, 0], [1, 1, 0, 255]]
+
+
+@pytest.fixture
+def folder(save_image, save_mask, tmp_path):
+    for split, value in (("train", 10), ("val", 20)):
+        save_image(f"{split}/images/town/a.jpg", value, size=(3, 4))
+        save_mask(f"{split}/masks/town/a.png", MASK)
+    return tmp_path
+
+
+def test_an_image_has_the_mask_at_its_path(folder, brightness):
+    data = mask_folder.load(folder, "val", classes=3)
+    (example,) = data.take([0])
+    assert example["ids"] == "town/a"
+    assert brightness(example) == 20
+    np.testing.assert_array_equal(example["segmentation_masks"][..., 0], MASK)
+    assert data.info.mask_names == ("class_0", "class_1", "class_2")
+    (same,) = mask_folder.load(folder / "val", classes="xyz").take([0])
+    np.testing.assert_array_equal(same["images"], example["images"])
+
+
+def test_masks_are_resized_by_the_nearest_pixel_and_void_stays(folder):
+    data = mask_folder.load(folder, "train", classes=3, image_size=(6, 8))
+    example = data[0]
+    assert example["images"].shape == (6, 8, 3)
+    np.testing.assert_array_equal(
+        example["segmentation_masks"][..., 0], np.kron(MASK, np.ones((2, 2)))
+    )
+
+
+def test_folders_and_endings_are_those_of_cityscapes(
+    save_image, save_mask, tmp_path
+):
+    save_image("leftImg8bit/val/ulm/7_leftImg8bit.png", size=(3, 4))
+    save_mask("gtFine/val/ulm/7_gtFine_labelTrainIds.png", MASK)
+    save_image("gtFine/val/ulm/7_gtFine_color.png", size=(3, 4))
+    data = mask_folder.load(
+        tmp_path,
+        "val",
+        classes=3,
+        images="leftImg8bit/{split}",
+        masks="gtFine/{split}",
+        endings=("_leftImg8bit", "_gtFine_labelTrainIds"),
+    )
+    assert data.ids([0]).tolist() == ["ulm/7"]
+    np.testing.assert_array_equal(data[0]["segmentation_masks"][..., 0], MASK)

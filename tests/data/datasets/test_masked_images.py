@@ -1,0 +1,123 @@
+"""Masks of indices, of colors and of SBD; wrong ones are named."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_jft.data.datasets.masked_images import MaskedImages, files
+
+MASK = [[0, 1, 2, 255], [2, 2, 7, 0], [1, 1, 0, 255]]
+COLORS = [(0, 0, 0), (255, 0, 3), (9, 255, 0)]
+
+
+@pytest.fixture
+def load(save_image, save_mask, tmp_path):
+    """`load(mask, ...)`: the data set of one image, 3 x 4, and its mask."""
+    save_image("a.png", 10, size=(3, 4))
+
+    def load(mask=MASK, name="mask.png", **options):
+        path = tmp_path / name
+        if mask is not None:
+            path = save_mask(name, mask)
+        options.setdefault("mask_names", ("sky", "road", "car"))
+        return MaskedImages({"a": tmp_path / "a.png"}, {"a": path}, **options)
+
+    return load
+
+
+@pytest.mark.parametrize("name", ["mask.png", "mask.mat"])
+def test_indices_are_kept_and_void_is_255(load, name):
+    example = load(name=name, void=(7,))[0]
+    expected = np.array(MASK)
+    expected[expected == 7] = 255
+    mask = example["segmentation_masks"]
+    assert mask.dtype == np.uint8
+    np.testing.assert_array_equal(mask[..., 0], expected)
+
+
+def test_colors_become_classes_and_other_black_and_white_void(load, tmp_path):
+    values = np.array(MASK)
+    palette = np.zeros((256, 3), "uint8")
+    palette[:3], palette[255] = COLORS, 255
+    values[values == 7] = 1
+    Image.fromarray(palette[values]).save(tmp_path / "mask.png")
+    mask = load(None, colors=COLORS)[0]["segmentation_masks"]
+    np.testing.assert_array_equal(mask[..., 0], values)
+    no_black = ((1, 1, 1), *COLORS[1:])
+    mask = load(None, colors=no_black)[0]["segmentation_masks"]
+    expected = np.where(values == 0, 255, values)
+    np.testing.assert_array_equal(mask[..., 0], expected)
+
+
+def test_a_color_that_is_no_class_is_named(load, tmp_path):
+    Image.new("RGB", (4, 3), (255, 0, 4)).save(tmp_path / "mask.png")
+    with pytest.raises(ValueError, match=r"\[255, 0, 4\] in .*mask\.png"):
+        load(None, colors=COLORS)[0]
+
+
+@pytest.mark.parametrize(
+    "colors", [COLORS[:2], [*COLORS[:2], (0, 0, 256)], [(1, 2, 3)] * 3]
+)
+def test_colors_that_tell_no_classes_apart_are_refused(load, colors):
+    with pytest.raises(ValueError, match="one red, green and blue .* of 3"):
+        load(colors=colors)
+
+
+@pytest.mark.parametrize("name", ["mask.png", "mask.mat"])
+def test_a_mask_of_another_size_is_named(load, name):
+    with pytest.raises(ValueError, match=r"mask\..*\(3, 4\).*\(2, 4\)"):
+        load(MASK[:2], name)[0]
+
+
+@pytest.mark.parametrize("name", ["mask.png", "mask.mat"])
+def test_values_that_are_no_class_are_named(load, name):
+    with pytest.raises(
+        ValueError, match=r"0\.\.2, and 9 or 255 .*\[7\] in .*mask\."
+    ):
+        load(name=name, void=(9,))[0]
+
+
+def test_a_mask_that_is_void_everywhere_is_named_unless_allowed(load):
+    void = np.full((3, 4), 255)
+    with pytest.raises(ValueError, match=r"mask\.png', void everywhere"):
+        load(void)[0]
+    mask = load(void, allow_void=True)[0]["segmentation_masks"]
+    assert (mask == 255).all()
+
+
+def test_a_colored_mask_given_for_indices_is_named(load, save_image):
+    save_image("mask.png", 1, size=(3, 4))
+    with pytest.raises(ValueError, match=r"mask\.png.*'RGB'.*`colors`"):
+        load(None)[0]
+
+
+def test_a_file_that_is_no_mask_is_named(load, tmp_path):
+    with pytest.raises(ValueError, match=r"gone\.png' does not exist"):
+        load(None, "gone.png")[0]
+    (tmp_path / "bad.mat").write_text("no mask")
+    with pytest.raises(ValueError, match=r"bad\.mat' cannot be read as a mask"):
+        load(None, "bad.mat")[0]
+
+
+def test_an_image_without_a_mask_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"1 of 2: \['b'\]"):
+        MaskedImages({"a": "a.png", "b": "b.png"}, {"a": "m.png"}, ("sky",))
+
+
+def test_files_are_found_below_a_folder_by_their_ending(save_image, tmp_path):
+    save_image("city/x/1_image.png")
+    save_image("city/y/1_image.jpg")
+    save_image("city/y/1_depth.png")
+    (tmp_path / "city/y/notes_image.txt").write_text("no image")
+    found = files(tmp_path / "city", ending="_image")
+    assert found == {
+        "x/1": tmp_path / "city/x/1_image.png",
+        "y/1": tmp_path / "city/y/1_image.jpg",
+    }
+    with pytest.raises(ValueError, match="end with '_mask'.*none"):
+        files(tmp_path / "city", ending="_mask")
+    save_image("city/y/1_image.png")
+    with pytest.raises(ValueError, match="more than their suffix"):
+        files(tmp_path / "city", ending="_image")
+    with pytest.raises(ValueError, match="Received without .*town"):
+        files(tmp_path / "town")
