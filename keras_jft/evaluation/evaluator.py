@@ -6,6 +6,7 @@ the size that a model needs.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -44,23 +45,36 @@ class Config:
         checks.one_of("task", self.task, metrics.METRICS)
 
 
-def run(config, model, examples=None):
+def run(config, model, examples=None, duplicates=None):
     """Measures a model by the metric of its task.
 
     Args:
         config: A `Config`.
         model: A model of that task.
         examples: The data set of `config.dataset`, where it is loaded already.
+        duplicates: Ids of examples to leave out of a second set of scores,
+            such as `jft.evaluation.duplicates.find` names; none are named by
+            an empty sequence.
 
     Returns:
-        `{name: number}`, fractions in [0, 1].
+        `{name: number}`, fractions in [0, 1]. Where `duplicates` is given,
+        every name also stands there with `_without_duplicates` behind it, and
+        `num_duplicates` is their number.
+
+    Raises:
+        ValueError: `duplicates` holds ids that no example has, or all.
     """
     if examples is None:
         examples = data.load(
             config.dataset, split=config.split, **config.options
         )
     task = TASKS[config.task]
-    metric = metrics.METRICS[config.task](**task.options(model, examples.info))
+    make = functools.partial(
+        metrics.METRICS[config.task], **task.options(model, examples.info)
+    )
+    metric, second = make(), None
+    if duplicates is not None:
+        second = _Without(make(), duplicates)
     batches = data.iterate(
         examples,
         batch_size=config.batch_size,
@@ -71,8 +85,58 @@ def run(config, model, examples=None):
         originals = batch.pop("originals")
         outputs = _predict(model, batch, config.batch_size, task.logits)
         predictions = task.predictions(model, outputs, batch, originals)
-        metric.update(task.truth(originals), predictions)
-    return metric.result()
+        truth = task.truth(originals)
+        metric.update(truth, predictions)
+        if second:
+            second.update(truth, predictions, originals)
+    scores = metric.result()
+    return {**scores, **second.result()} if second else scores
+
+
+class _Without:
+    """A metric of all examples but some.
+
+    Args:
+        metric: What is updated.
+        left_out: Ids of those that it does not see.
+    """
+
+    def __init__(self, metric, left_out):
+        self.metric = metric
+        self.left_out = set(np.asarray(left_out).tolist())
+        self.seen, self.kept = set(), 0
+
+    def update(self, truth, predictions, originals):
+        ids = [np.asarray(example["ids"]).item() for example in originals]
+        self.seen.update(self.left_out.intersection(ids))
+        rows = [i for i, name in enumerate(ids) if name not in self.left_out]
+        self.kept += len(rows)
+        if rows:
+            self.metric.update(_rows(truth, rows), _rows(predictions, rows))
+
+    def result(self):
+        unknown = self.left_out - self.seen
+        if unknown or not self.kept:
+            raise ValueError(
+                "`duplicates` must be ids of examples, and not of all. "
+                f"Received {len(self.left_out)}, of which {len(unknown)} are "
+                f"of no example ({list(unknown)[:3]}); {self.kept} examples "
+                "are left. Give ids of the data set that is evaluated."
+            )
+        scores = {
+            f"{name}_without_duplicates": value
+            for name, value in self.metric.result().items()
+        }
+        return {**scores, "num_duplicates": len(self.left_out)}
+
+
+def _rows(values, rows):
+    """Some rows of truth or predictions: arrays, lists, or dicts of them."""
+    if isinstance(values, dict):
+        return {key: _rows(value, rows) for key, value in values.items()}
+    if isinstance(values, list):
+        return [values[i] for i in rows]
+    return np.asarray(values)[rows]
 
 
 def _predict(model, batch, batch_size, logits):
