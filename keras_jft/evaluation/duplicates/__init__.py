@@ -29,6 +29,7 @@ from keras_jft.evaluation.duplicates.pixels import (
     perceptual_hash,
 )
 from keras_jft.evaluation.duplicates.search import Duplicates, find, merge
+from keras_jft.evaluation.duplicates.thumbnails import thumbnails
 
 __all__ = [
     "EDITS",
@@ -52,4 +53,5 @@ __all__ = [
     "near",
     "perceptual_hash",
     "same_class_pairs",
+    "thumbnails",
 ]

@@ -11,6 +11,8 @@ import types
 
 import numpy as np
 
+from keras_jft.evaluation.duplicates import products
+
 FLAT_REFERENCES = 100_000
 _CANDIDATES = 8  # Best by the index, among which float64 decides.
 
@@ -57,8 +59,6 @@ def search(queries, chunks, first):
             'method="faiss" needs FAISS: `pip install keras_jft[faiss]`. '
             'method="float32" needs nothing and is exact.'
         ) from error
-    from keras_jft.evaluation.duplicates.search import exact_products
-
     parts = list(chunks)
     count = sum(len(rows) for _, rows in parts)
     best = types.SimpleNamespace(seen=count, has_ids=False)
@@ -76,7 +76,7 @@ def search(queries, chunks, first):
     rows, places = np.nonzero(found >= 0)
     numbers = found[rows, places]
     exact = np.full(found.shape, -np.inf)
-    exact[rows, places] = exact_products(queries[rows], references[numbers])
+    exact[rows, places] = products.exact(queries[rows], references[numbers])
     best.similarity = exact.max(axis=1)
     # Of equals the first, as in the stream.
     ties = np.where(exact == best.similarity[:, None], found, count)

@@ -79,6 +79,13 @@ class BFloat16:
         return _to_numpy(ops.take(scores, rows, axis=1))
 
 
+def exact(queries, references):
+    """`(n,)` float64 products of n pairs of rows."""
+    return np.einsum(
+        "nd,nd->n", queries.astype("float64"), references.astype("float64")
+    )
+
+
 def accumulation(width):
     """gamma_D: what a float32 sum of `width` products may lose, relatively."""
     return width * _FLOAT32 / (1 - width * _FLOAT32)

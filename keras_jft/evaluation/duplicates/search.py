@@ -14,7 +14,7 @@ import dataclasses
 import numpy as np
 
 from keras_jft import checks
-from keras_jft.evaluation.duplicates import products
+from keras_jft.evaluation.duplicates import faiss_index, products
 
 _BLOCK = 4096  # References multiplied at once.
 _TILE = 1024  # Queries multiplied at once.
@@ -100,8 +100,6 @@ def find(
     ids, queries = _all(queries, query_ids)
     chunks = _chunks(references, queries.shape[1])
     if method == "faiss":
-        from keras_jft.evaluation.duplicates import faiss_index
-
         best = faiss_index.search(queries, chunks, first)
     else:
         best = _Best(len(queries), first)
@@ -222,15 +220,8 @@ def _update(best, start, tile, block):
     rows = rows[places]
     for i in range(0, len(rows), _PAIRS):
         row, column = rows[i : i + _PAIRS], columns[i : i + _PAIRS]
-        exact = exact_products(tile.queries[row], block[column])
+        exact = products.exact(tile.queries[row], block[column])
         best.offer(start + row, best.next + column, exact)
-
-
-def exact_products(queries, references):
-    """`(n,)` float64 products of n pairs of rows."""
-    return np.einsum(
-        "nd,nd->n", queries.astype("float64"), references.astype("float64")
-    )
 
 
 # === What comes in ===
