@@ -41,9 +41,7 @@ def _write(folder, ids, rows, size=9):
 def _check(total, folders):
     whole = duplicates.find(*map(duplicates.Embeddings, folders), 0.9)
     for name in ("ids", "best", "best_ids", "similarity"):
-        np.testing.assert_array_equal(
-            getattr(total, name), getattr(whole, name)
-        )
+        np.testing.assert_array_equal(vars(total)[name], vars(whole)[name])
     assert total.best_ids[3] == "image20"
     assert total.duplicate_ids.tolist() == ["image3"]
 

@@ -150,9 +150,7 @@ def test_faiss_finds_the_same(rng, monkeypatch):
     ours = find(queries, [(ids, references)], first=7)
     theirs = find(queries, [(ids, references)], first=7, method="faiss")
     for name in ("best", "best_ids", "similarity"):
-        np.testing.assert_array_equal(
-            getattr(ours, name), getattr(theirs, name)
-        )
+        np.testing.assert_array_equal(vars(ours)[name], vars(theirs)[name])
 
 
 def test_without_faiss_the_error_says_what_to_install(rng, monkeypatch):
