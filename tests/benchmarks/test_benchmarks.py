@@ -19,7 +19,9 @@ MALLOC = {
     [
         "data_size.py",
         "downpour.py",
+        "duplicates.py",
         "initialization.py",
+        "speed/duplicates.py",
         "speed/head.py",
         "speed/loss.py",
         "speed/strategies.py",
