@@ -74,6 +74,7 @@ class Pictures:
         }
 
     def __call__(self, name):
+        """`(H, W, 3)` uint8."""
         source, place = self.places[name]
         return source[place]["images"]
 
@@ -88,8 +89,9 @@ def correlations(found, queries, refs):
     )
 
 
-def plant(embedder, train, embedded, val, folder, count, seed, name):
+def plant(embedder, sets, embedded, folder, count, seed):
     """Rows of planted copies: recall by edit, precision among all queries."""
+    train, val = sets
     picked = jft.data.subset(train, count, seed=seed)
     pictures = Pictures(train)
     others = dup.embed(
@@ -104,7 +106,7 @@ def plant(embedder, train, embedded, val, folder, count, seed, name):
         right = found.best_ids == found.ids
         yield {
             "experiment": "planted",
-            "embedding": name,
+            "embedding": folder.name,
             "edit": edit,
             "seed": seed,
             "right": right,
@@ -198,13 +200,11 @@ def study(arguments, results, figures):
         planted = list(
             plant(
                 embedder,
-                train,
+                (train, val),
                 embedded,
-                val,
                 folder / name,
                 arguments.planted,
-                0,
-                name,
+                seed=0,
             )
         )
         for kind in ("cosine", "pixels"):
