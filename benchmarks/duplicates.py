@@ -125,7 +125,11 @@ def score(planted, kind, precision=0.95):
     copies = np.concatenate([p[kind][p["right"]] for p in mild])
     missed = np.concatenate([p[kind][~p["right"]] for p in mild])
     others = np.concatenate([mild[0][f"others_{kind}"], missed])
-    found = dup.calibrate(copies, others, precision)
+    try:
+        found = dup.calibrate(copies, others, precision)
+    except ValueError as error:  # No threshold is that precise.
+        print(error)
+        return
     for p in planted:
         hit = p["right"] & (p[kind] >= found.threshold)
         yield {
@@ -194,6 +198,7 @@ def study(arguments, results, figures):
             num_examples=arguments.pretraining,
         )
     )
+    threshold = 0.95
     embedders = {"thumbnails": dup.thumbnails(), "backbone": backbone}
     for name, embedder in embedders.items():
         embedded = dup.embed(embedder, train, folder / name / "train")

@@ -56,7 +56,10 @@ def text(image, rng):
     """A word over it, a sixth of its height."""
     image = image.copy()
     width, height = image.size
-    place = (rng.integers(0, width // 2), rng.integers(0, height * 3 // 4))
+    place = (
+        int(rng.integers(0, width // 2)),
+        int(rng.integers(0, height * 3 // 4)),
+    )
     ImageDraw.Draw(image).text(
         place, "photo", fill=(255, 255, 255), font_size=max(6, height // 6)
     )

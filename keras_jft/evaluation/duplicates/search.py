@@ -103,15 +103,11 @@ def find(
         best = faiss_index.search(queries, chunks, first)
     else:
         best = _Best(len(queries), first)
-        tiles = [
-            products.PRODUCTS[method](queries[start : start + _TILE])
-            for start in range(0, len(queries), _TILE)
-        ]
+        product = products.PRODUCTS[method](queries, _TILE)
         for chunk_ids, chunk in chunks:
             for start in range(0, len(chunk), _BLOCK):
                 block = chunk[start : start + _BLOCK]
-                for i, tile in enumerate(tiles):
-                    _update(best, i * _TILE, tile, block)
+                _update(best, product, queries, block)
                 best.advance(block, _part(chunk_ids, start))
     if not best.seen:
         raise ValueError(
@@ -204,24 +200,26 @@ class _Best:
         self.number[rows[better]] = numbers[better]
 
 
-def _update(best, start, tile, block):
-    """Lets one tile of queries see one block of references."""
-    known = best.similarity[start : start + len(tile.queries)]
-    scores = tile.scores(block)
-    error = tile.error
-    # A reference may be the best if its score, and `error` more, reaches what
-    # is known; and its score, `error` more, that of the block's, `error` less.
-    highest = tile.highest(scores)
-    (rows,) = np.nonzero(highest + error >= known)
-    if not len(rows):
-        return
-    limit = np.maximum(known[rows] - error, highest[rows] - 2 * error)
-    columns, places = np.nonzero(tile.columns(scores, rows) >= limit)
-    rows = rows[places]
-    for i in range(0, len(rows), _PAIRS):
-        row, column = rows[i : i + _PAIRS], columns[i : i + _PAIRS]
-        exact = products.exact(tile.queries[row], block[column])
-        best.offer(start + row, best.next + column, exact)
+def _update(best, product, queries, block):
+    """Lets all queries see one block of references."""
+    prepared, error = product.prepared(block), product.error
+    for tile, start in enumerate(range(0, len(queries), _TILE)):
+        known = best.similarity[start : start + _TILE]
+        scores = product.scores(prepared, tile)
+        # A reference may be the best if its score, and `error` more, reaches
+        # what is known; and the block's highest score, `error` less.
+        highest = product.highest(scores)
+        (places,) = np.nonzero(highest + error >= known)
+        if not len(places):
+            continue
+        limit = np.maximum(known[places] - error, highest[places] - 2 * error)
+        columns = product.columns(scores, places)
+        numbers, at = np.nonzero(columns >= limit)
+        rows = start + places[at]
+        for i in range(0, len(rows), _PAIRS):
+            row, number = rows[i : i + _PAIRS], numbers[i : i + _PAIRS]
+            exact = products.exact(queries[row], block[number])
+            best.offer(row, best.next + number, exact)
 
 
 # === What comes in ===
@@ -297,7 +295,7 @@ def _checked(rows, name, width):
             f"shape {rows.shape}. Embed both sides by the same backbone."
         )
     rows = np.ascontiguousarray(rows, "float32")
-    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+    lengths = np.sqrt(np.vecdot(rows, rows))
     wrong = ~(abs(lengths - 1) < 1e-2)  # Also where it is NaN.
     if wrong.any():
         at = int(np.argmax(wrong))

@@ -31,7 +31,7 @@ def test_the_draws_for_an_example_depend_on_its_id(rng):
     copies = Copies(data, "crop", seed=1)
     some = copies.take([5, 2])
     np.testing.assert_array_equal(some[1]["images"], copies[2]["images"])
-    assert [e["ids"] for e in some] == data.ids([5, 2]).tolist()
+    assert [e["ids"] for e in some] == data.ids(np.array([5, 2])).tolist()
     other = Copies(data, "crop", seed=2)[2]["images"]
     assert (other != some[1]["images"]).any()
 

@@ -76,8 +76,9 @@ def test_no_product_is_off_by_more_than_its_bound(rng, method):
         # Also the worst: all entries round the same way.
         near = np.full((1, 300), 300**-0.5 * (1 + 2**-9), "f4")
         references = np.concatenate([_rows(rng, 50, 300), near, queries])
-        tile = search.products.PRODUCTS[method](queries)
-        scores = np.asarray(tile.columns(tile.scores(references), range(20)))
+        tile = search.products.PRODUCTS[method](queries, 32)
+        scores = tile.scores(tile.prepared(references), 0)
+        scores = tile.columns(scores, range(20))
         exact = references.astype("f8") @ queries.astype("f8").T
         assert abs(scores - exact).max() <= tile.error
 
