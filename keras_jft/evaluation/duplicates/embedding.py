@@ -184,7 +184,8 @@ def _normalized(rows, ids):
         raise ValueError(
             "Every embedding must be finite and not zero. Received length "
             f"{lengths[wrong][0]:g} for {ids[wrong].tolist()[0]!r}, "
-            f"{wrong.sum()} in all. Check the backbone's weights, or leave these images out."
+            f"{wrong.sum()} in all. Check the backbone's weights, or leave "
+            "these images out."
         )
     return rows / lengths[:, None]
 
