@@ -161,13 +161,13 @@ def _shards(directory):
 
 
 def _pooled(backbone):
-    output = backbone.output
+    (output,) = backbone.outputs
     if len(output.shape) == 4:
         pool = keras.layers.GlobalAveragePooling2D(
             dtype="float32", name="embedding_pool"
         )
         output = pool(output)
-    return keras.Model(backbone.input, output, name="embedding")
+    return keras.Model(backbone.inputs, output, name="embedding")
 
 
 def _embeddings(model, images, batch_size):
