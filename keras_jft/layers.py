@@ -131,13 +131,6 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             return self._normalize_by_batch(inputs, gamma, beta)
         return self._normalize_by_moving_statistics(inputs, gamma, beta)
 
-    def get_config(self):
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "mode": self.mode,
-        }
-
     def _has_kernel(self, inputs, mask):
         return (
             keras.backend.backend() == "tensorflow"

@@ -1,6 +1,6 @@
 """From a model and a data set to scores."""
 
-from keras_jft.evaluation import poses
+from keras_jft.evaluation import duplicates, poses
 from keras_jft.evaluation.coco_results import read_detections, save_detections
 from keras_jft.evaluation.during_fit import Evaluate
 from keras_jft.evaluation.evaluator import Config, predictions, run
@@ -13,6 +13,7 @@ from keras_jft.evaluation.pictures import (
 __all__ = [
     "Config",
     "Evaluate",
+    "duplicates",
     "plot_detections",
     "plot_poses",
     "plot_segmentation",

@@ -1,6 +1,7 @@
 """What a study does for one config: pre-train, transfer, evaluate."""
 
 import dataclasses
+import hashlib
 import os
 import pathlib
 import tempfile
@@ -33,23 +34,39 @@ class Runner:
     and kept in memory; a model whose configs differ in the seed and the
     pre-training alone is compiled once.
 
+    Where images to pre-train and to evaluate on are of different sources,
+    scores are also given without the near-duplicates of any pre-training
+    image: of the whole source, so that all sizes, none included, are scored on
+    the same images. Embeddings are kept in `<directory>/embeddings`.
+
     Args:
         directory: Where backbones are kept, `<key of the config>.keras`.
         verbose: As in `keras.Model.fit`, of pre-training.
+        threshold: Cosine of embeddings from which two images are duplicates;
+            None scores all images only.
+        embedder: What `jft.evaluation.duplicates.embed` takes as a backbone,
+            for images of 32 px; by default `thumbnails()`, which is cheap and
+            sees what shows the same frame.
     """
 
-    def __init__(self, directory, verbose=0):
+    def __init__(self, directory, verbose=0, *, threshold=0.95, embedder=None):
         self.directory = pathlib.Path(directory)
         self.verbose = verbose
+        self.threshold = threshold
+        self._embedder = embedder
         self._examples = {}
         self._models = {}
+        self._duplicates = {}
 
     def __call__(self, run):
         """Scores of one `Run`, with the columns that curves are drawn by."""
         backbone = self.backbone(run.pretrain)
         model = self._transferred(run.transfer, backbone)
         scores = evaluation.run(
-            run.evaluation, model, self.examples(run.evaluation)
+            run.evaluation,
+            model,
+            self.examples(run.evaluation),
+            duplicates=self.duplicates(run),
         )
         return {
             "task": transfer.HEADS[run.transfer.head].task,
@@ -74,13 +91,41 @@ class Runner:
 
     def examples(self, config):
         """The data set of a config, decoded once and kept in memory."""
-        split = getattr(config, "split", "train")
-        wanted = (config.dataset, split, repr(sorted(config.options.items())))
+        wanted, split = _identity(config), _split(config)
         if wanted not in self._examples:
             self._examples[wanted] = data.cache(
                 data.load(config.dataset, split=split, **config.options)
             )
         return self._examples[wanted]
+
+    def duplicates(self, run):
+        """Ids of the evaluation images that pre-training may have seen.
+
+        None where both are of one source, whose splits are taken to differ,
+        or where `threshold` is None.
+        """
+        sides = run.evaluation, run.pretrain
+        if self.threshold is None or _source(sides[0]) == _source(sides[1]):
+            return None
+        wanted = tuple(map(_identity, sides))
+        if wanted not in self._duplicates:
+            found = evaluation.duplicates.find(
+                *map(self._embeddings, sides), self.threshold
+            )
+            self._duplicates[wanted] = found.duplicate_ids
+        return self._duplicates[wanted]
+
+    def _embeddings(self, config):
+        """Embeddings of a data set, from disk or made now."""
+        if self._embedder is None:
+            self._embedder = evaluation.duplicates.thumbnails()
+        name = hashlib.sha256(repr(_identity(config)).encode()).hexdigest()
+        return evaluation.duplicates.embed(
+            self._embedder,
+            self.examples(config),
+            self.directory / "embeddings" / name[:16],
+            transforms=(data.transforms.Resize((32, 32)),),
+        )
 
     def _transferred(self, config, backbone):
         unseeded = repr(dataclasses.replace(config, seed=0))
@@ -92,6 +137,22 @@ class Runner:
             verbose=0,
         )
         return self._models[unseeded]
+
+
+def _split(config):
+    return getattr(config, "split", "train")
+
+
+def _identity(config):
+    """What two configs of the same examples have in common."""
+    options = repr(sorted(config.options.items()))
+    return config.dataset, _split(config), options
+
+
+def _source(config):
+    """Where examples come from, whatever split or part of it."""
+    places = (config.options.get(key) for key in ("directory", "path"))
+    return config.dataset, *places
 
 
 def _save(backbone, path):

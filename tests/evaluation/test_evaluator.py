@@ -215,6 +215,58 @@ def test_boxes_and_keypoints_are_compared_in_original_pixels(
             )
 
 
+def _classify(duplicates, right=21):
+    options = {"task": "classification", "num_examples": 30, "image_size": 16}
+    config = jft.evaluation.Config(
+        task="classification", options=options, batch_size=8
+    )
+    data = jft.data.load("synthetic", split="test", **options)
+    truth = [int(data[i]["labels"]) for i in range(30)]
+    ids = data.ids(np.arange(30))
+    return jft.evaluation.run(
+        config, _Oracle(truth, right), data, duplicates=ids[duplicates]
+    )
+
+
+@pytest.mark.parametrize("duplicates", [[], [0, 3, 29], list(range(8))])
+def test_scores_come_with_and_without_duplicates(duplicates):
+    scores = _classify(duplicates)
+    kept = [i for i in range(30) if i not in duplicates]
+    assert scores["top1"] == pytest.approx(21 / 30)
+    assert scores["top1_without_duplicates"] == pytest.approx(
+        sum(i < 21 for i in kept) / len(kept)
+    )
+    assert scores["num_duplicates"] == len(duplicates)
+
+
+def test_masks_are_scored_without_duplicates(segmenter):
+    rooms = _Rooms()
+    expected = metrics.Segmentation(num_classes=3)
+    for example in (rooms.examples[i] for i in (0, 2, 4)):
+        masks = segmenter.predict_on_batch(example["images"][None])
+        expected.update(example["segmentation_masks"][None], masks)
+    found = evaluation.run(
+        _segmentation(batch_size=1), segmenter, rooms, duplicates=[1, 3]
+    )
+    np.testing.assert_array_equal(
+        found["confusion_without_duplicates"], expected.result()["confusion"]
+    )
+
+
+def test_boxes_are_left_out_with_their_images():
+    boxes = {"boxes": np.arange(12).reshape(3, 1, 4), "labels": np.eye(3)}
+    left = evaluator._rows(boxes, [0, 2])
+    np.testing.assert_array_equal(left["boxes"], boxes["boxes"][[0, 2]])
+    np.testing.assert_array_equal(left["labels"], boxes["labels"][[0, 2]])
+
+
+def test_duplicates_of_no_example_or_of_all_are_refused(segmenter):
+    config = _segmentation(batch_size=1)
+    for ids, message in (([7], "1 are of no"), (range(5), "0 examples are")):
+        with pytest.raises(ValueError, match=message):
+            evaluation.run(config, segmenter, _Rooms(), duplicates=[*ids])
+
+
 def test_every_metric_has_its_task():
     assert set(metrics.METRICS) <= set(evaluator.TASKS)
 

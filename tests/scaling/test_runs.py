@@ -3,8 +3,10 @@ import dataclasses
 import numpy as np
 import pytest
 from keras import ops
+from PIL import Image
 
 import keras_jft as jft
+from keras_jft.scaling import runs
 
 OPTIONS = {"image_size": 16, "num_examples": 32}
 RUN = jft.scaling.Run(
@@ -76,3 +78,51 @@ def test_a_row_has_its_columns_and_a_model_is_compiled_once(tmp_path):
         assert (row["num_examples"], row["seed"]) == (size, seed)
         assert 0 <= row["top1"] <= 1
     assert len(runner._models) == 1
+
+
+def _folder(folder, images):
+    for i, image in enumerate(images):
+        path = folder / "a" / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    return {"dataset": "image_folder", "options": {"directory": str(folder)}}
+
+
+def _of_folders(tmp_path, rng):
+    """Four evaluation images, of which the pre-training set has two."""
+    images = rng.integers(0, 256, (8, 16, 16, 3), "uint8")
+    images[6] = images[1, :, ::-1]
+    images[7] = images[3]
+    old = _folder(tmp_path / "old", images[4:])
+    new = _folder(tmp_path / "new", images[:4])
+    return dataclasses.replace(
+        RUN,
+        pretrain=dataclasses.replace(RUN.pretrain, **old),
+        evaluation=dataclasses.replace(RUN.evaluation, split=None, **new),
+    )
+
+
+def test_duplicates_are_looked_for_where_sources_differ(tmp_path, rng):
+    run = _of_folders(tmp_path, rng)
+    runner = jft.scaling.Runner(tmp_path / "kept")
+    runner._examples[runs._identity(run.pretrain)] = jft.data.load(
+        "image_folder", split=None, **run.pretrain.options
+    )
+    assert sorted(runner.duplicates(run)) == ["a/1.png", "a/3.png"]
+    assert (tmp_path / "kept" / "embeddings").is_dir()
+    assert runner.duplicates(RUN) is None
+    off = jft.scaling.Runner(tmp_path / "kept", threshold=None)
+    assert off.duplicates(run) is None
+
+
+def test_a_row_has_scores_without_duplicates(tmp_path, monkeypatch):
+    runner = jft.scaling.Runner(tmp_path)
+    data = runner.examples(RUN.evaluation)
+    monkeypatch.setattr(runner, "duplicates", lambda run: data.ids([0, 5]))
+    row = runner(
+        dataclasses.replace(
+            RUN, pretrain=dataclasses.replace(RUN.pretrain, num_examples=0)
+        )
+    )
+    assert row["num_duplicates"] == 2
+    assert 0 <= row["top1_without_duplicates"] <= 1

@@ -1,0 +1,319 @@
+"""Are evaluation images among those that we pre-train on? Appendix A, small.
+
+Question: Sun et al. 2017 find near-duplicates of 890 of 50,000 ImageNet
+validation images in its training set, and that scores without them hardly
+differ (Tables 8 to 10). Does `jft.evaluation.duplicates` find copies that we
+plant (JPEG 50, resized 0.5 to 2 times, cropped by 10%, mirrored) among 95,000
+images of Tiny ImageNet at 32 px, and how many of its 10,000 validation images
+have near-duplicates there?
+
+Command:
+
+    python benchmarks/duplicates.py --tiny-imagenet DIR
+
+A query's best reference is found by the cosine of embeddings; the pair is then
+judged by the correlation of its pixels (`correlation`), which looks at mirrors
+and windows. Rows go to benchmarks/results/duplicates.jsonl, pairs near the
+threshold to benchmarks/figures/duplicates.png.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import tempfile
+import time
+
+import data_size
+import keras
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+from PIL import Image
+
+import keras_jft as jft
+from keras_jft.evaluation import duplicates as dup
+from keras_jft.scaling import rows
+
+HERE = pathlib.Path(__file__).parent
+MILD = ("jpeg", "resize", "crop", "flip")
+THRESHOLDS = (0.8, 0.85, 0.9, 0.95, 0.98)
+
+
+def references(tiny_imagenet, classes=None):
+    """The training images, one label each."""
+    return jft.data.load(
+        "image_folder",
+        split="train",
+        directory=str(tiny_imagenet),
+        exclude=data_size.held_out(tiny_imagenet) if classes is None else (),
+    )
+
+
+def validation_options(tiny_imagenet):
+    """The validation images, labeled by the classes of `references`."""
+    folders = (tiny_imagenet / "train").iterdir()
+    return {
+        "path": str(tiny_imagenet / "val_labels.csv"),
+        "directory": str(tiny_imagenet / "val" / "images"),
+        "label_names": sorted(folder.name for folder in folders),
+        "many": False,
+    }
+
+
+class Pictures:
+    """The image of an id, of any of some data sets."""
+
+    def __init__(self, *sources):
+        self.places = {
+            name: (source, place)
+            for source in sources
+            for place, name in enumerate(source.ids(np.arange(len(source))))
+        }
+
+    def __call__(self, name):
+        """`(H, W, 3)` uint8."""
+        source, place = self.places[name]
+        return source[place]["images"]
+
+
+def correlations(found, queries, refs):
+    """Correlation of the pixels of each query and its best reference."""
+    return np.array(
+        [
+            dup.correlation(queries(one), refs(other))
+            for one, other in zip(found.ids, found.best_ids, strict=True)
+        ]
+    )
+
+
+def plant(embedder, sets, embedded, folder, count, seed):
+    """Rows of planted copies: recall by edit, precision among all queries."""
+    train, val = sets
+    picked = jft.data.subset(train, count, seed=seed)
+    pictures = Pictures(train)
+    others = dup.embed(
+        embedder, jft.data.subset(val, count, seed=seed), folder / "others"
+    )
+    clean = dup.find(others, embedded)
+    clean_pixels = correlations(clean, Pictures(val), pictures)
+    for edit in (*MILD, "color", "text"):
+        copies = dup.Copies(picked, edit, seed=seed)
+        found = dup.find(dup.embed(embedder, copies, folder / edit), embedded)
+        pixels = correlations(found, Pictures(copies), pictures)
+        right = found.best_ids == found.ids
+        yield {
+            "experiment": "planted",
+            "embedding": folder.name,
+            "edit": edit,
+            "seed": seed,
+            "right": right,
+            "cosine": found.similarity,
+            "pixels": pixels,
+            "others_cosine": clean.similarity,
+            "others_pixels": clean_pixels,
+        }
+
+
+def score(planted, kind, precision=0.95):
+    """Calibrates on what is planted by mild edits; one row an edit and all."""
+    mild = [p for p in planted if p["edit"] in MILD]
+    # A copy whose best reference is another image is not found, at whatever
+    # threshold; as one of the others it counts against precision.
+    copies = np.concatenate([p[kind][p["right"]] for p in mild])
+    missed = np.concatenate([p[kind][~p["right"]] for p in mild])
+    others = np.concatenate([mild[0][f"others_{kind}"], missed])
+    try:
+        found = dup.calibrate(copies, others, precision)
+    except ValueError as error:  # No threshold is that precise.
+        print(error)
+        return
+    for p in planted:
+        hit = p["right"] & (p[kind] >= found.threshold)
+        yield {
+            **{k: p[k] for k in ("experiment", "embedding", "edit", "seed")},
+            "judged_by": kind,
+            "threshold": round(found.threshold, 4),
+            "recall": float(hit.mean()),
+            "recall_at_1": float(p["right"].mean()),
+        }
+    total = len(copies) + len(missed)
+    yield {
+        "experiment": "planted",
+        "embedding": mild[0]["embedding"],
+        "edit": "all mild",
+        "seed": mild[0]["seed"],
+        "judged_by": kind,
+        "threshold": round(found.threshold, 4),
+        "precision": found.precision,
+        "recall": found.recall * len(copies) / total,
+        "queries": total + len(mild[0][f"others_{kind}"]),
+    }
+
+
+def tables(arguments, ids):
+    """Top-1 and top-5 on the validation images, with and without `ids`."""
+    options = validation_options(arguments.tiny_imagenet)
+    base = data_size.pretraining(arguments.tiny_imagenet)
+    runner = jft.scaling.Runner(arguments.cache / "backbones")
+    train = jft.data.cache(
+        jft.data.subset(
+            references(arguments.tiny_imagenet, "all"), arguments.examples
+        )
+    )
+    val = jft.data.load("manifest", split=None, **options)
+    for size in (0, arguments.pretraining):
+        backbone = runner.backbone(dataclasses.replace(base, num_examples=size))
+        config = jft.transfer.Config(
+            mode="probe", epochs=arguments.epochs, batch_size=128
+        )
+        model = jft.transfer.run(config, backbone, train, verbose=0)
+        scores = jft.evaluation.run(
+            jft.evaluation.Config(
+                task="classification", batch_size=arguments.batch_size
+            ),
+            model,
+            val,
+            duplicates=ids,
+        )
+        yield {"experiment": "scores", "num_examples": size, **scores}
+
+
+def study(arguments, results, figures):
+    folder = arguments.cache / "duplicates"
+    began = time.perf_counter()
+    train = jft.data.cache(references(arguments.tiny_imagenet))
+    val = jft.data.cache(
+        jft.data.load(
+            "manifest",
+            split=None,
+            **validation_options(arguments.tiny_imagenet),
+        )
+    )
+    backbone = jft.scaling.Runner(arguments.cache / "backbones").backbone(
+        dataclasses.replace(
+            data_size.pretraining(arguments.tiny_imagenet),
+            num_examples=arguments.pretraining,
+        )
+    )
+    threshold = 0.95
+    embedders = {"thumbnails": dup.thumbnails(), "backbone": backbone}
+    for name, embedder in embedders.items():
+        embedded = dup.embed(embedder, train, folder / name / "train")
+        planted = list(
+            plant(
+                embedder,
+                (train, val),
+                embedded,
+                folder / name,
+                arguments.planted,
+                seed=0,
+            )
+        )
+        for kind in ("cosine", "pixels"):
+            for row in score(planted, kind):
+                report(row, results)
+                if (name, kind, row["edit"]) == (
+                    "thumbnails",
+                    "pixels",
+                    "all mild",
+                ):
+                    threshold = row["threshold"]
+    embedded = dup.Embeddings(folder / "thumbnails" / "train")
+    found = dup.find(
+        dup.embed(embedders["thumbnails"], val, folder / "thumbnails" / "val"),
+        embedded,
+    )
+    of_val, of_train = Pictures(val), Pictures(train)
+    pixels = correlations(found, of_val, of_train)
+    by_pixels = dataclasses.replace(
+        found, similarity=pixels, threshold=threshold
+    )
+    for kind, one in (("cosine", found), ("pixels", by_pixels)):
+        counts = dup.counts(one, (*THRESHOLDS, threshold))
+        report(
+            {
+                "experiment": "counts",
+                "judged_by": kind,
+                "queries": len(val),
+                "references": len(train),
+                **{f"at {t}": count for t, count in counts.items()},
+            },
+            results,
+        )
+    figures.mkdir(parents=True, exist_ok=True)
+    dup.gallery(
+        by_pixels, dup.near(by_pixels, 24), of_val, of_train, columns=12
+    ).savefig(figures / "duplicates.png", dpi=80)
+    for row in tables(arguments, by_pixels.duplicate_ids):
+        report(row, results)
+    print(f"{time.perf_counter() - began:.0f} s")
+
+
+def report(row, results):
+    """Prints a row and appends it, with where it was made."""
+    row = {k: v for k, v in row.items() if not k.startswith("confusion")}
+    print(json.dumps(rows.to_json(row)))
+    rows.append(results, {**row, **rows.provenance()})
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tiny-imagenet", type=pathlib.Path)
+    parser.add_argument("--cache", type=pathlib.Path, default=".cache")
+    parser.add_argument("--planted", type=int, default=500, help="an edit")
+    parser.add_argument("--pretraining", type=int, default=95_000)
+    parser.add_argument("--examples", type=int, default=10_000, help="a probe")
+    parser.add_argument("--epochs", type=int, default=5, help="of the probe")
+    parser.add_argument("--batch-size", type=int, default=500)
+    parser.add_argument("--smoke", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.smoke:
+        with tempfile.TemporaryDirectory() as folder:
+            _smoke(arguments, pathlib.Path(folder))
+        return
+    if not arguments.tiny_imagenet:
+        parser.error("--tiny-imagenet is needed, or --smoke")
+    study(arguments, HERE / "results" / "duplicates.jsonl", HERE / "figures")
+
+
+def _smoke(arguments, folder):
+    """The whole path on a few made-up images."""
+    rng = np.random.default_rng(0)
+    tiny = folder / "tiny"
+    names = [f"class{i:02}" for i in range(20)]
+    lines = ["image,labels"]
+    (tiny / "val" / "images").mkdir(parents=True)
+    for name in names:
+        (tiny / "train" / name).mkdir(parents=True)
+        for i in range(8):
+            _picture(rng, tiny / "train" / name / f"{name}_{i}.png")
+        _picture(rng, tiny / "val" / "images" / f"{name}.png")
+        lines.append(f"{name}.png,{name}")
+    (tiny / "val_labels.csv").write_text("\n".join(lines))
+    (tiny / "hierarchy.json").write_text(
+        json.dumps(
+            {
+                "names": {name: name for name in ("root", *names)},
+                "edges": [["root", name] for name in names],
+            }
+        )
+    )
+    arguments.tiny_imagenet, arguments.cache = tiny, folder / "cache"
+    arguments.planted, arguments.pretraining = 16, 0
+    arguments.examples, arguments.epochs = 128, 1
+    arguments.batch_size = 20
+    keras.utils.set_random_seed(0)
+    study(arguments, folder / "rows.jsonl", folder)
+
+
+def _picture(rng, path):
+    coarse = rng.integers(0, 256, (6, 6, 3), "uint8")
+    image = Image.fromarray(coarse).resize((32, 32), Image.Resampling.BICUBIC)
+    image.save(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Near-duplicates between pre-training and evaluation images.
+
+Embed both sides, find the best reference of every query, calibrate the
+threshold on copies, look at pairs near it, and score without the duplicates
+(`jft.evaluation.run(..., duplicates=ids)`).
+
+References:
+    Sun et al. 2017, section 4.3 and Appendix A (Tables 8 to 10).
+"""
+
+from keras_jft.evaluation.duplicates.calibration import (
+    Calibration,
+    calibrate,
+    counts,
+    same_class_pairs,
+)
+from keras_jft.evaluation.duplicates.copies import EDITS, Copies, edit
+from keras_jft.evaluation.duplicates.embedding import Embeddings, embed
+from keras_jft.evaluation.duplicates.faiss_index import index_name
+from keras_jft.evaluation.duplicates.gallery import gallery, near
+from keras_jft.evaluation.duplicates.parallel import (
+    find_in_shard,
+    find_parallel,
+    find_with_beam,
+)
+from keras_jft.evaluation.duplicates.pixels import (
+    correlation,
+    hash_distance,
+    perceptual_hash,
+)
+from keras_jft.evaluation.duplicates.search import Duplicates, find, merge
+from keras_jft.evaluation.duplicates.thumbnails import thumbnails
+
+__all__ = [
+    "EDITS",
+    "Calibration",
+    "Copies",
+    "Duplicates",
+    "Embeddings",
+    "calibrate",
+    "correlation",
+    "counts",
+    "edit",
+    "embed",
+    "find",
+    "find_in_shard",
+    "find_parallel",
+    "find_with_beam",
+    "gallery",
+    "hash_distance",
+    "index_name",
+    "merge",
+    "near",
+    "perceptual_hash",
+    "same_class_pairs",
+    "thumbnails",
+]

@@ -1,0 +1,124 @@
+"""Copies of images as the web makes them, to calibrate a threshold on."""
+
+import io
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageEnhance
+
+from keras_jft import checks
+from keras_jft import data as data_lib
+from keras_jft.data import order
+
+_BICUBIC = Image.Resampling.BICUBIC
+
+
+def jpeg(image, rng):
+    """Compressed at quality 50."""
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=50)
+    return Image.open(file)
+
+
+def resize(image, rng):
+    """Brought to 0.5 to 2 times its size, and back."""
+    scale = np.exp2(rng.uniform(-1, 1))
+    width, height = (max(1, round(scale * side)) for side in image.size)
+    return image.resize((width, height), _BICUBIC).resize(image.size, _BICUBIC)
+
+
+def crop(image, rng):
+    """A window of 90% of each side, brought to the size of the image."""
+    width, height = image.size
+    wide, high = round(0.9 * width), round(0.9 * height)
+    left = rng.integers(0, width - wide + 1)
+    top = rng.integers(0, height - high + 1)
+    window = (left, top, left + wide, top + high)
+    return image.resize(image.size, _BICUBIC, box=window)
+
+
+def flip(image, rng):
+    """Mirrored."""
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+
+
+def color(image, rng):
+    """Brightness, contrast and saturation times 0.8 to 1.2."""
+    for enhance in (
+        ImageEnhance.Brightness,
+        ImageEnhance.Contrast,
+        ImageEnhance.Color,
+    ):
+        image = enhance(image).enhance(rng.uniform(0.8, 1.2))
+    return image
+
+
+def text(image, rng):
+    """A word over it, a sixth of its height."""
+    image = image.copy()
+    width, height = image.size
+    place = (
+        int(rng.integers(0, width // 2)),
+        int(rng.integers(0, height * 3 // 4)),
+    )
+    ImageDraw.Draw(image).text(
+        place, "photo", fill=(255, 255, 255), font_size=max(6, height // 6)
+    )
+    return image
+
+
+EDITS = {
+    "jpeg": jpeg,
+    "resize": resize,
+    "crop": crop,
+    "flip": flip,
+    "color": color,
+    "text": text,
+}
+
+
+def edit(image, name, rng):
+    """One edited copy of an image.
+
+    Args:
+        image: `(H, W, 3)` uint8.
+        name: A key of `EDITS`.
+        rng: A NumPy generator.
+
+    Returns:
+        `(H, W, 3)` uint8, of the same size.
+
+    Raises:
+        ValueError: If `name` is unknown.
+    """
+    checks.one_of("name", name, EDITS)
+    copy = EDITS[name](Image.fromarray(np.asarray(image)), rng)
+    return np.asarray(copy.convert("RGB"))
+
+
+class Copies(data_lib.Dataset):
+    """Edited copies of the examples of a data set; ids are those of `source`.
+
+    Args:
+        source: A `Dataset`.
+        name: A key of `EDITS`.
+        seed: Of the draws; those for an example depend on its id.
+    """
+
+    def __init__(self, source, name, seed=0):
+        checks.one_of("name", name, EDITS)
+        self.source, self.name, self.seed = source, name, seed
+        self.info = source.info
+
+    def ids(self, positions):
+        """Ids of the source's examples."""
+        return self.source.ids(positions)
+
+    def take(self, positions):
+        """Examples with edited images."""
+        examples = self.source.take(positions)
+        ids = [example["ids"] for example in examples]
+        draws = order.generators(order.hash64(self.seed, ids))
+        return [
+            {**example, "images": edit(example["images"], self.name, rng)}
+            for example, rng in zip(examples, draws, strict=True)
+        ]

@@ -1,0 +1,231 @@
+"""Embeddings of a data set on disk, in shards; an interrupted pass goes on.
+
+A shard is one archive (`jft.training.archive`): whole, with a checksum, or not
+there. Its name says which it is and how many rows it has:
+`000012-010000.npz`. `manifest.json` says of what data and by what backbone.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import tempfile
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_jft import data as data_lib
+from keras_jft.evaluation.duplicates import search
+from keras_jft.training import archive
+
+_MANIFEST = "manifest.json"
+
+
+def embed(
+    backbone,
+    data,
+    directory,
+    *,
+    transforms=None,
+    batch_size=256,
+    shard_size=10_000,
+    tolerate=0,
+    part=(0, 1),
+):
+    """Pooled embeddings of length 1, written shard by shard.
+
+    Called again after an interruption, it goes on after the last whole shard.
+
+    Args:
+        backbone: A `keras.Model` from images to a feature map, which is
+            averaged over its positions, or to vectors.
+        data: A `Dataset`.
+        directory: Folder of the shards.
+        transforms: As in `jft.data.iterate`; images of several sizes must be
+            brought to one.
+        batch_size: Images a step.
+        shard_size: Images a shard, which is what is held in memory.
+        tolerate: How many images of a shard may be unreadable, as in
+            `jft.data.iterate`. They have no embedding.
+        part: `(index, count)`: this process makes every `count`-th shard,
+            beginning with `index`.
+
+    Returns:
+        The `Embeddings`, if all shards are there; else None.
+
+    Raises:
+        ValueError: An embedding is zero or not finite, ids of a shard repeat,
+            or `directory` holds embeddings of something else.
+    """
+    directory = pathlib.Path(directory)
+    model = _pooled(backbone)
+    _claim(directory, model, data, transforms, shard_size)
+    index, count = part
+    there = {shard.number for shard in _shards(directory)}
+    shards = -(-len(data) // shard_size)
+    for number in range(index, shards, count):
+        if number in there:
+            continue
+        span = _Span(data, number * shard_size, shard_size)
+        batches = data_lib.iterate(
+            span, batch_size, transforms=transforms, tolerate=tolerate
+        )
+        ids, rows = [], []
+        for batch in batches:
+            ids.extend(np.asarray(batch["ids"]).tolist())
+            rows.append(_embeddings(model, batch["images"], batch_size))
+        ids, rows = np.asarray(ids), np.concatenate(rows)
+        search.check_different(ids, f"ids of shard {number}")
+        archive.write(
+            directory / f"{number:06}-{len(ids):06}.npz",
+            {"ids": ids, "embeddings": _normalized(rows, ids)},
+            {"kind": "embeddings"},
+        )
+    whole = len(_shards(directory)) == shards
+    return Embeddings(directory) if whole else None
+
+
+class Embeddings:
+    """What `embed` wrote: iterating gives `(ids, (n, D) float32)` a shard.
+
+    Args:
+        directory: Folder of the shards.
+
+    Raises:
+        ValueError: The folder holds no embeddings, or shards are missing.
+    """
+
+    def __init__(self, directory):
+        self.directory = pathlib.Path(directory)
+        try:
+            manifest = json.loads((self.directory / _MANIFEST).read_text())
+        except OSError as error:
+            raise ValueError(
+                f"{str(directory)!r} must hold embeddings. Received a folder "
+                f"without {_MANIFEST}. Make them by `embed`."
+            ) from error
+        self.shards = _shards(self.directory)
+        expected = -(-manifest["num_examples"] // manifest["shard_size"])
+        if len(self.shards) < expected:
+            raise ValueError(
+                f"{str(directory)!r} has {len(self.shards)} of {expected} "
+                "shards: the pass was interrupted. Call `embed` again, which "
+                "goes on from there."
+            )
+        counts = [shard.count for shard in self.shards]
+        self.starts = np.cumsum([0, *counts])[:-1].tolist()
+        self._length = sum(counts)
+
+    def __len__(self):
+        return self._length
+
+    def __iter__(self):
+        for number in range(len(self.shards)):
+            yield self.read(number)
+
+    def read(self, number):
+        """`(ids, (n, D) float32)` of one shard."""
+        arrays, _ = archive.read(self.shards[number].path)
+        return arrays["ids"], arrays["embeddings"]
+
+
+class _Shard:
+    """A file of embeddings, by its name."""
+
+    def __init__(self, path):
+        self.path = path
+        self.number, self.count = map(int, path.stem.split("-"))
+
+
+class _Span(data_lib.Dataset):
+    """`size` examples of `source` from `start` on, or what there is."""
+
+    def __init__(self, source, start, size):
+        self._source, self._start = source, start
+        self.info = dataclasses.replace(
+            source.info, num_examples=min(size, len(source) - start)
+        )
+
+    def ids(self, positions):
+        return self._source.ids(np.asarray(positions) + self._start)
+
+    def take(self, positions):
+        return self._source.take(np.asarray(positions) + self._start)
+
+
+def _shards(directory):
+    """The shards there are, in order."""
+    return [_Shard(path) for path in sorted(directory.glob("*-*.npz"))]
+
+
+def _pooled(backbone):
+    (output,) = backbone.outputs
+    if len(output.shape) == 4:
+        pool = keras.layers.GlobalAveragePooling2D(
+            dtype="float32", name="embedding_pool"
+        )
+        output = pool(output)
+    return keras.Model(backbone.inputs, output, name="embedding")
+
+
+def _embeddings(model, images, batch_size):
+    """`(n, D)` of a batch, which is filled up to save a second trace."""
+    missing = np.repeat(images[-1:], batch_size - len(images), axis=0)
+    rows = model.predict_on_batch(np.concatenate([images, missing]))
+    return np.asarray(rows, "float32")[: len(images)]
+
+
+def _normalized(rows, ids):
+    lengths = np.linalg.norm(rows, axis=1)
+    wrong = ~(np.isfinite(lengths) & (lengths > 0))
+    if wrong.any():
+        raise ValueError(
+            "Every embedding must be finite and not zero. Received length "
+            f"{lengths[wrong][0]:g} for {ids[wrong].tolist()[0]!r}, "
+            f"{wrong.sum()} in all. Check the backbone's weights, or leave "
+            "these images out."
+        )
+    return rows / lengths[:, None]
+
+
+def _claim(directory, model, data, transforms, shard_size):
+    """Makes `directory` that of these embeddings, or raises."""
+    wanted = {
+        "num_examples": len(data),
+        "shard_size": shard_size,
+        "data": _digest_of_ids(data),
+        "model": _digest_of_weights(model),
+        "transforms": repr(transforms),
+    }
+    path = directory / _MANIFEST
+    if not path.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", dir=directory, delete=False
+        ) as file:
+            json.dump(wanted, file)
+        os.replace(file.name, path)
+    found = json.loads(path.read_text())
+    if found != wanted:
+        differing = [key for key in wanted if found.get(key) != wanted[key]]
+        raise ValueError(
+            f"{str(directory)!r} holds other embeddings: {differing} differ. "
+            "Give another `directory`, or delete it."
+        )
+
+
+def _digest_of_ids(data):
+    positions = np.unique(np.linspace(0, len(data) - 1, 64).astype(int))
+    ids = np.asarray(data.ids(positions)).tolist()
+    return hashlib.sha256(repr(ids).encode()).hexdigest()[:16]
+
+
+def _digest_of_weights(model):
+    digest = hashlib.sha256()
+    for variable in model.weights:
+        array = np.ascontiguousarray(ops.convert_to_numpy(variable))
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,307 @@
+"""The most similar reference of every query, exactly, in constant memory.
+
+Fast products find candidates, and float64 decides among them: whatever a
+product in float32 or bfloat16 may have lost, at most `error` of a similarity,
+a reference that could be the best is multiplied again. So the answer does not
+depend on the precision, on the size of the blocks or on where chunks end; of
+equal references the first counts.
+
+Shapes: Q queries, R references of a block, D width of an embedding.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from keras_jft import checks
+from keras_jft.evaluation.duplicates import faiss_index, products
+
+_BLOCK = 4096  # References multiplied at once.
+_TILE = 1024  # Queries multiplied at once.
+_PAIRS = 4096  # Pairs multiplied again at once.
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Duplicates:
+    """The best reference of every query.
+
+    Attributes:
+        ids: `(Q,)` ids of the queries.
+        best: `(Q,)` int64, number of the best reference in the stream.
+        best_ids: `(Q,)` its id; `best` again, where references have none.
+        similarity: `(Q,)` float64 cosine of the two.
+        threshold: From which similarity on a query is a duplicate.
+    """
+
+    ids: np.ndarray
+    best: np.ndarray
+    best_ids: np.ndarray
+    similarity: np.ndarray
+    threshold: float
+
+    @property
+    def is_duplicate(self):
+        """`(Q,)` bool."""
+        return self.similarity >= self.threshold
+
+    @property
+    def duplicate_ids(self):
+        """Ids of the queries that are duplicates."""
+        return self.ids[self.is_duplicate]
+
+    def at(self, threshold):
+        """The same at another threshold."""
+        return dataclasses.replace(self, threshold=threshold)
+
+
+def find(
+    queries,
+    references,
+    threshold=0.95,
+    *,
+    query_ids=None,
+    method="float32",
+    first=0,
+):
+    """The most similar reference of each query, by the cosine.
+
+    References are read once and never held; the queries are.
+
+    Args:
+        queries: `(Q, D)` rows of length 1, or `Embeddings`.
+        references: `(R, D)` such rows, `Embeddings`, or an iterable of chunks,
+            each an array or a pair `(ids, array)`.
+        threshold: From which similarity on a query is a duplicate. Calibrate
+            it (`calibrate`) on the embeddings at hand.
+        query_ids: Q different ids; by default those of `Embeddings`, or
+            0..Q - 1.
+        method: What finds the candidates: `"float32"`, by BLAS; `"bfloat16"`,
+            by the Keras backend, faster where the hardware multiplies it;
+            `"faiss"`, an index of all references, in memory and, from
+            `FLAT_REFERENCES` references on, approximate.
+        first: Number of the first reference, where the stream is a part of a
+            longer one.
+
+    Returns:
+        A `Duplicates`.
+
+    Raises:
+        ValueError: A side is empty, widths differ, a row is not of length 1
+            (zero, NaN, not normalized), or an id stands twice.
+        ImportError: `method` is `"faiss"`, and it is not installed.
+
+    Example:
+
+    >>> found = find(np.eye(3), np.eye(3)[::-1], threshold=0.9)
+    >>> found.best.tolist(), found.is_duplicate.tolist()
+    ([2, 1, 0], [True, True, True])
+    """
+    checks.one_of("method", method, ("float32", "bfloat16", "faiss"))
+    ids, queries = _all(queries, query_ids)
+    chunks = _chunks(references, queries.shape[1])
+    if method == "faiss":
+        best = faiss_index.search(queries, chunks, first)
+    else:
+        best = _Best(len(queries), first)
+        product = products.PRODUCTS[method](queries, _TILE)
+        for chunk_ids, chunk in chunks:
+            for start in range(0, len(chunk), _BLOCK):
+                block = chunk[start : start + _BLOCK]
+                _update(best, product, queries, block)
+                best.advance(block, _part(chunk_ids, start))
+    if not best.seen:
+        raise ValueError(
+            "`references` must hold embeddings. Received none. Check the "
+            "folder, or the iterable: a generator can be read only once."
+        )
+    return Duplicates(
+        ids=ids,
+        best=best.number,
+        best_ids=best.ids if best.has_ids else best.number,
+        similarity=best.similarity,
+        threshold=threshold,
+    )
+
+
+def merge(parts):
+    """The best of the bests: searches over parts of the references as one.
+
+    The order of the parts does not matter, if each was given `first`.
+
+    Args:
+        parts: `Duplicates` of the same queries.
+
+    Returns:
+        A `Duplicates`.
+
+    Raises:
+        ValueError: There are none, or their queries differ.
+    """
+    total = None
+    for part in parts:
+        if total is None:
+            total = part
+            continue
+        if not np.array_equal(part.ids, total.ids):
+            raise ValueError(
+                "Parts must have the same queries in the same order. Received "
+                f"{len(total.ids)} and {len(part.ids)} queries."
+            )
+        better = (part.similarity > total.similarity) | (
+            (part.similarity == total.similarity) & (part.best < total.best)
+        )
+        total = dataclasses.replace(
+            total,
+            **{
+                name: np.where(
+                    better, getattr(part, name), getattr(total, name)
+                )
+                for name in ("best", "best_ids", "similarity")
+            },
+        )
+    if total is None:
+        raise ValueError("`parts` must hold searches. Received none.")
+    return total
+
+
+class _Best:
+    """The best of each query so far."""
+
+    def __init__(self, num_queries, first):
+        self.similarity = np.full(num_queries, -np.inf)
+        self.number = np.full(num_queries, -1, "int64")
+        self.ids = np.full(num_queries, None, object)
+        self.has_ids = False
+        self.seen, self._first = 0, first
+
+    @property
+    def next(self):
+        """Number of the first reference of the block at hand."""
+        return self._first + self.seen
+
+    def advance(self, block, ids):
+        """Goes on to the next block; notes the ids of the new bests."""
+        if ids is not None:
+            self.has_ids = True
+            (new,) = np.nonzero(self.number >= self.next)
+            self.ids[new] = np.asarray(ids, object)[
+                self.number[new] - self.next
+            ]
+        self.seen += len(block)
+
+    def offer(self, rows, numbers, similarities):
+        """Takes the candidates that are better than what there is."""
+        # Sorted by row, best first, and of equals the first reference.
+        order = np.lexsort((numbers, -similarities, rows))
+        rows, at = np.unique(rows[order], return_index=True)
+        numbers, similarities = numbers[order][at], similarities[order][at]
+        better = similarities > self.similarity[rows]
+        self.similarity[rows[better]] = similarities[better]
+        self.number[rows[better]] = numbers[better]
+
+
+def _update(best, product, queries, block):
+    """Lets all queries see one block of references."""
+    prepared, error = product.prepared(block), product.error
+    for tile, start in enumerate(range(0, len(queries), _TILE)):
+        known = best.similarity[start : start + _TILE]
+        scores = product.scores(prepared, tile)
+        # A reference may be the best if its score, and `error` more, reaches
+        # what is known; and the block's highest score, `error` less.
+        highest = product.highest(scores)
+        (places,) = np.nonzero(highest + error >= known)
+        if not len(places):
+            continue
+        limit = np.maximum(known[places] - error, highest[places] - 2 * error)
+        columns = product.columns(scores, places)
+        numbers, at = np.nonzero(columns >= limit)
+        rows = start + places[at]
+        for i in range(0, len(rows), _PAIRS):
+            row, number = rows[i : i + _PAIRS], numbers[i : i + _PAIRS]
+            exact = products.exact(queries[row], block[number])
+            best.offer(row, best.next + number, exact)
+
+
+# === What comes in ===
+
+
+def _all(queries, ids):
+    """Ids and the `(Q, D)` float32 array of the queries."""
+    if not isinstance(queries, np.ndarray):
+        parts = [_pair(chunk) for chunk in queries]
+        if parts and ids is None and parts[0][0] is not None:
+            ids = np.concatenate([part for part, _ in parts])
+        queries = np.concatenate([p for _, p in parts]) if parts else []
+    queries = np.asarray(queries)
+    if queries.ndim != 2 or not queries.size:
+        raise ValueError(
+            "`queries` must have shape (queries, width), with one query at "
+            f"least. Received: {queries.shape}."
+        )
+    ids = np.arange(len(queries)) if ids is None else np.asarray(ids)
+    if len(ids) != len(queries):
+        raise ValueError(
+            f"`query_ids` must be one id a query. Received: {len(ids)} ids of "
+            f"{len(queries)} queries."
+        )
+    check_different(ids, "query_ids")
+    return ids, _checked(queries, "queries", queries.shape[1])
+
+
+def _chunks(references, width):
+    """Checked `(ids, (R, D) float32)` of what stands for references."""
+    if isinstance(references, np.ndarray):
+        references = [references]
+    for chunk in references:
+        ids, rows = _pair(chunk)
+        if ids is not None:
+            check_different(ids, "ids of references")
+        if len(rows):
+            yield ids, _checked(rows, "references", width)
+
+
+def _pair(chunk):
+    """`(ids or None, rows)` of a chunk."""
+    if not isinstance(chunk, tuple):
+        return None, np.asarray(chunk)
+    ids, rows = np.asarray(chunk[0]), np.asarray(chunk[1])
+    if len(ids) != len(rows):
+        raise ValueError(
+            "A chunk must have one id a row. Received: "
+            f"{len(ids)} ids of {len(rows)} rows."
+        )
+    return ids, rows
+
+
+def _part(ids, start):
+    return None if ids is None else ids[start : start + _BLOCK]
+
+
+def check_different(ids, name):
+    """Raises `ValueError` if an id stands twice."""
+    values, counts = np.unique(ids, return_counts=True)
+    if len(values) < len(ids):
+        raise ValueError(
+            f"`{name}` must differ. Received more than once: "
+            f"{values[counts > 1][:5].tolist()}. Give each image one id."
+        )
+
+
+def _checked(rows, name, width):
+    """Rows in float32; raises unless they are `(n, width)` of length 1."""
+    if rows.ndim != 2 or rows.shape[1] != width:
+        raise ValueError(
+            f"`{name}` must have the width of the queries, {width}. Received "
+            f"shape {rows.shape}. Embed both sides by the same backbone."
+        )
+    rows = np.ascontiguousarray(rows, "float32")
+    lengths = np.sqrt(np.vecdot(rows, rows))
+    wrong = ~(abs(lengths - 1) < 1e-2)  # Also where it is NaN.
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise ValueError(
+            f"Every row of `{name}` must be of length 1. Received length "
+            f"{lengths[at]:g} in row {at}. Divide rows by their lengths; leave "
+            "out, or mend, images whose embedding is zero or NaN."
+        )
+    return rows
