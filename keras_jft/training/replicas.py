@@ -318,18 +318,23 @@ def lost_workers(model):
         return
     import tensorflow as tf
 
-    try:
-        yield
-    except (
+    lost = (
         tf.errors.UnavailableError,
         tf.errors.AbortedError,
         tf.errors.CancelledError,
         tf.errors.DeadlineExceededError,
-    ) as error:
+    )
+    try:
+        yield
+    except Exception as error:
+        # What a step raised comes wrapped from where steps are handed out.
+        cause = getattr(error, "original_exception", error)
+        if not isinstance(cause, lost):
+            raise
         tell = _lost_server if is_asynchronous(model) else _lost_worker
         raise RuntimeError(
             f"{tell(strategy_of(model))} A `Checkpoint` callback lets `fit` "
-            f"resume. TensorFlow says: {error.message}"
+            f"resume. TensorFlow says: {cause.message}"
         ) from error
 
 
