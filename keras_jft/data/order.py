@@ -6,6 +6,7 @@ and a key (an example's id, a position, an epoch), so order, subsets, noise and
 augmentation survive sharding and resuming, and nothing is stored.
 """
 
+import functools
 import hashlib
 import math
 
@@ -127,27 +128,30 @@ def permutation(num, seed):
     rows = np.uint64(side)
     columns = np.uint64(max(_SMALLEST_SIDE, -(-num // side)))
     keys = hash64(seed, np.arange(_ROUNDS)).reshape(-1, 2)
+    # Not a closure: it goes to other processes.
+    return functools.partial(_permute, num, (rows, columns, keys))
 
-    def shuffle_grid(cells):
-        row, column = cells // columns, cells % columns
-        for row_key, column_key in keys:
-            row = (row + hash64(row_key, column) % rows) % rows
-            column = (column + hash64(column_key, row) % columns) % columns
-        return row * columns + column
 
-    def permute(positions):
-        positions = np.asarray(positions)
-        if positions.size and (positions.min() < 0 or positions.max() >= num):
-            raise ValueError(
-                f"Positions must be in 0..{num - 1}. Received: "
-                f"{positions.min()}..{positions.max()}."
-            )
-        cells = shuffle_grid(positions.astype(np.uint64))
-        while (outside := cells >= num).any():
-            cells = np.where(outside, shuffle_grid(cells), cells)
-        return cells.astype(np.int64)
+def _permute(num, grid, positions):
+    positions = np.asarray(positions)
+    if positions.size and (positions.min() < 0 or positions.max() >= num):
+        raise ValueError(
+            f"Positions must be in 0..{num - 1}. Received: "
+            f"{positions.min()}..{positions.max()}."
+        )
+    cells = _shuffle_grid(grid, positions.astype(np.uint64))
+    while (outside := cells >= num).any():
+        cells = np.where(outside, _shuffle_grid(grid, cells), cells)
+    return cells.astype(np.int64)
 
-    return permute
+
+def _shuffle_grid(grid, cells):
+    rows, columns, keys = grid
+    row, column = cells // columns, cells % columns
+    for row_key, column_key in keys:
+        row = (row + hash64(row_key, column) % rows) % rows
+        column = (column + hash64(column_key, row) % columns) % columns
+    return row * columns + column
 
 
 def _mix(bits):

@@ -42,6 +42,16 @@ class Examples:
         self.skipped = {}
         self._lock = threading.Lock()
 
+    def __getstate__(self):
+        """What goes to another process: all but the lock."""
+        state = dict(self.__dict__)
+        del state["_lock"]
+        return state
+
+    def __setstate__(self, state):
+        """Takes the state of another process, with a lock of this one."""
+        self.__dict__.update(state, _lock=threading.Lock())
+
     def take(self, epoch, places):
         """The readable examples at `places` in the order of `epoch`.
 

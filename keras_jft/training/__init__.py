@@ -3,7 +3,7 @@
 from keras_jft.training.callbacks import StopOnNonFiniteLoss, Throughput
 from keras_jft.training.checkpoints import Checkpoint
 from keras_jft.training.logging import JSONLogger, loggers, read_log
-from keras_jft.training.model import Model, reset
+from keras_jft.training.model import Model
 from keras_jft.training.optimization import Optimization, fit
 from keras_jft.training.optimizers import OPTIMIZERS, TF1RMSprop
 from keras_jft.training.precision import dtype_policy, fastest_dtype_policy
@@ -15,6 +15,7 @@ from keras_jft.training.schedules import (
     staircase,
     warmup_cosine,
 )
+from keras_jft.training.state import reset
 from keras_jft.training.strategies import strategy
 from keras_jft.training.weights import Loaded, load_weights
 

@@ -6,7 +6,7 @@ import keras
 from keras import ops, tree
 
 from keras_jft.training import callbacks as callbacks_lib
-from keras_jft.training import export, replicas, updates
+from keras_jft.training import export, parameter_server, replicas, updates
 from keras_jft.training.checkpoints import Checkpoint
 
 
@@ -26,8 +26,11 @@ class Model(keras.Model):
     several replicas as on one device, whatever is left for the last batch.
     On several workers all run the same script; each calls `fit`, `evaluate`,
     `predict` and `save`, the chief shows progress and writes the files.
+    Under parameter servers the chief alone runs it: workers take the steps of
+    `fit`, `evaluate` and `predict` run in the chief.
     """
 
+    _asynchronous = None
     _average_statistics = None
     _decodes = True
     _evaluating = False
@@ -151,11 +154,10 @@ class Model(keras.Model):
         Returns:
             Keras's `History`.
         """
-        source = getattr(x, "source", None)
-        x, y = self._pairs(x, y)
+        given, (x, y) = x, self._pairs(x, y)
         for callback in _as_list(callbacks):
             if isinstance(callback, Checkpoint):
-                callback.reads(x, y, source)
+                callback.reads(x, y, getattr(given, "source", None))
         if kwargs.get("validation_data") is not None:
             kwargs["validation_data"] = self._validation(
                 kwargs["validation_data"]
@@ -168,7 +170,8 @@ class Model(keras.Model):
                 callbacks_lib.StopOnNonFiniteLoss(),
                 *_as_list(callbacks),
             ]
-        with self._on_every_worker(kwargs):
+        drive = parameter_server.driving(self, given, (x, y), kwargs)
+        with self._on_every_worker(kwargs), drive as (x, y):
             return super().fit(x, y, callbacks=callbacks, **kwargs)
 
     def evaluate(self, x=None, y=None, **kwargs):
@@ -271,6 +274,8 @@ class Model(keras.Model):
         """One compiled step of `fit`."""
         args = self._with_step_inputs(args)
         with self._passing_by_waiting_metrics():
+            if replicas.is_asynchronous(self):
+                return parameter_server.train_step(self, *args)
             if replicas.are_several(self):
                 return replicas.train_step(self, *args)
             return super().train_step(*args)
@@ -345,8 +350,17 @@ class Model(keras.Model):
         step = replicas.reducible(self, step_function)
         return super()._make_function(step, **kwargs)
 
+    @property
+    def distribute_strategy(self):
+        """What Keras's loop runs under: in a chief, this process alone."""
+        if replicas.is_asynchronous(self):
+            return parameter_server.local_strategy()
+        return super().distribute_strategy
+
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        if replicas.are_several(self):
+        if replicas.is_asynchronous(self):
+            parameter_server.symbolic_build(self, iterator, data_batch)
+        elif replicas.are_several(self):
             replicas.symbolic_build(self, iterator, data_batch)
         else:
             super()._maybe_symbolic_build(iterator, data_batch)
@@ -380,28 +394,6 @@ class Model(keras.Model):
         if _is_batch(getattr(x, "element_spec", None)):
             return x.map(self.inputs_of)
         return x
-
-
-def reset(model, weights):
-    """Gives a compiled model fresh weights and a fresh optimizer state.
-
-    Compiling anew traces anew, which costs seconds; a study of many small runs
-    resets one model instead.
-
-    Args:
-        model: A compiled, built model.
-        weights: What `get_weights()` of a freshly built model of the same
-            architecture gave.
-    """
-    model.set_weights(weights)
-    fresh = model.optimizer.from_config(model.optimizer.get_config())
-    fresh.build(model.trainable_variables)
-    if not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
-    for old, new in zip(
-        model.optimizer.variables, fresh.variables, strict=True
-    ):
-        old.assign(ops.convert_to_numpy(new))
 
 
 def _is_batch(x):

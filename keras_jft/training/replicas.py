@@ -25,10 +25,15 @@ def are_several(model):
     return strategy is not None and strategy.num_replicas_in_sync > 1
 
 
+def is_asynchronous(model):
+    """Whether workers train `model` by themselves, its weights on servers."""
+    return hasattr(strategy_of(model), "_is_parameter_server_strategy_v2")
+
+
 def span_workers(model):
     """Whether replicas of `model` live in other processes."""
     strategy = strategy_of(model)
-    if strategy is None:
+    if strategy is None or is_asynchronous(model):
         return False
     return bool(getattr(strategy.extended, "_in_multi_worker_mode", bool)())
 
@@ -57,6 +62,8 @@ def check_variables(model, parts):
     strategy = strategy_of(model)
     if strategy is None:
         return
+    if is_asynchronous(model):
+        parts = [model, model.optimizer]  # The chief has the metrics.
     for variable in (v for p in parts for v in getattr(p, "variables", ())):
         if not strategy.extended.variable_created_in_scope(variable.value):
             raise ValueError(
@@ -197,11 +204,14 @@ def synchronize(model):
 
     Keras lets each replica keep its own, and reads and saves those of the
     first. `Model` calls this after each epoch of `fit` and before it
-    evaluates, predicts or saves. All workers must call it together.
+    evaluates, predicts or saves. All workers must call it together. Under
+    parameter servers it waits for the steps that are being taken.
 
     Args:
         model: A `keras_jft.training.Model`.
     """
+    if model._asynchronous is not None:
+        model._asynchronous.join()
     if not are_several(model):
         return
     if model._average_statistics is None:
@@ -303,23 +313,43 @@ def shard_by_element(model, x):
 @contextlib.contextmanager
 def lost_workers(model):
     """Says what to do where TensorFlow says that a socket was closed."""
-    if not span_workers(model):
+    if not (span_workers(model) or is_asynchronous(model)):
         yield
         return
     import tensorflow as tf
 
-    try:
-        yield
-    except (
+    lost = (
         tf.errors.UnavailableError,
         tf.errors.AbortedError,
         tf.errors.CancelledError,
         tf.errors.DeadlineExceededError,
-    ) as error:
-        resolver = strategy_of(model).cluster_resolver
+    )
+    try:
+        yield
+    except Exception as error:
+        # What a step raised comes wrapped from where steps are handed out.
+        cause = getattr(error, "original_exception", error)
+        if not isinstance(cause, lost):
+            raise
+        tell = _lost_server if is_asynchronous(model) else _lost_worker
         raise RuntimeError(
-            f"{resolver.task_type} {resolver.task_id} lost a worker of "
-            f"{resolver.cluster_spec().as_dict()}. Synchronous training needs "
-            "them all: start every worker again; a `Checkpoint` callback "
-            f"lets `fit` resume. TensorFlow says: {error.message}"
+            f"{tell(strategy_of(model))} A `Checkpoint` callback lets `fit` "
+            f"resume. TensorFlow says: {cause.message}"
         ) from error
+
+
+def _lost_worker(strategy):
+    resolver = strategy.cluster_resolver
+    return (
+        f"{resolver.task_type} {resolver.task_id} lost a worker of "
+        f"{resolver.cluster_spec().as_dict()}. Synchronous training needs "
+        "them all: start every worker again."
+    )
+
+
+def _lost_server(strategy):
+    return (
+        "The chief lost a parameter server of "
+        f"{strategy._cluster_resolver.cluster_spec().as_dict()['ps']}, and the "
+        "variables that it held: start chief, workers and servers again."
+    )

@@ -72,6 +72,28 @@ def restore(model, arrays, metrics=False):
         variable.assign(array)
 
 
+def reset(model, weights):
+    """Gives a compiled model fresh weights and a fresh optimizer state.
+
+    Compiling anew traces anew, which costs seconds; a study of many small runs
+    resets one model instead.
+
+    Args:
+        model: A compiled, built model.
+        weights: What `get_weights()` of a freshly built model of the same
+            architecture gave.
+    """
+    model.set_weights(weights)
+    fresh = model.optimizer.from_config(model.optimizer.get_config())
+    fresh.build(model.trainable_variables)
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    for old, new in zip(
+        model.optimizer.variables, fresh.variables, strict=True
+    ):
+        old.assign(ops.convert_to_numpy(new))
+
+
 def architecture(model):
     """The configuration of `model` as JSON has it; None where it has none."""
     try:
@@ -119,7 +141,7 @@ def _variables(model, metrics):
     if model.optimizer is not None:
         groups["optimizer"] = model.optimizer.variables
     if metrics:
-        groups["metrics"] = _metric_variables(model)
+        groups["metrics"] = metric_variables(model)
     named = {}
     for group, variables in groups.items():
         for variable in variables:
@@ -130,7 +152,8 @@ def _variables(model, metrics):
     return named
 
 
-def _metric_variables(model):
+def metric_variables(model):
+    """Variables of the metrics that training steps update."""
     for metric in model.metrics:
         # Keras's container of compiled metrics hides them.
         for part in getattr(metric, "metrics", [metric]):

@@ -8,12 +8,12 @@ import os
 import keras
 
 from keras_jft import checks
-from keras_jft.training import precision
+from keras_jft.training import precision, serving, worker_data
 
-NAMES = ("auto", "one_device", "mirrored", "multi_worker")
+NAMES = ("auto", "one_device", "mirrored", "multi_worker", "parameter_server")
 
 
-def strategy(name="auto", *, devices=None):
+def strategy(name="auto", *, devices=None, resolver=None):
     """How a model is trained: on which devices, in which processes.
 
     Make the backbone, the model, its optimizer and its metrics inside
@@ -24,14 +24,22 @@ def strategy(name="auto", *, devices=None):
     -m keras_jft.training.launch` sets on one machine. Every process runs the
     same script, and makes its strategy before anything runs on a device.
 
+    `"parameter_server"` reads it too, with the jobs "chief", "worker" and
+    "ps": in the chief this returns, and the script goes on as on one device;
+    in workers and servers it serves the chief and ends the process when the
+    chief is gone.
+
     Args:
         name: `"auto"`: what `TF_CONFIG` describes, else all accelerators of
             this machine. `"one_device"`. `"mirrored"`: a copy of the model on
             each device, every batch split over them. `"multi_worker"`: the
-            same, over processes.
+            same, over processes. `"parameter_server"`: asynchronously, each
+            worker on batches of its own, the variables on servers.
         devices: Names of devices for `"mirrored"`, such as `["GPU:0",
             "GPU:1"]`, or of the one for `"one_device"`. Default: all, or the
             first.
+        resolver: A `tf.distribute.cluster_resolver.ClusterResolver` for
+            `"parameter_server"`, in place of `TF_CONFIG`.
 
     Returns:
         A `tf.distribute.Strategy`; on other backends, something with `scope()`.
@@ -48,11 +56,18 @@ def strategy(name="auto", *, devices=None):
     3
     """
     checks.one_of("name", name, NAMES)
+    if resolver is not None:
+        if name != "parameter_server":
+            raise ValueError(
+                '`resolver` is for "parameter_server". Received: '
+                f"strategy({name!r}, resolver={resolver!r})."
+            )
+        return _parameter_server(resolver)
     task = _task()
     if name == "auto":
         name = _fitting(task)
-    if name == "multi_worker":
-        _check_cluster(task)
+    if name in ("multi_worker", "parameter_server"):
+        _check_cluster(name, task)
     if keras.backend.backend() == "tensorflow":
         return _tensorflow(name, devices)
     if name != "one_device":
@@ -87,6 +102,8 @@ def _task():
 
 
 def _fitting(task):
+    if "ps" in task["cluster"]:
+        return "parameter_server"
     if sum(map(len, task["cluster"].values())) > 1:
         return "multi_worker"
     if len(precision.accelerators()) > 1:
@@ -95,15 +112,28 @@ def _fitting(task):
     return "one_device"
 
 
-def _check_cluster(task):
-    jobs = set(task["cluster"])
-    if "worker" not in jobs or "ps" in jobs or task["type"] is None:
+# Strategy: jobs that its cluster must have, options of the launcher.
+_CLUSTERS = {
+    "multi_worker": ({"worker"}, "--workers 2"),
+    "parameter_server": (
+        {"chief", "worker", "ps"},
+        "--workers 2 --servers 2",
+    ),
+}
+
+
+def _check_cluster(name, task):
+    jobs = {job for job, addresses in task["cluster"].items() if addresses}
+    wanted, options = _CLUSTERS[name]
+    if name == "multi_worker":
+        jobs.discard("chief")
+    if jobs != wanted or task["type"] is None:
         raise ValueError(
-            'strategy("multi_worker") needs the environment variable TF_CONFIG '
-            'with the job "worker", no "ps", and this process\'s task. '
+            f"strategy({name!r}) needs the environment variable TF_CONFIG with "
+            f"the jobs {sorted(wanted)}, no others, and this process's task. "
             f"Received: TF_CONFIG={os.environ.get('TF_CONFIG')!r}. On one "
             "machine, start the script by `python -m keras_jft.training.launch "
-            "--workers 2 script.py`; `docs/clusters.md` has Kubernetes and "
+            f"{options} script.py`; `docs/clusters.md` has Kubernetes and "
             "Slurm."
         )
 
@@ -113,6 +143,8 @@ def _tensorflow(name, devices):
 
     if name == "multi_worker":
         return _multi_worker()
+    if name == "parameter_server":
+        return _parameter_server()
     if name == "mirrored":
         if not devices:
             kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
@@ -139,3 +171,26 @@ def _multi_worker():
     import tensorflow as tf
 
     return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+@functools.cache
+def _parameter_server(resolver=None):
+    import tensorflow as tf
+
+    if resolver is None:
+        # Its default protocol is none, which servers do not take.
+        resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver(
+            rpc_layer="grpc"
+        )
+    workers = resolver.cluster_spec().num_tasks("worker")
+    worker_data.register(resolver.task_id or 0, workers)
+    if resolver.task_type in ("worker", "ps"):
+        serving.serve(resolver)
+    strategy = tf.distribute.ParameterServerStrategy(resolver)
+    if strategy.num_replicas_in_sync > 1:
+        raise ValueError(
+            "A worker of a parameter-server cluster trains on one accelerator. "
+            f"Received workers with {strategy.num_replicas_in_sync}. Start one "
+            "worker an accelerator, each with CUDA_VISIBLE_DEVICES set."
+        )
+    return strategy

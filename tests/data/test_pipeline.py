@@ -1,10 +1,12 @@
 """The pipeline: every example once a pass, the same whoever reads it when."""
 
+import pickle
 import threading
 
 import numpy as np
 import pytest
 
+from keras_jft.data import load, subset
 from keras_jft.data.pipeline import iterate
 from keras_jft.data.transforms import Pad, RandomCrop, RandomFlip
 
@@ -285,3 +287,11 @@ def test_leaving_a_pass_half_way_stops_its_threads(make_data):
 def test_arguments_out_of_range_are_refused(make_data, options, message):
     with pytest.raises(ValueError, match=message):
         iterate(make_data(10), **options)
+
+
+def test_batches_are_the_same_in_another_process():
+    data = subset(load("synthetic", num_examples=30), 20)
+    batches = iterate(data, 4, transforms="flip", training=True)
+    copied = pickle.loads(pickle.dumps(batches))
+    for number in (0, 7):
+        _assert_same([copied.batch(number)], [batches.batch(number)])

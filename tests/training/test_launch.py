@@ -66,3 +66,81 @@ def test_a_number_of_workers_below_one_is_refused(capsys):
     with pytest.raises(SystemExit):
         launch.main(["--workers", "0", "script.py"])
     assert "--workers must be positive, not 0" in capsys.readouterr().err
+
+
+# === With parameter servers ===
+
+
+def _run_with_servers(folder, code, monkeypatch, patience=1):
+    monkeypatch.setattr(launch, "PATIENCE", patience)
+    script = _script(folder, "job = config['task']['type']\n" + code)
+    return launch.launch([sys.executable, script], workers=2, servers=1)
+
+
+def test_servers_come_with_a_chief_and_share_the_description():
+    everyone = launch.tasks(workers=2, servers=2)
+    configs = [json.loads(t.environment["TF_CONFIG"]) for t in everyone]
+    cluster = configs[0]["cluster"]
+    assert {job: len(a) for job, a in cluster.items()} == {
+        "chief": 1,
+        "worker": 2,
+        "ps": 2,
+    }
+    assert len(set(sum(cluster.values(), []))) == 5
+    assert all(config["cluster"] == cluster for config in configs)
+    assert [tuple(config["task"].values()) for config in configs] == [
+        ("chief", 0),
+        ("worker", 0),
+        ("worker", 1),
+        ("ps", 0),
+        ("ps", 1),
+    ]
+
+
+@pytest.mark.parametrize("code", [0, 5])
+def test_the_run_ends_with_its_chief(tmp_path, monkeypatch, code):
+    script = f"sys.exit({code}) if job == 'chief' else time.sleep(300)"
+    assert _run_with_servers(tmp_path, script, monkeypatch) == code
+
+
+def test_a_worker_that_dies_is_started_again(tmp_path, monkeypatch, capfd):
+    script = """
+if job == 'chief':
+    while not (folder / 'third').exists():
+        time.sleep(0.05)
+elif (job, index) == ('worker', 1):
+    names = ['first', 'second', 'third']
+    name = next(n for n in names if not (folder / n).exists())
+    (folder / name).touch()
+    if name != 'third':
+        os.kill(os.getpid(), 9)
+    time.sleep(300)
+else:
+    time.sleep(300)
+"""
+    assert _run_with_servers(tmp_path, script, monkeypatch) == 0
+    shown = capfd.readouterr().out
+    assert shown.count("[worker 1] ended with code 137") == 2
+
+
+def test_a_worker_that_always_dies_ends_the_run(tmp_path, monkeypatch):
+    script = "sys.exit(9) if job == 'worker' else time.sleep(300)"
+    assert _run_with_servers(tmp_path, script, monkeypatch) == 9
+
+
+def test_a_chief_may_say_what_it_lost_with_a_server(tmp_path, monkeypatch):
+    script = """
+if job == 'ps':
+    sys.exit(3)
+time.sleep(1.5 if job == 'chief' else 300)
+sys.exit(4)
+"""
+    assert _run_with_servers(tmp_path, script, monkeypatch, 60) == 4
+    # ... but not for ever.
+    assert _run_with_servers(tmp_path, script, monkeypatch, 0) == 3
+
+
+def test_a_number_of_servers_below_zero_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        launch.main(["--servers", "-1", "script.py"])
+    assert "--servers must not be negative: -1" in capsys.readouterr().err

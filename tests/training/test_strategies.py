@@ -42,12 +42,35 @@ def test_a_cluster_needs_its_description(tf_config):
         training.strategy("multi_worker")
 
 
+SERVERS = {**CLUSTER, "chief": ["127.0.0.1:3"], "ps": ["127.0.0.1:4"]}
+
+
 @pytest.mark.ops
-def test_parameter_servers_are_refused(tf_config):
-    task = {"type": "worker", "index": 0}
-    tf_config({"cluster": {**CLUSTER, "ps": ["127.0.0.1:3"]}, "task": task})
-    with pytest.raises(ValueError, match='no "ps"'):
-        training.strategy()
+@pytest.mark.parametrize(
+    ("name", "cluster", "message"),
+    [
+        ("multi_worker", SERVERS, r"jobs \['worker'\].*--workers 2 script"),
+        (
+            "parameter_server",
+            CLUSTER,
+            r"'ps', 'worker'\].*--servers",
+        ),
+        ("parameter_server", {**SERVERS, "chief": []}, "'chief', 'ps'"),
+        ("parameter_server", {**SERVERS, "evaluator": ["a:1"]}, "no others"),
+    ],
+)
+def test_a_cluster_must_have_the_jobs_of_its_strategy(
+    tf_config, name, cluster, message
+):
+    tf_config({"cluster": cluster, "task": {"type": "worker", "index": 0}})
+    with pytest.raises(ValueError, match=message):
+        training.strategy(name)
+
+
+@pytest.mark.ops
+def test_a_resolver_is_for_parameter_servers(tf_config):
+    with pytest.raises(ValueError, match="`resolver` is for"):
+        training.strategy("mirrored", resolver=object())
 
 
 @pytest.mark.ops
@@ -81,10 +104,15 @@ def test_auto_takes_what_the_cluster_is(tf_config, monkeypatch):
         strategies, "_tensorflow", lambda name, *rest: taken.append(name)
     )
     task = {"type": "worker", "index": 0}
-    for cluster in ({}, {"worker": ["a:1"]}, CLUSTER):
+    for cluster in ({}, {"worker": ["a:1"]}, CLUSTER, SERVERS):
         tf_config({"cluster": cluster, "task": task})
         training.strategy("auto")
-    assert taken == ["one_device", "one_device", "multi_worker"]
+    assert taken == [
+        "one_device",
+        "one_device",
+        "multi_worker",
+        "parameter_server",
+    ]
 
 
 def test_the_same_devices_give_the_same_strategy(tf_config):

@@ -1,5 +1,6 @@
 """Images in one sub-folder a class: `directory/split/class/.../image.jpg`."""
 
+import functools
 import os
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def load(directory, split=None, *, hierarchy=None, classes=None, exclude=()):
     return ImageFiles(
         root,
         paths,
-        lambda position: labels[class_ids[position]],
+        functools.partial(_labels_at, labels, class_ids),
         Info(
             num_examples=len(paths),
             label_names=tuple(label_names),
@@ -71,6 +72,10 @@ def load(directory, split=None, *, hierarchy=None, classes=None, exclude=()):
             **info,
         ),
     )
+
+
+def _labels_at(labels, class_ids, position):
+    return labels[class_ids[position]]
 
 
 def _class_names(root, classes, exclude):

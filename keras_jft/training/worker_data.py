@@ -1,0 +1,259 @@
+"""Data that the workers of an asynchronous cluster read by themselves.
+
+The chief hands out steps, not batches. Of W workers, number w takes batches w,
+w + W, w + 2 W, ... of an endless stream that begins where the run stands: no
+batch is read twice, and one worker never waits for another.
+
+What `jft.data.batches` gives is known by the number of a batch: its source goes
+to the workers, pickled, and each reads its own numbers. Of any other
+`tf.data.Dataset`, the graph goes there, and each worker passes over the batches
+of the others. Arrays go along inside such a graph.
+"""
+
+import dataclasses
+import functools
+import pickle
+import zlib
+
+import keras
+import numpy as np
+from keras import tree
+
+MOST_BYTES = 2**30
+"""Largest pickle or graph: TensorFlow sends no message of 2 GiB."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WorkerData:
+    """A data set to be built on a worker.
+
+    Attributes:
+        build: A function `start -> tf.data.Dataset` for the worker that runs
+            it, of its batches from number `start` on, without end.
+        steps: Batches of a pass; None if not known.
+    """
+
+    build: object
+    steps: int | None
+
+
+def from_source(source, element_spec):
+    """What workers read of `jft.data.batches`.
+
+    Args:
+        source: Its `source`: `batch(number)` gives a dict of arrays, and `len`
+            the batches of a pass.
+        element_spec: `tf.TensorSpec`s of such a dict.
+
+    Returns:
+        A `WorkerData`.
+
+    Raises:
+        ValueError: The source cannot be pickled, or is too large.
+    """
+    import tensorflow as tf
+
+    pickled = tf.constant(_pickle(source))
+    dtypes = [spec.dtype for spec in tf.nest.flatten(element_spec)]
+
+    def build(start):
+        key, index, count = _call("open", [pickled], [tf.int64] * 3)
+
+        def read(number):
+            arrays = _call("read", [key, number], dtypes)
+            batch = tf.nest.pack_sequence_as(element_spec, arrays)
+            return tf.nest.map_structure(
+                lambda array, spec: tf.ensure_shape(array, spec.shape),
+                batch,
+                element_spec,
+            )
+
+        numbers = tf.data.Dataset.range(start + index, tf.int64.max, count)
+        return numbers.map(read, num_parallel_calls=source.workers)
+
+    return WorkerData(build=build, steps=len(source))
+
+
+def from_dataset(dataset):
+    """What workers read of a `tf.data.Dataset` that TensorFlow can send.
+
+    Args:
+        dataset: Batches; of no Python function, which the workers lack.
+
+    Returns:
+        A `WorkerData`.
+
+    Raises:
+        ValueError: A Python function is in it, or it holds too much.
+    """
+    import tensorflow as tf
+
+    graph = tf.raw_ops.DatasetToGraphV2(
+        input_dataset=tf.data.experimental.to_variant(dataset),
+        external_state_policy=1,  # Unseeded shuffles draw seeds of their own.
+        strip_device_assignment=True,
+    )
+    if b"PyFunc" in graph.numpy():
+        raise ValueError(
+            "Data for workers may not run Python functions, which live in the "
+            "chief's process. Received a data set with `tf.py_function`, "
+            "`tf.numpy_function` or a generator inside. Give `fit` what "
+            "`jft.data.batches` returns, as it is (its `transforms` may be "
+            "Python), or use TensorFlow's own operations."
+        )
+    # An eager tensor: a constant in `build` would be folded into a data set,
+    # which cannot be sent.
+    _check_size(len(graph.numpy()), "The graph of the data set")
+    steps = int(dataset.cardinality())
+    steps = steps if steps > 0 else None
+
+    def build(start):
+        _, index, count = _call("open", [b""], [tf.int64] * 3)
+        batches = tf.data.experimental.from_variant(
+            tf.raw_ops.DatasetFromGraph(graph_def=graph), dataset.element_spec
+        ).repeat()
+        if steps is not None:  # All passes are taken to be alike.
+            batches = batches.skip(start % steps)
+        return batches.shard(count, index)
+
+    return WorkerData(build=build, steps=steps)
+
+
+def from_arrays(arrays, batch_size, shuffle):
+    """What workers read of arrays: shuffled anew in each pass, alike on all.
+
+    Args:
+        arrays: A tree of arrays of equal length.
+        batch_size: Examples a batch, 32 by default.
+        shuffle: Whether to shuffle.
+
+    Returns:
+        A `WorkerData`, and the `tf.TensorSpec`s of a batch.
+
+    Raises:
+        ValueError: These are not arrays, or more of them than can be sent.
+    """
+    import tensorflow as tf
+
+    leaves = tree.flatten(arrays)
+    if not all(hasattr(leaf, "shape") for leaf in leaves):
+        raise ValueError(
+            "Workers read what `jft.data.batches` gives, a `tf.data.Dataset` "
+            "or arrays. Received: "
+            f"{[type(leaf).__name__ for leaf in leaves][:4]}. A generator or a "
+            "`PyDataset` lives in the chief's process alone."
+        )
+    arrays = tree.map_structure(_in_keras_dtype, arrays)
+    _check_size(sum(leaf.nbytes for leaf in tree.flatten(arrays)), "Arrays")
+    arrays = tree.map_structure(tf.convert_to_tensor, arrays)
+    size, batch_size = len(leaves[0]), batch_size or 32
+    seed, steps = np.random.randint(2**31), -(-size // batch_size)
+
+    def order(epoch):
+        places = tf.range(size)
+        if shuffle:
+            places = tf.random.experimental.stateless_shuffle(
+                places, [seed, epoch]
+            )
+        return tf.data.Dataset.from_tensor_slices(places).batch(batch_size)
+
+    def take(places):
+        return tree.map_structure(lambda a: tf.gather(a, places), arrays)
+
+    def build(start):
+        _, index, count = _call("open", [b""], [tf.int64] * 3)
+        epochs = tf.data.Dataset.range(start // steps, tf.int64.max)
+        places = epochs.flat_map(order).skip(start % steps)
+        return places.shard(count, index).map(take)
+
+    spec = tree.map_structure(
+        lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype),
+        arrays,
+    )
+    return WorkerData(build=build, steps=steps), spec
+
+
+def _in_keras_dtype(array):
+    """What Keras's own `fit` makes of an array."""
+    array = keras.ops.convert_to_numpy(array)
+    return (
+        array.astype(keras.config.floatx())
+        if array.dtype.kind == "f"
+        else array
+    )
+
+
+def _pickle(source):
+    try:
+        pickled = pickle.dumps(source)
+    except (AttributeError, TypeError, pickle.PicklingError) as error:
+        raise ValueError(
+            "A data set for workers must be something that `pickle` can send "
+            f"to their processes. Received: {source.examples.data!r}, of which "
+            f"pickle says: {error}. Write its functions and transforms at the "
+            "top of a module, without `lambda`."
+        ) from error
+    _check_size(len(pickled), "The pickled data set")
+    return pickled
+
+
+def _check_size(size, what):
+    if size > MOST_BYTES:
+        raise ValueError(
+            f"{what} must be smaller than {MOST_BYTES} bytes to be sent to "
+            f"workers. Received: {size} bytes. Keep examples in files and give "
+            "`fit` what `jft.data.batches` returns."
+        )
+
+
+# === In the process of a worker ===
+
+_WORKER = {"index": 0, "count": 1}
+_SOURCE = {}
+
+
+def register(index=0, count=1):
+    """Makes the Python functions that the graphs of workers call.
+
+    TensorFlow knows such a function by its number in a process, so that every
+    task calls this at the same place of the same script.
+
+    Args:
+        index: Which worker this process is.
+        count: How many workers there are.
+    """
+    _WORKER.update(index=index, count=count)
+    _tokens()
+
+
+@functools.cache
+def _tokens():
+    import tensorflow as tf
+
+    graph = tf.Graph()  # Its functions live as long as it does.
+    with graph.as_default():
+        outputs = [tf.numpy_function(f, [0], tf.int64) for f in (_open, _read)]
+    opening, reading = (output.op.get_attr("token") for output in outputs)
+    return {"open": opening, "read": reading, "graph": graph}
+
+
+def _call(name, inputs, dtypes):
+    import tensorflow as tf
+
+    return tf.raw_ops.PyFunc(input=inputs, token=_tokens()[name], Tout=dtypes)
+
+
+def _open(pickled):
+    """`(key, index, count)`: of a pickled source, if any, and this worker."""
+    key = zlib.crc32(pickled)
+    if pickled and key not in _SOURCE:
+        _SOURCE.clear()  # Of a `fit` before.
+        _SOURCE[key] = pickle.loads(pickled)
+    return tuple(map(np.int64, (key, _WORKER["index"], _WORKER["count"])))
+
+
+def _read(key, number):
+    """The arrays of a batch."""
+    import tensorflow as tf
+
+    return tf.nest.flatten(_SOURCE[int(key)].batch(int(number)))
