@@ -6,11 +6,14 @@ import numbers
 
 import numpy as np
 import pandas as pd
+from scipy import optimize
 
 from keras_jft.metrics import METRICS
 
 # Rows that differ in these are different curves.
 CURVES = ("task", "mode")
+# What a row may say of its cost, in the order in which it is believed.
+SECONDS = ("device_seconds", "wall_seconds")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,6 +26,7 @@ class Evidence:
         x_name: The column of `x`.
         y_name: The column of `y`.
         left_out: `{reason: rows}` that are not in it.
+        hours: `(n,)` device-hours of the runs; nan where a row does not tell.
     """
 
     x: np.ndarray
@@ -30,6 +34,7 @@ class Evidence:
     x_name: str
     y_name: str
     left_out: dict
+    hours: np.ndarray
 
     @functools.cached_property
     def sizes(self):
@@ -56,8 +61,29 @@ class Evidence:
         """Variance of runs of one size, pooled; 0 with one run a size."""
         if self.noise_df == 0:
             return 0.0
-        within = self.y - self.means[np.searchsorted(self.sizes, self.x)]
-        return float(within @ within / self.noise_df)
+        return float(self.within.sum() / self.noise_df)
+
+    @functools.cached_property
+    def within(self):
+        """`(m,)` sum of squares of the runs of each size about their mean."""
+        place = np.searchsorted(self.sizes, self.x)
+        return np.bincount(place, (self.y - self.means[place]) ** 2)
+
+    def hours_at(self, size):
+        """Device-hours of a run of a size, as `fixed + each * size`.
+
+        nan where fewer than two sizes tell theirs.
+        """
+        known = np.isfinite(self.hours)
+        if len(np.unique(self.x[known])) < 2:
+            return np.nan
+        parts = np.stack([np.ones(known.sum()), self.x[known]], axis=1)
+        # By the share of each run that is missed: sizes span decades.
+        weights = 1 / np.maximum(self.hours[known], 1e-9)
+        (fixed, each), _ = optimize.nnls(
+            parts * weights[:, None], self.hours[known] * weights
+        )
+        return float(fixed + each * size)
 
 
 def succeeded(rows):
@@ -160,7 +186,17 @@ def gather(rows, x, y):
         x_name=x,
         y_name=y,
         left_out=left_out,
+        hours=_hours(table),
     )
+
+
+def _hours(table):
+    """Device-hours of each row: what it says, or one device's by the clock."""
+    for column in SECONDS:
+        if column in table:
+            seconds = pd.to_numeric(table[column], errors="coerce")
+            return seconds.to_numpy(np.float64) / 3600
+    return np.full(len(table), np.nan)
 
 
 def _check_columns(table, columns):

@@ -17,9 +17,12 @@ MALLOC = {
 @pytest.mark.parametrize(
     "script",
     [
+        "backtest.py",
+        "coverage.py",
         "data_size.py",
         "downpour.py",
         "initialization.py",
+        "learning_curves.py",
         "speed/head.py",
         "speed/loss.py",
         "speed/strategies.py",
