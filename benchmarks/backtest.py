@@ -9,6 +9,24 @@ weight (`choice`), against the paper's log-linear law alone?
 Command:
 
     python benchmarks/backtest.py
+
+Result (81 curves; points of accuracy):
+
+                  median |error|  mean  bias  in the interval  below log-linear
+    log-linear         1.86       3.34   0.6        51%               -
+    power law          1.76       2.94  -1.6        69%               5%
+    M4                 1.35       2.44  -0.4        93%              27%
+    broken power       1.36       2.51  -1.3        89%              27%
+    choice             1.30       2.44  -0.9        93%              30%
+
+The paper's line is right where scores are far from their bounds (200 classes),
+and then no law is better; with scores near the end it promises too much, and
+its own interval, which takes the line for granted, holds half of the runs. The
+weights that the laws have beforehand (`prior` in `LAWS`: 1, 4, 47.5 and 47.5%)
+were chosen on the curves of odd rank, where the choice is 28% below the line;
+on those of even rank it is 44%.
+
+Cost: 1 minute on one core, after 10 minutes of fits by `learning_curves.py`.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """Scores of many runs to a law, a decision and a figure."""
 
 from keras_jft.scaling.backtesting import backtest
+from keras_jft.scaling.cost import Outlook
 from keras_jft.scaling.decision import Forecast, forecast
 from keras_jft.scaling.figure import plot_data_size, plot_data_sizes
 from keras_jft.scaling.fitting import fit, trend
@@ -17,6 +18,7 @@ __all__ = [
     "Candidate",
     "Forecast",
     "Law",
+    "Outlook",
     "Run",
     "Runner",
     "Study",

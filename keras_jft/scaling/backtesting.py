@@ -45,7 +45,7 @@ def backtest(rows, x, y, by=None, factor=10, bounds=None, laws=None):
         >>> (line, choice) = backtest(
         ...     rows, x="num_examples", y="top1", laws=["log_linear"]
         ... )
-        >>> print(line["law"], choice["law"], f"{line['error']:.3f}")
+        >>> print(line["law"], choice["law"], f"{abs(line['error']):.3f}")
         log_linear choice 0.000
     """
     names = tuple(LAWS) if laws is None else tuple(laws)

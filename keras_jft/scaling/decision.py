@@ -183,7 +183,7 @@ def forecast(law, factor=10, worth=None):
         >>> law = fit(rows, x="num_examples", y="top1")
         >>> sheet = forecast(law, factor=10, worth=0.05)
         >>> print(sheet.headline)
-        10x more: +21.4 [17.7, 25.1] points
+        10x more: +21.4 [17.6, 25.0] points
         >>> sheet.verdict
         'collect'
     """

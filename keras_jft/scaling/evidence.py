@@ -6,14 +6,12 @@ import numbers
 
 import numpy as np
 import pandas as pd
-from scipy import optimize
 
 from keras_jft.metrics import METRICS
+from keras_jft.scaling import cost
 
 # Rows that differ in these are different curves.
 CURVES = ("task", "mode")
-# What a row may say of its cost, in the order in which it is believed.
-SECONDS = ("device_seconds", "wall_seconds")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,20 +68,8 @@ class Evidence:
         return np.bincount(place, (self.y - self.means[place]) ** 2)
 
     def hours_at(self, size):
-        """Device-hours of a run of a size, as `fixed + each * size`.
-
-        nan where fewer than two sizes tell theirs.
-        """
-        known = np.isfinite(self.hours)
-        if len(np.unique(self.x[known])) < 2:
-            return np.nan
-        parts = np.stack([np.ones(known.sum()), self.x[known]], axis=1)
-        # By the share of each run that is missed: sizes span decades.
-        weights = 1 / np.maximum(self.hours[known], 1e-9)
-        (fixed, each), _ = optimize.nnls(
-            parts * weights[:, None], self.hours[known] * weights
-        )
-        return float(fixed + each * size)
+        """Device-hours of a run of a size; nan where rows do not tell."""
+        return cost.hours_at(size, self.x, self.hours)
 
 
 def succeeded(rows):
@@ -186,17 +172,8 @@ def gather(rows, x, y):
         x_name=x,
         y_name=y,
         left_out=left_out,
-        hours=_hours(table),
+        hours=cost.hours_of(table),
     )
-
-
-def _hours(table):
-    """Device-hours of each row: what it says, or one device's by the clock."""
-    for column in SECONDS:
-        if column in table:
-            seconds = pd.to_numeric(table[column], errors="coerce")
-            return seconds.to_numpy(np.float64) / 3600
-    return np.full(len(table), np.nan)
 
 
 def _check_columns(table, columns):

@@ -53,8 +53,8 @@ def fit(rows, x, y, by=None, bounds=None, laws=None):
         >>> law = fit(rows, x="num_examples", y="top1")
         >>> law.name
         'log_linear'
-        >>> print(f"{law.predict(1e6):.2f}")
-        0.50
+        >>> print(f"{law.predict(1e6):.1f}")
+        0.5
     """
     names = tuple(LAWS) if laws is None else tuple(laws)
     for name in names:
@@ -171,8 +171,8 @@ def _candidate(name, grid, data, held_out, weight):
     best = int(np.argmax(grid.log_evidence))
     weights = 1 / (grid.ratio[best] + 1 / data.counts)
     r = data.sizes / data.sizes[0]
-    shape, (a, b), residuals = family.refine(
-        r, data.means, weights, grid.shapes[best], r[-1]
+    shape, (a, b), residuals, _ = family.refine(
+        r, data.means, weights, grid.shapes[best], family.box(r[-1])
     )
     values = family.published(a, b, shape, data.sizes[0])
     return Candidate(

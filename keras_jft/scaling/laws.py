@@ -13,12 +13,29 @@ Shapes: m sizes, k shapes of a grid, q numbers a shape has.
 
 import dataclasses
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize, special
 from scipy.stats import qmc
 
 EXPONENTS = (0.02, 1.0)  # Of power laws; nearly all published ones.
+
+
+class Refined(NamedTuple):
+    """A law of least squares.
+
+    Attributes:
+        shape: `(q,)`.
+        ab: `(2,)`.
+        residuals: `(m,)`, weighted.
+        slopes: `(m, q)` their derivatives by the logarithms of the shape.
+    """
+
+    shape: np.ndarray
+    ab: np.ndarray
+    residuals: np.ndarray
+    slopes: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,7 +55,8 @@ class Family:
         published: `published(a, b, shape, smallest)` gives their values.
         prior: Its weight before any run is seen. The simple laws are special
             cases of the flexible ones: they get little, and with sharp data
-            soon much.
+            soon much. Chosen on every second curve of
+            `benchmarks/backtest.py`, and right on the others too.
     """
 
     title: str
@@ -78,18 +96,18 @@ class Family:
         )
         return np.broadcast_to(values, (len(shapes), len(r)))
 
-    def refine(self, r, means, weights, shape, span):
-        """The shape of least squares near a good one, and its `(a, b)`.
+    def refine(self, r, means, weights, shape, box):
+        """The law of least squares near a good shape.
 
         Args:
             r: `(m,)` sizes by the smallest.
             means: `(m,)` mean scores.
             weights: `(m,)` weights of them.
             shape: `(q,)` where to start.
-            span: The largest of r.
+            box: `(q, 2)` logarithms of the lowest and highest shape.
 
         Returns:
-            `(shape, (a, b), residuals)`, the last `(m,)` and weighted.
+            A `Refined`.
         """
         root = np.sqrt(weights)
 
@@ -100,17 +118,18 @@ class Family:
             ab, *_ = np.linalg.lstsq(scaled, means * root)
             return ab, scaled @ ab - means * root
 
-        logs = np.log(shape)
+        logs, slopes = np.log(shape), np.zeros((len(r), 0))
         if len(shape):
-            low, high = self.box(span).T
-            logs = optimize.least_squares(
+            low, high = box.T
+            found = optimize.least_squares(
                 lambda logs: line(logs)[1],
                 np.clip(logs, low + 1e-9, high - 1e-9),
                 bounds=(low, high),
                 max_nfev=60,
-            ).x
+            )
+            logs, slopes = found.x, found.jac
         ab, residuals = line(logs)
-        return np.exp(logs), ab, residuals
+        return Refined(np.exp(logs), ab, residuals, slopes)
 
 
 def log_linear(r):
@@ -162,7 +181,7 @@ LAWS = {
             a - b * np.log10(smallest),
             b,
         ),
-        prior=0.05,
+        prior=0.01,
     ),
     # Hestness et al. 2017, "Deep Learning Scaling is Predictable", Equation 1
     # with a floor: score = limit - coefficient x^-exponent.
@@ -178,7 +197,7 @@ LAWS = {
             b * smallest ** shape[0],
             shape[0],
         ),
-        prior=0.10,
+        prior=0.04,
     ),
     # Alabdulmohsin et al. 2022, "Revisiting Neural Scaling Laws in Language
     # and Vision", M4: (e - floor) / (start - e)^alpha = scale x^-exponent for
@@ -197,7 +216,7 @@ LAWS = {
             shape[1],
             shape[2] * smallest ** shape[0],
         ),
-        prior=0.425,
+        prior=0.475,
     ),
     # Caballero et al. 2023, "Broken Neural Scaling Laws", Equation 1 with one
     # break: score = limit - coefficient x^-before (1 + (x / break)^(1 /
@@ -227,6 +246,6 @@ LAWS = {
             shape[2] * smallest,
             shape[3],
         ),
-        prior=0.425,
+        prior=0.475,
     ),
 }

@@ -1,12 +1,14 @@
 """What the runs leave open: draws of curves that they agree with.
 
 Given the shape of a law, its other numbers are those of a regression line, so
-that they and the noise can be integrated out in closed form: what is left is a
-sum over a grid of shapes, and over laws. Two things move a size's mean score
-from its law: noise, anew in every run (variance s), and the deviation of the
-curve from the law, shared by all runs of one size (variance s times a ratio,
-searched over a grid as well). Seeds of one size say how noisy a run is; they
-do not say how the curve goes on, and a hundred of them are no hundred sizes.
+that they and the noise can be integrated out in closed form. What is left is a
+sum over laws and over shapes: an even grid of them, and more about the best.
+
+Two things move a size's mean score from its law: noise, anew in every run
+(variance s), and the deviation of the curve from the law, shared by all runs of
+one size (variance s times a ratio, searched over a grid as well). Seeds of one
+size say how noisy a run is; they do not say how the curve goes on, and a
+hundred of them are no hundred sizes.
 
 Prior: a and b, in units of the rise over the observed sizes, are uniform; so is
 the logarithm of s; shapes are uniform on the logarithmic scale in the ranges of
@@ -17,26 +19,23 @@ the textbook's interval of a regression.
 Shapes: m sizes, k shapes, n draws.
 
 References:
-    Gelman et al. 2013, "Bayesian Data Analysis", section 14.2 (regression with
-    a uniform prior), 7.4 (averages over models).
+    Gelman et al. 2013, "Bayesian Data Analysis", sections 14.2 (regression
+    with a uniform prior), 10.4 (importance sampling), 7.4 (Bayes factors).
 """
 
 import dataclasses
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
+from scipy import special, stats
 
 from keras_jft.scaling.laws import LAWS
 
 # Deviation of the curve from a law by the noise of a run, as variances.
 RATIOS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3)
 FLOOR = 0.003  # Of the rise: residuals below it tell no laws apart.
-DRAWS = 4_000
+DRAWS = 8_000
 FLAT = 1e-6
-# A grid is laid again, finer, where its shapes are not out of question: less
-# likely than the best by this many powers of e.
-ZOOMS, OUT_OF_QUESTION = 3, 9.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,46 +76,69 @@ def grid_of(family, data, shown=None):
         shown: How many sizes, from the smallest on, the fit sees; the scale
             of the basis is always that of all. None means all.
     """
-    r = data.sizes / data.sizes[0]
-    box, log_share = family.box(r[-1]), 0.0
-    for _ in range(1 + ZOOMS):
-        grid = _grid(family, family.shapes(box), log_share, data, shown)
-        near = _near_best(grid, box)
-        shrinks = np.log(np.ptp(near, axis=1) / np.ptp(box, axis=1)).sum()
-        if shrinks > np.log(0.7):
-            break
-        box, log_share = near, log_share + shrinks
-    return grid
-
-
-def _near_best(grid, box):
-    """The part of a box in which shapes are not out of question."""
+    box = family.box(data.sizes[-1] / data.sizes[0])
+    shapes = family.shapes(box)
+    grid = _grid(family, shapes, np.zeros(len(shapes)), data, shown)
     if not len(box):
-        return box
-    kept = grid.log_evidence > grid.log_evidence.max() - OUT_OF_QUESTION
-    logs = np.log(grid.shapes[kept])
-    # As far as the next shapes, which may still be good.
-    step = np.ptp(box, axis=1) / grid.family.grid_size ** (1 / len(box))
-    low = np.maximum(logs.min(axis=0) - step, box[:, 0])
-    high = np.minimum(logs.max(axis=0) + step, box[:, 1])
-    return np.stack([low, high], axis=1)
+        return grid
+    proposal = _about_best(grid, box, data, shown)
+    rng = np.random.default_rng(0)
+    logs = np.vstack(
+        [
+            np.log(shapes),
+            proposal.rvs(len(shapes) // 2, rng).reshape(-1, len(box)),
+        ]
+    )
+    inside = ((logs >= box[:, 0]) & (logs <= box[:, 1])).all(axis=1)
+    even = 1 / np.prod(np.ptp(box, axis=1))
+    share = len(shapes) / len(logs)
+    density = share * even + (1 - share) * proposal.pdf(logs)
+    log_weights = np.where(inside, np.log(even / density), -np.inf)
+    logs = np.clip(logs, box[:, 0], box[:, 1])
+    return _grid(family, np.exp(logs), log_weights, data, shown)
 
 
-def _grid(family, shapes, log_share, data, shown):
-    """The `Grid` of shapes that share that part of the prior's weight."""
+def _about_best(grid, box, data, shown):
+    """Where else to look: a t distribution about the shape of least squares.
+
+    Sharp data leave a thin sheet of shapes, which an even grid straddles.
+    """
+    best = int(grid.log_evidence.argmax())
+    sizes, counts = data.sizes[:shown], data.counts[:shown]
+    found = grid.family.refine(
+        sizes / sizes[0],
+        data.means[:shown],
+        1 / (grid.ratio[best] + 1 / counts),
+        grid.shapes[best],
+        box,
+    )
+    noise = found.residuals @ found.residuals / len(sizes)
+    noise = min(max(noise, 1e-12), grid.noise[best])
+    precision = found.slopes.T @ found.slopes / noise
+    # No wider than the box, however little a shape is known.
+    precision += np.diag(4 / np.ptp(box, axis=1) ** 2)
+    return stats.multivariate_t(
+        np.log(found.shape), 2 * np.linalg.inv(precision), df=4
+    )
+
+
+def _grid(family, shapes, log_weights, data, shown):
+    """The `Grid` of shapes with their weights in the prior, 1 on average."""
     r = data.sizes / data.sizes[0]
     count = len(shapes)
     basis = family.columns(r, shapes)
     # Shapes that are flat over all sizes say nothing of them.
     rises = basis[:, -1] - basis[:, 0] > FLAT
-    shapes, basis = shapes[rises], basis[rises]
+    shapes, basis, log_weights = (
+        array[rises] for array in (shapes, basis, log_weights)
+    )
     rise = basis[:, -1] - basis[:, 0]
     z = ((basis - basis[:, :1]) / rise[:, None])[:, :shown]
     means, counts = data.means[:shown], data.counts[:shown]
     runs = counts.sum()
     ratios = RATIOS if runs > len(counts) else RATIOS[:1]
     parts = [_lines(z, means, counts, ratio) for ratio in ratios]
-    ab, gram, squares, log_weights = (
+    ab, gram, squares, log_density = (
         np.concatenate(part) for part in zip(*parts, strict=True)
     )
     squares = squares + data.within[:shown].sum()
@@ -134,9 +156,9 @@ def _grid(family, shapes, log_share, data, shown):
             special.gammaln(df / 2)
             - df / 2 * np.log(np.pi * squares)
             - 0.5 * np.log(determinant)
-            + log_weights
+            + log_density
+            + np.tile(log_weights, times)
             - np.log(times * count)
-            + log_share
         ),
         ab=ab,
         gram=gram,
@@ -158,8 +180,8 @@ def _lines(z, means, counts, ratio):
     second = (determinant + first**2) / total
     gram = np.stack([np.full_like(first, total), first, second], axis=1)
     # Runs of a size share the weight: that of the mean is all that moves.
-    log_weights = np.full_like(first, 0.5 * np.log(w / counts).sum())
-    return np.stack([a, b], axis=1), gram, squares, log_weights
+    log_density = np.full_like(first, 0.5 * np.log(w / counts).sum())
+    return np.stack([a, b], axis=1), gram, squares, log_density
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

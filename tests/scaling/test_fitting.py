@@ -33,7 +33,7 @@ def test_a_law_recovers_its_own_parameters_from_noisy_points(name, rng):
 def test_m4_recovers_its_own_curve_from_noisy_points(rng):
     # Its numbers trade off against each other; what they say does not.
     m4 = LAWS["m4"]
-    curve = 0.9 + 0.7 * m4.basis(np.append(MANY, 1e5) / 100, 0.9, 2.0, 20.0)
+    curve = 0.9 + 0.7 * m4.basis(np.append(MANY, 1e5) / 100, 0.6, 1.2, 8.0)
     scores = draw(rng, curve[:-1], 0, 0.0005, seeds=8)
     law = of(rows_of(MANY, scores), laws=["m4"])
     low, high = law.confidence_interval(1e5)

@@ -21,7 +21,7 @@ def test_with_one_run_a_size_the_intervals_are_those_of_the_textbook(rng):
         half = stats.t.ppf(0.975, df) * np.sqrt(variance * (leverage + extra))
         low, high = interval(200_000)
         middle = intercept + slope * at
-        # 4,000 draws: the ends are known to 3% of the width or so.
+        # 8,000 draws: the ends are known to 3% of the width or so.
         assert (low, high) == pytest.approx(
             (middle - half, middle + half), abs=0.12 * half
         )

@@ -87,8 +87,11 @@ def test_refining_finds_the_shape_of_points_without_noise(name):
     r = np.geomspace(1, 1_000, 12)
     means = 0.8 + 0.5 * law.basis(r, *shape)
     weights = np.linspace(1, 2, len(r))
-    found, ab, residuals = law.refine(r, means, weights, shape * 1.2, r[-1])
+    found, ab, residuals, slopes = law.refine(
+        r, means, weights, shape * 1.2, law.box(r[-1])
+    )
     assert abs(residuals).max() < 1e-4
+    assert slopes.shape == (len(r), len(shape))
     np.testing.assert_allclose(
         ab[0] + ab[1] * law.basis(r, *found), means, atol=1e-4
     )
