@@ -82,7 +82,7 @@ def table(found):
 def plot(found):
     """Foreseen against measured, the paper's law beside the choice."""
     figure, panels = plt.subplots(
-        ncols=2, figsize=(7.4, 3.9), sharey=True, layout="constrained"
+        ncols=2, figsize=(7.8, 4.6), sharey=True, layout="constrained"
     )
     titles = {"log_linear": "log-linear law alone", "choice": "laws by weight"}
     for ax, (law, color) in zip(panels, COLORS.items(), strict=True):

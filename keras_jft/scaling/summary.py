@@ -35,7 +35,7 @@ def table(rows, x="num_examples", factor=10):
         Classification: top1, points
                    0   300 1,000 3,000 10,000
         frozen  20.0  32.0  38.0  50.0   60.0
-        frozen: 10x more: +19.0 [7.0, 31.0] points, collect
+        frozen: 10x more: +19.0 [5.9, 29.2] points, collect
         4 sizes allow the log-linear law only.
     """
     data = evidence.succeeded(rows)
