@@ -1,14 +1,17 @@
 """Scores of many runs to a law, a decision and a figure."""
 
+from keras_jft.scaling.backtesting import backtest
 from keras_jft.scaling.classes import class_table
+from keras_jft.scaling.cost import Outlook
 from keras_jft.scaling.decision import Forecast, forecast
 from keras_jft.scaling.figure import (
     plot_classes,
     plot_data_size,
     plot_data_sizes,
 )
-from keras_jft.scaling.law import Law
-from keras_jft.scaling.laws import LAWS, fit, trend
+from keras_jft.scaling.fitting import fit, trend
+from keras_jft.scaling.law import Candidate, Law
+from keras_jft.scaling.laws import LAWS
 from keras_jft.scaling.rows import append as append_row
 from keras_jft.scaling.rows import read as read_rows
 from keras_jft.scaling.runs import Run, Runner
@@ -17,12 +20,15 @@ from keras_jft.scaling.summary import table
 
 __all__ = [
     "LAWS",
+    "Candidate",
     "Forecast",
     "Law",
+    "Outlook",
     "Run",
     "Runner",
     "Study",
     "append_row",
+    "backtest",
     "class_table",
     "fit",
     "forecast",

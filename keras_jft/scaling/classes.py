@@ -6,7 +6,7 @@ Letters: C classes.
 import numpy as np
 import pandas as pd
 
-from keras_jft.scaling import evidence, laws
+from keras_jft.scaling import evidence, fitting
 
 
 def class_scores(rows, class_names, x="num_examples"):
@@ -35,7 +35,7 @@ def class_scores(rows, class_names, x="num_examples"):
         )
     scores = np.array(table["per_class"].tolist(), "float64")
     scale = (
-        100 if laws.natural_bounds(scores[~np.isnan(scores)]) == (0, 1) else 1
+        100 if fitting.natural_bounds(scores[~np.isnan(scores)]) == (0, 1) else 1
     )
     return pd.DataFrame(
         {

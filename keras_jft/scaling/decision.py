@@ -26,6 +26,10 @@ class Forecast:
         gain: The score there less the law's at the largest size.
         gain_low: Low end of its 95% prediction interval.
         gain_high: High end of it.
+        chance: Probability that the gain exceeds `worth`.
+        hours: Device-hours of one run there; nan where no row tells.
+        hours_per_point: What a point of the gain costs in device-hours; nan
+            where there is no gain or no row tells.
         verdict: `"collect"`, `"do not collect"` or `"not enough evidence"`.
         next_runs: `NextRuns` that would shrink the gain's interval most, in
             that order, where the evidence is not enough; else empty.
@@ -40,6 +44,9 @@ class Forecast:
     gain: float
     gain_low: float
     gain_high: float
+    chance: float
+    hours: float
+    hours_per_point: float
     verdict: str
     next_runs: tuple[NextRuns, ...]
 
@@ -67,31 +74,59 @@ class Forecast:
     def _rests_on(self):
         data, points = self.law.evidence, self._points
         sizes = ", ".join(f"{size:,.0f}" for size in data.sizes)
-        parameters = ", ".join(
-            f"{name} {points(value):.2f}"
-            for name, value in self.law.parameters.items()
+        yield (
+            f"Probability of more than {points(self.worth):g} points: "
+            f"{self.chance:.0%}"
         )
         yield (
             f"Score at {data.x_name}={self.factor * data.sizes[-1]:,.0f}: "
             f"{points(self.score):.1f} [{points(self.low):.1f}, "
             f"{points(self.high):.1f}], 95% prediction interval of one run"
         )
-        yield (
-            f"Rests on: {self.law.name} ({parameters}) of {data.y_name}, "
-            f"{len(data.x)} runs at {len(data.sizes)} sizes ({sizes})"
-        )
-        if len(data.sizes) <= 4:
-            yield (
-                f"- {len(data.sizes)} sizes allow the log-linear law only; "
-                "whether the curve bends beyond them they cannot say."
+        if np.isfinite(self.hours):
+            each = (
+                f", {self.hours_per_point:.3g} a point"
+                if np.isfinite(self.hours_per_point)
+                else ""
             )
-        else:
-            yield "- The log-linear law is assumed: no other was tried."
+            yield f"Cost: {self.hours:.3g} device-hours a run{each}"
+        yield (
+            f"Rests on: {len(data.x)} runs of {data.y_name} at "
+            f"{len(data.sizes)} sizes ({sizes})"
+        )
+        yield from self._choice()
+        yield from self._caveats()
+
+    def _choice(self):
+        """The laws, by weight, and those that it takes more sizes for."""
+        candidates = self.law.candidates
+        fitted = sorted(
+            (name for name, c in candidates.items() if not c.more_sizes),
+            key=lambda name: -candidates[name].weight,
+        )
+        weights = ", ".join(f"{n} {candidates[n].weight:.0%}" for n in fitted)
+        yield f"Laws, by weight: {weights}"
+        for name, candidate in candidates.items():
+            if candidate.more_sizes:
+                yield (
+                    f"- {name} is not identifiable: "
+                    f"{candidate.more_sizes} more size(s)."
+                )
+        if len(fitted) == 1:
+            yield (
+                f"- {fitted[0]} is taken for granted; whether the curve bends "
+                "otherwise beyond the sizes they cannot say."
+            )
+
+    def _caveats(self):
+        data, points = self.law.evidence, self._points
         if self.factor > _span(self.law):
             yield (
                 f"- {self.factor:g}x is farther than the sizes reach, "
                 f"{_span(self.law):.3g}x from smallest to largest."
             )
+        if np.any(np.diff(data.means) < 0):
+            yield "- The mean score does not rise with every size."
         if data.noise_df:
             yield (
                 f"- Runs of one size scatter by {points(data.noise**0.5):.2f} "
@@ -101,8 +136,8 @@ class Forecast:
             yield "- One run a size: noise and bends cannot be told apart."
         if self.law.lack_of_fit < 0.05:
             yield (
-                "- The size means lie off the law by more than noise explains "
-                f"(p = {self.law.lack_of_fit:.2g})."
+                f"- The size means lie off {self.law.name} by more than noise "
+                f"explains (p = {self.law.lack_of_fit:.2g})."
             )
         for reason, count in data.left_out.items():
             yield f"- Left out: {count} rows ({reason})."
@@ -110,11 +145,12 @@ class Forecast:
     def _advice(self):
         if self.next_runs:
             yield "Next runs, the most telling first:"
-        for size, runs, half_width in self.next_runs:
+        for size, runs, half_width, hours in self.next_runs:
+            cost = f" ({hours:.2g} device-hours)" if np.isfinite(hours) else ""
             yield (
-                f"- {runs} at {self.law.evidence.x_name}={size:,.0f}, after "
-                f"which the gain is known to ±{self._points(half_width):.1f} "
-                "points"
+                f"- {runs} at {self.law.evidence.x_name}={size:,.0f}{cost}, "
+                "after which the gain is known to "
+                f"±{self._points(half_width):.1f} points"
             )
 
     def _points(self, score):
@@ -141,13 +177,13 @@ def forecast(law, factor=10, worth=None):
         ValueError: If an argument is not as above.
 
     Example:
-        >>> from keras_jft.scaling import laws
+        >>> from keras_jft.scaling import fit
         >>> scores = {300: 0.19, 1_000: 0.31, 3_000: 0.40, 10_000: 0.52}
         >>> rows = [{"num_examples": n, "top1": scores[n]} for n in scores]
-        >>> law = laws.fit(rows, x="num_examples", y="top1")
+        >>> law = fit(rows, x="num_examples", y="top1")
         >>> sheet = forecast(law, factor=10, worth=0.05)
         >>> print(sheet.headline)
-        10x more: +21.4 [17.7, 25.1] points
+        10x more: +21.4 [17.6, 25.0] points
         >>> sheet.verdict
         'collect'
     """
@@ -164,6 +200,7 @@ def forecast(law, factor=10, worth=None):
     gain, gain_low, gain_high = law.gain_at(factor)
     there = factor * law.evidence.sizes[-1]
     low, high = law.prediction_interval(there)
+    hours = law.evidence.hours_at(there)
     verdict = NOT_ENOUGH_EVIDENCE
     if factor <= _span(law):
         if gain_low > worth:
@@ -180,6 +217,11 @@ def forecast(law, factor=10, worth=None):
         gain=gain,
         gain_low=gain_low,
         gain_high=gain_high,
+        chance=law.chance(factor, worth),
+        hours=hours,
+        hours_per_point=(
+            hours / (gain * law.points) if gain > 0 else float("nan")
+        ),
         verdict=verdict,
         next_runs=plan(law, factor) if verdict == NOT_ENOUGH_EVIDENCE else (),
     )

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from keras_jft.metrics import METRICS
+from keras_jft.scaling import cost
 
 # Rows that differ in these are different curves.
 CURVES = ("task", "mode")
@@ -23,6 +24,7 @@ class Evidence:
         x_name: The column of `x`.
         y_name: The column of `y`.
         left_out: `{reason: rows}` that are not in it.
+        hours: `(n,)` device-hours of the runs; nan where a row does not tell.
     """
 
     x: np.ndarray
@@ -30,6 +32,7 @@ class Evidence:
     x_name: str
     y_name: str
     left_out: dict
+    hours: np.ndarray
 
     @functools.cached_property
     def sizes(self):
@@ -56,8 +59,17 @@ class Evidence:
         """Variance of runs of one size, pooled; 0 with one run a size."""
         if self.noise_df == 0:
             return 0.0
-        within = self.y - self.means[np.searchsorted(self.sizes, self.x)]
-        return float(within @ within / self.noise_df)
+        return float(self.within.sum() / self.noise_df)
+
+    @functools.cached_property
+    def within(self):
+        """`(m,)` sum of squares of the runs of each size about their mean."""
+        place = np.searchsorted(self.sizes, self.x)
+        return np.bincount(place, (self.y - self.means[place]) ** 2)
+
+    def hours_at(self, size):
+        """Device-hours of a run of a size; nan where rows do not tell."""
+        return cost.hours_at(size, self.x, self.hours)
 
 
 def succeeded(rows):
@@ -160,6 +172,7 @@ def gather(rows, x, y):
         x_name=x,
         y_name=y,
         left_out=left_out,
+        hours=cost.hours_of(table),
     )
 
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from keras_jft.metrics import METRICS
-from keras_jft.scaling import classes, evidence, laws
+from keras_jft.scaling import classes, evidence, fitting
 
 # Okabe and Ito's colors, which color-blind readers tell apart; with a marker
 # each, so that a print without color does too.
@@ -34,10 +34,10 @@ STYLE = {
 def plot_data_size(rows, ax=None, x="num_examples", y=None):
     """Axes with score against the log of data size, one curve a mode.
 
-    Small points are runs, large ones their means. From three sizes on, the
-    fitted log-linear law is drawn with its 95% prediction interval shaded, and
-    the legend says its slope. Dashed: random initialization (rows with
-    `num_examples` 0).
+    Small points are runs, large ones their means. From four sizes on, the
+    laws by weight are drawn with their 95% prediction interval shaded, and the
+    legend says the slope of the log-linear law. Dashed: random initialization
+    (rows with `num_examples` 0).
 
     Args:
         rows: Rows of one task, a list of dicts or a DataFrame.
@@ -186,7 +186,7 @@ def _values(table, column):
 
 def _draw_panel(ax, table, x, y, modes):
     """Draws the curves of one task, dresses the axes."""
-    percent = laws.natural_bounds(table[y]) == (0, 1)
+    percent = fitting.natural_bounds(table[y]) == (0, 1)
     if percent:
         table = table.assign(**{y: table[y] * 100})
     if not modes:
@@ -207,7 +207,7 @@ def _draw_panel(ax, table, x, y, modes):
     ax.set_title(str(task).capitalize() if task else "")
     ax.grid(axis="y", alpha=0.25, linewidth=0.5)
     # Colors are modes; what the forms are is said once, in gray.
-    if len(sizes) >= laws.FEWEST_SIZES:
+    if len(sizes) >= fitting.FEWEST_SIZES:
         ax.fill_between([], [], color="gray", label=BAND, **SHADE)
     if evidence.untrained(table).any():
         ax.plot([], [], color="gray", label="random initialization", **DASHED)
@@ -222,15 +222,15 @@ def _draw_curve(ax, table, x, y, name, color, marker):
     ax.scatter(trained[x], trained[y], s=9, alpha=0.45, lw=0, color=color)
     means = trained.groupby(x)[y].mean()
     mean = {"color": color, "marker": marker, "markersize": 5}
-    if len(means) < laws.FEWEST_SIZES:  # A line through the means instead.
+    if len(means) < fitting.FEWEST_SIZES:  # A line through the means instead.
         ax.plot(means.index, means, label=name, **mean)
     else:
-        law = laws.fit(table, x, y, bounds=(0, 100))
+        law = fitting.fit(table, x, y, bounds=(0, 100))
         grid = np.geomspace(means.index.min(), means.index.max(), 100)
         low, high = law.prediction_interval(grid)
         ax.fill_between(grid, low, high, color=color, **SHADE)
         ax.plot(grid, law.predict(grid), color=color, lw=1.3)
-        slope = law.parameters["slope"]
+        slope = law.candidates["log_linear"].parameters["slope"]
         label = f"{name}: {slope:+.1f} points per decade"
         ax.plot(means.index, means, label=label, linestyle="none", **mean)
     if untrained.any():

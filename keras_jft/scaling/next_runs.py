@@ -1,10 +1,13 @@
-"""Which runs would tell most about what more data brings."""
+"""Which runs would tell most about what more data brings, for what they cost.
+
+The drawn curves of a law say how the gain and the score at any size vary
+together: a run there shows the gain as far as they do. Taken as jointly
+normal, each run narrows the gain by the formula of a conditional variance.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
-
-from keras_jft.scaling.law import Design
 
 
 class NextRuns(NamedTuple):
@@ -15,17 +18,21 @@ class NextRuns(NamedTuple):
         runs: How many runs, with seeds not used there yet.
         half_width: Half of the gain's interval after them and those before
             them, if noise and deviations stay as they are.
+        hours: Device-hours that they take; nan where no row tells.
     """
 
     size: float
     runs: int
     half_width: float
+    hours: float
 
 
 def plan(law, factor, steps=3):
     """The runs after which a gain is known best, chosen one after another.
 
-    No larger size is among them: what there would be is the question.
+    Each is the one that takes most off the variance of the gain per
+    device-hour; per run, where the rows do not tell what a run takes. No
+    larger size is among them: what there would be is the question.
 
     Args:
         law: A `Law`.
@@ -35,53 +42,76 @@ def plan(law, factor, steps=3):
     Returns:
         `NextRuns`, in the order in which to do them.
     """
-    runs = int(law.evidence.counts.max())
-    planned = dict(
-        zip(law.evidence.sizes, law.evidence.counts.tolist(), strict=True)
-    )
-    steps_taken = []
+    data = law.evidence
+    runs = int(data.counts.max())
+    planned = dict(zip(data.sizes.tolist(), data.counts.tolist(), strict=True))
+    sizes = sorted({*planned, *_between(sorted(planned))})
+    smallest = _rounded(max(planned) / factor)
+    if smallest < min(planned):  # The sizes do not reach far enough.
+        sizes = [smallest, *sizes]
+    outlook = _Outlook(law, factor, sizes)
+    named = []
     for _ in range(steps):
-        candidates = [*planned, *_between(sorted(planned))]
-        smallest = _rounded(max(planned) / factor)
-        if smallest < min(planned):  # The sizes do not reach far enough.
-            candidates = [smallest]
-        best = min(
-            candidates,
-            key=lambda size: half_width_after(law, factor, planned, size, runs),
-        )
-        half_width = half_width_after(law, factor, planned, best, runs)
-        steps_taken.append(NextRuns(float(best), runs, half_width))
+        if smallest < min(planned):
+            best = smallest
+        else:
+            best = max(sizes, key=lambda s: outlook.worth(s, planned, runs))
+        outlook.add(best, planned, runs)
         planned[best] = planned.get(best, 0) + runs
-    return tuple(steps_taken)
+        hours = runs * data.hours_at(best)
+        named.append(NextRuns(float(best), runs, outlook.half_width(), hours))
+    return tuple(named)
 
 
-def half_width_after(law, factor, planned, size, runs):
-    """Half of the gain's interval after `runs` more at `size`.
+class _Outlook:
+    """Covariances of the gain and of the scores at sizes, as runs come in."""
 
-    Args:
-        law: A `Law`, for the noise and the deviations.
-        factor: How many times the largest size the gain is asked for.
-        planned: `{size: runs}` before.
-        size: Where to run.
-        runs: How often.
-    """
-    counts = planned | {size: planned.get(size, 0) + runs}
-    sizes = np.array(sorted(counts))
-    design = Design(
-        gradient=law.gradient(sizes),
-        counts=np.array([counts[s] for s in sizes]),
-    )
-    noise = law.evidence.noise
-    excess = max(law.mean_square - noise, 0) / law.design.runs_a_size
-    largest = law.evidence.sizes[-1]
-    return float(
-        design.half_widths(
-            law.gradient(factor * largest) - law.gradient(largest),
-            noise + design.runs_a_size * excess,
-            noise,
-            new_run=True,
+    def __init__(self, law, factor, sizes):
+        data, draws = law.evidence, law.posterior
+        gain = np.diff(
+            draws.curves(data.sizes[-1] * np.array([1, factor])), 1, 0
         )
-    )
+        self._covariance = np.cov(np.vstack([gain, draws.curves(sizes)]))
+        self._place = {size: 1 + i for i, size in enumerate(sizes)}
+        self._noise = float(draws.noise.mean())
+        self._deviation = float(draws.deviation.mean())
+        self._hours = {size: data.hours_at(size) for size in sizes}
+        _, low, high = law.gain_at(factor)
+        self._now = (high - low) / 2
+        self._variance = self._total()
+
+    def worth(self, size, planned, runs):
+        """What runs at a size take off the variance of the gain, by cost."""
+        hours = self._hours[size]
+        taken = self._column(size)[0] ** 2 / self._seen(size, planned, runs)
+        return taken / (runs * hours) if np.isfinite(hours) else taken
+
+    def add(self, size, planned, runs):
+        """Takes runs at a size for done."""
+        column = self._column(size)
+        self._covariance -= np.outer(column, column) / self._seen(
+            size, planned, runs
+        )
+
+    def half_width(self):
+        """Half of the gain's interval."""
+        return float(self._now * np.sqrt(self._total() / self._variance))
+
+    def _column(self, size):
+        return self._covariance[:, self._place[size]].copy()
+
+    def _seen(self, size, planned, runs):
+        """Variance of what runs at a size would show."""
+        before = planned.get(size, 0)
+        # The deviation of a size is in its earlier runs already.
+        precision = 1 / (self._deviation + self._noise / (before + runs))
+        if before:
+            precision -= 1 / (self._deviation + self._noise / before)
+        place = self._place[size]
+        return self._covariance[place, place] + 1 / max(precision, 1e-300)
+
+    def _total(self):
+        return self._covariance[0, 0] + self._noise + self._deviation
 
 
 def _between(sizes):

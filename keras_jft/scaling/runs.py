@@ -26,6 +26,34 @@ class Run:
     transfer: transfer.Config
     evaluation: evaluation.Config
 
+    @property
+    def task(self):
+        """The task of the head."""
+        return transfer.HEADS[self.transfer.head].task
+
+    @property
+    def mode(self):
+        """How the backbone is transferred."""
+        return self.transfer.mode
+
+    @property
+    def num_examples(self):
+        """The size of the pre-training."""
+        return self.pretrain.num_examples
+
+    @property
+    def seed(self):
+        """The seed of the transfer."""
+        return self.transfer.seed
+
+    @property
+    def images(self):
+        """How many images the pre-training sees, epochs counted."""
+        config = self.pretrain
+        if config.epochs is not None:
+            return config.epochs * (config.num_examples or 0)
+        return config.steps * config.batch_size * (config.num_examples != 0)
+
 
 class Runner:
     """Runs configs, doing what several of them share only once.
@@ -59,22 +87,15 @@ class Runner:
         self._duplicates = {}
 
     def __call__(self, run):
-        """Scores of one `Run`, with the columns that curves are drawn by."""
+        """Scores of one `Run`."""
         backbone = self.backbone(run.pretrain)
         model = self._transferred(run.transfer, backbone)
-        scores = evaluation.run(
+        return evaluation.run(
             run.evaluation,
             model,
             self.examples(run.evaluation),
             duplicates=self.duplicates(run),
         )
-        return {
-            "task": transfer.HEADS[run.transfer.head].task,
-            "mode": run.transfer.mode,
-            "num_examples": run.pretrain.num_examples,
-            "seed": run.transfer.seed,
-            **scores,
-        }
 
     def backbone(self, config):
         """The backbone of a pre-training config, from disk or trained now."""

@@ -9,6 +9,7 @@ import traceback
 
 from rich import console, progress
 
+from keras_jft.scaling import claims, cost
 from keras_jft.scaling import rows as rows_lib
 
 # Fields of a config that are columns of its row.
@@ -20,7 +21,9 @@ class Study:
 
     A config whose key has a row is done: a study that was killed goes on where
     it stopped, and one with more configs runs only the new ones. A run that
-    fails becomes a row with its `error` and does not stop the rest.
+    fails becomes a row with its `error` and does not stop the rest. Several
+    processes, on several machines too where they share the file, may run one
+    study: each config is run by one of them.
 
     Args:
         configs: Frozen dataclasses (nested ones too), one a run.
@@ -70,20 +73,34 @@ class Study:
             The rows of all configs of the study, a list of dicts in the order
             of the configs; rows of failed runs have an `error`.
         """
+        before = self._by_key()
         left = self.dry_run()
-        done = len(self.configs) - len(left)
+        done, elsewhere = len(self.configs) - len(left), 0
         with _bar() as bar:
             task = bar.add_task("runs", total=len(self.configs), completed=done)
             try:
                 for config in left:
                     bar.update(task, description=_described(config))
-                    row = self._row_of(config, bar.console)
-                    rows_lib.append(self.path, row)
+                    with claims.claim(self.path, key(config)) as mine:
+                        elsewhere += not mine
+                        if mine and not self._is_new(config, before):
+                            row = self._row_of(config, bar.console)
+                            rows_lib.append(self.path, row)
                     bar.advance(task)
             except KeyboardInterrupt:
                 bar.console.print(self._stopped(), markup=False)
                 raise
+            if elsewhere:
+                bar.console.print(
+                    f"{elsewhere} runs are being done by other processes; "
+                    f"their rows come into {self.path}."
+                )
         return self.rows()
+
+    def _is_new(self, config, before):
+        """Whether another process has done a config since `before`."""
+        name = key(config)
+        return self._by_key().get(name) != before.get(name)
 
     def rows(self):
         """The rows there are of the configs, in their order."""
@@ -102,6 +119,11 @@ class Study:
             for config, k in zip(self.configs, self._keys, strict=True)
             if k not in done
         ]
+
+    def outlook(self):
+        """What `run` would take: prints runs, images and device-hours."""
+        rows = rows_lib.read(self.path) if self.path.exists() else []
+        return cost.outlook(self.dry_run(), rows)
 
     def _by_key(self):
         """The last row of each key in the file."""

@@ -1,6 +1,6 @@
 """The rows of a study as text: scores by size, and what more would bring."""
 
-from keras_jft.scaling import evidence, laws
+from keras_jft.scaling import evidence, fitting
 from keras_jft.scaling.decision import forecast
 
 
@@ -35,7 +35,7 @@ def table(rows, x="num_examples", factor=10):
         Classification: top1, points
                    0   300 1,000 3,000 10,000
         frozen  20.0  32.0  38.0  50.0   60.0
-        frozen: 10x more: +19.0 [7.0, 31.0] points, collect
+        frozen: 10x more: +19.0 [5.9, 29.2] points, collect
         4 sizes allow the log-linear law only.
     """
     data = evidence.succeeded(rows)
@@ -49,7 +49,7 @@ def table(rows, x="num_examples", factor=10):
     blocks = []
     for task, part in data.groupby("task"):
         y = evidence.score_of(part)
-        scale = 100 if laws.natural_bounds(part[y]) == (0, 1) else 1
+        scale = 100 if fitting.natural_bounds(part[y]) == (0, 1) else 1
         blocks += [
             f"{task.capitalize()}: {y}, points",
             _means(part.assign(**{y: part[y] * scale}), x, y),
@@ -59,7 +59,7 @@ def table(rows, x="num_examples", factor=10):
             ),
         ]
     sizes = data.loc[~evidence.untrained(data), x].nunique()
-    if laws.FEWEST_SIZES <= sizes <= 4:
+    if sizes == fitting.FEWEST_SIZES:
         blocks.append(f"{sizes} sizes allow the log-linear law only.")
     return "\n".join(blocks)
 
@@ -80,7 +80,7 @@ def _cell(score):
 def _forecast(curve, x, y, factor):
     """The first line of a forecast and its verdict, or why there is none."""
     sizes = curve.loc[~evidence.untrained(curve), x].nunique()
-    if sizes < laws.FEWEST_SIZES:
-        return f"{sizes} sizes, a forecast needs {laws.FEWEST_SIZES}"
-    sheet = forecast(laws.fit(curve, x, y), factor=factor)
+    if sizes < fitting.FEWEST_SIZES:
+        return f"{sizes} sizes, a forecast needs {fitting.FEWEST_SIZES}"
+    sheet = forecast(fitting.fit(curve, x, y), factor=factor)
     return f"{sheet.headline}, {sheet.verdict}"

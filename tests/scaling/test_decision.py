@@ -69,7 +69,7 @@ def test_the_verdict_weighs_the_whole_interval_against_the_worth(
 
 
 def test_no_verdict_reaches_farther_than_the_sizes():
-    law = steep(sizes=(1_000, 3_000, 9_000))
+    law = steep(sizes=(1_000, 2_000, 4_000, 9_000))
     assert forecast(law, factor=9).verdict == "collect"
     sheet = forecast(law, factor=10)
     assert sheet.verdict == "not enough evidence"
@@ -78,15 +78,45 @@ def test_no_verdict_reaches_farther_than_the_sizes():
 
 def test_it_says_what_it_rests_on():
     text = str(forecast(steep()))
-    assert "log_linear" in text
-    assert "12 runs at 4 sizes (300, 1,000, 3,000, 10,000)" in text
-    assert "4 sizes allow the log-linear law only" in text
+    assert "12 runs of top1 at 4 sizes (300, 1,000, 3,000, 10,000)" in text
+    assert "log_linear 100%" in text
+    assert "power is not identifiable: 1 more size(s)" in text
+    assert "log_linear is taken for granted" in text
     assert "0.20 points (standard deviation)" in text
     assert "more than noise" not in text
     assert "more than noise explains" in str(forecast(bent()))
     assert "One run a size" in str(forecast(steep(seeds=1)))
-    many = steep(sizes=(100, 300, 1_000, 3_000, 10_000))
-    assert "no other was tried" in str(forecast(many))
+    many = str(forecast(steep(sizes=(100, 300, 1_000, 3_000, 10_000))))
+    assert "power" in many
+    assert "taken for granted" not in many
+    falling = law_of([0.3, 0.29, 0.32, 0.35])
+    assert "does not rise with every size" in str(forecast(falling))
+
+
+def test_what_a_run_costs_is_read_off_the_rows():
+    # 36 s and 0.036 s an image: at 100,000 images 3,636 s.
+    rows = [
+        {
+            "num_examples": n,
+            "seed": seed,
+            "top1": 0.12 * np.log10(n) + 0.002 * seed,
+            "wall_seconds": 36 + 0.036 * n,
+        }
+        for n in SIZES
+        for seed in (0, 1)
+    ]
+    sheet = forecast(fit(rows, x="num_examples", y="top1"), worth=0.12)
+    assert sheet.hours == pytest.approx(1.01)
+    assert sheet.hours_per_point == pytest.approx(1.01 / 12, rel=0.05)
+    assert "1.01 device-hours a run" in str(sheet)
+    assert "device-hours), after which" in str(sheet)
+    assert np.isnan(forecast(steep()).hours)
+
+
+def test_the_chance_is_that_of_a_gain_above_the_worth():
+    assert forecast(steep(), worth=0.05).chance > 0.99
+    assert forecast(steep(), worth=0.2).chance < 0.01
+    assert forecast(steep(), worth=0.12).chance == pytest.approx(0.5, abs=0.2)
 
 
 def test_it_counts_what_was_left_out():

@@ -1,27 +1,13 @@
 import numpy as np
 import pytest
-from scipy import stats
+from made_up_curves import SIZES, draw, line, of, rows_of
 
-from keras_jft.scaling import fit
-from keras_jft.scaling.next_runs import half_width_after, plan
-
-
-def law_of(sizes, seeds, rng):
-    rows = [
-        {
-            "num_examples": size,
-            "seed": seed,
-            "top1": 0.1 * np.log10(size) + rng.normal(0, 0.02),
-        }
-        for size in sizes
-        for seed in range(seeds)
-    ]
-    return fit(rows, x="num_examples", y="top1")
+from keras_jft.scaling.next_runs import plan
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_each_step_narrows_the_interval_within_the_sizes_there_are(seeds, rng):
-    law = law_of((300, 1_000, 3_000, 10_000), seeds, rng)
+    law = of(rows_of(SIZES, draw(rng, line(SIZES), 0, 0.02, seeds)))
     gain = law.gain_at(10)
     steps = plan(law, factor=10)
     widths = [(gain.high - gain.low) / 2, *(step.half_width for step in steps)]
@@ -29,44 +15,45 @@ def test_each_step_narrows_the_interval_within_the_sizes_there_are(seeds, rng):
     assert widths == sorted(widths, reverse=True)
     assert all(300 <= step.size <= 10_000 for step in steps)
     assert all(step.runs == seeds for step in steps)
+    assert all(np.isnan(step.hours) for step in steps)
 
 
 def test_a_new_size_tells_more_than_more_seeds_where_the_curve_bends(rng):
-    law = law_of((300, 1_000, 3_000, 10_000), 3, rng)
-    bent = fit(
-        [
-            {"num_examples": n, "seed": s, "top1": y + 0.001 * s}
-            for n, y in ((300, 0.3), (1_000, 0.3), (3_000, 0.32), (10_000, 0.5))
-            for s in range(3)
-        ],
-        x="num_examples",
-        y="top1",
-    )
-    assert law.lack_of_fit > 0.05 > bent.lack_of_fit
-    assert plan(bent, factor=10)[0].size not in (300, 1_000, 3_000, 10_000)
+    bent = draw(rng, [0.3, 0.3, 0.32, 0.5], 0, 0.001)
+    law = of(rows_of(SIZES, bent))
+    assert law.lack_of_fit < 0.05
+    assert plan(law, factor=10)[0].size not in SIZES
 
 
 def test_sizes_that_reach_too_short_are_stretched_downward_first(rng):
-    law = law_of((3_000, 5_000, 10_000), 2, rng)
+    sizes = np.array([3_000, 4_000, 6_000, 10_000])
+    law = of(rows_of(sizes, draw(rng, line(sizes), 0, 0.02, 2)))
     assert plan(law, factor=10)[0].size == 1_000
 
 
-def test_the_projected_width_is_the_width_if_things_stay_as_they_are(rng):
-    # The law of the planned runs, with the same noise and deviation.
-    law = law_of((300, 1_000, 3_000, 10_000), 1, rng)
+def test_the_width_after_a_run_is_that_of_a_regression_with_it(rng):
+    # One run a size: the covariance of a line is s (X'X)^-1, before and after.
+    law = of(rows_of(SIZES, draw(rng, line(SIZES), 0, 0.02, seeds=1)))
     step = plan(law, factor=10)[0]
-    sizes = sorted([300, 1_000, 3_000, 10_000, step.size])
-    x = np.log10(sizes)
-    spread = law.mean_square * (1 + 1 / ((x - x.mean()) ** 2).sum())
-    expected = stats.t.ppf(0.975, 3) * np.sqrt(spread)
-    assert step.half_width == pytest.approx(expected)
 
+    def variance(sizes):
+        x = np.log10(sizes)
+        return 1 + 1 / ((x - x.mean()) ** 2).sum()
 
-def test_more_seeds_tell_nothing_where_there_is_no_noise_to_average(rng):
-    # One run a size: what is off the line counts as a bend, not as noise.
-    law = law_of((300, 1_000, 3_000, 10_000), 1, rng)
     gain = law.gain_at(10)
-    planned = dict.fromkeys((300, 1_000, 3_000, 10_000), 1)
-    for size in planned:
-        half_width = half_width_after(law, 10, planned, size, runs=5)
-        assert half_width >= (gain.high - gain.low) / 2
+    shrinks = variance([*SIZES, step.size]) / variance(SIZES)
+    assert step.half_width == pytest.approx(
+        (gain.high - gain.low) / 2 * np.sqrt(shrinks), rel=0.05
+    )
+
+
+def test_what_a_run_costs_counts(rng):
+    rows = rows_of(SIZES, draw(rng, line(SIZES), 0, 0.02))
+    free = plan(of(rows), factor=10)[0]
+    # Ten hours an image: large runs tell more, but not by what they cost.
+    dear = [
+        {**row, "wall_seconds": 36_000 * row["num_examples"]} for row in rows
+    ]
+    first = plan(of(dear), factor=10)[0]
+    assert first.size < free.size or first.size == 300
+    assert first.hours == pytest.approx(3 * 10 * first.size)

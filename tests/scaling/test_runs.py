@@ -61,17 +61,16 @@ def test_a_save_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
 
 
 def test_a_row_has_its_columns_and_a_model_is_compiled_once(tmp_path):
-    runner = jft.scaling.Runner(tmp_path)
-    rows = [
-        runner(
-            dataclasses.replace(
-                RUN,
-                pretrain=dataclasses.replace(RUN.pretrain, num_examples=size),
-                transfer=dataclasses.replace(RUN.transfer, seed=seed),
-            )
+    runner = jft.scaling.Runner(tmp_path / "backbones")
+    runs = [
+        dataclasses.replace(
+            RUN,
+            pretrain=dataclasses.replace(RUN.pretrain, num_examples=size),
+            transfer=dataclasses.replace(RUN.transfer, seed=seed),
         )
         for size, seed in ((0, 0), (32, 1))
     ]
+    rows = jft.scaling.Study(runs, tmp_path / "rows.jsonl", run=runner).run()
     for row, size, seed in zip(rows, (0, 32), (0, 1), strict=True):
         assert row["task"] == "classification"
         assert row["mode"] == "fine_tuned"
@@ -126,3 +125,14 @@ def test_a_row_has_scores_without_duplicates(tmp_path, monkeypatch):
     )
     assert row["num_duplicates"] == 2
     assert 0 <= row["top1_without_duplicates"] <= 1
+
+
+def test_the_images_of_a_run_are_those_of_its_pre_training():
+    longer = dataclasses.replace(RUN.pretrain, epochs=3)
+    steps = dataclasses.replace(RUN.pretrain, epochs=None, steps=10)
+    random = dataclasses.replace(steps, num_examples=0)
+    seen = [
+        dataclasses.replace(RUN, pretrain=config).images
+        for config in (RUN.pretrain, longer, steps, random)
+    ]
+    assert seen == [32, 96, 160, 0]

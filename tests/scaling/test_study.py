@@ -132,6 +132,53 @@ def test_a_killed_study_goes_on_and_repeats_nothing(path):
     assert len(result) == len(rows.read(path)) == 4
 
 
+SHARED = """
+import os, sys, time
+sys.path.insert(0, {folder!r})
+from test_study import Config, Run, study
+
+class Slow(Run):
+    def __call__(self, config):
+        time.sleep(0.02)
+        return {{**super().__call__(config), "process": os.getpid()}}
+
+configs = [Config(num_examples=n + 1) for n in range(40)]
+open({ready!r} + sys.argv[1], "w").close()
+while len([f for f in os.listdir({path!r}) if f.startswith("ready")]) < 2:
+    time.sleep(0.01)
+study.Study(configs, {path!r} + "/rows.jsonl", run=Slow()).run()
+"""
+
+
+def test_two_processes_share_a_study_and_do_nothing_twice(tmp_path):
+    code = SHARED.format(
+        folder=str(pathlib.Path(__file__).parent),
+        path=str(tmp_path),
+        ready=str(tmp_path / "ready"),
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, name],
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            stderr=subprocess.PIPE,
+        )
+        for name in "ab"
+    ]
+    for process in processes:
+        _, error = process.communicate(timeout=120)
+        assert process.returncode == 0, error.decode()
+    done = rows.read(tmp_path / "rows.jsonl")
+    assert sorted(row["num_examples"] for row in done) == [*range(1, 41)]
+    assert len({row["process"] for row in done}) == 2
+
+
+def test_the_outlook_is_that_of_what_is_left(path):
+    study.Study(CONFIGS[:3], path, run=Run()).run()
+    found = study.Study(CONFIGS, path, run=Run()).outlook()
+    assert found.runs == 1
+    assert found.hours < 0.01
+
+
 def test_a_key_names_the_values_and_nothing_else():
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Reordered:

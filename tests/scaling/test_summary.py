@@ -41,7 +41,7 @@ def test_each_task_is_a_block_and_each_mode_a_line():
 def test_too_few_sizes_are_said_and_not_forecast():
     rows = rows_of("segmentation", "miou", "frozen", sizes=(0, 300, 1_000))
     lines = table(rows).splitlines()
-    assert lines[-1] == "frozen: 2 sizes, a forecast needs 3"
+    assert lines[-1] == "frozen: 2 sizes, a forecast needs 4"
 
 
 def test_scores_in_percent_read_as_they_are():

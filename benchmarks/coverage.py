@@ -1,0 +1,126 @@
+"""Do 95% prediction intervals hold 95% when the law is unknown to the fit?
+
+Question: of synthetic curves of each family of `jft.scaling.LAWS`, with
+parameters drawn at random, 9 sizes over two decades and 3 seeds of noise each,
+how often does the 95% prediction interval of all laws by weight hold a run at
+ten times the largest size, and how far off is its middle?
+
+The break of a broken power law, and the steepest place of M4, lie inside the
+observed sizes: of one beyond them, no run tells anything. How the intervals
+fare then is reported apart (`..., break beyond`).
+
+Command:
+
+    python benchmarks/coverage.py --curves 1000
+"""
+
+import argparse
+import pathlib
+import tempfile
+
+import numpy as np
+import pandas as pd
+
+import keras_jft as jft
+
+HERE = pathlib.Path(__file__).parent
+SIZES = np.geomspace(100, 10_000, 9).round()
+FACTOR = 10
+BEYOND = ", break beyond"
+FAMILIES = (*jft.scaling.LAWS, "m4" + BEYOND, "broken_power" + BEYOND)
+
+
+def curve(family, rng):
+    """`score(r)` of a random curve, r = size / smallest size."""
+    top, rise = rng.uniform(0.5, 0.98), rng.uniform(0.3, 0.6)
+    law, _, beyond = family.partition(BEYOND[:2])
+    span = SIZES[-1] / SIZES[0]
+    # On the logarithmic scale: where a break lies.
+    at = span * 3 if beyond else span ** rng.uniform(0.2, 0.8)
+    exponent = _log_uniform(rng, 0.05, 1.0)
+    if law == "log_linear":
+        start, slope = rng.uniform(0.05, 0.3), rng.uniform(0.03, 0.15)
+        return lambda r: start + slope * np.log10(r)
+    if law == "power":
+        shape = (exponent,)
+    elif law == "m4":
+        alpha = rng.uniform(0.1, 2.0)
+        # u / (1 - u)^alpha = scale r^-exponent with u = 1/2 at the place.
+        shape = (exponent, alpha, at**exponent * 0.5 ** (1 - alpha))
+    else:
+        after = _log_uniform(rng, 0.05, 1.0)
+        shape = (exponent, after, at, _log_uniform(rng, 0.1, 1.0))
+    basis = jft.scaling.LAWS[law].basis
+    return lambda r: top + rise * basis(np.asarray(r, float), *shape)
+
+
+def measure(family, seed, seeds=3, noise=0.01):
+    """One curve: whether the interval holds, and the error in points."""
+    rng = np.random.default_rng([seed, FAMILIES.index(family)])
+    score = curve(family, rng)
+    deviation = rng.choice([0.0, noise])
+
+    def runs(sizes, count):
+        means = score(np.asarray(sizes) / SIZES[0])[:, None]
+        means = means + rng.normal(0, deviation, means.shape)
+        drawn = means + rng.normal(0, noise, (len(sizes), count))
+        return np.clip(drawn, 0, 1)
+
+    rows = [
+        {"num_examples": size, "seed": s, "accuracy": y}
+        for size, scores in zip(SIZES, runs(SIZES, seeds), strict=True)
+        for s, y in enumerate(scores)
+    ]
+    law = jft.scaling.fit(rows, "num_examples", "accuracy", bounds=(0, 1))
+    far = FACTOR * SIZES[-1]
+    low, high = law.prediction_interval(far)
+    (run,) = runs([far], 1)[0]
+    truth = np.clip(score(np.array([far / SIZES[0]])), 0, 1).item()
+    straight = np.clip(law.curve("log_linear", far), 0, 1)
+    return {
+        "family": family,
+        "seed": seed,
+        "held": bool(low <= run <= high),
+        "width": 100 * (high - low),
+        "error": 100 * abs(law.predict(far) - truth),
+        "log_linear_error": 100 * abs(straight - truth),
+        "chosen": law.name,
+    }
+
+
+def _log_uniform(rng, low, high):
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def summary(rows):
+    """Coverage and errors by family."""
+    groups = pd.DataFrame(rows).groupby("family", sort=False)
+    return pd.DataFrame(
+        {
+            "curves": groups.size(),
+            "held %": 100 * groups["held"].mean(),
+            "median width": groups["width"].median(),
+            "median error": groups["error"].median(),
+            "log-linear": groups["log_linear_error"].median(),
+        }
+    ).round(2)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--curves", type=int, default=1_000)
+    parser.add_argument("--smoke", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        curves, path = arguments.curves, HERE / "results" / "coverage.csv"
+        if arguments.smoke:
+            curves, path = 2, pathlib.Path(folder) / "coverage.csv"
+        rows = []
+        for family in FAMILIES:
+            rows += [measure(family, seed) for seed in range(curves)]
+            print(summary(rows).to_string(), flush=True)
+        summary(rows).to_csv(path)
+
+
+if __name__ == "__main__":
+    main()

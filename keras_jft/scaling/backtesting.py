@@ -1,0 +1,78 @@
+"""How well the laws would have foreseen curves that are known by now."""
+
+import numpy as np
+import pandas as pd
+
+from keras_jft.scaling import evidence
+from keras_jft.scaling.fitting import fit
+from keras_jft.scaling.laws import LAWS
+
+CHOICE = "choice"  # All laws by weight: what `fit` gives.
+
+
+def backtest(rows, x, y, by=None, factor=10, bounds=None, laws=None):
+    """Hides the largest sizes of curves and asks the laws for them.
+
+    Of each curve, sizes above a `factor`-th of the largest are hidden; the
+    rest is fitted, and the runs of the largest size are compared with the
+    forecast for it.
+
+    Args:
+        rows: Rows, a list of dicts or a DataFrame.
+        x: The column of sizes.
+        y: The column of scores.
+        by: Column or columns that tell curves apart; None for a single curve.
+        factor: How far the forecast reaches.
+        bounds: As for `fit`.
+        laws: Names in `LAWS` to try alone besides the choice; None means all.
+
+    Returns:
+        A list of dicts, one for each curve and law (`"choice"` is all by
+        weight): `curve`, `law`, `observed` (the mean of the runs), `predicted`,
+        `low`, `high`, `error` (predicted less observed) and `covered`, the
+        share of the runs within the 95% prediction interval. A law that is not
+        identifiable from what is left is left out for that curve.
+
+    Raises:
+        ValueError: As `fit` does, or if too few sizes are left to fit a law.
+
+    Example:
+        >>> rows = [
+        ...     {"num_examples": 10**k, "seed": s, "top1": 0.1 * k + 0.01 * s}
+        ...     for k in range(1, 7)
+        ...     for s in (0, 1)
+        ... ]
+        >>> (line, choice) = backtest(
+        ...     rows, x="num_examples", y="top1", laws=["log_linear"]
+        ... )
+        >>> print(line["law"], choice["law"], f"{abs(line['error']):.3f}")
+        log_linear choice 0.000
+    """
+    names = tuple(LAWS) if laws is None else tuple(laws)
+    found = []
+    for curve, part in evidence.curves(rows, by).items():
+        data = evidence.gather(part, x, y)
+        largest = data.sizes[-1]
+        shown = pd.DataFrame(part)
+        shown = shown[shown[x] <= largest / factor * (1 + 1e-9)]
+        runs = data.y[data.x == largest]
+        for name in (*names, CHOICE):
+            tried = None if name == CHOICE else [name]
+            if tried and len(np.unique(shown[x])) < LAWS[name].fewest_sizes:
+                continue
+            law = fit(shown, x, y, bounds=bounds, laws=tried)
+            low, high = law.prediction_interval(largest)
+            predicted = float(law.predict(largest))
+            found.append(
+                {
+                    "curve": curve,
+                    "law": name,
+                    "observed": float(runs.mean()),
+                    "predicted": predicted,
+                    "low": float(low),
+                    "high": float(high),
+                    "error": predicted - float(runs.mean()),
+                    "covered": float(((runs >= low) & (runs <= high)).mean()),
+                }
+            )
+    return found

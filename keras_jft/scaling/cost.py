@@ -1,0 +1,104 @@
+"""What runs cost, by what rows say that they took."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+from scipy import optimize
+
+# What a row may say of its cost, in the order in which it is believed.
+SECONDS = ("device_seconds", "wall_seconds")
+
+
+def hours_of(table):
+    """`(n,)` device-hours of rows; nan where one does not tell.
+
+    Args:
+        table: A DataFrame of rows.
+    """
+    for column in SECONDS:
+        if column in table:
+            seconds = pd.to_numeric(table[column], errors="coerce")
+            return seconds.to_numpy(np.float64) / 3600
+    return np.full(len(table), np.nan)
+
+
+def hours_at(size, sizes, hours):
+    """Device-hours of a run of a size, as `fixed + each * size`.
+
+    Args:
+        size: The size asked for.
+        sizes: `(n,)` sizes of runs.
+        hours: `(n,)` what they took.
+
+    Returns:
+        A number; nan where fewer than two sizes tell what they took.
+    """
+    known = np.isfinite(hours)
+    if len(np.unique(sizes[known])) < 2:
+        return np.nan
+    parts = np.stack([np.ones(known.sum()), sizes[known]], axis=1)
+    # By the share of each run that is missed: sizes span decades.
+    weights = 1 / np.maximum(hours[known], 1e-9)
+    (fixed, each), _ = optimize.nnls(
+        parts * weights[:, None], hours[known] * weights
+    )
+    return float(fixed + each * size)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """What is left of a study. Prints as a line.
+
+    Attributes:
+        runs: How many runs are left.
+        images: How many images their pre-training sees, epochs counted.
+        hours: Device-hours, by rows of the same task and mode; nan where there
+            are none to go by.
+    """
+
+    runs: int
+    images: int
+    hours: float
+
+    def __str__(self):
+        known = np.isfinite(self.hours)
+        return (
+            f"{self.runs} runs left, {self.images:,} images of pre-training, "
+            + (
+                f"about {self.hours:.2f} device-hours"
+                if known
+                else "device-hours unknown: no run like them is done yet"
+            )
+        )
+
+
+def outlook(configs, rows):
+    """The `Outlook` of configs, by the rows that there are.
+
+    Args:
+        configs: Configs; what they have of `task`, `mode`, `num_examples` and
+            `images` counts.
+        rows: Rows, a list of dicts.
+    """
+    table = pd.DataFrame(rows)
+    hours = [_hours_of_one(config, table) for config in configs]
+    return Outlook(
+        runs=len(configs),
+        images=sum(getattr(config, "images", 0) for config in configs),
+        hours=float(np.sum(hours)),
+    )
+
+
+def _hours_of_one(config, table):
+    for column in ("task", "mode"):
+        if column in table and hasattr(config, column):
+            table = table[table[column] == getattr(config, column)]
+    if not hasattr(config, "num_examples") or "num_examples" not in table:
+        return np.nan
+    hours = hours_of(table)
+    alike = (table["num_examples"] == config.num_examples).to_numpy()
+    if np.isfinite(hours[alike]).any():
+        return float(np.nanmean(hours[alike]))
+    sizes = table["num_examples"].to_numpy(np.float64)
+    return hours_at(config.num_examples, sizes, hours)

@@ -1,0 +1,195 @@
+"""The fit of laws to the rows of a study, and the choice among them."""
+
+import math
+
+import numpy as np
+from scipy import special, stats
+
+from keras_jft import checks
+from keras_jft.scaling import evidence, posterior
+from keras_jft.scaling.law import Candidate, Law
+from keras_jft.scaling.laws import LAWS
+
+# The log-linear law has two parameters, and two sizes more say how it fits.
+FEWEST_SIZES = min(family.fewest_sizes for family in LAWS.values())
+HELD_OUT = 1 / 3  # Share of the sizes, the largest, that choose the law.
+
+
+def fit(rows, x, y, by=None, bounds=None, laws=None):
+    """Fits laws to the rows of a study and weighs them.
+
+    Each law that there are sizes enough for (two more than it has parameters)
+    is fitted; the others are named in `candidates` with the sizes they lack.
+    Predictions average over laws, shapes and noise, see
+    `keras_jft/scaling/posterior.py`.
+
+    Rows of failed runs and of random initialization (`num_examples` 0) are
+    left out; the law's `evidence.left_out` counts them.
+
+    Args:
+        rows: Rows, a list of dicts or a DataFrame, of one task and mode.
+        x: The column of sizes, such as `"num_examples"`.
+        y: The column of scores, such as `"top1"`.
+        by: Column or columns that tell curves apart, such as
+            `["task", "mode"]`, or None for a single curve.
+        bounds: Lowest and highest score there can be. None means (0, 1) if
+            every score is at most 1, else (0, 100).
+        laws: Names in `LAWS`, or None for all.
+
+    Returns:
+        A `Law`; with `by`, a dict of them by the values of those columns.
+
+    Raises:
+        ValueError: If rows of several curves are mixed, no law is identifiable
+            from so few sizes, a law is unknown, or a size or a score is not a
+            usable number.
+
+    Example:
+        >>> rows = [
+        ...     {"num_examples": n, "seed": seed, "top1": top1 + 0.01 * seed}
+        ...     for n, top1 in [(1e2, 0.1), (1e3, 0.2), (1e4, 0.3), (1e5, 0.4)]
+        ...     for seed in (0, 1)
+        ... ]
+        >>> law = fit(rows, x="num_examples", y="top1")
+        >>> law.name
+        'log_linear'
+        >>> print(f"{law.predict(1e6):.1f}")
+        0.5
+    """
+    names = tuple(LAWS) if laws is None else tuple(laws)
+    for name in names:
+        checks.one_of("laws", name, LAWS)
+    fitted = {
+        curve: _fit_one(evidence.gather(part, x, y), bounds, names)
+        for curve, part in evidence.curves(rows, by).items()
+    }
+    return fitted[None] if by is None else fitted
+
+
+def trend(rows, x, y):
+    """Spearman's correlation of `x` and `y` over the rows of one curve.
+
+    Args:
+        rows: Rows, a list of dicts or a DataFrame, of one task and mode.
+        x: The column of sizes.
+        y: The column of scores.
+
+    Returns:
+        A number in [-1, 1]; 1 if the score rises with every step of size.
+
+    Raises:
+        ValueError: As `fit` does, but two sizes are enough.
+
+    Example:
+        >>> scores = {100: 0.1, 300: 0.3, 1_000: 0.2}
+        >>> rows = [{"num_examples": n, "top1": scores[n]} for n in scores]
+        >>> print(f"{trend(rows, x='num_examples', y='top1'):.1f}")
+        0.5
+    """
+    (part,) = evidence.curves(rows).values()
+    data = evidence.gather(part, x, y)
+    if len(data.sizes) < 2:
+        raise ValueError(
+            "A trend needs >= 2 sizes. Received "
+            f"{x}={data.sizes.tolist()}. Left out: {data.left_out or 'none'}."
+        )
+    return float(stats.spearmanr(data.x, data.y).statistic)
+
+
+def natural_bounds(scores):
+    """Lowest and highest score: of fractions if all are at most 1, or percent.
+
+    Args:
+        scores: Scores, an array.
+
+    Returns:
+        `(0, 1)` or `(0, 100)`.
+    """
+    return (0.0, 1.0) if np.max(scores) <= 1 else (0.0, 100.0)
+
+
+def _fit_one(data, bounds, names):
+    low, high = natural_bounds(data.y) if bounds is None else bounds
+    if data.y.min() < low or data.y.max() > high:
+        raise ValueError(
+            f"`{data.y_name}` must lie within the bounds {(low, high)}. "
+            f"Received: scores from {data.y.min()} to {data.y.max()}. Pass "
+            "the metric's own range as `bounds=(low, high)`."
+        )
+    bounds = (float(low), float(high))
+    there = len(data.sizes)
+    lacking = {n: LAWS[n].fewest_sizes - there for n in names}
+    usable = [name for name in names if lacking[name] <= 0]
+    if not usable:
+        least = min(lacking, key=lacking.get)
+        raise ValueError(
+            f"Not identifiable: {lacking[least]} more size(s) for the law "
+            f"{least!r}, which needs {LAWS[least].fewest_sizes}; seeds of one "
+            "size do not show how the curve goes on. Received "
+            f"{data.x_name}={data.sizes.tolist()}. Left out: "
+            f"{data.left_out or 'nothing'}."
+        )
+    grids = {n: posterior.grid_of(LAWS[n], data) for n in usable}
+    held_out = {n: _held_out(grids[n], data) for n in usable}
+    log_weights = {
+        n: math.log(LAWS[n].prior) + _log_sum(grids[n].log_evidence)
+        for n in usable
+    }
+    draws, weights = posterior.draw(grids, log_weights, bounds, data.sizes[0])
+    found = {
+        n: _candidate(n, grids[n], data, held_out[n], weights[n])
+        for n in usable
+    }
+    return Law(
+        name=max(weights, key=weights.get),
+        evidence=data,
+        bounds=bounds,
+        posterior=draws,
+        candidates={
+            n: found.get(n) or Candidate(more_sizes=lacking[n]) for n in names
+        },
+    )
+
+
+def _held_out(grid, data):
+    """Log density that a law gives the largest sizes from the smaller ones.
+
+    As the marginal likelihood of all by that of the smaller sizes.
+    """
+    shown = len(data.sizes) - max(1, round(HELD_OUT * len(data.sizes)))
+    before = posterior.grid_of(grid.family, data, shown)
+    return _log_sum(grid.log_evidence) - _log_sum(before.log_evidence)
+
+
+def _log_sum(logs):
+    return float(special.logsumexp(logs))
+
+
+def _candidate(name, grid, data, held_out, weight):
+    """What is reported of one fitted law."""
+    family = LAWS[name]
+    best = int(np.argmax(grid.log_evidence))
+    weights = 1 / (grid.ratio[best] + 1 / data.counts)
+    r = data.sizes / data.sizes[0]
+    shape, (a, b), residuals, _ = family.refine(
+        r, data.means, weights, grid.shapes[best], family.box(r[-1])
+    )
+    values = family.published(a, b, shape, data.sizes[0])
+    return Candidate(
+        parameters={
+            k: float(v) for k, v in zip(family.names, values, strict=True)
+        },
+        aicc=_aicc(residuals, len(values)),
+        held_out=held_out,
+        weight=weight,
+        theta=(float(a), float(b), *shape.tolist()),
+    )
+
+
+def _aicc(residuals, parameters):
+    """Hurvich and Tsai 1989, for the means of the sizes."""
+    sizes = len(residuals)
+    # Rounding alone would choose among laws that fit exactly.
+    square = max(float(residuals @ residuals) / sizes, 1e-16)
+    correction = 2 * parameters * (parameters + 1) / (sizes - parameters - 1)
+    return sizes * math.log(square) + 2 * parameters + correction

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+from made_up_curves import draw, line, rows_of
+
+from keras_jft.scaling import backtest, fit
+
+SIZES = np.array([100, 200, 400, 800, 1_600, 16_000])
+
+
+def test_it_sees_nothing_of_the_largest_decade(rng):
+    scores = draw(rng, line(SIZES), 0, 0.005)
+    rows = rows_of(SIZES, scores, task="a")
+    found = backtest(rows, x="num_examples", y="top1", laws=["log_linear"])
+    seen = fit(rows[:-3], x="num_examples", y="top1", laws=["log_linear"])
+    (alone, choice) = found
+    assert (alone["law"], choice["law"]) == ("log_linear", "choice")
+    assert alone["predicted"] == seen.predict(16_000)
+    assert alone["observed"] == pytest.approx(scores[-1].mean())
+    assert alone["error"] == pytest.approx(
+        alone["predicted"] - scores[-1].mean()
+    )
+    low, high = seen.prediction_interval(16_000)
+    inside = (scores[-1] >= low) & (scores[-1] <= high)
+    assert alone["covered"] == pytest.approx(inside.mean())
+
+
+def test_curves_are_told_apart_and_laws_need_their_sizes(rng):
+    rows = [
+        row
+        for task in ("a", "b")
+        for row in rows_of(SIZES, draw(rng, line(SIZES), 0, 0.01), task=task)
+    ]
+    found = backtest(rows, x="num_examples", y="top1", by="task")
+    # Five sizes are left: enough for two of the laws.
+    assert [(row["curve"], row["law"]) for row in found] == [
+        (task, law)
+        for task in ("a", "b")
+        for law in ("log_linear", "power", "choice")
+    ]
+    with pytest.raises(ValueError, match="Not identifiable"):
+        backtest(rows, x="num_examples", y="top1", by="task", factor=100)

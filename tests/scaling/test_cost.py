@@ -1,0 +1,52 @@
+import types
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from keras_jft.scaling import cost
+
+# 36 s and 0.036 s an image: 0.01 hours and 1e-5 an image.
+ROWS = [
+    {"task": task, "num_examples": n, "wall_seconds": f * (36 + 0.036 * n)}
+    for task, f in (("a", 1), ("b", 2))
+    for n in (0, 1_000, 10_000)
+]
+
+
+def of(task, num_examples, images=0):
+    return types.SimpleNamespace(
+        task=task, num_examples=num_examples, images=images
+    )
+
+
+def test_hours_are_a_line_in_the_size():
+    table = pd.DataFrame(ROWS[:3])
+    hours = cost.hours_of(table)
+    sizes = table["num_examples"].to_numpy(float)
+    assert cost.hours_at(100_000, sizes, hours) == pytest.approx(1.01)
+    assert np.isnan(cost.hours_at(5, sizes[:1], hours[:1]))
+
+
+def test_device_seconds_are_believed_before_the_clock():
+    table = pd.DataFrame([{"wall_seconds": 7200.0, "device_seconds": 3600.0}])
+    assert cost.hours_of(table) == [1.0]
+    assert np.isnan(cost.hours_of(pd.DataFrame([{"top1": 0.5}])))
+
+
+def test_the_outlook_goes_by_runs_of_the_same_task():
+    left = [of("a", 100_000, 400_000), of("b", 10_000, 40_000)]
+    found = cost.outlook(left, ROWS)
+    assert (found.runs, found.images) == (2, 440_000)
+    assert found.hours == pytest.approx(1.01 + 2 * 0.11)
+    assert str(found) == (
+        "2 runs left, 440,000 images of pre-training, about 1.23 device-hours"
+    )
+
+
+def test_without_rows_the_hours_are_unknown():
+    for rows in ([], [{"task": "c", "num_examples": 10, "wall_seconds": 1}]):
+        found = cost.outlook([of("a", 1_000)], rows)
+        assert np.isnan(found.hours)
+        assert "no run like them is done yet" in str(found)
+    assert cost.outlook([], ROWS).hours == 0

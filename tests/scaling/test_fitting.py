@@ -1,0 +1,171 @@
+import numpy as np
+import pytest
+from made_up_curves import SIZES, draw, line, of, rows_of
+from scipy import stats
+
+from keras_jft.scaling import LAWS, trend
+
+MANY = np.geomspace(100, 10_000, 12).round()
+# Curves of each law, with the parameters that a fit is to find.
+TRUTHS = {
+    "log_linear": (line, {"intercept": 0.1, "slope": 0.12}),
+    "power": (
+        lambda x: 0.9 - 2.4 * x**-0.3,
+        {"limit": 0.9, "coefficient": 2.4, "exponent": 0.3},
+    ),
+    "broken_power": (
+        lambda x: 0.95 - 1.2 * x**-0.1 * (1 + (x / 900) ** 4) ** -0.15,
+        {"limit": 0.95, "before": 0.1, "after": 0.7, "break": 900},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRUTHS)
+def test_a_law_recovers_its_own_parameters_from_noisy_points(name, rng):
+    curve, parameters = TRUTHS[name]
+    scores = draw(rng, curve(MANY), 0, 0.0005, seeds=8)
+    law = of(rows_of(MANY, scores), laws=[name])
+    for parameter, value in parameters.items():
+        assert law.parameters[parameter] == pytest.approx(value, rel=0.15)
+    assert law.predict(1e5) == pytest.approx(curve(1e5), abs=0.01)
+
+
+def test_m4_recovers_its_own_curve_from_noisy_points(rng):
+    # Its numbers trade off against each other; what they say does not.
+    m4 = LAWS["m4"]
+    curve = 0.9 + 0.7 * m4.basis(np.append(MANY, 1e5) / 100, 0.6, 1.2, 8.0)
+    scores = draw(rng, curve[:-1], 0, 0.0005, seeds=8)
+    law = of(rows_of(MANY, scores), laws=["m4"])
+    low, high = law.confidence_interval(1e5)
+    assert low < curve[-1] < high < low + 0.2
+    assert law.parameters["start"] == pytest.approx(0.2, abs=0.05)
+
+
+def test_the_line_is_least_squares_over_all_runs(rng):
+    # Also where sizes have different numbers of seeds.
+    rows = rows_of(SIZES, draw(rng, line(SIZES), 0.0, 0.02))[:-2]
+    law = of(rows)
+    x = np.log10([row["num_examples"] for row in rows])
+    expected = stats.linregress(x, [row["top1"] for row in rows])
+    assert law.parameters == pytest.approx(
+        {"intercept": expected.intercept, "slope": expected.slope}, rel=0.1
+    )
+
+
+def test_aicc_is_that_of_the_size_means(rng):
+    scores = draw(rng, line(MANY), 0.0, 0.02, seeds=1)
+    law = of(rows_of(MANY, scores))
+    x = np.log10(MANY)
+    rest = scores[:, 0] - np.polyval(np.polyfit(x, scores[:, 0], 1), x)
+    # Twelve sizes, two parameters.
+    expected = 12 * np.log((rest**2).mean()) + 4 + 12 / 9
+    assert law.candidates["log_linear"].aicc == pytest.approx(expected)
+    weights = [c.weight for c in law.candidates.values()]
+    assert sum(weights) == pytest.approx(1)
+
+
+def test_what_is_held_out_tells_a_bend_from_a_line(rng):
+    bent = TRUTHS["power"][0](MANY)
+    found = of(rows_of(MANY, draw(rng, bent, 0, 0.002))).candidates
+    assert found["power"].held_out > found["log_linear"].held_out + 2
+    straight = of(rows_of(MANY, draw(rng, line(MANY), 0, 0.002))).candidates
+    assert straight["log_linear"].held_out > straight["power"].held_out
+
+
+def test_held_out_is_the_density_of_what_is_hidden_given_the_rest():
+    # One run a size and a line: a t density, in closed form.
+    x, y = np.arange(1.0, 7), np.array([1.0, 2.2, 2.9, 4.1, 5.2, 5.8]) / 10
+    law = of(rows_of(10**x, y[:, None]), laws=["log_linear"])
+    shown, hidden = 4, 2
+    design = np.stack([np.ones(6), x], axis=1)
+    past, future = design[:shown], design[shown:]
+    theta, rest, *_ = np.linalg.lstsq(past, y[:shown])
+    floor = (0.003 * np.ptp(y)) ** 2
+    df = shown - 2
+    spread = np.eye(hidden) + future @ np.linalg.inv(past.T @ past) @ future.T
+    density = stats.multivariate_t(
+        future @ theta, spread * (rest.item() + floor) / df, df
+    )
+    assert law.candidates["log_linear"].held_out == pytest.approx(
+        density.logpdf(y[shown:])
+    )
+
+
+def test_laws_that_lack_sizes_are_named_with_how_many(rng):
+    law = of(rows_of(SIZES, draw(rng, line(SIZES), 0.0, 0.01)))
+    lacking = {n: c.more_sizes for n, c in law.candidates.items()}
+    # Two more than parameters: 4, 5, 7 and 8.
+    assert lacking == {"log_linear": 0, "power": 1, "m4": 3, "broken_power": 4}
+    assert law.candidates["log_linear"].weight == 1
+    assert law.candidates["m4"].weight == 0
+
+
+def test_too_few_sizes_are_refused_however_many_seeds(rng):
+    for sizes in (SIZES[:2], SIZES[:3]):
+        rows = rows_of(sizes, draw(rng, line(sizes), 0, 0.01, seeds=9))
+        more = 4 - len(sizes)
+        with pytest.raises(ValueError, match=f"identifiable: {more} more"):
+            of(rows)
+    with pytest.raises(ValueError, match="identifiable: 1 more.*'power'"):
+        of(rows_of(SIZES, line(SIZES)[:, None]), laws=["power", "m4"])
+    with pytest.raises(ValueError, match="`laws`.*'cubic'"):
+        of(rows, laws=["cubic"])
+
+
+def test_curves_are_fitted_apart_by_the_columns_named(rng):
+    rows = [
+        row
+        for mode, lift in (("frozen", 0), ("fine_tuned", 0.2))
+        for row in rows_of(
+            SIZES, draw(rng, line(SIZES) + lift, 0, 0.01), mode=mode, task="t"
+        )
+    ]
+    with pytest.raises(ValueError, match="holds one `mode`"):
+        of(rows)
+    laws = of(rows, by=["task", "mode"])
+    alone = of([row for row in rows if row["mode"] == "frozen"])
+    assert set(laws) == {("t", "frozen"), ("t", "fine_tuned")}
+    assert laws["t", "frozen"].parameters == alone.parameters
+    assert set(of(rows, by="mode")) == {"frozen", "fine_tuned"}
+
+
+def test_random_initialization_is_left_out_and_counted():
+    rows = rows_of(SIZES, line(SIZES)[:, None])
+    law = of([*rows, {"num_examples": 0, "seed": 0, "top1": 0.9}])
+    assert law.parameters == pytest.approx(of(rows).parameters)
+    assert law.evidence.left_out == {"random initialization": 1}
+
+
+def test_scores_in_percent_are_told_from_fractions(rng):
+    scores = draw(rng, line(SIZES), 0.0, 0.01)
+    assert of(rows_of(SIZES, scores)).bounds == (0, 1)
+    percent = of(rows_of(SIZES, 100 * scores))
+    assert percent.bounds == (0, 100)
+    assert percent.points == 1
+    with pytest.raises(ValueError, match=r"within the bounds \(0.0, 100.0\)"):
+        of(rows_of(SIZES, -100 * scores + 200))
+
+
+def test_the_same_rows_give_the_same_numbers(rng):
+    rows = rows_of(MANY, draw(rng, line(MANY), 0.01, 0.01))
+    assert of(rows).gain_at(10) == of(rows).gain_at(10)
+
+
+def test_a_line_is_found_among_the_laws_that_can_bend(rng):
+    law = of(rows_of(MANY, draw(rng, line(MANY), 0, 0.002, seeds=5)))
+    assert law.name == "log_linear"
+    bent = draw(rng, TRUTHS["broken_power"][0](MANY), 0, 0.001, seeds=5)
+    assert of(rows_of(MANY, bent)).name == "broken_power"
+
+
+def test_the_trend_is_spearmans_correlation(rng):
+    scores = draw(rng, line(SIZES), 0.1, 0.1)
+    rows = rows_of(SIZES, scores)
+    expected = stats.spearmanr(np.repeat(SIZES, 3), scores.ravel()).statistic
+    assert trend(rows, "num_examples", "top1") == pytest.approx(expected)
+    random = {"num_examples": 0, "seed": 0, "top1": 5.0}
+    assert trend([*rows, random], "num_examples", "top1") == pytest.approx(
+        expected
+    )
+    with pytest.raises(ValueError, match=">= 2 sizes"):
+        trend(rows[:3], "num_examples", "top1")
