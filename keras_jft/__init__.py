@@ -18,7 +18,7 @@ from keras_jft import (
 )
 from keras_jft.backbones import ResNet
 from keras_jft.pretrain import MultiLabelClassifier
-from keras_jft.transfer import Classifier, DeepLabASPP, FasterRCNN
+from keras_jft.transfer import Classifier, DeepLabASPP, FasterRCNN, RetinaNet
 from keras_jft.version import __version__
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "FasterRCNN",
     "MultiLabelClassifier",
     "ResNet",
+    "RetinaNet",
     "__version__",
     "backbones",
     "data",

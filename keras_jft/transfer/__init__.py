@@ -5,6 +5,7 @@ from keras_jft.transfer.heads import HEADS
 from keras_jft.transfer.heads.classification import Classifier
 from keras_jft.transfer.heads.deeplab_aspp import DeepLabASPP
 from keras_jft.transfer.heads.faster_rcnn import FasterRCNN
+from keras_jft.transfer.heads.retinanet import RetinaNet
 from keras_jft.transfer.recipes import RECIPES, recipe
 from keras_jft.transfer.trainer import MODES, Config, build, run
 
@@ -16,6 +17,7 @@ __all__ = [
     "Config",
     "DeepLabASPP",
     "FasterRCNN",
+    "RetinaNet",
     "build",
     "freeze",
     "recipe",

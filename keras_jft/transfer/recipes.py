@@ -3,6 +3,7 @@
 import dataclasses
 
 from keras_jft import checks
+from keras_jft.data import transforms
 from keras_jft.transfer import trainer
 from keras_jft.transfer.trainer import Config
 
@@ -101,6 +102,36 @@ RECIPES = {
             learning_rate=3e-4,
             boundaries=(500_000,),
             steps=700_000,
+        ),
+    },
+    "retinanet": {
+        # Lin et al. 2017, section 4: 0.01 at 16 images a step, / 10 at 60k
+        # and 80k of 90k steps.
+        "small": Config(
+            head="retinanet",
+            options={"task": "detection", "image_size": 64},
+            image_size=(64, 64),
+            clipnorm=10.0,
+            batch_size=8,
+        ),
+        "coco": Config(
+            head="retinanet",
+            num_classes=80,
+            dataset="coco",
+            transforms=(
+                transforms.ResizeShortest(640, 640),
+                transforms.RandomFlip(),
+                transforms.PadTo((640, 640)),
+            ),
+            image_size=(640, 640),
+            schedule="piecewise",
+            learning_rate=1e-2,
+            boundaries=(60_000, 80_000),
+            decay_rate=0.1,
+            l2=1e-4,
+            batch_size=16,
+            epochs=None,
+            steps=90_000,
         ),
     },
 }

@@ -23,6 +23,7 @@ OPTIONS = {
         "num_proposals": 24,
         "crop_size": 4,
     },
+    "retinanet": {},
 }
 
 
