@@ -24,6 +24,7 @@ from keras_jft.transfer import (
     DeepLabV3Plus,
     FasterRCNN,
     PoseEstimator,
+    RetinaNet,
 )
 from keras_jft.version import __version__
 
@@ -35,6 +36,7 @@ __all__ = [
     "MultiLabelClassifier",
     "PoseEstimator",
     "ResNet",
+    "RetinaNet",
     "__version__",
     "backbones",
     "data",

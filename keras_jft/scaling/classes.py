@@ -34,9 +34,8 @@ def class_scores(rows, class_names, x="num_examples"):
             f"{sorted(counts)} classes."
         )
     scores = np.array(table["per_class"].tolist(), "float64")
-    scale = (
-        100 if fitting.natural_bounds(scores[~np.isnan(scores)]) == (0, 1) else 1
-    )
+    bounds = fitting.natural_bounds(scores[~np.isnan(scores)])
+    scale = 100 if bounds == (0, 1) else 1
     return pd.DataFrame(
         {
             "mode": np.repeat(_modes(table), len(class_names)),

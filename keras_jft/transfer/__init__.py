@@ -8,6 +8,7 @@ from keras_jft.transfer.heads.deeplab_v3_plus import DeepLabV3Plus
 from keras_jft.transfer.heads.faster_rcnn import FasterRCNN
 from keras_jft.transfer.heads.mean_iou import MeanIoU
 from keras_jft.transfer.heads.pose import PoseEstimator
+from keras_jft.transfer.heads.retinanet import RetinaNet
 from keras_jft.transfer.recipes import RECIPES, recipe
 from keras_jft.transfer.trainer import MODES, Config, build, run
 
@@ -22,6 +23,7 @@ __all__ = [
     "PoseEstimator",
     "DeepLabV3Plus",
     "MeanIoU",
+    "RetinaNet",
     "build",
     "freeze",
     "recipe",

@@ -3,7 +3,12 @@
 import dataclasses
 
 from keras_jft import checks
-from keras_jft.data.transforms import RandomFlip, Resize
+from keras_jft.data.transforms import (
+    PadTo,
+    RandomFlip,
+    Resize,
+    ResizeShortest,
+)
 from keras_jft.transfer import trainer
 from keras_jft.transfer.trainer import Config
 
@@ -155,6 +160,36 @@ RECIPES = {
             batch_size=16,
             epochs=None,
             steps=30_000,
+        ),
+    },
+    "retinanet": {
+        # Lin et al. 2017, section 4: 0.01 at 16 images a step, / 10 at 60k
+        # and 80k of 90k steps.
+        "small": Config(
+            head="retinanet",
+            options={"task": "detection", "image_size": 64},
+            image_size=(64, 64),
+            clipnorm=10.0,
+            batch_size=8,
+        ),
+        "coco": Config(
+            head="retinanet",
+            num_classes=80,
+            dataset="coco",
+            transforms=(
+                ResizeShortest(640, 640),
+                RandomFlip(),
+                PadTo((640, 640)),
+            ),
+            image_size=(640, 640),
+            schedule="piecewise",
+            learning_rate=1e-2,
+            boundaries=(60_000, 80_000),
+            decay_rate=0.1,
+            l2=1e-4,
+            batch_size=16,
+            epochs=None,
+            steps=90_000,
         ),
     },
 }

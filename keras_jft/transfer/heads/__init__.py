@@ -6,12 +6,14 @@ from keras_jft.transfer.heads import (
     deeplab_v3_plus,
     faster_rcnn,
     pose,
+    retinanet,
 )
 
 HEADS = {
     "classification": classification.HEAD,
     "deeplab_aspp": deeplab_aspp.HEAD,
-    "faster_rcnn": faster_rcnn.HEAD,
-    "pose": pose.HEAD,
     "deeplab_v3_plus": deeplab_v3_plus.HEAD,
+    "faster_rcnn": faster_rcnn.HEAD,
+    "retinanet": retinanet.HEAD,
+    "pose": pose.HEAD,
 }

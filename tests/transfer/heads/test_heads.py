@@ -25,6 +25,7 @@ OPTIONS = {
     },
     "pose": {"output_stride": 2, "radius": 4.0},
     "deeplab_v3_plus": {"rates": (1,), "projection_filters": 8},
+    "retinanet": {},
 }
 
 

@@ -1,0 +1,212 @@
+"""`RetinaNet`: KerasCV's one-stage detector on a backbone of ours.
+
+Shapes: B batch, A anchors, N boxes of an image, n detections, C classes.
+"""
+
+import types
+
+import keras
+from keras import ops
+
+from keras_jft import training
+from keras_jft.data.batch import PADDING
+from keras_jft.transfer.heads import head
+
+LEVELS = ("P3", "P4", "P5")
+SCALES = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
+RATIOS = (0.5, 1.0, 2.0)
+
+
+@keras.saving.register_keras_serializable("keras_jft")
+class RetinaNet(training.Model):
+    """KerasCV's RetinaNet: its pyramid, heads, anchors, losses and decoding.
+
+    Targets are `bounding_boxes` `(B, N, 4)` in pixels with `labels` `(B, N)`,
+    -1 for padding. Calling gives `box` `(B, A, 4)` and `classification` `(B,
+    A, C)` of the anchors, in float32. Predicting gives `boxes` `(B, n, 4)`,
+    `scores` `(B, n)` and int32 `labels` `(B, n)`, padded with -1, as
+    `FasterRCNN` does. Images that are padded are taken whole.
+
+    Args:
+        backbone: A backbone, by the contract of `jft.backbones`, for images of
+            a fixed size.
+        num_classes: Number of classes, background not counted.
+        anchor_size: Side in pixels of the smallest anchor of P3; None: four
+            features, 32 px after an ImageNet stem.
+        name: Name of the model.
+
+    Raises:
+        ImportError: TensorFlow or KerasCV is not installed.
+
+    References:
+        Lin et al. 2017, "Focal Loss for Dense Object Detection",
+        https://arxiv.org/abs/1708.02002.
+    """
+
+    def __init__(
+        self,
+        backbone,
+        num_classes,
+        *,
+        anchor_size=None,
+        name="retinanet",
+        **kwargs,
+    ):
+        # === Layers ===
+        keras_cv = _keras_cv()
+        stride = backbone.input_shape[1] // _height(backbone, "P3")
+        size = anchor_size or 4 * stride
+        detector = keras_cv.models.RetinaNet(
+            backbone,
+            num_classes,
+            bounding_box_format="xyxy",
+            anchor_generator=keras_cv.layers.AnchorGenerator(
+                bounding_box_format="xyxy",
+                sizes=[size * 2.0**i for i in range(5)],
+                aspect_ratios=list(RATIOS),
+                scales=list(SCALES),
+                strides=[stride * 2**i for i in range(5)],
+                clip_boxes=True,
+            ),
+            # Its own default drops all that scores below 0.5.
+            prediction_decoder=keras_cv.layers.NonMaxSuppression(
+                bounding_box_format="xyxy",
+                from_logits=True,
+                confidence_threshold=0.05,
+            ),
+        )
+        detector.compile(box_loss="smoothl1", classification_loss="focal")
+        pyramid = detector.feature_pyramid
+
+        # === Functional model ===
+        features = pyramid(
+            {key: backbone.pyramid_outputs[key] for key in LEVELS}
+        )
+        super().__init__(
+            inputs=backbone.input,
+            outputs={
+                "box": _of_all(detector.box_head, features, 4, "box"),
+                "classification": _of_all(
+                    detector.classification_head,
+                    features,
+                    num_classes,
+                    "classification",
+                ),
+            },
+            name=name,
+            **kwargs,
+        )
+
+        # === Config ===
+        self.backbone = backbone
+        self.num_classes = num_classes
+        self.anchor_size = anchor_size
+        # In a namespace, where Keras does not count its layers again.
+        self._keras_cv = types.SimpleNamespace(detector=detector)
+
+    def targets(self, batch):
+        """Boxes and labels."""
+        entry = self.entry(batch, "bounding_boxes")
+        return {key: entry[key] for key in ("boxes", "labels")}
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        """KerasCV's: focal loss of classes and smooth L1 of boxes.
+
+        Args:
+            x: Images.
+            y: What `targets` gave.
+            y_pred: What calling gave.
+            sample_weight: Not used.
+            training: Not used.
+        """
+        truth = {
+            "boxes": ops.cast(y["boxes"], "float32"),
+            "classes": ops.cast(y["labels"], "float32"),
+        }
+        return self._keras_cv.detector.compute_loss(
+            ops.cast(x, "float32"), truth, y_pred, None
+        )
+
+    def decode(self, outputs, images):
+        """Detections after KerasCV's non-maximum suppression.
+
+        Args:
+            outputs: What calling gave.
+            images: Images `(B, H, W, 3)`.
+
+        Returns:
+            `{"boxes", "scores", "labels"}`.
+        """
+        found = self._keras_cv.detector.decode_predictions(outputs, images)
+        labels = ops.cast(found["classes"], "int32")
+        height, width = (ops.cast(n, "float32") for n in images.shape[1:3])
+        limits = ops.stack([width, height, width, height])
+        boxes = ops.clip(found["boxes"], 0.0, limits)
+        return {
+            "boxes": ops.where(
+                labels[..., None] == PADDING, float(PADDING), boxes
+            ),
+            "scores": ops.where(
+                labels == PADDING, float(PADDING), found["confidence"]
+            ),
+            "labels": labels,
+        }
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {
+            "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "num_classes": self.num_classes,
+            "anchor_size": self.anchor_size,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """A model of the same arguments."""
+        return cls(**keras.saving.deserialize_keras_object(config))
+
+
+def _keras_cv():
+    try:
+        import keras_cv
+    except ImportError as error:
+        raise ImportError(
+            "`RetinaNet` is KerasCV's, which needs TensorFlow whatever the "
+            "backend. Install keras-cv and tensorflow, or use `FasterRCNN`."
+        ) from error
+    return keras_cv
+
+
+def _height(backbone, level):
+    height = backbone.pyramid_outputs[level].shape[1]
+    if height is None:
+        raise ValueError(
+            "`RetinaNet` needs a backbone for images of a fixed size. "
+            f"Received: image shape {backbone.input_shape[1:]}. Call "
+            "`backbone.rebuild(image_shape=(height, width, 3))`."
+        )
+    return height
+
+
+def _of_all(predict, features, units, name):
+    """Predictions of all levels, `(B, A, units)`."""
+    flat = [
+        keras.layers.Reshape((-1, units), name=f"{name}_{level}")(
+            predict(feature)
+        )
+        for level, feature in _levels(features)
+    ]
+    return keras.layers.Concatenate(axis=1, dtype="float32", name=name)(flat)
+
+
+def _levels(features):
+    """Features by level, P3 first, as KerasCV orders its anchors."""
+    if isinstance(features, dict):
+        return sorted(features.items())
+    return [(f"P{i}", feature) for i, feature in enumerate(features, start=3)]
+
+
+HEAD = head.Head(build=RetinaNet, task="detection")
