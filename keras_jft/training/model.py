@@ -6,7 +6,7 @@ import keras
 from keras import ops, tree
 
 from keras_jft.training import callbacks as callbacks_lib
-from keras_jft.training import export, replicas, updates
+from keras_jft.training import export, layouts, replicas, updates
 from keras_jft.training.checkpoints import Checkpoint
 
 
@@ -237,13 +237,14 @@ class Model(keras.Model):
 
     def _predict_images(self, *args):
         outputs = super().predict_step(*args)
-        if not self._decodes:
-            return outputs
         x, _, _ = keras.utils.unpack_x_y_sample_weight(args[-1])
         if keras.backend.backend() == "jax":
             outputs, state = outputs
-            return self.decode(outputs, x), state
-        return self.decode(outputs, x)
+            return layouts.whole(self._predicted(outputs, x)), state
+        return self._predicted(outputs, x)
+
+    def _predicted(self, outputs, images):
+        return self.decode(outputs, images) if self._decodes else outputs
 
     # === Metrics over a whole epoch ===
     #

@@ -54,8 +54,8 @@ def freeze_statistics(model):
             layer.trainable = False
 
 
-def many_label(frozen=True):
-    return pretrain.MultiLabelClassifier(_small(frozen), CLASSES)
+def many_label(frozen=True, shards=1):
+    return pretrain.MultiLabelClassifier(_small(frozen), CLASSES, shards=shards)
 
 
 def one_label():
