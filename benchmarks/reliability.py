@@ -36,7 +36,7 @@ from keras_jft.training.resuming import is_passing_over
 
 HERE = pathlib.Path(__file__).parent
 EPOCHS, EXAMPLES, BATCH = 3, 80, 8
-PATIENCE = 300  # Seconds that one process may take.
+PATIENCE = 1800  # Seconds that one process may take.
 
 
 class Steps(keras.callbacks.Callback):
@@ -58,7 +58,7 @@ class Steps(keras.callbacks.Callback):
         self._epoch = epoch
 
 
-def build():
+def build(eager=False):
     """A small network with all that draws: augmentation and Dropout."""
     keras.utils.set_random_seed(0)
     images = keras.Input((32, 32, 3))
@@ -74,6 +74,7 @@ def build():
         keras.optimizers.Adam(1e-2),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
+        run_eagerly=eager,
     )
     return model
 
@@ -189,6 +190,7 @@ def study(folder, kills, seed):
         row["runs"] += 1
         row["identical"] += same(whole / "final.npz", run / "final.npz")
         row["most_steps_lost"] = max(row["most_steps_lost"], lost(noted(run)))
+        print(row, flush=True)
     return row
 
 

@@ -22,6 +22,7 @@ MALLOC = {
         "initialization.py",
         "speed/head.py",
         "speed/loss.py",
+        "speed/multi_label_metric.py",
         "speed/strategies.py",
         "speed/train_step.py",
     ],
