@@ -9,6 +9,12 @@ fall into one being written. Half of the runs write in a thread.
 Command:
 
     python benchmarks/reliability.py --kills 100
+    python benchmarks/reliability.py --damaged 200 --failed-writes 50
+
+The second damages the newest checkpoint of 200 copies of a run (a bit flipped,
+or the file cut, at a random place), and lets a save of 50 others fail where the
+file has reached a size (RLIMIT_FSIZE, evenly spread): does the run say so, keep
+what was there, and end alike when it is started again?
 
 Result (`--kills 20`, TensorFlow, 2 CPU cores): every run ended bit for bit like
 the one that was not killed, and no kill cost more than one step.
@@ -20,12 +26,16 @@ operation.
 """
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import pathlib
 import random
+import resource
+import shutil
 import tempfile
 import time
+import warnings
 
 import keras
 import numpy as np
@@ -36,7 +46,7 @@ from keras_jft.training.resuming import is_passing_over
 
 HERE = pathlib.Path(__file__).parent
 EPOCHS, EXAMPLES, BATCH = 3, 80, 8
-PATIENCE = 300  # Seconds that one process may take.
+PATIENCE = 1800  # Seconds that one process may take.
 
 
 class Steps(keras.callbacks.Callback):
@@ -58,7 +68,7 @@ class Steps(keras.callbacks.Callback):
         self._epoch = epoch
 
 
-def build():
+def build(eager=False):
     """A small network with all that draws: augmentation and Dropout."""
     keras.utils.set_random_seed(0)
     images = keras.Input((32, 32, 3))
@@ -74,16 +84,22 @@ def build():
         keras.optimizers.Adam(1e-2),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
+        run_eagerly=eager,
     )
     return model
 
 
-def fit(folder, asynchronous):
-    """Fits in `folder`, from wherever it was left, and saves what came out."""
+def read():
+    """The batches of a run."""
     examples = data.load("synthetic", num_examples=EXAMPLES)
-    batches = data.batches(
+    return data.batches(
         examples, BATCH, transforms="flip", training=True, seed=1
     )
+
+
+def fit(folder, asynchronous):
+    """Fits in `folder`, from wherever it was left, and saves what came out."""
+    batches = read()
     model = build()
     history = model.fit(
         batches,
@@ -189,6 +205,74 @@ def study(folder, kills, seed):
         row["runs"] += 1
         row["identical"] += same(whole / "final.npz", run / "final.npz")
         row["most_steps_lost"] = max(row["most_steps_lost"], lost(noted(run)))
+        print(row, flush=True)
+    return row
+
+
+def finish(model, batches, folder):
+    """Fits from what is in `folder` to the end; all bits of the outcome."""
+    checkpoint = training.Checkpoint(folder, save_every=1, asynchronous=False)
+    model.fit(batches, epochs=EPOCHS, callbacks=[checkpoint], verbose=0)
+    variables = [*model.variables, *model.optimizer.variables]
+    return [keras.ops.convert_to_numpy(v).tobytes() for v in variables]
+
+
+def place(folder, *paths):
+    """A new folder with copies of the files at `paths`."""
+    folder.mkdir()
+    return [shutil.copy(path, folder) for path in paths]
+
+
+def damage(path, rng):
+    """Flips one bit of a random byte of a file, or cuts it there."""
+    content = bytearray(path.read_bytes())
+    at = rng.randrange(len(content))
+    if rng.random() < 0.5:
+        content[at] ^= 1 << rng.randrange(8)
+    else:
+        del content[at:]
+    path.write_bytes(content)
+
+
+@contextlib.contextmanager
+def full_disk(size):
+    """No file grows beyond so many bytes."""
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+
+def misfortunes(folder, damaged, failed, seed):
+    """Damages checkpoints, then lets writes fail; one row of results."""
+    rng = random.Random(seed)
+    model, batches = build(eager=True), read()
+    whole = finish(model, batches, folder / "undamaged")
+    *_, before, last = sorted((folder / "undamaged").iterdir())
+    row = {"damaged": damaged, "fell_back": 0, "identical": 0}
+    for i in range(damaged):
+        _, newest = place(folder / f"damaged{i}", before, last)
+        damage(pathlib.Path(newest), rng)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            outcome = finish(model, batches, folder / f"damaged{i}")
+        told = any(before.name in str(w.message) for w in caught)
+        row["fell_back"] += told
+        row["identical"] += outcome == whole
+    row |= {"failed_writes": failed, "told": 0, "kept": 0, "finished_alike": 0}
+    for i in range(failed):
+        run = folder / f"failed{i}"
+        place(run, before)
+        try:
+            with full_disk(last.stat().st_size * i // failed):
+                finish(model, batches, run)
+        except OSError as error:
+            row["told"] += "could not be written" in str(error)
+        (kept,) = run.iterdir()
+        row["kept"] += kept.read_bytes() == before.read_bytes()
+        row["finished_alike"] += finish(model, batches, run) == whole
     return row
 
 
@@ -196,14 +280,24 @@ def main():
     """Reads the command line, runs the study, writes its row."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--damaged", type=int, default=0)
+    parser.add_argument("--failed-writes", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--smoke", action="store_true", help="2 kills")
     parser.add_argument("--folder", type=pathlib.Path, help="keep all files")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or pathlib.Path(temporary)
-        kills = 2 if arguments.smoke else arguments.kills
-        row = study(folder, kills, arguments.seed)
+        if arguments.damaged or arguments.failed_writes:
+            row = misfortunes(
+                folder,
+                arguments.damaged,
+                arguments.failed_writes,
+                arguments.seed,
+            )
+        else:
+            kills = 2 if arguments.smoke else arguments.kills
+            row = study(folder, kills, arguments.seed)
     row.update(seed=arguments.seed, version=keras_jft.__version__)
     print(json.dumps(row))
     if not (arguments.smoke or arguments.folder):
@@ -211,8 +305,8 @@ def main():
         path.parent.mkdir(exist_ok=True)
         with path.open("a") as file:
             file.write(json.dumps(row) + "\n")
-    if row["identical"] < row["runs"]:
-        raise SystemExit("Runs that were killed ended with other weights.")
+    if row["identical"] < row.get("runs", arguments.damaged):
+        raise SystemExit("Runs ended with other weights.")
 
 
 if __name__ == "__main__":

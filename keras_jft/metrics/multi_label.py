@@ -146,6 +146,9 @@ class MultiLabel(Metric):
         scores, positive = scores.T, positive.T
         if self._kept:
             old_scores, _, old_hits = self._kept[0]
+            if old_scores.shape[1] == self.k:  # An equal later image loses.
+                least = old_scores.min(axis=1)
+                scores, positive = _above(least, scores, positive)
             scores = np.concatenate([old_scores, scores], axis=1)
             positive = np.concatenate([old_hits, positive], axis=1)
         best = _top(scores, self.k)
@@ -276,6 +279,22 @@ def _top(scores, k):
         nth -= (nth - equal)[starts][row]
         column = column[~equal | (nth <= room[row])]
     return column.reshape(rows, k)
+
+
+def _above(least, scores, positive):
+    """The scores of each row above `least`, in order, and their hits.
+
+    Rows are padded with -infinity to the length of the longest.
+    """
+    above = np.flatnonzero(scores > least[:, None])
+    row, column = np.divmod(above, scores.shape[1])
+    counts = np.bincount(row, minlength=len(scores))
+    slot = np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
+    better = np.full((len(scores), counts.max()), -np.inf, scores.dtype)
+    hits = np.zeros(better.shape, bool)
+    better[row, slot] = scores[row, column]
+    hits[row, slot] = positive[row, column]
+    return better, hits
 
 
 def _descending(scores):

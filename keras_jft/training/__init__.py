@@ -2,6 +2,7 @@
 
 from keras_jft.training.callbacks import StopOnNonFiniteLoss, Throughput
 from keras_jft.training.checkpoints import Checkpoint
+from keras_jft.training.layouts import layout_map
 from keras_jft.training.logging import JSONLogger, loggers, read_log
 from keras_jft.training.model import Model
 from keras_jft.training.optimization import Optimization, fit
@@ -33,6 +34,7 @@ __all__ = [
     "dtype_policy",
     "fastest_dtype_policy",
     "fit",
+    "layout_map",
     "load_weights",
     "loggers",
     "piecewise",

@@ -6,7 +6,14 @@ import keras
 from keras import ops, tree
 
 from keras_jft.training import callbacks as callbacks_lib
-from keras_jft.training import export, parameter_server, replicas, updates
+from keras_jft.training import (
+    epoch_metrics,
+    export,
+    layouts,
+    parameter_server,
+    replicas,
+    updates,
+)
 from keras_jft.training.checkpoints import Checkpoint
 
 
@@ -255,45 +262,27 @@ class Model(keras.Model):
         return self._predict_images(*args)
 
     def _predict_images(self, *args):
-        if not self._decodes:
-            return super().predict_step(*args)
         x, _, _ = keras.utils.unpack_x_y_sample_weight(args[-1])
-        outputs = super().predict_step(*args[:-1], (self.views(x),))
+        if self._decodes:
+            args = *args[:-1], (self.views(x),)
+        outputs = super().predict_step(*args)
         if keras.backend.backend() == "jax":
             outputs, state = outputs
-            return self.decode(outputs, x), state
-        return self.decode(outputs, x)
+            return layouts.whole(self._predicted(outputs, x)), state
+        return self._predicted(outputs, x)
 
-    # === Metrics over a whole epoch ===
-    #
-    # A metric with `result_at_epoch_end` sorts all it has seen: too slow for
-    # every step, and its state is made for a test set. Training steps pass it
-    # by; `evaluate`, and validation in `fit`, read it once, at the end.
+    def _predicted(self, outputs, images):
+        return self.decode(outputs, images) if self._decodes else outputs
 
     def train_step(self, *args):
         """One compiled step of `fit`."""
         args = self._with_step_inputs(args)
-        with self._passing_by_waiting_metrics():
+        with epoch_metrics.passed_by(self):
             if replicas.is_asynchronous(self):
                 return parameter_server.train_step(self, *args)
             if replicas.are_several(self):
                 return replicas.train_step(self, *args)
             return super().train_step(*args)
-
-    @contextlib.contextmanager
-    def _passing_by_waiting_metrics(self):
-        waiting = self._waiting_metrics()
-        for metric in waiting:
-            metric.update_state = lambda *args, **kwargs: None
-        # Replicas take turns: the second begins before the first has ended.
-        self._train_steps += 1
-        try:
-            yield
-        finally:
-            self._train_steps -= 1
-            if not self._train_steps:
-                for metric in waiting:
-                    del metric.update_state
 
     def test_step(self, *args):
         """One compiled step of `evaluate`."""
@@ -316,33 +305,19 @@ class Model(keras.Model):
 
     def get_metrics_result(self):
         """`{name: value}`; what waits for the end of `evaluate` comes there."""
-        waiting = self._waiting_metrics()
+        waiting = epoch_metrics.waiting(self)
         if not waiting:
             return super().get_metrics_result()
         if self._evaluating and not self._in_step:
             with replicas.merged(self, waiting):
                 return super().get_metrics_result()
-        results = {}
-        for metric in self.metrics:
-            # Keras's container of compiled metrics answers for all at once.
-            for part in getattr(metric, "metrics", [metric]):
-                if part not in waiting:
-                    results[part.name] = part.result()
-        return results
+        return epoch_metrics.results_of_others(self)
 
     def _get_metrics_result_or_logs(self, logs):
         if not self._evaluating:  # After an epoch of training.
             replicas.synchronize(self)
         # Keras drops metrics that a step did not report; ours come now.
         return {**(logs or {}), **self.get_metrics_result()}
-
-    def _waiting_metrics(self):
-        return [
-            part
-            for metric in self.metrics
-            for part in getattr(metric, "metrics", [metric])
-            if getattr(part, "result_at_epoch_end", False)
-        ]
 
     # === Several replicas ===
 

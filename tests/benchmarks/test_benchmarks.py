@@ -31,6 +31,7 @@ MALLOC = {
         "speed/duplicates.py",
         "speed/head.py",
         "speed/loss.py",
+        "speed/multi_label_metric.py",
         "speed/pose.py",
         "speed/segmentation.py",
         "speed/strategies.py",

@@ -9,6 +9,7 @@ measured in `FOLDER/<job>_<task>.npz`.
 import json
 import os
 import pathlib
+import signal
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -17,7 +18,9 @@ import keras
 import numpy as np
 
 from keras_jft import backbones, metrics, pretrain, training, transfer
+from keras_jft import data as data_lib
 from keras_jft.layers import FusedBatchNormalization, ImageScaling
+from keras_jft.training import resuming
 
 CLASSES = 5
 
@@ -35,9 +38,9 @@ def batch(size=13, image_size=16):
     }
 
 
-def _small(frozen):
+def _small(frozen, size=16):
     """A backbone of one convolution."""
-    inputs = keras.Input((16, 16, 3))
+    inputs = keras.Input((size, size, 3))
     x = ImageScaling("jft")(inputs)
     x = keras.layers.Conv2D(16, 3, use_bias=False, name="conv")(x)
     x = FusedBatchNormalization(momentum=0.9, name="bn")(x)
@@ -54,8 +57,8 @@ def freeze_statistics(model):
             layer.trainable = False
 
 
-def many_label(frozen=True):
-    return pretrain.MultiLabelClassifier(_small(frozen), CLASSES)
+def many_label(frozen=True, shards=1):
+    return pretrain.MultiLabelClassifier(_small(frozen), CLASSES, shards=shards)
 
 
 def one_label():
@@ -136,21 +139,56 @@ def statistics(folder, strategy):
     return {**arrays(model), "history": json.dumps(history), "logits": logits}
 
 
-def endless(folder, strategy):
-    """Trains until a worker is lost."""
-    inputs = keras.Input((4,))
+def whole(folder, strategy, callbacks=()):
+    """Trains with checkpoints, every four steps and after each of six."""
+    examples = data_lib.load("synthetic", num_examples=36)
+    batches = data_lib.batches(examples, 6, transforms="flip", training=True)
+    keras.utils.set_random_seed(1)
     with strategy.scope():
-        model = training.Model(inputs, keras.layers.Dense(1)(inputs))
-        model.compile("sgd", loss="mse")
-    x, y = np.ones((64, 4)), np.ones((64, 1))
-    task = strategy.cluster_resolver.task_id
-    begun = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: (folder / f"begun{task}").touch()
+        model = pretrain.MultiLabelClassifier(
+            _small(frozen=False, size=32), len(examples.info.label_names)
+        )
+        model.compile(keras.optimizers.SGD(0.05, momentum=0.9))
+    steps = []
+    checkpoint = training.Checkpoint(
+        folder / ("run" if callbacks else "whole"), save_every=4
     )
-    model.fit(x, y, batch_size=2, epochs=10**6, verbose=0, callbacks=[begun])
+    note = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda step, logs: steps.append(
+            not resuming.is_passing_over(model)
+        )
+    )
+    model.fit(batches, epochs=2, callbacks=[checkpoint, note, *callbacks])
+    return {**arrays(model), "steps": sum(steps)}
 
 
-JOBS = {"equal": equal, "statistics": statistics, "endless": endless}
+def killed(folder, strategy):
+    """As `whole`; worker 2 is killed in the middle of the second epoch."""
+
+    class Kill(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.epoch = epoch
+
+        def on_train_batch_end(self, batch, logs=None):
+            task = strategy.cluster_resolver.task_id
+            if (task, self.epoch, batch) == (2, 1, 2):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return whole(folder, strategy, [Kill()])
+
+
+def resumed(folder, strategy):
+    """What `killed` left, to its end."""
+    return whole(folder, strategy, [keras.callbacks.Callback()])
+
+
+JOBS = {
+    "equal": equal,
+    "statistics": statistics,
+    "whole": whole,
+    "killed": killed,
+    "resumed": resumed,
+}
 
 
 def main(jobs, folder):

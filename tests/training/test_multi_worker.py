@@ -3,6 +3,7 @@
 import contextlib
 import json
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -74,15 +75,28 @@ def two(tmp_path_factory):
 def three(tmp_path_factory):
     """The folder that three workers filled before one of them was killed."""
     folder = tmp_path_factory.mktemp("three")
-    with _workers(3, folder, "equal,endless") as processes:
+    with _workers(3, folder, "equal,whole,killed") as processes:
         _wait_for(
-            lambda: len(list(folder.glob("begun*"))) == 3, processes, folder
+            lambda: processes[2].poll() == -signal.SIGKILL,
+            processes[:2],
+            folder,
         )
-        processes[2].kill()
         killed = time.monotonic()
         codes = [p.wait(TIMEOUT) for p in processes[:2]]
         seconds = time.monotonic() - killed
-    return folder, codes, seconds
+    logs = [(folder / f"log{index}").read_text() for index in range(2)]
+    return folder, codes, seconds, logs
+
+
+@pytest.fixture(scope="module")
+def again(three):
+    """The same folder, after all three were started again."""
+    folder, *_ = three
+    with _workers(3, folder, "resumed") as processes:
+        _wait_for(
+            lambda: all(p.poll() == 0 for p in processes), processes, folder
+        )
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -139,10 +153,22 @@ def test_the_chief_alone_writes_checkpoints(two):
 
 
 def test_when_a_worker_is_killed_the_others_say_so(three):
-    folder, codes, seconds = three
+    _, codes, seconds, logs = three
     assert seconds < 60
     for index, code in enumerate(codes):
         assert code not in (0, None)
-        log = (folder / f"log{index}").read_text()
-        assert f"RuntimeError: worker {index} lost a worker of" in log
-        assert "start every worker again" in log
+        assert f"RuntimeError: worker {index} lost a worker of" in logs[index]
+        assert "start every worker again" in logs[index]
+
+
+def test_started_again_they_end_like_workers_that_were_not_killed(again):
+    uninterrupted, *_ = _results(again, "whole", 3)
+    assert uninterrupted.pop("steps") == 12
+    for resumed in _results(again, "resumed", 3):
+        # Killed after 9 steps; saved after 6, when an epoch ended, and 8.
+        assert resumed.pop("steps") in (4, 6)
+        assert set(resumed) == set(uninterrupted)
+        for path, weight in uninterrupted.items():
+            np.testing.assert_allclose(
+                resumed[path], weight, atol=1e-6, err_msg=path
+            )

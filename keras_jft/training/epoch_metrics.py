@@ -1,0 +1,50 @@
+"""Metrics over a whole epoch, which wait for its end.
+
+A metric with `result_at_epoch_end` sorts all it has seen: too slow for every
+step, and its state is made for a test set. Training steps pass it by;
+`evaluate`, and validation in `fit`, read it once, at the end.
+"""
+
+import contextlib
+
+
+def waiting(model):
+    """The metrics of a model that wait for the end of an epoch."""
+    return [part for part in _parts(model) if _waits(part)]
+
+
+@contextlib.contextmanager
+def passed_by(model):
+    """Lets a step of training update no metric that waits."""
+    metrics = waiting(model)
+    for metric in metrics:
+        metric.update_state = lambda *args, **kwargs: None
+    # Replicas take turns: the second begins before the first has ended.
+    model._train_steps += 1
+    try:
+        yield
+    finally:
+        model._train_steps -= 1
+        if not model._train_steps:
+            for metric in metrics:
+                del metric.update_state
+
+
+def results_of_others(model):
+    """`{name: value}` of the metrics that do not wait."""
+    return {
+        part.name: part.result() for part in _parts(model) if not _waits(part)
+    }
+
+
+def _parts(model):
+    # Keras's container of compiled metrics answers for all at once.
+    return [
+        part
+        for metric in model.metrics
+        for part in getattr(metric, "metrics", [metric])
+    ]
+
+
+def _waits(metric):
+    return getattr(metric, "result_at_epoch_end", False)

@@ -1,0 +1,56 @@
+"""Where variables and outputs are on several devices of the JAX backend."""
+
+from keras import distribution, tree
+
+from keras_jft import checks
+
+
+def layout_map(device_mesh, axis="model"):
+    """The layouts that split a wide head for `keras.distribution`.
+
+    The kernels of the head (`head_logits`), and with them the optimizer's
+    slots, are split by their rows, one a feature; each device multiplies the
+    features that it has, and the sum over devices is the logits. So the number
+    of labels need not divide by that of devices, as 18,291 does not; the
+    number of features, 2,048 of a ResNet-101, does. Everything else is whole
+    on each device. Layouts of further variables can be added to the map.
+
+    Args:
+        device_mesh: A `keras.distribution.DeviceMesh`.
+        axis: Name of its axis that the kernels are split over. Its size
+            divides the number of features.
+
+    Returns:
+        A `keras.distribution.LayoutMap`, for `ModelParallel`.
+
+    Raises:
+        ValueError: If the mesh has no such axis.
+
+    Example:
+
+    >>> mesh = keras.distribution.DeviceMesh((1, 1), ("batch", "model"), [0])
+    >>> layouts = keras_jft.training.layout_map(mesh)
+    >>> layouts["head_logits/kernel"].axes
+    ('model', None)
+    """
+    checks.one_of("axis", axis, device_mesh.axis_names)
+    layouts = distribution.LayoutMap(device_mesh)
+    layouts[r"(.*/)?head_logits/kernel(_\d+)?"] = (axis, None)
+    return layouts
+
+
+def whole(outputs):
+    """`outputs` of a compiled step, such that every process has all rows.
+
+    Without it a process cannot read what lies on devices of another.
+    """
+    current = distribution.distribution()
+    if current is None:
+        return outputs
+
+    def replicate(output):
+        axes = [None] * len(output.shape)
+        layout = distribution.TensorLayout(axes, current.device_mesh)
+        return distribution.distribute_tensor(output, layout)
+
+    return tree.map_structure(replicate, outputs)

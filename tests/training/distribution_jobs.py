@@ -1,0 +1,69 @@
+"""Models on JAX devices: what one process of one or of several does."""
+
+import os
+
+import keras
+import numpy as np
+from cluster_jobs import many_label
+from keras import distribution
+
+from keras_jft import training
+
+SIZE, BATCH = 24, 8
+
+
+def part(index, count):
+    """A contract batch of the images of each batch that a process sees."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (SIZE, 16, 16, 3)).astype("uint8")
+    labels = rng.integers(-1, 5, (SIZE, 3)).astype("int32")
+    rows = np.arange(SIZE).reshape(-1, count, BATCH // count)[:, index].ravel()
+    return {"images": images[rows], "labels": labels[rows]}
+
+
+def distribute(name):
+    """Says how Keras uses the devices."""
+    if name == "one_device":
+        new = None
+    elif name == "data_parallel":
+        new = distribution.DataParallel(auto_shard_dataset=False)
+    else:
+        mesh = distribution.DeviceMesh((2, 2), ("batch", "model"))
+        layouts = training.layout_map(mesh)
+        new = distribution.ModelParallel(layout_map=layouts)
+    distribution.set_distribution(new)
+
+
+def train(index, count):
+    """Weights, optimizer, logits of a model that is fit for two epochs."""
+    keras.utils.set_random_seed(1)
+    model = many_label(frozen=False, shards=2)
+    optimizer = keras.optimizers.SGD(0.05, momentum=0.9, name="sgd")
+    model.compile(optimizer, l2=1e-3, metrics=[])
+    data, size = part(index, count), BATCH // count
+    model.fit(data, batch_size=size, epochs=2, shuffle=False, verbose=0)
+    yield "logits", model.predict(data, batch_size=size, verbose=0)
+    for variable in [*model.weights, *model.optimizer.variables]:
+        yield variable.path, keras.ops.convert_to_numpy(variable)
+        held = variable.value.addressable_shards[0]
+        yield f"held {variable.path}", held.data.shape
+
+
+def main(path, names):
+    """Trains under each of the names, separated by commas.
+
+    Leaves in the file `path` weights, predictions and the shapes of what a
+    device holds. With the variables of `keras.distribution.initialize` in the
+    environment it trains on this process's part of every batch.
+    """
+    index, count = 0, 1
+    if "KERAS_DISTRIBUTION_NUM_PROCESSES" in os.environ:
+        distribution.initialize()
+        count = int(os.environ["KERAS_DISTRIBUTION_NUM_PROCESSES"])
+        index = int(os.environ["KERAS_DISTRIBUTION_PROCESS_ID"])
+    results = {}
+    for name in names.split(","):
+        distribute(name)
+        for key, value in train(index, count):
+            results[f"{name} {key}".replace("/", "|")] = value
+    np.savez(path, **results)
