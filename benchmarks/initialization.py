@@ -1,18 +1,30 @@
 """Does an initialization matter in the end? Figure 3, small.
 
 Question: Sun et al. 2017 found that pre-training from an ImageNet checkpoint
-is ahead of random initialization at first, and even after 15M of 36M steps. Is
-it so on the synthetic world, where the checkpoint comes from single-label
-classification of classes that pre-training does not name?
+is ahead of random initialization in the first 15M of 36M steps, and then on
+par with it. Is it so on the synthetic world, where the checkpoint comes from
+single-label classification of classes that pre-training does not name?
 
 Command:
 
-    python benchmarks/initialization.py
+    python benchmarks/initialization.py --seeds 0 1 2
 
 Both runs have one schedule; mAP@100 is that of the clean, dense test split
 after every epoch. Logs go to `--logs`, rows from them to
 benchmarks/results/initialization.jsonl, the figure to
 benchmarks/figures/initialization.png.
+
+Result (mAP@100 in %, mean and standard deviation of 3 seeds; 1,000 images, 186
+steps of 32; 2 cores of a Xeon with AMX, 24 GB):
+
+    steps               31           62          124          186
+    random      5.2 +- 0.9   8.1 +- 0.5   9.8 +- 0.7  10.5 +- 0.3
+    checkpoint  8.7 +- 0.5  10.2 +- 0.5  13.0 +- 0.7  13.6 +- 0.7
+
+The first half of the paper's finding holds: the checkpoint is ahead at every
+step and for every seed. The second does not show: at the end of this short
+schedule, six passes over 1,000 images, they are not on par. The paper's run
+makes about four passes over 300M images.
 """
 
 import argparse

@@ -16,13 +16,18 @@ or the file cut, at a random place), and lets a save of 50 others fail where the
 file has reached a size (RLIMIT_FSIZE, evenly spread): does the run say so, keep
 what was there, and end alike when it is started again?
 
-Result (`--kills 20`, TensorFlow, 2 CPU cores): every run ended bit for bit like
-the one that was not killed, and no kill cost more than one step.
+Result (TensorFlow, 2 cores of a Xeon with AMX, 24 GB; seed 0): 100 kills in 26
+runs; all 26 ended bit for bit like the one that was not killed, and no kill
+cost more than one step, the save interval. Of 200 damaged checkpoints all were
+noticed; the run went on from the one before and ended alike. 50 failed writes
+all raised an error that names the path, left the checkpoint before as it was
+and no other file, and the run ended alike when it was started again.
 
 A row of `results/reliability.jsonl` has the kills, the runs that were finished
 through them, how many of these ended alike and how many steps a kill cost at
-most. Processes are forked from one that has imported TensorFlow and run no
-operation.
+most; or the damaged checkpoints and failed writes, and how many were told and
+ended alike. Processes are forked from one that has imported TensorFlow and run
+no operation.
 """
 
 import argparse

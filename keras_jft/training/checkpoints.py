@@ -229,9 +229,7 @@ class Checkpoint(keras.callbacks.Callback):
         model = self.model
         if hasattr(model, "_average_statistics"):  # Ours; all workers do it.
             replicas.synchronize(model)
-        if not writes(model):
-            return
-        self._finish_writing()
+        # Metrics are summed over the workers when they are read: all read.
         arrays = state.snapshot(model, metrics=done > 0)
         bad = state.not_finite(arrays)
         if bad:
@@ -240,6 +238,9 @@ class Checkpoint(keras.callbacks.Callback):
                 "checkpoint was written; those before it are good. Lower the "
                 "learning rate, or clip gradients (`clipnorm=`)."
             )
+        if not writes(model):
+            return
+        self._finish_writing()
         about = {
             "kind": _KIND,
             "epoch": epoch,

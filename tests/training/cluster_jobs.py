@@ -158,8 +158,10 @@ def whole(folder, strategy, callbacks=()):
             not resuming.is_passing_over(model)
         )
     )
-    model.fit(batches, epochs=2, callbacks=[checkpoint, note, *callbacks])
-    return {**arrays(model), "steps": sum(steps)}
+    history = model.fit(
+        batches, epochs=2, callbacks=[checkpoint, note, *callbacks]
+    ).history
+    return {**arrays(model), "loss": history["loss"], "steps": sum(steps)}
 
 
 def killed(folder, strategy):

@@ -259,6 +259,31 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path, asynchronous):
         assert all(np.isfinite(a).all() for a in arrays.values())
 
 
+@pytest.mark.parametrize("bad", [0, 4, STEPS + 1])
+def test_a_bad_batch_stops_the_run_in_its_step_and_is_not_saved(tmp_path, bad):
+    class Bad(Pairs):
+        def __getitem__(self, index):
+            x, y = super().__getitem__(index)
+            x[0] = np.nan if self.position + index == bad else x[0]
+            return x, y
+
+    seen = []
+    watcher = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda step, logs: seen.append(step)
+    )
+    checkpoint = training.Checkpoint(
+        tmp_path, save_every=1, keep=20, asynchronous=False
+    )
+    epoch, step = divmod(bad, STEPS)
+    message = f"nan in epoch {epoch + 1}, step {step + 1}.*that batch"
+    with pytest.raises(FloatingPointError, match=message):
+        _fit(_model(), checkpoint, watcher, data=Bad())
+    assert len(seen) == bad
+    assert [path.stem for path in checkpoints.saved(tmp_path)] == [
+        f"step-{done:010d}" for done in range(1, bad + 1)
+    ]
+
+
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_a_save_that_fails_stops_the_run_and_keeps_what_there_was(
     tmp_path, monkeypatch, asynchronous
