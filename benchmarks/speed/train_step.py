@@ -27,11 +27,16 @@ in mixed_bfloat16.
 """
 
 import argparse
+import functools
+import importlib.util
 import os
 import pathlib
+import subprocess
 import sys
 import time
 
+NETS = {"small": (32, 64, 200), "resnet50": (224, 16, 1000)}
+"""Net: side in pixels, batch, classes."""
 # Big activations given back to the system at every step make page faults
 # dominate on virtual machines. glibc reads these when a process starts.
 MALLOC = {
@@ -39,20 +44,50 @@ MALLOC = {
     "MALLOC_TRIM_THRESHOLD_": "100000000000",
     "MALLOC_TOP_PAD_": "1000000000",
 }
-if any(os.environ.get(key) != value for key, value in MALLOC.items()):
-    os.environ.update(MALLOC)
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--net", choices=NETS, default="small")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=60, help="in a round")
+    parser.add_argument("--batch", type=int, help="images, if not the net's")
+    parser.add_argument("--backend", choices=("tensorflow", "jax"))
+    parser.add_argument("--compile", action="store_true", help="torch.compile")
+    parser.add_argument("--smoke", action="store_true")
+    return parser.parse_args()
+
+
+ARGUMENTS = parse()
+# Keras reads its backend when it is imported.
+ENVIRONMENT = dict(MALLOC)
+if ARGUMENTS.backend:
+    ENVIRONMENT["KERAS_BACKEND"] = ARGUMENTS.backend
+if any(os.environ.get(key) != value for key, value in ENVIRONMENT.items()):
+    os.environ.update(ENVIRONMENT)
     os.execv(sys.executable, [sys.executable, *sys.argv])
 
 import keras
 import numpy as np
+from keras import ops
 
 import keras_jft as jft
 from keras_jft.scaling import rows
 
-RESULTS = pathlib.Path(__file__).parent.parent / "results"
+HERE = pathlib.Path(__file__).parent
+RESULTS = HERE.parent / "results"
 OPTIMIZER = {"learning_rate": 0.01, "momentum": 0.9}
-# Net: side in pixels, batch, classes.
-NETS = {"small": (32, 64, 200), "resnet50": (224, 16, 1000)}
+# Forward and backward of an image, counted from the shapes of the products.
+GFLOP = {"small": 0.097, "resnet50": 22.9}
+# Dense bfloat16 teraflop/s by NVIDIA's data sheets.
+PEAKS = {"H100 PCIe": 756, "H100": 989, "H200": 989, "A100": 312, "L4": 121}
+ACCELERATOR = rows.provenance()["accelerator"] or ""
+# Columns of a row: the side that the ratio is to.
+RATIOS = {
+    "ratio": "keras float32",
+    "ratio_bfloat16": "keras mixed_bfloat16",
+    "ratio_torch": "torch bfloat16",
+}
 
 
 def ours(net, dtype):
@@ -116,9 +151,9 @@ def _small():
     return keras.Model(inputs, keras.layers.Dense(classes)(x))
 
 
-def data(net, steps):
+def data(net, batch, steps):
     """Images, targets for our loss and targets for Keras's."""
-    side, batch, classes = NETS[net]
+    side, _, classes = NETS[net]
     rng = np.random.default_rng(0)
     shape = (steps * batch, side, side, 3)
     images = rng.integers(0, 256, shape, dtype="uint8")
@@ -141,54 +176,117 @@ class _Clock(keras.callbacks.Callback):
         self.times.append(time.perf_counter())
 
 
-def images_a_second(model, x, y, batch):
-    """Speed of the steps of one `fit` over the arrays, without the first."""
-    clock = _Clock()
-    model.fit(x, y, batch_size=batch, verbose=0, callbacks=[clock])
-    seconds = clock.times[-1] - clock.times[0]
-    return batch * (len(clock.times) - 1) / seconds
+def keras_side(model, batch, x, y):
+    """A function that times the steps of one `fit`, without the first."""
+    model.fit(x[:batch], y[:batch], batch_size=batch, verbose=0)  # Traces.
+
+    def images_a_second():
+        clock = _Clock()
+        model.fit(x, y, batch_size=batch, verbose=0, callbacks=[clock])
+        seconds = clock.times[-1] - clock.times[0]
+        return batch * (len(clock.times) - 1) / seconds
+
+    return images_a_second
+
+
+def torch_side(net, batch, steps, *, compiled):
+    """A function that times steps of PyTorch, in a process of its own."""
+    side, _, classes = NETS[net]
+    numbers = (side, batch, classes, int(compiled))
+    process = subprocess.Popen(
+        [sys.executable, HERE / "torch_resnet.py", *map(str, numbers)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+    def images_a_second():
+        print(steps - 1, file=process.stdin, flush=True)
+        return batch * (steps - 1) / float(process.stdout.readline())
+
+    images_a_second()  # Compiles, warms up.
+    return images_a_second
+
+
+def product_side(net, dtype):
+    """A function that times a matrix product: images a second, had a step
+    nothing else to do and its own products this size.
+    """
+    n = 8192 if ACCELERATOR else 2048
+    a = ops.cast(np.random.default_rng(0).normal(0, 1, (n, n)), dtype)
+
+    def images_a_second():
+        began = time.perf_counter()
+        for _ in range(8):
+            product = ops.matmul(a, a)
+        float(product[0, 0])  # Waits.
+        flop = 8 * 2 * n**3 / (time.perf_counter() - began)
+        return flop / (1e9 * GFLOP[net])
+
+    images_a_second()
+    return images_a_second
+
+
+def sides(net, batch, steps, dtypes):
+    """`{name: function}`: who is timed, in turn."""
+    images, ids, dense = data(net, batch, steps)
+    made = {}
+    for dtype in dtypes:
+        for name, make, targets in (
+            ("keras", stock, dense),
+            ("keras_jft", ours, ids),
+        ):
+            model = make(net, dtype)
+            made[f"{name} {dtype}"] = keras_side(model, batch, images, targets)
+    if net == "resnet50" and importlib.util.find_spec("torch"):
+        peer = functools.partial(torch_side, net, batch, steps)
+        made["torch bfloat16"] = peer(compiled=False)
+        if ARGUMENTS.compile:
+            made["torch.compile bfloat16"] = peer(compiled=True)
+    for dtype in dtypes:
+        dtype = dtype.removeprefix("mixed_")
+        made[f"product {dtype}"] = product_side(net, dtype)
+    return made
+
+
+def row(net, name, speeds):
+    """One side's medians over the rounds, and ratios of paired rounds."""
+    speed = float(np.median(speeds[name]))
+    columns = {"net": net, "side": name, "images_per_second": round(speed, 1)}
+    for column, peer in RATIOS.items():
+        if peer in speeds:
+            ratios = np.array(speeds[name]) / np.array(speeds[peer])
+            columns[column] = round(float(np.median(ratios)), 3)
+    teraflops = speed * GFLOP[net] / 1e3
+    columns["teraflops"] = round(teraflops, 3)
+    for device, peak in PEAKS.items():
+        if device in ACCELERATOR and "share_of_peak" not in columns:
+            columns["share_of_peak"] = round(teraflops / peak, 3)
+    return columns
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--net", choices=NETS, default="small")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--smoke", action="store_true")
-    arguments = parser.parse_args()
-    if arguments.smoke:
-        arguments.rounds, arguments.steps = 1, 2
-    net, (_, batch, _) = arguments.net, NETS[arguments.net]
+    net, rounds, steps = ARGUMENTS.net, ARGUMENTS.rounds, ARGUMENTS.steps
+    dtypes = ["float32", jft.training.fastest_dtype_policy()]
+    if ARGUMENTS.smoke:
+        rounds, steps, dtypes = 1, 2, dtypes[1:]
+    batch = ARGUMENTS.batch or NETS[net][1]
 
-    images, ids, dense = data(net, arguments.steps)
-    dtypes = ("float32", jft.training.fastest_dtype_policy())
-    sides = {}
-    for dtype in dict.fromkeys(dtypes):
-        sides[f"keras {dtype}"] = (stock(net, dtype), images, dense)
-        sides[f"keras_jft {dtype}"] = (ours(net, dtype), images, ids)
-    for model, x, y in sides.values():  # Traces.
-        model.fit(x[:batch], y[:batch], batch_size=batch, verbose=0)
-    speeds = {name: [] for name in sides}
-    for _ in range(arguments.rounds):
-        for name, side in sides.items():
-            speeds[name].append(images_a_second(*side, batch))
+    timed = sides(net, batch, steps, dict.fromkeys(dtypes))
+    speeds = {name: [] for name in timed}
+    for _ in range(rounds):
+        for name, images_a_second in timed.items():
+            speeds[name].append(images_a_second())
 
-    peer = np.array(speeds["keras float32"])
-    for name, values in speeds.items():
-        row = {
-            "net": net,
-            "side": name,
-            "images_per_second": round(float(np.median(values)), 1),
-            "ratio": round(float(np.median(np.array(values) / peer)), 3),
-            "rounds": arguments.rounds,
-        }
+    for name in timed:
+        columns = row(net, name, speeds) | {"batch": batch, "rounds": rounds}
         print(
-            f"{name:26s} {row['images_per_second']:8.1f} images/s "
-            f"{row['ratio']:.2f}x"
+            f"{name:26s} {columns['images_per_second']:8.1f} images/s",
+            *(f"{key} {columns[key]:.2f}" for key in RATIOS if key in columns),
         )
-        if not arguments.smoke:
+        if not ARGUMENTS.smoke:
             rows.append(
-                RESULTS / "train_step.jsonl", {**row, **rows.provenance()}
+                RESULTS / "train_step.jsonl", {**columns, **rows.provenance()}
             )
 
 

@@ -4,6 +4,7 @@ import pathlib
 import runpy
 import sys
 
+import keras
 import pytest
 
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
@@ -35,15 +36,26 @@ MALLOC = {
         "speed/pose.py",
         "speed/segmentation.py",
         "speed/strategies.py",
-        "speed/train_step.py",
     ],
 )
 def test_a_benchmark_runs_in_small(script, monkeypatch, capsys):
+    _run(script, monkeypatch)
+    assert capsys.readouterr().out
+
+
+@pytest.mark.ops
+def test_a_training_step_is_timed_on_any_backend(monkeypatch, capsys):
+    backend = keras.backend.backend()
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    _run("speed/train_step.py", monkeypatch, "--backend", backend)
+    assert "keras_jft" in capsys.readouterr().out
+
+
+def _run(script, monkeypatch, *arguments):
     for name, value in MALLOC.items():
         monkeypatch.setenv(name, value)
     path = BENCHMARKS / script
     # As when Python runs a script: what lies beside it can be imported.
     monkeypatch.syspath_prepend(str(path.parent))
-    monkeypatch.setattr(sys, "argv", [str(path), "--smoke"])
+    monkeypatch.setattr(sys, "argv", [str(path), "--smoke", *arguments])
     runpy.run_path(str(path), run_name="__main__")
-    assert capsys.readouterr().out

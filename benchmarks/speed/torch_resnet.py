@@ -1,0 +1,100 @@
+"""The peer of train_step.py in PyTorch: ResNet-50 v1, channels last.
+
+Shapes and strides are those of `keras.applications.ResNet50`, 25.6 M weights:
+the stride of a stage is on the first 1x1 convolution of its first unit. Run by
+train_step.py in a process of its own: TensorFlow and PyTorch in one crash.
+"""
+
+import sys
+import time
+
+import torch
+from torch import nn
+
+BLOCKS = (3, 4, 6, 3)
+
+
+class _Unit(nn.Module):
+    def __init__(self, inputs, filters, stride):
+        super().__init__()
+        self.residual = nn.Sequential(
+            *_convolve(inputs, filters, 1, stride),
+            nn.ReLU(inplace=True),
+            *_convolve(filters, filters, 3),
+            nn.ReLU(inplace=True),
+            *_convolve(filters, 4 * filters, 1),
+        )
+        self.shortcut = nn.Identity()
+        if inputs != 4 * filters:
+            self.shortcut = nn.Sequential(
+                *_convolve(inputs, 4 * filters, 1, stride)
+            )
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        return self.relu(self.residual(x) + self.shortcut(x))
+
+
+def _convolve(inputs, filters, size, stride=1):
+    padding = size // 2
+    return (
+        nn.Conv2d(inputs, filters, size, stride, padding, bias=False),
+        nn.BatchNorm2d(filters),
+    )
+
+
+def resnet50(classes):
+    """ResNet-50 v1, logits of `classes`."""
+    layers = [
+        *_convolve(3, 64, 7, 2),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, 2, 1),
+    ]
+    channels = 64
+    for stage, units in enumerate(BLOCKS):
+        filters = 64 * 2**stage
+        for unit in range(units):
+            stride = 2 if unit == 0 and stage > 0 else 1
+            layers.append(_Unit(channels, filters, stride))
+            channels = 4 * filters
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(channels, classes))
+
+
+def trainer(side, batch, classes, compiled):
+    """A function that does one step in bfloat16 autocast; gives the loss."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    memory_format = torch.channels_last
+    model = resnet50(classes).to(device, memory_format=memory_format)
+    forward = torch.compile(model) if compiled else model
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    images = torch.randint(256, (batch, 3, side, side)) / 127.5 - 1
+    images = images.to(device, memory_format=memory_format)
+    labels = torch.randint(classes, (batch,)).to(device)
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(device, torch.bfloat16):
+            logits = forward(images)
+        loss = nn.functional.cross_entropy(logits.float(), labels)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def main():
+    """Answers each line of input, a number of steps, by their seconds."""
+    side, batch, classes, compiled = map(int, sys.argv[1:])
+    step = trainer(side, batch, classes, compiled)
+    for line in sys.stdin:
+        step()  # Untimed, as the first step of a `fit` is.
+        began = time.perf_counter()
+        for _ in range(int(line)):
+            step()
+        print(time.perf_counter() - began, flush=True)
+
+
+if __name__ == "__main__":
+    main()
