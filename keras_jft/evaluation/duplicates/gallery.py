@@ -45,7 +45,7 @@ def gallery(duplicates, rows, queries, references, columns=6, notes=None):
         raise ValueError("`rows` must name pairs to show. Received none.")
     height = -(-len(rows) // columns)
     figure = Figure(
-        figsize=(1.35 * columns, 3.2 * height), layout="constrained"
+        figsize=(1.35 * columns, 2.9 * height), layout="constrained"
     )
     axes = np.reshape(figure.subplots(2 * height, columns), (-1, columns))
     for axis in axes.ravel():
