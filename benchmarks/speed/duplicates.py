@@ -46,9 +46,12 @@ RESULTS = pathlib.Path(__file__).parent.parent / "results"
 def embeddings(rng, count, width, rank=128):
     """Rows of length 1."""
     basis = np.random.default_rng(7).normal(size=(rank, width))
-    x = rng.normal(size=(count, rank)).astype("f4") @ basis.astype("f4")
-    x += 0.1 * np.sqrt(rank) * rng.normal(size=(count, width)).astype("f4")
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
+    x = rng.standard_normal((count, rank), "f4") @ basis.astype("f4")
+    noise = rng.standard_normal((count, width), "f4")
+    noise *= np.float32(0.1 * rank**0.5)
+    x += noise
+    x /= np.sqrt(np.vecdot(x, x))[:, None]
+    return x
 
 
 def product(queries, references, block=4096):

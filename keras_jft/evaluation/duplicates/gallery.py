@@ -44,7 +44,9 @@ def gallery(duplicates, rows, queries, references, columns=6, notes=None):
     if not len(rows):
         raise ValueError("`rows` must name pairs to show. Received none.")
     height = -(-len(rows) // columns)
-    figure = Figure(figsize=(1.35 * columns, 3.0 * height))
+    figure = Figure(
+        figsize=(1.35 * columns, 2.9 * height), layout="constrained"
+    )
     axes = np.reshape(figure.subplots(2 * height, columns), (-1, columns))
     for axis in axes.ravel():
         axis.axis("off")
@@ -68,5 +70,4 @@ def gallery(duplicates, rows, queries, references, columns=6, notes=None):
         "or more",
         fontsize=9,
     )
-    figure.tight_layout(h_pad=0.4, w_pad=0.3, rect=(0, 0, 1, 0.99))
     return figure

@@ -82,9 +82,11 @@ def _views(image):
             for y in steps:
                 left, top = x * (width - wide), y * (height - high)
                 box = (left, top, left + wide, top + high)
-                rows.append(_thumbnail(picture, box).ravel())
+                rows.append(_thumbnail(picture, box))
     rows = np.stack(rows)
-    rows -= rows.mean(axis=1, keepdims=True)
+    # Less the mean color, or all orange images would be alike.
+    rows -= rows.mean(axis=(1, 2), keepdims=True)
+    rows = rows.reshape(len(rows), -1)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.maximum(lengths, 1e-6)
 

@@ -6,7 +6,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("keras_jft")
 class Thumbnail(keras.layers.Layer):
-    """Pixels of a small thumbnail, less their mean; the same if mirrored.
+    """Pixels of a small thumbnail, less their mean color; mirrored or not.
 
     The cosine of two is a correlation of pixels: near 1 for copies that show
     the same frame. It is no feature of content, so what is cropped by more
@@ -30,7 +30,7 @@ class Thumbnail(keras.layers.Layer):
             antialias=True,
             data_format="channels_last",
         )
-        x = x - ops.mean(x, axis=(1, 2, 3), keepdims=True)
+        x = x - ops.mean(x, axis=(1, 2), keepdims=True)
         half = x[:, :, : self.side // 2]
         mirrored = ops.flip(x, axis=2)[:, :, : self.side // 2]
         even, odd = half + mirrored, ops.abs(half - mirrored)

@@ -32,6 +32,12 @@ def test_an_image_is_itself(images):
     assert perceptual_hash(images[0]).shape == (64,)
 
 
+def test_a_common_color_does_not_make_images_alike(rng):
+    noise = rng.integers(0, 40, (2, 32, 32, 3))
+    one, other = (noise + [200, 100, 0]).astype("uint8")
+    assert correlation(one, other) < 0.5
+
+
 def test_images_of_one_color_are_no_error():
     gray = np.full((20, 30, 3), 90, "uint8")
     assert correlation(gray, gray) == 0

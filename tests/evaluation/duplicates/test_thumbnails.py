@@ -33,11 +33,18 @@ def test_brightness_does_not_matter_and_content_does(rng):
 @pytest.mark.ops
 def test_at_its_own_size_it_is_even_and_odd_parts(rng):
     image = rng.integers(0, 256, (1, 2, 2, 3)).astype("float32")
-    left, right = (image - image.mean())[0].swapaxes(0, 1)
+    left, right = (image - image.mean((0, 1, 2)))[0].swapaxes(0, 1)
     expected = np.stack([left + right, abs(left - right)], axis=1)
     np.testing.assert_allclose(
         _embed(image, 2)[0], [*expected.ravel(), 1], atol=1e-3
     )
+
+
+@pytest.mark.ops
+def test_a_common_color_does_not_make_images_alike(rng):
+    images = rng.integers(0, 40, (2, 16, 16, 3)).astype("float32")
+    one, other = _embed(images + [200.0, 100.0, 0.0])
+    assert one @ other / np.linalg.norm(one) / np.linalg.norm(other) < 0.95
 
 
 def test_an_image_of_one_color_is_not_zero():
