@@ -1,0 +1,55 @@
+"""Pixels brought to the range of a backbone's weights."""
+
+import keras
+from keras import ops
+
+from keras_jft import checks
+
+_CAFFE_BGR_MEANS = (103.939, 116.779, 123.68)
+
+
+@keras.saving.register_keras_serializable("keras_jft")
+class ImageScaling(keras.layers.Layer):
+    """Pixels in 0..255 brought to the range that a backbone's weights expect.
+
+    The arithmetic is float32 whatever the policy: bfloat16 would make one
+    value of many neighboring ones.
+
+    Args:
+        scaling: `"jft"`: `x / 127.5 - 1`. `"caffe"`: BGR minus the means of
+            ImageNet, as the weights of `keras.applications` expect.
+
+    Raises:
+        ValueError: If `scaling` is neither.
+
+    Example:
+
+    >>> images = ops.array([[[[0, 0, 255]]]], "uint8")
+    >>> print(ops.convert_to_numpy(ImageScaling("jft")(images)))
+    [[[[-1. -1.  1.]]]]
+    """
+
+    def __init__(self, scaling, **kwargs):
+        checks.one_of("scaling", scaling, ("jft", "caffe"))
+        super().__init__(autocast=False, **kwargs)
+        self.scaling = scaling
+
+    def call(self, images):
+        """`images` scaled.
+
+        Args:
+            images: `(B, H, W, 3)` RGB in 0..255, of any dtype.
+
+        Returns:
+            `(B, H, W, 3)` in the layer's compute dtype.
+        """
+        images = ops.cast(images, "float32")
+        if self.scaling == "jft":
+            images = images / 127.5 - 1.0
+        else:
+            images = ops.flip(images, axis=-1) - ops.array(_CAFFE_BGR_MEANS)
+        return ops.cast(images, self.compute_dtype)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {**super().get_config(), "scaling": self.scaling}
