@@ -190,8 +190,17 @@ def _smoke(arguments, folder):
     _write_voc(rng, folder / "bccd")
     _write_coco(rng, folder / "coco")
     arguments.tiny_imagenet = folder / "tiny"
-    for i in range(20):
-        (folder / "tiny" / "train" / f"class{i}").mkdir(parents=True)
+    names = [f"class{i}" for i in range(20)]
+    for name in names:
+        _picture(rng, folder / "tiny" / "train" / name / "0.png")
+    (folder / "tiny" / "hierarchy.json").write_text(
+        json.dumps(
+            {
+                "names": {name: name for name in ("root", *names)},
+                "edges": [["root", name] for name in names],
+            }
+        )
+    )
     arguments.bccd, arguments.coco = folder / "bccd", folder / "coco"
     arguments.cache = folder / "cache"
     # Random initialization alone: data_size.py's smoke run pre-trains.

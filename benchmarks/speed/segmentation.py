@@ -59,6 +59,7 @@ import tensorflow as tf
 
 import keras_jft as jft
 from keras_jft import layers
+from keras_jft.layers import convolution
 from keras_jft.scaling import rows
 
 RESULTS = pathlib.Path(__file__).parent.parent / "results"
@@ -175,14 +176,14 @@ def _columns(x, kernel, rate):
     """One product of the nine shifted images side by side."""
     windows = tf.concat(_windows(x, rate), axis=-1)
     flat = tf.reshape(kernel, (1, 1, -1, kernel.shape[-1]))
-    return layers._product(windows, flat)
+    return convolution._product(windows, flat)
 
 
 def _products(x, kernel, rate):
     """Nine products, added."""
     return tf.add_n(
         [
-            layers._product(window, kernel[i, j][None, None])
+            convolution._product(window, kernel[i, j][None, None])
             for (i, j), window in zip(
                 np.ndindex(3, 3), _windows(x, rate), strict=True
             )
@@ -200,7 +201,7 @@ def _windows(x, rate):
 
 
 def _shifted_sum(x, kernel, rate):
-    return layers._shifted_sum(x, kernel, (rate, rate))
+    return convolution._shifted_sum(x, kernel, (rate, rate))
 
 
 KERNELS = {

@@ -216,7 +216,7 @@ class Driver:
     def _on_worker(self, iterator, count):
         strategy = replicas.strategy_of(self._model)
         return strategy.run(
-            self._model.train_step, (next(iterator), count, self._metrics)
+            self._model.train_step, (count, self._metrics, next(iterator))
         )
 
     def _wait_for(self, remote, count, delay=0.0):
@@ -256,25 +256,25 @@ class Driver:
             self._done = True
 
 
-def train_step(model, data, count=None, metrics=()):
+def train_step(model, *args):
     """A step on a worker: `(loss, what it adds to the metrics)`.
 
     Args:
         model: The model.
-        data: A batch.
-        count: The number of the step, for the learning rate.
-        metrics: Variables of metrics.
+        *args: The number of the step, for the learning rate; the variables of
+            the metrics; a batch.
 
     Raises:
         ValueError: This is no step of `fit`.
     """
     import tensorflow as tf
 
-    if count is None:
+    if len(args) == 1:
         raise ValueError(
             'Under "parameter_server" a model is trained by `fit`. Received: '
             "a call of `train_on_batch`."
         )
+    count, metrics, data = args
     x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
     with tf.GradientTape() as tape:
         y_pred = model(x, training=True)

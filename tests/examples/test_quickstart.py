@@ -24,10 +24,10 @@ def test_an_interrupted_quick_start_repeats_nothing(
 ):
     _run(monkeypatch, tmp_path, [0, 32])
     first = (tmp_path / "rows.jsonl").read_text()
-    _run(monkeypatch, tmp_path, [0, 32, 64, 96])
+    _run(monkeypatch, tmp_path, [0, 32, 48, 64, 96])
     assert (tmp_path / "rows.jsonl").read_text().startswith(first)
     rows = jft.scaling.read_rows(tmp_path / "rows.jsonl")
-    assert len(rows) == 4 * 4
+    assert len(rows) == 5 * 4
     assert not any("error" in row for row in rows)
     assert (tmp_path / "data_size.png").stat().st_size > 10_000
     shown = capsys.readouterr().out

@@ -16,6 +16,7 @@ from keras_jft.transfer import HEADS
 OPTIONS = {
     "deeplab_aspp": {"output_stride": 4, "rates": (1, 2)},
     "faster_rcnn": {"rpn_filters": 16, "num_proposals": 12, "crop_size": 4},
+    "pose": {"output_stride": 2, "radius": 4.0},
 }
 
 SERVE = """

@@ -37,6 +37,7 @@ class RetinaNet(training.Model):
 
     Raises:
         ImportError: TensorFlow or KerasCV is not installed.
+        ValueError: Keras runs on another backend than TensorFlow.
 
     References:
         Lin et al. 2017, "Focal Loss for Dense Object Detection",
@@ -73,6 +74,7 @@ class RetinaNet(training.Model):
                 bounding_box_format="xyxy",
                 from_logits=True,
                 confidence_threshold=0.05,
+                dtype="float32",
             ),
         )
         detector.compile(box_loss="smoothl1", classification_loss="focal")
@@ -170,12 +172,18 @@ class RetinaNet(training.Model):
 
 
 def _keras_cv():
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "`RetinaNet` is KerasCV's, which trains on TensorFlow alone. "
+            f"Received: the backend {keras.backend.backend()!r}. Use "
+            "`FasterRCNN`."
+        )
     try:
         import keras_cv
     except ImportError as error:
         raise ImportError(
-            "`RetinaNet` is KerasCV's, which needs TensorFlow whatever the "
-            "backend. Install keras-cv and tensorflow, or use `FasterRCNN`."
+            "`RetinaNet` is KerasCV's, which needs TensorFlow. Install "
+            "keras-cv and tensorflow, or use `FasterRCNN`."
         ) from error
     return keras_cv
 

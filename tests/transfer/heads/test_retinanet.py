@@ -2,6 +2,7 @@
 
 import sys
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -15,7 +16,7 @@ def test_outputs_and_loss_are_those_of_keras_cv(tiny_backbone, rng):
     images = rng.uniform(0, 255, (2, 16, 16, 3)).astype("float32")
     boxes = np.array([[[1, 2, 9, 9]], [[0, 0, 16, 16]]], "float32")
     y = {"boxes": boxes, "labels": np.array([[1], [-1]], "int32")}
-    ours, theirs = model(images), detector(images)
+    ours, theirs = model(images), detector({"images": images})
     for name in ("box", "classification"):
         np.testing.assert_allclose(ours[name], theirs[name], atol=1e-5)
     truth = {"boxes": boxes, "classes": np.float32([[1], [-1]])}
@@ -51,6 +52,10 @@ def test_a_backbone_of_any_image_size_and_no_tensorflow_are_refused(
 ):
     with pytest.raises(ValueError, match="a fixed size"):
         jft.RetinaNet(tiny_backbone.rebuild(image_shape=(None, None, 3)), 3)
+    with monkeypatch.context() as patched:
+        patched.setattr(keras.backend, "backend", lambda: "jax")
+        with pytest.raises(ValueError, match="on TensorFlow alone"):
+            jft.RetinaNet(tiny_backbone, 3)
     monkeypatch.setitem(sys.modules, "keras_cv", None)
     with pytest.raises(ImportError, match="needs TensorFlow"):
         jft.RetinaNet(tiny_backbone, 3)

@@ -223,7 +223,9 @@ class FasterRCNN(training.Model):
             )
         parts = image_losses(y_pred)
         loss = sum(LOSS_WEIGHTS[name] * part for name, part in parts.items())
-        return losses.OfImages()(loss, loss, sample_weight)
+        # Keras repeats the weights for each part of the truth.
+        weight, *_ = keras.tree.flatten(sample_weight)
+        return losses.OfImages()(loss, loss, weight)
 
     def decode(self, outputs, images):
         """Detections: boxes by class, without those that overlap better ones.

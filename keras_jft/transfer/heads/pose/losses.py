@@ -43,6 +43,9 @@ def keypoint_losses(people, outputs, size, stride, radius):
     count = people.shape[2]
     heat, auxiliary = outputs[..., :count], outputs[..., 3 * count :]
     labeled = ops.cast(people[:, 0, :, 2] > 0, "float32")
+    # Or XLA's maximum and comparisons hide what is no number.
+    is_finite = ops.all(ops.isfinite(people[:, 0]), axis=-1)
+    labeled = ops.where(is_finite, labeled, math.nan)
     window = targets.windows(people[:, 0], size, radius)
     in_window = _in_windows(outputs, window, stride)  # (B, K, 4, S, S)
 
