@@ -3,6 +3,8 @@
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 PYTHON ?= python3
+# One process a core; tests of a file share what they set up.
+PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
@@ -12,8 +14,8 @@ demo: .venv/installed
 	$(BIN)/python examples/quickstart.py
 
 test: .venv/installed-test lint
-	$(BIN)/python -m pytest
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -m ops
+	$(BIN)/python -m pytest $(PARALLEL)
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m ops
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .
