@@ -57,7 +57,7 @@ def _numpy_loss(model, batch, outputs):
 @pytest.mark.ops
 def test_the_loss_is_that_of_the_loops(exhaustive, batch):
     # So many that some stand for an object, whatever the weights.
-    model = exhaustive(num_proposals=150, head_samples=4 * 150)
+    model = exhaustive(num_proposals=60, head_samples=4 * 60)
     model.compile("sgd")
     outputs = _arrays(model(batch["images"]))
     loss = model.evaluate(batch, batch_size=3, verbose=0)
