@@ -16,7 +16,7 @@ from keras_jft.scaling.rows import append as append_row
 from keras_jft.scaling.rows import read as read_rows
 from keras_jft.scaling.runs import Run, Runner
 from keras_jft.scaling.study import Study
-from keras_jft.scaling.summary import table
+from keras_jft.scaling.summary import forecasts, table
 
 __all__ = [
     "LAWS",
@@ -32,6 +32,7 @@ __all__ = [
     "class_table",
     "fit",
     "forecast",
+    "forecasts",
     "plot_classes",
     "plot_data_size",
     "plot_data_sizes",
