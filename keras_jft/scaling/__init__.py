@@ -12,6 +12,7 @@ from keras_jft.scaling.figure import (
 from keras_jft.scaling.fitting import fit, trend
 from keras_jft.scaling.law import Candidate, Law
 from keras_jft.scaling.laws import LAWS
+from keras_jft.scaling.reporting import report
 from keras_jft.scaling.rows import append as append_row
 from keras_jft.scaling.rows import read as read_rows
 from keras_jft.scaling.runs import Run, Runner
@@ -37,6 +38,7 @@ __all__ = [
     "plot_data_size",
     "plot_data_sizes",
     "read_rows",
+    "report",
     "table",
     "trend",
 ]

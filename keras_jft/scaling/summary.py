@@ -43,13 +43,23 @@ def forecasts(
         >>> found["tuned",]
         '1 size, a forecast needs 4'
     """
-    table = pd.DataFrame(rows)
-    by = list(by if by is not None else (c for c in BY if c in table))
-    curves = evidence.curves(table, by or None)
+    curves = evidence.curves(rows, curve_columns(rows, by) or None)
     return {
         name or (): _forecast(curve, x, y, bounds, options)
         for name, curve in curves.items()
     }
+
+
+def curve_columns(rows, by=None):
+    """The columns that tell the curves of rows apart, a list.
+
+    Args:
+        rows: Rows, a list of dicts or a DataFrame.
+        by: Those columns, or None for `task` and `mode`, where they are there.
+    """
+    if by is None:
+        return [column for column in BY if column in pd.DataFrame(rows)]
+    return [by] if isinstance(by, str) else list(by)
 
 
 def table(rows, x="num_examples", factor=10):
@@ -100,7 +110,9 @@ def table(rows, x="num_examples", factor=10):
         scale = 100 if fitting.natural_bounds(part[y]) == (0, 1) else 1
         blocks += [
             f"{task.capitalize()}: {y}, points",
-            _means(part.assign(**{y: part[y] * scale}), x, y),
+            means(part.assign(**{y: part[y] * scale}), ["mode"], x, y)
+            .rename_axis(None)
+            .to_string(),
             *(
                 f"{mode}: {_line(found)}"
                 for (mode,), found in forecasts(
@@ -114,12 +126,24 @@ def table(rows, x="num_examples", factor=10):
     return "\n".join(blocks)
 
 
-def _means(part, x, y):
-    """One line a mode, one column a size."""
-    scores = part.groupby(["mode", x])[y].agg(["mean", "std"])
-    cells = scores.apply(_cell, axis=1).unstack(fill_value="")
+def means(table, by, x, y):
+    """Means and standard deviations as text: a line a curve, a column a size.
+
+    Args:
+        table: A DataFrame of rows of one task.
+        by: At most one column that tells its curves apart, a list.
+        x: The column of sizes.
+        y: The column of scores.
+
+    Returns:
+        A DataFrame of strings.
+    """
+    scores = table.groupby([*by, x])[y].agg(["mean", "std"])
+    cells = scores.apply(_cell, axis=1)
+    # One curve is a line, too.
+    cells = cells.unstack(fill_value="") if by else cells.to_frame("runs").T
     cells.columns = [f"{size:,.0f}" for size in cells.columns]
-    return cells.rename_axis(None).to_string()
+    return cells
 
 
 def _cell(score):
