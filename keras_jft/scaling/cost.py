@@ -52,24 +52,31 @@ class Outlook:
 
     Attributes:
         runs: How many runs are left.
-        images: How many images their pre-training sees, epochs counted.
-        hours: Device-hours, by rows of the same task and mode; nan where there
-            are none to go by.
+        images: How many images their pre-training sees, epochs counted; what
+            several runs share counts once.
+        hours: Device-hours, by rows of the same task and mode; nan where no
+            row tells.
+        unknown: How many of the runs `hours` does not count: no row of their
+            task and mode tells what they take.
     """
 
     runs: int
     images: int
     hours: float
+    unknown: int = 0
 
     def __str__(self):
-        known = np.isfinite(self.hours)
+        hours = f"about {self.hours:.2f} device-hours"
+        if self.runs and self.unknown == self.runs:
+            hours = "device-hours unknown: no run like them is done yet"
+        elif self.unknown:
+            hours += (
+                f" without {self.unknown} of the runs: none like them is done "
+                "yet"
+            )
         return (
             f"{self.runs} runs left, {self.images:,} images of pre-training, "
-            + (
-                f"about {self.hours:.2f} device-hours"
-                if known
-                else "device-hours unknown: no run like them is done yet"
-            )
+            f"{hours}"
         )
 
 
@@ -77,16 +84,25 @@ def outlook(configs, rows):
     """The `Outlook` of configs, by the rows that there are.
 
     Args:
-        configs: Configs; what they have of `task`, `mode`, `num_examples` and
-            `images` counts.
+        configs: Configs; what they have of `task`, `mode`, `num_examples`,
+            `pretrain` and `images` counts.
         rows: Rows, a list of dicts.
     """
-    table = pd.DataFrame(rows)
-    hours = [_hours_of_one(config, table) for config in configs]
+    table = pd.DataFrame([row for row in rows if "error" not in row])
+    hours = np.array([_hours_of_one(config, table) for config in configs])
+    known = np.isfinite(hours)
+    images = {
+        # Runs of one pre-training share its images.
+        repr(getattr(config, "pretrain", i)): getattr(config, "images", 0)
+        for i, config in enumerate(configs)
+    }
     return Outlook(
         runs=len(configs),
-        images=sum(getattr(config, "images", 0) for config in configs),
-        hours=float(np.sum(hours)),
+        images=sum(images.values()),
+        hours=float(hours[known].sum())
+        if known.any() or not configs
+        else np.nan,
+        unknown=int((~known).sum()),
     )
 
 
