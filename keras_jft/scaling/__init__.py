@@ -12,6 +12,7 @@ from keras_jft.scaling.figure import (
 from keras_jft.scaling.fitting import fit, trend
 from keras_jft.scaling.law import Candidate, Law
 from keras_jft.scaling.laws import LAWS
+from keras_jft.scaling.marginal import Alternative, alternatives
 from keras_jft.scaling.reporting import report
 from keras_jft.scaling.rows import append as append_row
 from keras_jft.scaling.rows import read as read_rows
@@ -21,6 +22,7 @@ from keras_jft.scaling.summary import forecasts, table
 
 __all__ = [
     "LAWS",
+    "Alternative",
     "Candidate",
     "Forecast",
     "Law",
@@ -28,6 +30,7 @@ __all__ = [
     "Run",
     "Runner",
     "Study",
+    "alternatives",
     "append_row",
     "backtest",
     "class_table",

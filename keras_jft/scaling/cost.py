@@ -1,6 +1,7 @@
 """What runs cost, by what rows say that they took."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pandas as pd
@@ -89,24 +90,34 @@ def outlook(configs, rows):
         rows: Rows, a list of dicts.
     """
     table = pd.DataFrame([row for row in rows if "error" not in row])
-    hours = np.array([_hours_of_one(config, table) for config in configs])
+    hours = np.array([_expected(c, table, hours_of) for c in configs])
+    before = np.array([_expected(c, table, _pretraining) for c in configs])
     known = np.isfinite(hours)
-    images = {
-        # Runs of one pre-training share its images.
-        repr(getattr(config, "pretrain", i)): getattr(config, "images", 0)
-        for i, config in enumerate(configs)
-    }
+    # Runs of one pre-training share it.
+    names = [repr(getattr(c, "pretrain", i)) for i, c in enumerate(configs)]
+    first = np.array([name not in names[:i] for i, name in enumerate(names)])
+    images = [getattr(c, "images", 0) for c in configs]
+    total = hours - np.where(first, 0, np.nan_to_num(before))
     return Outlook(
         runs=len(configs),
-        images=sum(images.values()),
-        hours=float(hours[known].sum())
-        if known.any() or not configs
+        images=sum(itertools.compress(images, first)),
+        hours=float(total[known].sum())
+        if any(known) or not configs
         else np.nan,
-        unknown=int((~known).sum()),
+        unknown=int(np.sum(~known)),
     )
 
 
-def _hours_of_one(config, table):
+def _pretraining(table):
+    """`(n,)` hours of rows that are pre-training; nan where one is silent."""
+    if "pretrain_seconds" not in table:
+        return np.full(len(table), np.nan)
+    seconds = pd.to_numeric(table["pretrain_seconds"], errors="coerce")
+    return seconds.to_numpy(np.float64) / 3600
+
+
+def _expected(config, table, hours_of):
+    """Hours of a config, by rows of the same task and mode; nan if none."""
     for column in ("task", "mode"):
         if column in table and hasattr(config, column):
             table = table[table[column] == getattr(config, column)]

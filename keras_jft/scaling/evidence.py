@@ -152,12 +152,12 @@ def gather(rows, x, y):
     table = succeeded(rows)
     if len(table) < len(rows):
         left_out["failed"] = len(rows) - len(table)
-    _check_columns(table, [x, y])
+    check_columns(table, [x, y])
     if untrained(table).any():
         left_out["random initialization"] = int(untrained(table).sum())
         table = table[~untrained(table)]
-    _check_numbers(table, x)
-    _check_numbers(table, y)
+    check_numbers(table, x)
+    check_numbers(table, y)
     if (table[x] <= 0).any():
         raise ValueError(
             f"`{x}` must be above 0, its logarithm is taken. Received: "
@@ -180,7 +180,8 @@ def gather(rows, x, y):
     )
 
 
-def _check_columns(table, columns):
+def check_columns(table, columns):
+    """Raises a ValueError if one of the columns is not there."""
     missing = [column for column in columns if column not in table]
     if missing:
         raise ValueError(
@@ -191,7 +192,7 @@ def _check_columns(table, columns):
 
 def _check_named(table, by):
     """Every run that succeeded says of which curve it is."""
-    _check_columns(table, by)
+    check_columns(table, by)
     done = succeeded(table)
     for column in by:
         unnamed = int(done[column].isna().sum())
@@ -203,7 +204,9 @@ def _check_named(table, by):
             )
 
 
-def _check_numbers(table, column):
+def check_numbers(table, column):
+    """Raises a ValueError if a value of a column is no finite number."""
+    check_columns(table, [column])
     finite = table[column].map(
         lambda value: isinstance(value, numbers.Real) and np.isfinite(value)
     )

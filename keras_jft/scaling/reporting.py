@@ -3,7 +3,7 @@
 import io
 import pathlib
 
-from keras_jft.scaling import evidence, fitting, origins, summary
+from keras_jft.scaling import cost, evidence, fitting, origins, summary
 from keras_jft.scaling.decision import (
     COLLECT,
     DO_NOT_COLLECT,
@@ -36,6 +36,11 @@ CAVEATS = (
     "tuned at each size, more data may be worth more.",
     "Device-hours are those of training on the machine of the rows. What the "
     "images and their labels cost is not among them.",
+)
+ON_THE_CLOCK = (
+    "The rows say what a run took on the clock, not `device_seconds`: "
+    "pre-training that was done before, or for another run, is not counted, "
+    "and more data costs more than said here."
 )
 
 
@@ -112,7 +117,7 @@ def report(
         Heading("Laws"),
         _laws(found),
         Heading("Caveats"),
-        Points(CAVEATS),
+        Points(_common_caveats(table)),
         *_caveats(found),
         Heading("How the numbers were made"),
         *origins.made_by(rows, command),
@@ -253,6 +258,11 @@ def _fitted(candidate):
         f"{candidate.held_out:.1f}",
         ", ".join(f"{name} {value:.3g}" for name, value in numbers),
     )
+
+
+def _common_caveats(table):
+    on_the_clock = {*cost.SECONDS} & {*table} == {"wall_seconds"}
+    return (*CAVEATS, ON_THE_CLOCK) if on_the_clock else CAVEATS
 
 
 def _caveats(found):

@@ -45,10 +45,17 @@ def test_the_outlook_goes_by_runs_of_the_same_task():
 
 
 def test_what_several_runs_share_is_counted_once():
-    left = [of("a", 10, 40), of("b", 10, 40), of("b", 20, 80)]
+    left = [of("a", 1_000, 40), of("b", 1_000, 40), of("b", 10_000, 80)]
     for config in left:
         config.pretrain = {"num_examples": config.num_examples}
-    assert cost.outlook(left, ROWS).images == 120
+    # Of 3 hours a run 2 are pre-training.
+    rows = [
+        {**row, "device_seconds": 3 * 3600, "pretrain_seconds": 2 * 3600}
+        for row in ROWS
+    ]
+    found = cost.outlook(left, rows)
+    assert found.images == 120
+    assert found.hours == 3 + 1 + 3
 
 
 def test_runs_like_none_that_is_done_are_counted_apart():

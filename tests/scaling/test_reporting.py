@@ -101,6 +101,14 @@ def test_the_papers_own_disclaimer_is_among_the_caveats(written):
         assert "impact of data is underestimated" in text
 
 
+def test_costs_without_pre_training_are_said_to_be_so(written, tmp_path):
+    words = "not `device_seconds`"
+    assert words in written[0]
+    rows = [{**row, "device_seconds": 36.0} for row in ROWS[:-1]]
+    page, _ = scaling.report(rows, tmp_path / "a.html")
+    assert words not in page.read_text()
+
+
 def test_it_says_how_the_rows_were_made(written):
     _, text = written
     for line in (
