@@ -1,6 +1,7 @@
 """Figures of a study, drawn from its rows alone."""
 
 import itertools
+import math
 
 import numpy as np
 
@@ -32,7 +33,14 @@ STYLE = {
 
 
 def plot_data_size(
-    rows, ax=None, x="num_examples", y=None, *, factor=1, bounds=None
+    rows,
+    ax=None,
+    x="num_examples",
+    y=None,
+    *,
+    modes=None,
+    factor=1,
+    bounds=None,
 ):
     """Axes with score against the log of data size, one curve a mode.
 
@@ -47,6 +55,8 @@ def plot_data_size(
         x: The column of sizes.
         y: The column of scores. None means `score` or the main number of the
             task.
+        modes: All modes of the study, so that each has its own look in the
+            figures of all tasks; None means those of the rows.
         factor: How far beyond the largest size the laws are drawn, dotted.
         bounds: Lowest and highest score there can be, as for `fit`.
 
@@ -72,7 +82,7 @@ def plot_data_size(
     with plt.rc_context(STYLE):
         if ax is None:
             _, ax = plt.subplots(figsize=PANEL, layout="constrained")
-        modes = _values(table, "mode")
+        modes = modes or _values(table, "mode")
         _draw_panel(ax, table, x, y, modes, factor=factor, bounds=bounds)
     return ax
 
@@ -99,14 +109,20 @@ def plot_data_sizes(rows, x="num_examples"):
             "The rows need a column `task`, one panel each. They have: "
             f"{sorted(map(str, table.columns))}."
         )
+    # Up to three side by side, four as two by two.
+    columns = len(tasks) if len(tasks) <= 3 else math.ceil(len(tasks) ** 0.5)
+    lines = math.ceil(len(tasks) / columns)
     with plt.rc_context(STYLE):
         figure, panels = plt.subplots(
-            ncols=len(tasks),
-            figsize=(PANEL[0] * len(tasks), PANEL[1]),
+            nrows=lines,
+            ncols=columns,
+            figsize=(PANEL[0] * columns, PANEL[1] * lines),
             squeeze=False,
             layout="constrained",
         )
-        for task, ax in zip(tasks, panels[0], strict=True):
+        for ax in panels.flat[len(tasks) :]:
+            ax.remove()
+        for task, ax in zip(tasks, panels.flat, strict=False):
             part = table[table["task"] == task]
             # One look a mode in all panels, also where a task lacks a mode.
             y = evidence.score_of(part)
@@ -201,6 +217,8 @@ def _draw_panel(ax, table, x, y, modes, *, factor=1, bounds=None):
         modes, table = ["runs"], table.assign(mode="runs")
     for mode, look in zip(modes, itertools.cycle(LOOKS), strict=False):
         part = table[table["mode"] == mode]
+        if part.empty:
+            continue
         laws = {"factor": factor, "bounds": bounds}
         name = str(mode).replace("_", " ")
         _draw_curve(ax, part, x, y, name, *look, **laws)

@@ -104,13 +104,17 @@ def report(
     )
     table = evidence.succeeded(rows)
     panels = _panels(table, by)
+    modes = sorted(table["mode"].unique()) if "mode" in by else None
     blocks = [
         Text(_in_short(found)),
         Heading("The decision"),
         Cards(tuple(_card(*curve) for curve in found.items())),
         Heading("Figures"),
         Pictures(
-            tuple(_picture(*panel, factor, **options) for panel in panels)
+            tuple(
+                _picture(*panel, modes=modes, factor=factor, **options)
+                for panel in panels
+            )
         ),
         Heading("Scores"),
         *(_scores(*panel, by, **options) for panel in panels),
@@ -193,10 +197,10 @@ def _panels(table, by):
     ]
 
 
-def _picture(title, part, factor, x, y, bounds):
+def _picture(title, part, *, x, y, factor, **options):
     import matplotlib.pyplot as plt
 
-    ax = plot_data_size(part, x=x, y=y, factor=factor, bounds=bounds)
+    ax = plot_data_size(part, x=x, y=y, factor=factor, **options)
     drawn = io.BytesIO()
     with plt.rc_context({"svg.hashsalt": "keras_jft"}):  # The same each time.
         ax.figure.savefig(drawn, format="svg", metadata={"Date": None})
