@@ -3,16 +3,10 @@
 import io
 import pathlib
 
-from keras_jft.scaling import cost, evidence, fitting, origins, summary
-from keras_jft.scaling.decision import (
-    COLLECT,
-    DO_NOT_COLLECT,
-    NOT_ENOUGH_EVIDENCE,
-)
+from keras_jft.scaling import answers, cost, evidence, fitting, origins, summary
 from keras_jft.scaling.figure import plot_data_size
 from keras_jft.scaling.laws import LAWS
 from keras_jft.scaling.pages import (
-    Card,
     Cards,
     Heading,
     Picture,
@@ -54,6 +48,7 @@ def report(
     factor=10,
     worth=None,
     bounds=None,
+    alternatives=(),
     title=None,
     command=None,
 ):
@@ -75,6 +70,8 @@ def report(
         factor: How many times the largest size is asked for.
         worth: The smallest gain that is worth its cost, in units of the score.
         bounds: Lowest and highest score there can be, as for `fit`.
+        alternatives: What `jft.scaling.alternatives` found, to stand beside
+            the decision.
         title: The title of the page.
         command: The command that makes the rows, to be printed.
 
@@ -106,9 +103,10 @@ def report(
     panels = _panels(table, by)
     modes = sorted(table["mode"].unique()) if "mode" in by else None
     blocks = [
-        Text(_in_short(found)),
+        Text(answers.in_short(found)),
         Heading("The decision"),
-        Cards(tuple(_card(*curve) for curve in found.items())),
+        Cards(tuple(answers.card(*curve) for curve in found.items())),
+        *answers.against(alternatives),
         Heading("Figures"),
         Pictures(
             tuple(
@@ -134,65 +132,13 @@ def report(
     return path, text
 
 
-# === The decision ===
-
-
-def _called(name):
-    """What a curve is called, by the values of its columns."""
-    words = [str(value).replace("_", " ") for value in name]
-    return ", ".join(words) or "all runs"
-
-
-def _in_short(found):
-    """The verdicts in one line each, the strongest first."""
-    names = {}
-    for name, sheet in found.items():
-        verdict = NOT_ENOUGH_EVIDENCE
-        if not isinstance(sheet, str):
-            verdict = sheet.verdict
-        names.setdefault(verdict, []).append(_called(name))
-    order = (COLLECT, DO_NOT_COLLECT, NOT_ENOUGH_EVIDENCE)
-    return " ".join(
-        f"{verdict.capitalize()}: {'; '.join(names[verdict])}."
-        for verdict in order
-        if verdict in names
-    )
-
-
-def _card(name, sheet):
-    if isinstance(sheet, str):
-        return Card(_called(name), NOT_ENOUGH_EVIDENCE, sheet, ())
-    chance, score, *_ = sheet.basis
-    lines = [chance, score]
-    if sheet.cost:
-        lines.append(f"Cost: {sheet.cost}")
-    if sheet.next_runs:
-        lines.append(f"Next runs: {_next_runs(sheet)}")
-    return Card(_called(name), sheet.verdict, sheet.headline, tuple(lines))
-
-
-def _next_runs(sheet):
-    points, half = sheet.law.points, (sheet.gain_high - sheet.gain_low) / 2
-    runs = ", ".join(f"{n.runs} at {n.size:,.0f}" for n in sheet.next_runs)
-    hours = sum(n.hours for n in sheet.next_runs)
-    cost = f" for {hours:.2g} device-hours" if hours >= 0 else ""
-    return (
-        f"{runs} ({sheet.law.evidence.x_name}){cost}, which would narrow the "
-        f"gain from ±{points * half:.1f} to "
-        f"±{points * sheet.next_runs[-1].half_width:.1f} points"
-    )
-
-
-# === Figures and tables ===
-
-
 def _panels(table, by):
     """Pairs of a title and the rows of a figure: its curves are modes."""
     apart = [column for column in by if column != "mode"]
     if not apart:
         return [("All runs", table)]
     return [
-        (_called(name).capitalize(), part)
+        (answers.called(name).capitalize(), part)
         for name, part in table.groupby(apart)
     ]
 
@@ -245,7 +191,7 @@ def _laws(found):
         "better); parameters of least squares",
         ("curve", "law", "weight", "AICc", "held out", "parameters"),
         tuple(
-            (_called(name), LAWS[one].title, *_fitted(candidate))
+            (answers.called(name), LAWS[one].title, *_fitted(candidate))
             for name, law in laws.items()
             for one, candidate in law.candidates.items()
             if not candidate.more_sizes
@@ -272,5 +218,5 @@ def _common_caveats(table):
 def _caveats(found):
     for name, sheet in found.items():
         said = (f"{sheet}.",) if isinstance(sheet, str) else sheet.caveats
-        yield Heading(_called(name).capitalize(), level=3)
+        yield Heading(answers.called(name).capitalize(), level=3)
         yield Points(said)

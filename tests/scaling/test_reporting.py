@@ -138,18 +138,6 @@ def test_each_task_has_a_figure_within_the_page(tmp_path):
         assert root.tag.endswith("svg")
 
 
-def test_next_runs_are_summed_up(tmp_path):
-    rows = rows_of("birds", "frozen", 0.1, wall_seconds=3600)
-    _, text = scaling.report(rows, tmp_path / "a.html", worth=0.1)
-    sheet = scaling.forecasts(rows, worth=0.1)["birds", "frozen"]
-    assert sheet.verdict == "not enough evidence"
-    last = 100 * sheet.next_runs[-1].half_width
-    line = next(x for x in text.read_text().splitlines() if "Next runs" in x)
-    # Two seeds a size and an hour each.
-    assert line.count("2 at ") == 3 and "for 6 device-hours" in line
-    assert f"to ±{last:.1f} points" in line
-
-
 def test_a_curve_of_two_sizes_is_no_obstacle(tmp_path):
     rows = rows_of("birds", "frozen", 0.1)
     few = [r for r in rows_of("fish", "frozen", 0.1) if r["num_examples"] < 3e3]
@@ -185,6 +173,15 @@ def test_splits_are_curves_of_their_own_if_named_so(tmp_path):
     page, _ = scaling.report(rows, tmp_path / "a.html", by=by)
     assert "birds, frozen, &lt;test-dev&gt;" in page.read_text()
     assert "<test-dev>" not in page.read_text()
+
+
+def test_alternatives_stand_beside_the_decision(tmp_path):
+    more = scaling.Alternative("depth", 50, 101, 0.1, 0, 0.2, 1, 0.1, (3, 3))
+    rows = rows_of("birds", "frozen", 0.1)
+    _, text = scaling.report(rows, tmp_path / "a.html", alternatives=[more])
+    text = text.read_text()
+    assert "depth: 50 to 101" in text
+    assert text.index("against alternatives") < text.index("Figures")
 
 
 def test_a_page_is_an_html_file(tmp_path):
