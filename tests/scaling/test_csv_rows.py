@@ -118,6 +118,16 @@ def test_scores_out_of_the_range_of_the_metric_are_refused(read):
         scaling.forecasts(rows)
 
 
+def test_fractions_and_percent_are_not_mixed(read):
+    rows = read(HEADER + LINE + MORE + "30000,53,0,birds,frozen\n")
+    with pytest.raises(ValueError, match="looks: 0.48 and 53.*`bounds="):
+        scaling.forecasts(rows)
+    # Few percent are percent.
+    few = [{**r, "score": 10 * r["score"] - 2.5} for r in rows[:-1]]
+    (sheet,) = scaling.forecasts(few).values()
+    assert sheet.law.bounds == (0, 100)
+
+
 def test_a_last_line_that_was_cut_off_is_dropped_or_doubted(read):
     whole = HEADER + LINE + MORE
     for cut in range(1, len("10000,0.48,0,birds,frozen")):
