@@ -1,5 +1,7 @@
 """What forecasts answer, as the part of a page that is read first."""
 
+import collections
+
 from keras_jft.scaling.decision import (
     COLLECT,
     DO_NOT_COLLECT,
@@ -45,7 +47,10 @@ def card(name, sheet):
 
 def _next_runs(sheet):
     points, half = sheet.law.points, (sheet.gain_high - sheet.gain_low) / 2
-    runs = ", ".join(f"{n.runs} at {n.size:,.0f}" for n in sheet.next_runs)
+    counts = collections.Counter()
+    for size, count, *_ in sheet.next_runs:
+        counts[size] += count
+    runs = ", ".join(f"{n} at {size:,.0f}" for size, n in counts.items())
     hours = sum(n.hours for n in sheet.next_runs)
     cost = f" for {hours:.2g} device-hours" if hours >= 0 else ""
     return (

@@ -120,7 +120,8 @@ def report(
         _laws(found),
         Heading("Caveats"),
         Points(_common_caveats(table)),
-        *_caveats(found),
+        Heading("Of these curves", level=3),
+        _caveats(found),
         Heading("How the numbers were made"),
         *origins.made_by(rows, command),
     ]
@@ -216,7 +217,14 @@ def _common_caveats(table):
 
 
 def _caveats(found):
+    """What speaks against trusting forecasts, and against which."""
+    curves = {}
     for name, sheet in found.items():
-        said = (f"{sheet}.",) if isinstance(sheet, str) else sheet.caveats
-        yield Heading(answers.called(name).capitalize(), level=3)
-        yield Points(said)
+        for line in [f"{sheet}."] if isinstance(sheet, str) else sheet.caveats:
+            curves.setdefault(line, []).append(answers.called(name))
+    return Points(
+        tuple(
+            line if len(names) == len(found) else f"{line} ({'; '.join(names)})"
+            for line, names in curves.items()
+        )
+    )

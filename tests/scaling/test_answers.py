@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from made_up_curves import SIZES, line, rows_of
@@ -48,8 +50,11 @@ def test_next_runs_are_summed_up(found):
     card = answers.card(("bent",), sheet)
     now = 50 * (sheet.gain_high - sheet.gain_low)
     then = 100 * sheet.next_runs[-1].half_width
-    # Three sizes, two seeds each, an hour a run.
-    assert card.lines[-1].count("2 at ") == 3
+    # Three times two runs of an hour each, those of one size together.
+    named = re.findall(r"(\d+) at ([\d,]+)", card.lines[-1])
+    assert sum(int(runs) for runs, _ in named) == 6
+    sizes = [float(size.replace(",", "")) for _, size in named]
+    assert sizes == list(dict.fromkeys(run.size for run in sheet.next_runs))
     assert card.lines[-1].endswith(
         "(num_examples) for 6 device-hours, which would narrow the gain from "
         f"±{now:.1f} to ±{then:.1f} points"

@@ -88,6 +88,14 @@ def test_a_curve_is_answered_as_its_forecast_has_it(written):
     assert all(f"- {line}" in said for line in sheet.caveats)
 
 
+def test_a_caveat_stands_once_and_names_its_curves(written):
+    _, text = written
+    alike = "- m4 is not identifiable: 3 more size(s).\n"
+    assert text.count("m4 is not identifiable") == text.count(alike) == 1
+    left_out = "- Left out: 1 rows (failed). (birds, frozen)\n"
+    assert left_out in text
+
+
 def test_scores_are_means_of_seeds_in_points(written):
     _, text = written
     # 10 + 10 log10(300) and 0.2 more: 34.9 on average, 0.14 apart.
