@@ -5,13 +5,16 @@ import io
 import pathlib
 import warnings
 
+from keras_jft.scaling import evidence
+
 
 def read(path):
     """All rows of a CSV file, a list of dicts.
 
     Args:
         path: A file whose first line names the columns, such as
-            `num_examples,score`. Numbers become numbers, empty cells None.
+            `num_examples,score`. Numbers become numbers, empty cells None;
+            `task`, `mode`, `split` and `metric` stay text.
 
     Returns:
         A list of dicts, in the order of the lines. A last line with too few
@@ -50,7 +53,8 @@ def read(path):
     for number, cells in lines:
         _check_line(path, number, cells, header, seen)
     return [
-        dict(zip(header, map(_value, cells), strict=True)) for _, cells in lines
+        {n: _value(n, cell) for n, cell in zip(header, cells, strict=True)}
+        for _, cells in lines
     ]
 
 
@@ -78,9 +82,9 @@ def _check_line(path, number, cells, header, seen):
         )
 
 
-def _value(text):
-    """A cell as a number, None or what it says."""
-    for kind in (int, float):
+def _value(name, text):
+    """A cell as a number, None or what it says; names stay text."""
+    for kind in () if name in evidence.CURVES else (int, float):
         try:
             return kind(text)
         except ValueError:

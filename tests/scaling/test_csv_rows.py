@@ -26,6 +26,11 @@ def test_cells_become_numbers_text_or_none(read):
     ]
 
 
+def test_names_of_curves_are_text_even_if_they_are_numbers(read):
+    rows = read("num_examples,mode\n300,50\n300,101 wide\n")
+    assert [row["mode"] for row in rows] == ["50", "101 wide"]
+
+
 def test_a_file_of_runs_is_forecast(read):
     (sheet,) = scaling.forecasts(read(HEADER + LINE + MORE)).values()
     assert sheet.gain == pytest.approx(0.12, abs=0.02)
