@@ -178,8 +178,9 @@ def _table_html(block):
     kind = ' class="words"' if block.words else ""
     return (
         f"{_tag('p', block.caption, 'note')}\n"
-        # What scrolls can be reached by the keyboard.
-        f'<div class="scroll" tabindex="0"><table{kind}>'
+        # What scrolls has a name and can be reached by the keyboard.
+        f'<div class="scroll" role="region" tabindex="0" '
+        f'aria-label="{html.escape(block.caption)}"><table{kind}>'
         f"<thead><tr>{head}</tr></thead>\n"
         f"<tbody>\n{rows}\n</tbody></table></div>"
     )
