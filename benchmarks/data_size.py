@@ -11,7 +11,8 @@ Command:
     python benchmarks/data_size.py --tiny-imagenet DIR --camvid DIR
 
 `--pretrain-only` fills the cache of backbones (`.cache/backbones`), which
-later studies share; `--smoke` goes the whole way on made-up images.
+later studies share; `--dry-run` says what is left to do and what it takes;
+`--smoke` goes the whole way on made-up images.
 
 Result (seeds 0, 1, 2; each draws its subset, its few-shot or 120 CamVid
 training images and its weights; means and standard deviations in points):
@@ -166,11 +167,12 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     parser.add_argument("--epochs", type=int, default=20, help="of transfer")
     parser.add_argument("--pretrain-only", action="store_true")
+    parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--smoke", action="store_true")
     arguments = parser.parse_args()
     if arguments.smoke:
         with tempfile.TemporaryDirectory() as folder:
-            _smoke(pathlib.Path(folder))
+            _smoke(pathlib.Path(folder), arguments.dry_run)
         return
     if not (arguments.tiny_imagenet and arguments.camvid):
         parser.error("--tiny-imagenet and --camvid are needed, or --smoke")
@@ -184,7 +186,11 @@ def _study(arguments, path):
         for run in runs:
             runner.backbone(run.pretrain)
         return
-    rows = jft.scaling.Study(runs, path, run=runner).run()
+    study = jft.scaling.Study(runs, path, run=runner)
+    if arguments.dry_run:
+        print(study.outlook())
+        return
+    rows = study.run()
     print(jft.scaling.table(rows))
     figures = path.parent.parent / "figures"
     figures.mkdir(exist_ok=True)
@@ -193,7 +199,7 @@ def _study(arguments, path):
     )
 
 
-def _smoke(folder):
+def _smoke(folder, dry_run):
     """The whole path on a few made-up images."""
     make_up(folder)
     arguments = argparse.Namespace(
@@ -204,6 +210,7 @@ def _smoke(folder):
         seeds=(0,),
         epochs=1,
         pretrain_only=False,
+        dry_run=dry_run,
     )
     (folder / "results").mkdir()
     _study(arguments, folder / "results" / "rows.jsonl")

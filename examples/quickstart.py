@@ -4,13 +4,16 @@
 
 Pre-trains on 300 / 1k / 3k / 10k noisy many-label images, transfers each
 backbone (and a random one) to classification and segmentation, frozen and
-fine-tuned, measures, fits performance against log data size and draws it.
-A run that was interrupted goes on where it stopped.
+fine-tuned, and to detection and pose, frozen; measures, fits performance
+against log data size, and writes the decision on a page. A run that was
+interrupted goes on where it stopped; `--dry-run` says what is left to do.
 """
 
 import argparse
 import dataclasses
 import pathlib
+import shlex
+import sys
 
 import matplotlib
 
@@ -18,6 +21,7 @@ matplotlib.use("Agg")
 
 import keras_jft as jft
 
+ROOT = pathlib.Path(__file__).parents[1]
 SIZES = (0, 300, 1_000, 3_000, 10_000)  # 0: random initialization
 
 PRETRAIN = jft.pretrain.Config(
@@ -26,6 +30,8 @@ PRETRAIN = jft.pretrain.Config(
     batch_size=32,
     learning_rate=0.03,
 )
+BOXES = jft.transfer.RECIPES["faster_rcnn"]["small"]
+PEOPLE = jft.transfer.RECIPES["pose"]["small"]
 TASKS = {
     "classification": jft.transfer.Config(
         head="classification",
@@ -37,11 +43,25 @@ TASKS = {
         head="deeplab_aspp",
         # 32 px have room for features 4 px apart and for small rates.
         head_options={"output_stride": 4, "rates": (1, 2, 3, 4)},
-        options={"task": "segmentation", "num_examples": 200},
+        options={"task": "segmentation"},
         learning_rate=0.05,
         epochs=10,
     ),
+    "detection": dataclasses.replace(
+        BOXES,
+        head_options={**BOXES.head_options, "num_proposals": 50},
+        num_examples=200,
+        learning_rate=0.05,
+        epochs=16,
+    ),
+    "pose": dataclasses.replace(PEOPLE, num_examples=200, epochs=10),
 }
+# Boxes and people take longer, so they show the paper's frozen setting alone.
+MODES = {"detection": ("frozen",), "pose": ("frozen",)}
+# What brings test images to the size that a model sees.
+TRANSFORMS = {"pose": "pose_small"}
+# Rows that say what runs of these tasks take.
+MEASURED = ROOT / "benchmarks" / "results" / "quickstart.jsonl"
 
 
 def configs(sizes, seeds):
@@ -52,7 +72,7 @@ def configs(sizes, seeds):
                 PRETRAIN, num_examples=size, seed=seed
             )
             for task, transfer in TASKS.items():
-                for mode in jft.transfer.MODES:
+                for mode in MODES.get(task, jft.transfer.MODES):
                     yield jft.scaling.Run(
                         pretrain=pretrain,
                         transfer=dataclasses.replace(
@@ -60,8 +80,8 @@ def configs(sizes, seeds):
                         ),
                         evaluation=jft.evaluation.Config(
                             task=task,
-                            dataset="synthetic",
-                            options={"task": task},
+                            options=transfer.options,
+                            transforms=TRANSFORMS.get(task, "none"),
                         ),
                     )
 
@@ -71,6 +91,7 @@ def main():
     parser.add_argument("--output", default="demo", type=pathlib.Path)
     parser.add_argument("--sizes", default=SIZES, type=int, nargs="+")
     parser.add_argument("--seeds", default=[0], type=int, nargs="+")
+    parser.add_argument("--dry-run", action="store_true")
     arguments = parser.parse_args()
 
     path = arguments.output / "rows.jsonl"
@@ -79,12 +100,21 @@ def main():
         path,
         run=jft.scaling.Runner(arguments.output / "backbones"),
     )
+    if arguments.dry_run:
+        print(study.outlook(like=jft.scaling.read_rows(MEASURED)))
+        return
     rows = study.run()
 
     print(f"\n{jft.scaling.table(rows)}")
-    path = arguments.output / "data_size.png"
-    jft.scaling.plot_data_sizes(rows).savefig(path, dpi=150)
-    print(f"Rows: {study.path}\nFigure: {path}")
+    figure = arguments.output / "data_size.png"
+    jft.scaling.plot_data_sizes(rows).savefig(figure, dpi=150)
+    page, text = jft.scaling.report(
+        rows,
+        arguments.output / "report.html",
+        title="What would ten times more data buy?",
+        command=shlex.join(["python", *sys.argv]),
+    )
+    print(f"Rows: {path}\nFigure: {figure}\nDecision: {page} ({text.name})")
 
 
 if __name__ == "__main__":

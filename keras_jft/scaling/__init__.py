@@ -12,14 +12,17 @@ from keras_jft.scaling.figure import (
 from keras_jft.scaling.fitting import fit, trend
 from keras_jft.scaling.law import Candidate, Law
 from keras_jft.scaling.laws import LAWS
+from keras_jft.scaling.marginal import Alternative, alternatives
+from keras_jft.scaling.reporting import report
 from keras_jft.scaling.rows import append as append_row
 from keras_jft.scaling.rows import read as read_rows
 from keras_jft.scaling.runs import Run, Runner
 from keras_jft.scaling.study import Study
-from keras_jft.scaling.summary import table
+from keras_jft.scaling.summary import forecasts, table
 
 __all__ = [
     "LAWS",
+    "Alternative",
     "Candidate",
     "Forecast",
     "Law",
@@ -27,15 +30,18 @@ __all__ = [
     "Run",
     "Runner",
     "Study",
+    "alternatives",
     "append_row",
     "backtest",
     "class_table",
     "fit",
     "forecast",
+    "forecasts",
     "plot_classes",
     "plot_data_size",
     "plot_data_sizes",
     "read_rows",
+    "report",
     "table",
     "trend",
 ]

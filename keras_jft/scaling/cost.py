@@ -1,6 +1,7 @@
 """What runs cost, by what rows say that they took."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pandas as pd
@@ -52,24 +53,31 @@ class Outlook:
 
     Attributes:
         runs: How many runs are left.
-        images: How many images their pre-training sees, epochs counted.
-        hours: Device-hours, by rows of the same task and mode; nan where there
-            are none to go by.
+        images: How many images their pre-training sees, epochs counted; what
+            several runs share counts once.
+        hours: Device-hours, by rows of the same task and mode; nan where no
+            row tells.
+        unknown: How many of the runs `hours` does not count: no row of their
+            task and mode tells what they take.
     """
 
     runs: int
     images: int
     hours: float
+    unknown: int = 0
 
     def __str__(self):
-        known = np.isfinite(self.hours)
+        hours = f"about {self.hours:.2f} device-hours"
+        if self.runs and self.unknown == self.runs:
+            hours = "device-hours unknown: no run like them is done yet"
+        elif self.unknown:
+            hours += (
+                f" without {self.unknown} of the runs: none like them is done "
+                "yet"
+            )
         return (
             f"{self.runs} runs left, {self.images:,} images of pre-training, "
-            + (
-                f"about {self.hours:.2f} device-hours"
-                if known
-                else "device-hours unknown: no run like them is done yet"
-            )
+            f"{hours}"
         )
 
 
@@ -77,20 +85,39 @@ def outlook(configs, rows):
     """The `Outlook` of configs, by the rows that there are.
 
     Args:
-        configs: Configs; what they have of `task`, `mode`, `num_examples` and
-            `images` counts.
+        configs: Configs; what they have of `task`, `mode`, `num_examples`,
+            `pretrain` and `images` counts.
         rows: Rows, a list of dicts.
     """
-    table = pd.DataFrame(rows)
-    hours = [_hours_of_one(config, table) for config in configs]
+    table = pd.DataFrame([row for row in rows if "error" not in row])
+    hours = np.array([_expected(c, table, hours_of) for c in configs])
+    before = np.array([_expected(c, table, _pretraining) for c in configs])
+    known = np.isfinite(hours)
+    # Runs of one pre-training share it.
+    names = [repr(getattr(c, "pretrain", i)) for i, c in enumerate(configs)]
+    first = np.array([name not in names[:i] for i, name in enumerate(names)])
+    images = [getattr(c, "images", 0) for c in configs]
+    total = hours - np.where(first, 0, np.nan_to_num(before))
     return Outlook(
         runs=len(configs),
-        images=sum(getattr(config, "images", 0) for config in configs),
-        hours=float(np.sum(hours)),
+        images=sum(itertools.compress(images, first)),
+        hours=float(total[known].sum())
+        if any(known) or not configs
+        else np.nan,
+        unknown=int(np.sum(~known)),
     )
 
 
-def _hours_of_one(config, table):
+def _pretraining(table):
+    """`(n,)` hours of rows that are pre-training; nan where one is silent."""
+    if "pretrain_seconds" not in table:
+        return np.full(len(table), np.nan)
+    seconds = pd.to_numeric(table["pretrain_seconds"], errors="coerce")
+    return seconds.to_numpy(np.float64) / 3600
+
+
+def _expected(config, table, hours_of):
+    """Hours of a config, by rows of the same task and mode; nan if none."""
     for column in ("task", "mode"):
         if column in table and hasattr(config, column):
             table = table[table[column] == getattr(config, column)]

@@ -61,97 +61,118 @@ class Forecast:
         )
 
     def __str__(self):
-        return "\n".join(
-            [
-                self.headline,
-                f"Verdict: {self.verdict} (a gain above "
-                f"{self._points(self.worth):g} points is worth it)",
-                *self._rests_on(),
-                *self._advice(),
-            ]
-        )
+        lines = [
+            self.headline,
+            f"Verdict: {self.verdict} (a gain above "
+            f"{self._points(self.worth):g} points is worth it)",
+            *self.basis,
+            *(f"- {caveat}" for caveat in self.caveats),
+        ]
+        if self.next_runs:
+            lines.append("Next runs, the most telling first:")
+            lines += [f"- {run}" for run in self.advice]
+        return "\n".join(lines)
 
-    def _rests_on(self):
+    @property
+    def basis(self):
+        """What it rests on: probability, score, cost, runs, laws; lines."""
         data, points = self.law.evidence, self._points
         sizes = ", ".join(f"{size:,.0f}" for size in data.sizes)
-        yield (
+        lines = [
             f"Probability of more than {points(self.worth):g} points: "
-            f"{self.chance:.0%}"
-        )
-        yield (
+            f"{self.chance:.0%}",
             f"Score at {data.x_name}={self.factor * data.sizes[-1]:,.0f}: "
             f"{points(self.score):.1f} [{points(self.low):.1f}, "
-            f"{points(self.high):.1f}], 95% prediction interval of one run"
-        )
-        if np.isfinite(self.hours):
-            each = (
-                f", {self.hours_per_point:.3g} a point"
-                if np.isfinite(self.hours_per_point)
-                else ""
-            )
-            yield f"Cost: {self.hours:.3g} device-hours a run{each}"
-        yield (
+            f"{points(self.high):.1f}], 95% prediction interval of one run",
+            f"Cost: {self.cost}" if self.cost else "",
             f"Rests on: {len(data.x)} runs of {data.y_name} at "
-            f"{len(data.sizes)} sizes ({sizes})"
-        )
-        yield from self._choice()
-        yield from self._caveats()
+            f"{len(data.sizes)} sizes ({sizes})",
+            f"Laws, by weight: {self._weights()}",
+        ]
+        return tuple(filter(None, lines))
 
-    def _choice(self):
-        """The laws, by weight, and those that it takes more sizes for."""
+    @property
+    def cost(self):
+        """Device-hours of a run there and of a point; empty if unknown."""
+        if not np.isfinite(self.hours):
+            return ""
+        each = (
+            f", {self.hours_per_point:.3g} a point"
+            if np.isfinite(self.hours_per_point)
+            else ""
+        )
+        return f"{self.hours:.3g} device-hours a run{each}"
+
+    @property
+    def caveats(self):
+        """What speaks against trusting it; sentences."""
+        return (*self._taken_for_granted(), *self._doubts())
+
+    @property
+    def advice(self):
+        """The next runs as sentences, the most telling first."""
+        return tuple(map(self._next, self.next_runs))
+
+    def _weights(self):
         candidates = self.law.candidates
-        fitted = sorted(
+        return ", ".join(
+            f"{name} {candidates[name].weight:.0%}" for name in self._fitted()
+        )
+
+    def _fitted(self):
+        """Names of the laws that are fitted, by weight."""
+        candidates = self.law.candidates
+        return sorted(
             (name for name, c in candidates.items() if not c.more_sizes),
             key=lambda name: -candidates[name].weight,
         )
-        weights = ", ".join(f"{n} {candidates[n].weight:.0%}" for n in fitted)
-        yield f"Laws, by weight: {weights}"
-        for name, candidate in candidates.items():
+
+    def _taken_for_granted(self):
+        """The laws that it takes more sizes for."""
+        for name, candidate in self.law.candidates.items():
             if candidate.more_sizes:
                 yield (
-                    f"- {name} is not identifiable: "
+                    f"{name} is not identifiable: "
                     f"{candidate.more_sizes} more size(s)."
                 )
-        if len(fitted) == 1:
+        if len(self._fitted()) == 1:
             yield (
-                f"- {fitted[0]} is taken for granted; whether the curve bends "
-                "otherwise beyond the sizes they cannot say."
+                f"{self._fitted()[0]} is taken for granted; whether the curve "
+                "bends otherwise beyond the sizes they cannot say."
             )
 
-    def _caveats(self):
+    def _doubts(self):
         data, points = self.law.evidence, self._points
         if self.factor > _span(self.law):
             yield (
-                f"- {self.factor:g}x is farther than the sizes reach, "
+                f"{self.factor:g}x is farther than the sizes reach, "
                 f"{_span(self.law):.3g}x from smallest to largest."
             )
         if np.any(np.diff(data.means) < 0):
-            yield "- The mean score does not rise with every size."
+            yield "The mean score does not rise with every size."
         if data.noise_df:
             yield (
-                f"- Runs of one size scatter by {points(data.noise**0.5):.2f} "
+                f"Runs of one size scatter by {points(data.noise**0.5):.2f} "
                 "points (standard deviation)."
             )
         else:
-            yield "- One run a size: noise and bends cannot be told apart."
+            yield "One run a size: noise and bends cannot be told apart."
         if self.law.lack_of_fit < 0.05:
             yield (
-                f"- The size means lie off {self.law.name} by more than noise "
+                f"The size means lie off {self.law.name} by more than noise "
                 f"explains (p = {self.law.lack_of_fit:.2g})."
             )
         for reason, count in data.left_out.items():
-            yield f"- Left out: {count} rows ({reason})."
+            yield f"Left out: {count} rows ({reason})."
 
-    def _advice(self):
-        if self.next_runs:
-            yield "Next runs, the most telling first:"
-        for size, runs, half_width, hours in self.next_runs:
-            cost = f" ({hours:.2g} device-hours)" if np.isfinite(hours) else ""
-            yield (
-                f"- {runs} at {self.law.evidence.x_name}={size:,.0f}{cost}, "
-                "after which the gain is known to "
-                f"±{self._points(half_width):.1f} points"
-            )
+    def _next(self, runs):
+        size, count, half_width, hours = runs
+        cost = f" ({hours:.2g} device-hours)" if np.isfinite(hours) else ""
+        return (
+            f"{count} at {self.law.evidence.x_name}={size:,.0f}{cost}, "
+            "after which the gain is known to "
+            f"±{self._points(half_width):.1f} points"
+        )
 
     def _points(self, score):
         return score * self.law.points

@@ -11,7 +11,7 @@ from keras_jft.metrics import METRICS
 from keras_jft.scaling import cost
 
 # Rows that differ in these are different curves.
-CURVES = ("task", "mode")
+CURVES = ("task", "mode", "split", "metric")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,15 +93,18 @@ def untrained(table):
 
 
 def score_of(table, y=None):
-    """The column of scores: `y`, or the main number of the rows' task."""
+    """The column of scores: `y`, `score`, or the main number of the task."""
     if y is not None:
         return y
+    if "score" in table:
+        return "score"
     tasks = sorted(table["task"].unique()) if "task" in table else []
     if len(tasks) == 1 and tasks[0] in METRICS:
         return METRICS[tasks[0]].score
     raise ValueError(
-        "`y` must name the column of scores, unless the rows are of one task "
-        f"of {sorted(METRICS)}. Received: y=None, rows of the tasks {tasks}."
+        "`y` must name the column of scores, unless that is `score` or the "
+        f"rows are of one task of {sorted(METRICS)}. Received: y=None, rows "
+        f"of the tasks {tasks} with the columns {sorted(map(str, table))}."
     )
 
 
@@ -113,13 +116,14 @@ def curves(rows, by=None):
         by: A column or a list of columns whose values name the curves.
 
     Raises:
-        ValueError: If the rows of one curve are of several tasks or modes.
+        ValueError: If the rows of one curve are of several tasks, modes,
+            splits or metrics, or a row does not say of which curve it is.
     """
     table = pd.DataFrame(rows)
     if by is None:
         parts = {None: table}
     else:
-        _check_columns(table, [by] if isinstance(by, str) else by)
+        _check_named(table, [by] if isinstance(by, str) else by)
         parts = dict(list(table.groupby(by)))
     for part in map(succeeded, parts.values()):
         there = [column for column in CURVES if column in part]
@@ -148,12 +152,12 @@ def gather(rows, x, y):
     table = succeeded(rows)
     if len(table) < len(rows):
         left_out["failed"] = len(rows) - len(table)
-    _check_columns(table, [x, y])
+    check_columns(table, [x, y])
     if untrained(table).any():
         left_out["random initialization"] = int(untrained(table).sum())
         table = table[~untrained(table)]
-    _check_numbers(table, x)
-    _check_numbers(table, y)
+    check_numbers(table, x)
+    check_numbers(table, y)
     if (table[x] <= 0).any():
         raise ValueError(
             f"`{x}` must be above 0, its logarithm is taken. Received: "
@@ -176,7 +180,8 @@ def gather(rows, x, y):
     )
 
 
-def _check_columns(table, columns):
+def check_columns(table, columns):
+    """Raises a ValueError if one of the columns is not there."""
     missing = [column for column in columns if column not in table]
     if missing:
         raise ValueError(
@@ -185,14 +190,30 @@ def _check_columns(table, columns):
         )
 
 
-def _check_numbers(table, column):
+def _check_named(table, by):
+    """Every run that succeeded says of which curve it is."""
+    check_columns(table, by)
+    done = succeeded(table)
+    for column in by:
+        unnamed = int(done[column].isna().sum())
+        if unnamed:
+            raise ValueError(
+                f"`{column}` must say of which curve a row is. Received: none "
+                f"in {unnamed} of {len(done)} rows. Fill it in, or leave "
+                "those rows out."
+            )
+
+
+def check_numbers(table, column):
+    """Raises a ValueError if a value of a column is no finite number."""
+    check_columns(table, [column])
     finite = table[column].map(
         lambda value: isinstance(value, numbers.Real) and np.isfinite(value)
     )
     if not finite.all():
-        wrong = table.loc[~finite, column]
+        wrong = table.loc[~finite, column].tolist()
         raise ValueError(
             f"`{column}` must be a finite number in every row. Received: "
-            f"{wrong.iloc[0]!r} in {len(wrong)} of {len(table)} rows. Leave "
+            f"{wrong[0]!r} in {len(wrong)} of {len(table)} rows. Leave "
             "those rows out if they should not count."
         )

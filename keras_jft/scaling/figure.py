@@ -1,6 +1,7 @@
 """Figures of a study, drawn from its rows alone."""
 
 import itertools
+import math
 
 import numpy as np
 
@@ -31,7 +32,16 @@ STYLE = {
 }
 
 
-def plot_data_size(rows, ax=None, x="num_examples", y=None):
+def plot_data_size(
+    rows,
+    ax=None,
+    x="num_examples",
+    y=None,
+    *,
+    modes=None,
+    factor=1,
+    bounds=None,
+):
     """Axes with score against the log of data size, one curve a mode.
 
     Small points are runs, large ones their means. From four sizes on, the
@@ -43,7 +53,12 @@ def plot_data_size(rows, ax=None, x="num_examples", y=None):
         rows: Rows of one task, a list of dicts or a DataFrame.
         ax: Matplotlib axes to draw on, or None for new ones.
         x: The column of sizes.
-        y: The column of scores. None means the main number of the task.
+        y: The column of scores. None means `score` or the main number of the
+            task.
+        modes: All modes of the study, so that each has its own look in the
+            figures of all tasks; None means those of the rows.
+        factor: How far beyond the largest size the laws are drawn, dotted.
+        bounds: Lowest and highest score there can be, as for `fit`.
 
     Returns:
         The axes.
@@ -67,7 +82,8 @@ def plot_data_size(rows, ax=None, x="num_examples", y=None):
     with plt.rc_context(STYLE):
         if ax is None:
             _, ax = plt.subplots(figsize=PANEL, layout="constrained")
-        _draw_panel(ax, table, x, y, _values(table, "mode"))
+        modes = modes or _values(table, "mode")
+        _draw_panel(ax, table, x, y, modes, factor=factor, bounds=bounds)
     return ax
 
 
@@ -93,14 +109,20 @@ def plot_data_sizes(rows, x="num_examples"):
             "The rows need a column `task`, one panel each. They have: "
             f"{sorted(map(str, table.columns))}."
         )
+    # Up to three side by side, four as two by two.
+    columns = len(tasks) if len(tasks) <= 3 else math.ceil(len(tasks) ** 0.5)
+    lines = math.ceil(len(tasks) / columns)
     with plt.rc_context(STYLE):
         figure, panels = plt.subplots(
-            ncols=len(tasks),
-            figsize=(PANEL[0] * len(tasks), PANEL[1]),
+            nrows=lines,
+            ncols=columns,
+            figsize=(PANEL[0] * columns, PANEL[1] * lines),
             squeeze=False,
             layout="constrained",
         )
-        for task, ax in zip(tasks, panels[0], strict=True):
+        for ax in panels.flat[len(tasks) :]:
+            ax.remove()
+        for task, ax in zip(tasks, panels.flat, strict=False):
             part = table[table["task"] == task]
             # One look a mode in all panels, also where a task lacks a mode.
             y = evidence.score_of(part)
@@ -184,19 +206,26 @@ def _values(table, column):
     return sorted(table[column].unique()) if column in table else []
 
 
-def _draw_panel(ax, table, x, y, modes):
+def _draw_panel(ax, table, x, y, modes, *, factor=1, bounds=None):
     """Draws the curves of one task, dresses the axes."""
-    percent = fitting.natural_bounds(table[y]) == (0, 1)
+    bounds = tuple(bounds or fitting.natural_bounds(table[y]))
+    percent = bounds == (0, 1)
     if percent:
         table = table.assign(**{y: table[y] * 100})
+        bounds = (0, 100)
     if not modes:
         modes, table = ["runs"], table.assign(mode="runs")
     for mode, look in zip(modes, itertools.cycle(LOOKS), strict=False):
         part = table[table["mode"] == mode]
-        _draw_curve(ax, part, x, y, str(mode).replace("_", " "), *look)
+        if part.empty:
+            continue
+        laws = {"factor": factor, "bounds": bounds}
+        name = str(mode).replace("_", " ")
+        _draw_curve(ax, part, x, y, name, *look, **laws)
     sizes = np.unique(table.loc[~evidence.untrained(table), x])
     ax.set_xscale("log")
-    ax.set_xticks(sizes, [_short(size) for size in sizes])
+    ticks = np.unique([*sizes, *(sizes[-1:] * factor)])
+    ax.set_xticks(ticks, [_short(size) for size in ticks])
     ax.set_xticks([], minor=True)
     images = "Pre-training images" if x == "num_examples" else x
     ax.set_xlabel(f"{images} (log scale)")
@@ -215,7 +244,7 @@ def _draw_panel(ax, table, x, y, modes):
     ax.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.16))
 
 
-def _draw_curve(ax, table, x, y, name, color, marker):
+def _draw_curve(ax, table, x, y, name, color, marker, *, factor, bounds):
     """Draws the runs, means, law and random initialization of one mode."""
     untrained = evidence.untrained(table)
     trained = table[~untrained]
@@ -225,11 +254,14 @@ def _draw_curve(ax, table, x, y, name, color, marker):
     if len(means) < fitting.FEWEST_SIZES:  # A line through the means instead.
         ax.plot(means.index, means, label=name, **mean)
     else:
-        law = fitting.fit(table, x, y, bounds=(0, 100))
-        grid = np.geomspace(means.index.min(), means.index.max(), 100)
+        law = fitting.fit(table, x, y, bounds=bounds)
+        largest = means.index.max()
+        grid = np.geomspace(means.index.min(), factor * largest, 100)
         low, high = law.prediction_interval(grid)
         ax.fill_between(grid, low, high, color=color, **SHADE)
-        ax.plot(grid, law.predict(grid), color=color, lw=1.3)
+        for at, style in ((grid <= largest, "-"), (grid > largest, ":")):
+            curve = law.predict(grid[at])
+            ax.plot(grid[at], curve, color=color, lw=1.3, linestyle=style)
         slope = law.candidates["log_linear"].parameters["slope"]
         label = f"{name}: {slope:+.1f} points per decade"
         ax.plot(means.index, means, label=label, linestyle="none", **mean)

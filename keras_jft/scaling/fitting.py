@@ -12,6 +12,7 @@ from keras_jft.scaling.laws import LAWS
 
 # The log-linear law has two parameters, and two sizes more say how it fits.
 FEWEST_SIZES = min(family.fewest_sizes for family in LAWS.values())
+UNITS = 20  # Scores of one unit, some above 1, are not so many times apart.
 HELD_OUT = 1 / 3  # Share of the sizes, the largest, that choose the law.
 
 
@@ -109,6 +110,8 @@ def natural_bounds(scores):
 
 
 def _fit_one(data, bounds, names):
+    if bounds is None:
+        _check_one_unit(data)
     low, high = natural_bounds(data.y) if bounds is None else bounds
     if data.y.min() < low or data.y.max() > high:
         raise ValueError(
@@ -149,6 +152,17 @@ def _fit_one(data, bounds, names):
             n: found.get(n) or Candidate(more_sizes=lacking[n]) for n in names
         },
     )
+
+
+def _check_one_unit(data):
+    below, above = data.y[data.y <= 1], data.y[data.y > 1]
+    low, high = below.max(initial=0), above.min(initial=np.inf)
+    if UNITS * low < high < np.inf and low > 0:
+        raise ValueError(
+            f"`{data.y_name}` must be all fractions or all percent. Received "
+            f"both, as it looks: {low:g} and {high:g}. Mend them, or pass the "
+            "metric's own range as `bounds=(low, high)`."
+        )
 
 
 def _held_out(grid, data):

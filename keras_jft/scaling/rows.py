@@ -26,6 +26,7 @@ import warnings
 import keras
 import numpy as np
 
+from keras_jft.scaling import csv_rows
 from keras_jft.version import __version__
 
 
@@ -67,7 +68,8 @@ def read(path):
     """All rows of a file, a list of dicts.
 
     Args:
-        path: A JSON lines file, as `append` writes it.
+        path: A JSON lines file, as `append` writes it, or a CSV file
+            (`*.csv`) whose first line names the columns.
 
     Returns:
         A list of dicts, in the order of the lines. A last line that was torn
@@ -75,8 +77,11 @@ def read(path):
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If another line is not a JSON object; names the line.
+        ValueError: If another line is not a JSON object, or not what the
+            columns of a CSV file demand; names the line.
     """
+    if pathlib.Path(path).suffix.lower() == ".csv":
+        return csv_rows.read(path)
     with _locked(path, os.O_RDONLY) as file:
         content = _content(file)
     lines = content.split(b"\n")

@@ -5,6 +5,7 @@ import hashlib
 import os
 import pathlib
 import tempfile
+import time
 
 import keras
 
@@ -67,8 +68,12 @@ class Runner:
     image: of the whole source, so that all sizes, none included, are scored on
     the same images. Embeddings are kept in `<directory>/embeddings`.
 
+    A row says what its run takes on its own: `device_seconds`, and of them
+    `pretrain_seconds`, whichever run the backbone was trained for.
+
     Args:
-        directory: Where backbones are kept, `<key of the config>.keras`.
+        directory: Where backbones are kept, `<key of the config>.keras`, and
+            beside each how many seconds it took.
         verbose: As in `keras.Model.fit`, of pre-training.
         threshold: Cosine of embeddings from which two images are duplicates;
             None scores all images only.
@@ -89,25 +94,30 @@ class Runner:
     def __call__(self, run):
         """Scores of one `Run`."""
         backbone = self.backbone(run.pretrain)
+        start = time.perf_counter()
         model = self._transferred(run.transfer, backbone)
-        return evaluation.run(
+        scores = evaluation.run(
             run.evaluation,
             model,
             self.examples(run.evaluation),
             duplicates=self.duplicates(run),
         )
+        seconds = time.perf_counter() - start
+        return {**scores, **self._seconds(run.pretrain, seconds)}
 
     def backbone(self, config):
         """The backbone of a pre-training config, from disk or trained now."""
         if config.num_examples == 0:
             return pretrain.backbone(config)
-        path = self.directory / f"{study.key(config)}.keras"
+        path = self._path(config)
         if path.exists():
             return keras.saving.load_model(path)
-        backbone = pretrain.run(
-            config, self.examples(config), verbose=self.verbose
-        )
+        examples = self.examples(config)
+        start = time.perf_counter()
+        backbone = pretrain.run(config, examples, verbose=self.verbose)
+        seconds = time.perf_counter() - start
         _save(backbone, path)
+        path.with_suffix(".seconds").write_text(f"{seconds:.3f}\n")
         return backbone
 
     def examples(self, config):
@@ -135,6 +145,22 @@ class Runner:
             )
             self._duplicates[wanted] = found.duplicate_ids
         return self._duplicates[wanted]
+
+    def _path(self, config):
+        return self.directory / f"{study.key(config)}.keras"
+
+    def _seconds(self, config, transfer):
+        """What a run takes with its pre-training, if that is on record."""
+        before = 0.0
+        if config.num_examples != 0:
+            path = self._path(config).with_suffix(".seconds")
+            if not path.exists():
+                return {}
+            before = float(path.read_text())
+        return {
+            "pretrain_seconds": round(before, 3),
+            "device_seconds": round(before + transfer, 3),
+        }
 
     def _embeddings(self, config):
         """Embeddings of a data set, from disk or made now."""

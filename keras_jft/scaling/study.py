@@ -120,10 +120,18 @@ class Study:
             if k not in done
         ]
 
-    def outlook(self):
-        """What `run` would take: prints runs, images and device-hours."""
+    def outlook(self, like=()):
+        """What `run` would take: prints runs, images and device-hours.
+
+        Args:
+            like: Rows of other studies that say what such runs take; the
+                study's own are believed with them.
+
+        Returns:
+            An `Outlook`.
+        """
         rows = rows_lib.read(self.path) if self.path.exists() else []
-        return cost.outlook(self.dry_run(), rows)
+        return cost.outlook(self.dry_run(), [*rows, *like])
 
     def _by_key(self):
         """The last row of each key in the file."""

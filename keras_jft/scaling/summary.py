@@ -1,7 +1,65 @@
 """The rows of a study as text: scores by size, and what more would bring."""
 
+import pandas as pd
+
 from keras_jft.scaling import evidence, fitting
 from keras_jft.scaling.decision import forecast
+
+BY = ("task", "mode")
+
+
+def forecasts(
+    rows, x="num_examples", y=None, by=None, *, bounds=None, **options
+):
+    """The forecast of each curve of a study.
+
+    Args:
+        rows: Rows, a list of dicts or a DataFrame.
+        x: The column of sizes.
+        y: The column of scores. None means `score` or the main number of the
+            task.
+        by: Columns that tell curves apart; None means `task` and `mode`, where
+            they are there.
+        bounds: Lowest and highest score there can be, as for `fit`.
+        **options: `factor` and `worth`, as for `forecast`.
+
+    Returns:
+        `{name: Forecast}`, the name a tuple of the values of `by`. For a curve
+        with too few sizes a string that says so.
+
+    Raises:
+        ValueError: As `fit` and `forecast` do, but for too few sizes.
+
+    Example:
+        >>> scores = {300: 0.32, 1_000: 0.38, 3_000: 0.5, 10_000: 0.6}
+        >>> rows = [
+        ...     {"mode": "frozen", "num_examples": n, "score": scores[n]}
+        ...     for n in scores
+        ... ]
+        >>> rows.append({"mode": "tuned", "num_examples": 300, "score": 0.4})
+        >>> found = forecasts(rows)
+        >>> print(found["frozen",].headline)
+        10x more: +19.0 [5.9, 29.2] points
+        >>> found["tuned",]
+        '1 size, a forecast needs 4'
+    """
+    curves = evidence.curves(rows, curve_columns(rows, by) or None)
+    return {
+        name or (): _forecast(curve, x, y, bounds, options)
+        for name, curve in curves.items()
+    }
+
+
+def curve_columns(rows, by=None):
+    """The columns that tell the curves of rows apart, a list.
+
+    Args:
+        rows: Rows, a list of dicts or a DataFrame.
+        by: Those columns, or None for `task` and `mode`, where they are there.
+    """
+    if by is None:
+        return [column for column in BY if column in pd.DataFrame(rows)]
+    return [by] if isinstance(by, str) else list(by)
 
 
 def table(rows, x="num_examples", factor=10):
@@ -52,10 +110,14 @@ def table(rows, x="num_examples", factor=10):
         scale = 100 if fitting.natural_bounds(part[y]) == (0, 1) else 1
         blocks += [
             f"{task.capitalize()}: {y}, points",
-            _means(part.assign(**{y: part[y] * scale}), x, y),
+            means(part.assign(**{y: part[y] * scale}), ["mode"], x, y)
+            .rename_axis(None)
+            .to_string(),
             *(
-                f"{mode}: {_forecast(curve, x, y, factor)}"
-                for mode, curve in part.groupby("mode")
+                f"{mode}: {_line(found)}"
+                for (mode,), found in forecasts(
+                    part, x, y, by=["mode"], factor=factor
+                ).items()
             ),
         ]
     sizes = data.loc[~evidence.untrained(data), x].nunique()
@@ -64,12 +126,24 @@ def table(rows, x="num_examples", factor=10):
     return "\n".join(blocks)
 
 
-def _means(part, x, y):
-    """One line a mode, one column a size."""
-    scores = part.groupby(["mode", x])[y].agg(["mean", "std"])
-    cells = scores.apply(_cell, axis=1).unstack(fill_value="")
+def means(table, by, x, y):
+    """Means and standard deviations as text: a line a curve, a column a size.
+
+    Args:
+        table: A DataFrame of rows of one task.
+        by: At most one column that tells its curves apart, a list.
+        x: The column of sizes.
+        y: The column of scores.
+
+    Returns:
+        A DataFrame of strings.
+    """
+    scores = table.groupby([*by, x])[y].agg(["mean", "std"])
+    cells = scores.apply(_cell, axis=1)
+    # One curve is a line, too.
+    cells = cells.unstack(fill_value="") if by else cells.to_frame("runs").T
     cells.columns = [f"{size:,.0f}" for size in cells.columns]
-    return cells.rename_axis(None).to_string()
+    return cells
 
 
 def _cell(score):
@@ -77,10 +151,22 @@ def _cell(score):
     return f"{score['mean']:.1f}{spread}"
 
 
-def _forecast(curve, x, y, factor):
+def _forecast(curve, x, y, bounds, options):
+    """A `Forecast`, or why there is none."""
+    done = evidence.succeeded(curve)
+    if x in done:
+        sizes = done.loc[~evidence.untrained(done), x].nunique()
+        if sizes < fitting.FEWEST_SIZES:
+            plural = "s" * (sizes != 1)
+            return (
+                f"{sizes} size{plural}, a forecast needs {fitting.FEWEST_SIZES}"
+            )
+    law = fitting.fit(curve, x, evidence.score_of(done, y), bounds=bounds)
+    return forecast(law, **options)
+
+
+def _line(found):
     """The first line of a forecast and its verdict, or why there is none."""
-    sizes = curve.loc[~evidence.untrained(curve), x].nunique()
-    if sizes < fitting.FEWEST_SIZES:
-        return f"{sizes} sizes, a forecast needs {fitting.FEWEST_SIZES}"
-    sheet = forecast(fitting.fit(curve, x, y), factor=factor)
-    return f"{sheet.headline}, {sheet.verdict}"
+    if isinstance(found, str):
+        return found
+    return f"{found.headline}, {found.verdict}"

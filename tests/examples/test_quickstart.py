@@ -9,26 +9,53 @@ import keras_jft as jft
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "examples" / "quickstart.py"
 
+TASKS = ["classification", "segmentation", "detection", "pose"]
 
-def _run(monkeypatch, output, sizes):
+
+def _run(monkeypatch, output, sizes, *arguments, tasks=TASKS):
     names = runpy.run_path(str(SCRIPT))
-    for task, config in names["TASKS"].items():
-        names["TASKS"][task] = dataclasses.replace(config, epochs=1)
-    arguments = ["--output", str(output), "--sizes", *map(str, sizes)]
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
+    assert list(names["TASKS"]) == TASKS
+    for task in TASKS:
+        config = names["TASKS"].pop(task)
+        if task not in tasks:
+            continue
+        names["TASKS"][task] = dataclasses.replace(
+            config,
+            epochs=1,
+            options={**config.options, "num_examples": 32},
+            num_examples=None,
+        )
+    arguments = ["--output", str(output), "--sizes", *sizes, *arguments]
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
     names["main"]()
 
 
-def test_an_interrupted_quick_start_repeats_nothing(
+def test_the_quick_start_ends_with_a_decision_and_repeats_nothing(
     tmp_path, monkeypatch, capsys
 ):
-    _run(monkeypatch, tmp_path, [0, 32])
+    _run(monkeypatch, tmp_path, [0, 32, 48, 64, 96], tasks=TASKS[:1])
     first = (tmp_path / "rows.jsonl").read_text()
-    _run(monkeypatch, tmp_path, [0, 32, 48, 64, 96])
-    assert (tmp_path / "rows.jsonl").read_text().startswith(first)
-    rows = jft.scaling.read_rows(tmp_path / "rows.jsonl")
-    assert len(rows) == 5 * 4
-    assert not any("error" in row for row in rows)
-    assert (tmp_path / "data_size.png").stat().st_size > 10_000
     shown = capsys.readouterr().out
     assert "Classification: top1" in shown and "10x more" in shown
+    assert (tmp_path / "data_size.png").stat().st_size > 10_000
+    assert (tmp_path / "report.html").read_text().count("<article") == 2
+
+    _run(monkeypatch, tmp_path, [32])
+    assert (tmp_path / "rows.jsonl").read_text().startswith(first)
+    rows = jft.scaling.read_rows(tmp_path / "rows.jsonl")
+    # Classification in two modes at five sizes; at one of them three more
+    # tasks, segmentation in two modes.
+    assert len(rows) == 5 * 2 + 4
+    assert not any("error" in row for row in rows)
+    assert {row["task"] for row in rows} == set(TASKS)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<article") == 6
+    assert "quickstart.py --output" in page
+
+
+def test_a_dry_run_says_what_there_is_to_do(tmp_path, monkeypatch, capsys):
+    _run(monkeypatch, tmp_path / "new", [0, 300], "--dry-run")
+    said = capsys.readouterr().out
+    # 4 epochs of 300 images, shared by 6 runs; costs of earlier runs.
+    assert said.startswith("12 runs left, 1,200 images of pre-training, about")
+    assert not (tmp_path / "new").exists()

@@ -44,6 +44,33 @@ def test_the_outlook_goes_by_runs_of_the_same_task():
     )
 
 
+def test_what_several_runs_share_is_counted_once():
+    left = [of("a", 1_000, 40), of("b", 1_000, 40), of("b", 10_000, 80)]
+    for config in left:
+        config.pretrain = {"num_examples": config.num_examples}
+    # Of 3 hours a run 2 are pre-training.
+    rows = [
+        {**row, "device_seconds": 3 * 3600, "pretrain_seconds": 2 * 3600}
+        for row in ROWS
+    ]
+    found = cost.outlook(left, rows)
+    assert found.images == 120
+    assert found.hours == 3 + 1 + 3
+
+
+def test_runs_like_none_that_is_done_are_counted_apart():
+    failed = [
+        {"task": "c", "num_examples": n, "wall_seconds": 9, "error": "no"}
+        for n in (10, 1_000)
+    ]
+    found = cost.outlook(
+        [of("a", 10_000), of("c", 10), of("c", 20)], [*ROWS, *failed]
+    )
+    assert found.hours == pytest.approx(0.11)
+    assert found.unknown == 2
+    assert "0.11 device-hours without 2 of the runs: none like" in str(found)
+
+
 def test_without_rows_the_hours_are_unknown():
     for rows in ([], [{"task": "c", "num_examples": 10, "wall_seconds": 1}]):
         found = cost.outlook([of("a", 1_000)], rows)

@@ -133,6 +133,56 @@ def test_a_mode_looks_alike_in_all_panels():
     assert looks[0] == looks[1]
 
 
+def test_a_mode_that_a_task_lacks_is_not_in_its_legend():
+    rows = rows_of() + rows_of("segmentation", "miou")[:10]
+    _, right = plot_data_sizes(rows).axes
+    assert [label.partition(":")[0] for label in labels(right)] == [
+        "frozen",
+        "95% prediction interval of a run",
+        "random initialization",
+    ]
+    alone = [r for r in rows_of() if r["mode"] == "frozen"]
+    ax = plot_data_size(alone, modes=["fine_tuned", "frozen"])
+    assert labels(ax) == labels(right)[:1] + labels(right)[1:]
+    assert ax.lines[0].get_color() == "#D55E00"
+
+
+def test_laws_go_on_to_the_factor_that_is_asked_for():
+    ax = plot_data_size(rows_of(), factor=10)
+    lines = {
+        style: [line for line in ax.lines if line.get_linestyle() == style]
+        for style in "-:"
+    }
+    for line in lines["-"]:
+        assert line.get_xdata()[0] == 300 and line.get_xdata()[-1] <= 10_000
+    assert len(lines[":"]) == 2
+    for line in lines[":"]:
+        assert line.get_xdata()[0] > 10_000
+        assert line.get_xdata()[-1] == pytest.approx(100_000)
+    assert ax.get_xticklabels()[-1].get_text() == "100k"
+
+
+def test_laws_are_drawn_within_the_bounds_of_the_metric():
+    scores = {10: -3, 100: -2, 1_000: -1, 10_000: -0.2}
+    rows = [{"num_examples": n, "score": scores[n]} for n in scores]
+    ax = plot_data_size(rows, factor=100, bounds=(-5, 0))
+    ends = [line.get_ydata()[-1] for line in ax.lines[:2]]
+    assert max(ends) <= 0
+    with pytest.raises(ValueError, match="within the bounds"):
+        plot_data_size(rows)
+
+
+@pytest.mark.parametrize(("tasks", "grid"), [(3, (1, 3)), (4, (2, 2))])
+def test_four_tasks_are_two_by_two(tasks, grid):
+    names = ["classification", "detection", "pose", "segmentation"][:tasks]
+    scores = {"classification": "top1", "segmentation": "miou"}
+    rows = [r for n in names for r in rows_of(n, scores.get(n, "ap"))]
+    figure = plot_data_sizes(rows)
+    assert len(figure.axes) == tasks
+    shape = figure.axes[0].get_gridspec().get_geometry()
+    assert shape == grid
+
+
 def test_failed_runs_are_not_drawn_and_rows_without_a_task_refused():
     failed = {"task": "classification", "error": "ValueError: no"}
     assert labels(plot_data_size([*rows_of(), failed])) == labels(

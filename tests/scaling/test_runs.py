@@ -39,7 +39,8 @@ def _arrays(model):
 
 def test_a_backbone_is_trained_once_and_then_read(tmp_path, monkeypatch):
     trained = jft.scaling.Runner(tmp_path).backbone(RUN.pretrain)
-    assert [path.suffix for path in tmp_path.iterdir()] == [".keras"]
+    kept = sorted(path.suffix for path in tmp_path.iterdir())
+    assert kept == [".keras", ".seconds"]
 
     def never(*args, **kwargs):
         raise AssertionError("It was pre-trained twice.")
@@ -77,6 +78,23 @@ def test_a_row_has_its_columns_and_a_model_is_compiled_once(tmp_path):
         assert (row["num_examples"], row["seed"]) == (size, seed)
         assert 0 <= row["top1"] <= 1
     assert len(runner._models) == 1
+
+
+def test_a_row_says_what_its_run_takes_with_its_pre_training(tmp_path):
+    runner = jft.scaling.Runner(tmp_path)
+    first, again = runner(RUN), runner(RUN)
+    assert first["pretrain_seconds"] > 0
+    # Trained once, and counted for each.
+    assert again["pretrain_seconds"] == first["pretrain_seconds"]
+    for row in (first, again):
+        assert row["device_seconds"] > row["pretrain_seconds"]
+    # Of a backbone that came without, nothing is said.
+    for path in tmp_path.glob("*.seconds"):
+        path.unlink()
+    assert "device_seconds" not in runner(RUN)
+    pretrain = dataclasses.replace(RUN.pretrain, num_examples=0)
+    random = runner(dataclasses.replace(RUN, pretrain=pretrain))
+    assert random["pretrain_seconds"] == 0 < random["device_seconds"]
 
 
 def _folder(folder, images):

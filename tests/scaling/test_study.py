@@ -179,6 +179,18 @@ def test_the_outlook_is_that_of_what_is_left(path):
     assert found.hours < 0.01
 
 
+def test_the_outlook_of_a_new_study_goes_by_rows_of_others(path, tmp_path):
+    other = tmp_path / "other.jsonl"
+    like = study.Study(CONFIGS[:2], other, run=Run()).run()
+    like = [{**row, "wall_seconds": 1800.0} for row in like]
+    new = study.Study([Config(num_examples=300, seed=9)], path, run=Run())
+    assert "unknown" in str(new.outlook())
+    assert str(new.outlook(like=like)) == (
+        "1 runs left, 0 images of pre-training, about 0.50 device-hours"
+    )
+    assert not path.exists()
+
+
 def test_a_key_names_the_values_and_nothing_else():
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Reordered:

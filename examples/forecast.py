@@ -1,0 +1,67 @@
+"""What would more data buy? From a CSV of scores; nothing is trained.
+
+    python examples/forecast.py scores.csv --factor 10 --output report.html
+
+The first line of the file names its columns: `num_examples` and `score` (or
+another, `--score top1`), and where there are several, `seed`, `task` and
+`mode`; `wall_seconds` gives costs. A study's rows, `*.jsonl`, are read too.
+Prints the decision on each task and mode, and writes it as a page.
+"""
+
+import argparse
+import pathlib
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import keras_jft as jft
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("scores", metavar="CSV", type=pathlib.Path)
+    parser.add_argument("--factor", type=float, default=10)
+    parser.add_argument("--score", help="the column of scores")
+    parser.add_argument(
+        "--worth", type=float, help="the smallest gain worth having"
+    )
+    parser.add_argument(
+        "--metric-range",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="lowest and highest score there can be",
+    )
+    parser.add_argument(
+        "--by", nargs="+", help="columns that tell curves apart"
+    )
+    parser.add_argument("--output", help="the page, *.html")
+    return parser, parser.parse_args()
+
+
+def main():
+    parser, arguments = parse()
+    options = {
+        "y": arguments.score,
+        "by": arguments.by,
+        "factor": arguments.factor,
+        "worth": arguments.worth,
+        "bounds": arguments.metric_range,
+    }
+    try:
+        rows = jft.scaling.read_rows(arguments.scores)
+        found = jft.scaling.forecasts(rows, **options)
+        if arguments.output:
+            page, _ = jft.scaling.report(rows, arguments.output, **options)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    for name, sheet in found.items():
+        print(", ".join(map(str, name)) or arguments.scores.name)
+        print(f"{sheet}\n")
+    if arguments.output:
+        print(f"Decision: {page}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""What forecasts answer, as the part of a page that is read first."""
+
+import collections
+
+from keras_jft.scaling.decision import (
+    COLLECT,
+    DO_NOT_COLLECT,
+    NOT_ENOUGH_EVIDENCE,
+)
+from keras_jft.scaling.pages import Card, Heading, Table
+
+
+def called(name):
+    """What a curve is called, by the values of its columns."""
+    words = [str(value).replace("_", " ") for value in name]
+    return ", ".join(words) or "all runs"
+
+
+def in_short(found):
+    """The verdicts in one line each, the strongest first."""
+    names = {}
+    for name, sheet in found.items():
+        verdict = NOT_ENOUGH_EVIDENCE
+        if not isinstance(sheet, str):
+            verdict = sheet.verdict
+        names.setdefault(verdict, []).append(called(name))
+    order = (COLLECT, DO_NOT_COLLECT, NOT_ENOUGH_EVIDENCE)
+    return " ".join(
+        f"{verdict.capitalize()}: {'; '.join(names[verdict])}."
+        for verdict in order
+        if verdict in names
+    )
+
+
+def card(name, sheet):
+    """The `Card` of a curve, from a `Forecast` or why there is none."""
+    if isinstance(sheet, str):
+        return Card(called(name), NOT_ENOUGH_EVIDENCE, sheet, ())
+    chance, score, *_ = sheet.basis
+    lines = [chance, score]
+    if sheet.cost:
+        lines.append(f"Cost: {sheet.cost}")
+    if sheet.next_runs:
+        lines.append(f"Next runs: {_next_runs(sheet)}")
+    return Card(called(name), sheet.verdict, sheet.headline, tuple(lines))
+
+
+def _next_runs(sheet):
+    points, half = sheet.law.points, (sheet.gain_high - sheet.gain_low) / 2
+    counts = collections.Counter()
+    for size, count, *_ in sheet.next_runs:
+        counts[size] += count
+    runs = ", ".join(f"{n} at {size:,.0f}" for size, n in counts.items())
+    hours = sum(n.hours for n in sheet.next_runs)
+    cost = f" for {hours:.2g} device-hours" if hours >= 0 else ""
+    return (
+        f"{runs} ({sheet.law.evidence.x_name}){cost}, which would narrow the "
+        f"gain from ±{points * half:.1f} to "
+        f"±{points * sheet.next_runs[-1].half_width:.1f} points"
+    )
+
+
+def against(alternatives):
+    """Blocks that set data against its alternatives; none without them."""
+    if not alternatives:
+        return
+    yield Heading("Data against alternatives")
+    yield Table(
+        "Each change alone; gain in units of the score, with its 95% interval "
+        "over seeds; device-hours that a run takes more",
+        ("change", "gain", "interval", "hours", "gain per hour", "runs"),
+        tuple(
+            (
+                f"{a.name}: {a.start} to {a.end}",
+                f"{a.gain:+.3g}",
+                f"{a.low:.3g} to {a.high:.3g}"
+                if a.low <= a.high
+                else "unknown",
+                _or_unknown(f"{a.hours:+.3g}"),
+                _or_unknown(f"{a.per_hour:+.3g}", "none"),
+                " and ".join(map(str, a.runs)),
+            )
+            for a in alternatives
+        ),
+    )
+
+
+def _or_unknown(text, otherwise="unknown"):
+    return otherwise if "nan" in text else text

@@ -1,0 +1,258 @@
+"""A page as blocks, written as one HTML file or as Markdown.
+
+Blocks hold plain text; whatever is written out is escaped here.
+"""
+
+import base64
+import html
+import re
+from typing import NamedTuple
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1b1f24; --soft: #59636e;
+  --paper: #ffffff; --card: #f6f8fa; --line: #d1d9e0; --accent: #0072b2; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --soft: #9198a1;
+  --paper: #0d1117; --card: #161b22; --line: #3d444d; --accent: #56b4e9; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1rem; max-width: 62rem; color: var(--ink);
+  background: var(--paper); font: 1rem/1.5 system-ui, sans-serif;
+  overflow-wrap: break-word; }
+h1 { font-size: 1.7rem; line-height: 1.25; margin: 0.5rem 0; }
+h2 { font-size: 1.25rem; margin: 2rem 0 0.6rem; padding-bottom: 0.2rem;
+  border-bottom: 1px solid var(--line); }
+h3 { font-size: 1rem; margin: 1.2rem 0 0.3rem; }
+ul { padding-left: 1.2rem; margin: 0.4rem 0; }
+.cards, .pictures { display: grid; gap: 1rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); }
+.card { background: var(--card); border: 1px solid var(--line);
+  border-left: 0.3rem solid var(--accent); border-radius: 0.4rem;
+  padding: 0.8rem 1rem; }
+.card h3 { margin: 0; color: var(--soft); font-weight: 600; }
+.card .verdict { font-size: 1.25rem; font-weight: 700; margin: 0.1rem 0; }
+.card .lead { font-weight: 600; margin: 0 0 0.4rem; }
+.card ul { font-size: 0.9rem; }
+figure { margin: 0; }
+/* Figures are drawn for white paper. */
+figure img { width: 100%; height: auto; background: #ffffff;
+  border: 1px solid var(--line); border-radius: 0.4rem; padding: 0.5rem; }
+figcaption, .note { color: var(--soft); font-size: 0.9rem; }
+.note { margin: 1rem 0 0.3rem; }
+.scroll { overflow-x: auto; margin-bottom: 1rem; }
+table { border-collapse: collapse; font-size: 0.9rem;
+  font-variant-numeric: tabular-nums; }
+th, td { padding: 0.3rem 0.7rem; border-bottom: 1px solid var(--line);
+  text-align: right; white-space: nowrap; vertical-align: top; }
+th:first-child, td:first-child { text-align: left; padding-left: 0; }
+thead th { color: var(--soft); font-weight: 600; }
+table.words :is(th, td) { text-align: left; white-space: normal; }
+pre { overflow-x: auto; background: var(--card); padding: 0.8rem;
+  border: 1px solid var(--line); border-radius: 0.4rem; font-size: 0.8rem; }
+summary { cursor: pointer; }
+@media print { .card, figure { break-inside: avoid; } }
+"""
+
+
+class Heading(NamedTuple):
+    """A heading of a section (`level` 2) or of a part of it (3)."""
+
+    text: str
+    level: int = 2
+
+
+class Text(NamedTuple):
+    """A paragraph."""
+
+    text: str
+
+
+class Points(NamedTuple):
+    """A list of sentences."""
+
+    items: tuple[str, ...]
+
+
+class Card(NamedTuple):
+    """One answer: of what, the verdict, the number, and lines to it."""
+
+    title: str
+    verdict: str
+    lead: str
+    lines: tuple[str, ...]
+
+
+class Cards(NamedTuple):
+    """Answers side by side, or one below the other on a phone."""
+
+    cards: tuple[Card, ...]
+
+
+class Table(NamedTuple):
+    """Rows of cells under a head; `words` are cells that may be broken."""
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    words: bool = False
+
+
+class Picture(NamedTuple):
+    """An SVG and what it shows."""
+
+    svg: bytes
+    text: str
+
+
+class Pictures(NamedTuple):
+    """Pictures side by side, or one below the other on a phone."""
+
+    pictures: tuple[Picture, ...]
+
+
+class Code(NamedTuple):
+    """Text as it is, folded away under a title."""
+
+    title: str
+    text: str
+
+
+def to_html(title, blocks):
+    """One HTML page that needs no other file.
+
+    Args:
+        title: Its title, also the first heading.
+        blocks: Blocks, in their order.
+    """
+    body = "\n".join(_HTML[type(block)](block) for block in blocks)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n"
+        f"</head>\n<body>\n<h1>{html.escape(title)}</h1>\n{body}\n</body>\n"
+        "</html>\n"
+    )
+
+
+def to_markdown(title, blocks):
+    """The same as Markdown, without the pictures.
+
+    Args:
+        title: Its title, the first heading.
+        blocks: Blocks, in their order.
+    """
+    parts = [f"# {_plain(title)}"]
+    parts += [_MARKDOWN[type(block)](block) for block in blocks]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+# === HTML ===
+
+
+def _tag(name, text, kind=""):
+    kind = f' class="{kind}"' if kind else ""
+    return f"<{name}{kind}>{html.escape(text)}</{name}>"
+
+
+def _list_html(items):
+    return "<ul>" + "".join(_tag("li", item) for item in items) + "</ul>"
+
+
+def _cards_html(block):
+    cards = "\n".join(
+        '<article class="card">'
+        + _tag("h3", card.title)
+        + _tag("p", card.verdict, "verdict")
+        + _tag("p", card.lead, "lead")
+        + _list_html(card.lines)
+        + "</article>"
+        for card in block.cards
+    )
+    return f'<div class="cards">\n{cards}\n</div>'
+
+
+def _table_html(block):
+    head = "".join(f'<th scope="col">{html.escape(h)}</th>' for h in block.head)
+    rows = "\n".join(
+        "<tr>" + "".join(_tag("td", cell) for cell in row) + "</tr>"
+        for row in block.rows
+    )
+    kind = ' class="words"' if block.words else ""
+    return (
+        f"{_tag('p', block.caption, 'note')}\n"
+        # What scrolls has a name and can be reached by the keyboard.
+        f'<div class="scroll" role="region" tabindex="0" '
+        f'aria-label="{html.escape(block.caption)}"><table{kind}>'
+        f"<thead><tr>{head}</tr></thead>\n"
+        f"<tbody>\n{rows}\n</tbody></table></div>"
+    )
+
+
+def _pictures_html(block):
+    pictures = "\n".join(
+        '<figure><img src="data:image/svg+xml;base64,'
+        f'{base64.b64encode(picture.svg).decode()}" '
+        f'alt="{html.escape(picture.text)}">'
+        f"{_tag('figcaption', picture.text)}</figure>"
+        for picture in block.pictures
+    )
+    return f'<div class="pictures">\n{pictures}\n</div>'
+
+
+_HTML = {
+    Heading: lambda b: _tag(f"h{b.level}", b.text),
+    Text: lambda b: _tag("p", b.text),
+    Points: lambda b: _list_html(b.items),
+    Cards: _cards_html,
+    Table: _table_html,
+    Pictures: _pictures_html,
+    Code: lambda b: (
+        f"<details>{_tag('summary', b.title)}{_tag('pre', b.text)}</details>"
+    ),
+}
+
+
+# === Markdown ===
+
+
+def _plain(text):
+    """`text` on one line, with nothing in it that Markdown would read."""
+    text = " ".join(text.split())
+    # Within a word an underscore means nothing.
+    return re.sub(r"([\\`*{}\[\]<>#|~]|(?<!\w)_|_(?!\w))", r"\\\1", text)
+
+
+def _list_markdown(items):
+    return "\n".join(f"- {_plain(item)}" for item in items)
+
+
+def _card_markdown(card):
+    return (
+        f"### {_plain(card.title)}: {_plain(card.verdict)}\n\n"
+        f"**{_plain(card.lead)}**\n\n{_list_markdown(card.lines)}"
+    )
+
+
+def _table_markdown(block):
+    head, *rows = [
+        "| " + " | ".join(map(_plain, row)) + " |"
+        for row in (block.head, *block.rows)
+    ]
+    side = " --- |" if block.words else " ---: |"
+    rule = "| --- |" + side * (len(block.head) - 1)
+    return "\n".join([f"{_plain(block.caption)}:", "", head, rule, *rows])
+
+
+def _code_markdown(block):
+    longest = max(map(len, re.findall("`+", block.text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{_plain(block.title)}:\n\n{fence}\n{block.text}\n{fence}"
+
+
+_MARKDOWN = {
+    Heading: lambda b: f"{'#' * b.level} {_plain(b.text)}",
+    Text: lambda b: _plain(b.text),
+    Points: lambda b: _list_markdown(b.items),
+    Cards: lambda b: "\n\n".join(map(_card_markdown, b.cards)),
+    Table: _table_markdown,
+    Pictures: lambda b: _list_markdown(p.text for p in b.pictures),
+    Code: _code_markdown,
+}

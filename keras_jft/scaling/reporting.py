@@ -1,0 +1,230 @@
+"""The decision page: what a person with a budget reads."""
+
+import io
+import pathlib
+
+from keras_jft.scaling import answers, cost, evidence, fitting, origins, summary
+from keras_jft.scaling.figure import plot_data_size
+from keras_jft.scaling.laws import LAWS
+from keras_jft.scaling.pages import (
+    Cards,
+    Heading,
+    Picture,
+    Pictures,
+    Points,
+    Table,
+    Text,
+    to_html,
+    to_markdown,
+)
+
+CAVEATS = (
+    "An interval is that of one new run, at 95%. It includes the noise of "
+    "seeds, what the sizes leave open of the curve, and the choice of law. It "
+    "takes for granted that more images are like those there are, and that "
+    "nothing else changes.",
+    "Sun et al. 2017 say of their own numbers (Disclaimer, Large scale "
+    "learning): schedules and hyper-parameters are those of training with 1M "
+    "images, and so the impact of data is underestimated at every size. Where "
+    "these runs share one setting for all sizes, that holds for them too: "
+    "tuned at each size, more data may be worth more.",
+    "Device-hours are those of training on the machine of the rows. What the "
+    "images and their labels cost is not among them.",
+)
+ON_THE_CLOCK = (
+    "The rows say what a run took on the clock, not `device_seconds`: "
+    "pre-training that was done before, or for another run, is not counted, "
+    "and more data costs more than said here."
+)
+
+
+def report(
+    rows,
+    path,
+    *,
+    x="num_examples",
+    y=None,
+    by=None,
+    factor=10,
+    worth=None,
+    bounds=None,
+    alternatives=(),
+    title=None,
+    command=None,
+):
+    """Writes the decision page of a study, as HTML and as Markdown.
+
+    First the decision on each curve: gain, interval, probability, verdict,
+    cost and the next runs; then figures, scores, laws, caveats, and how the
+    rows were made. The HTML is one file that needs no other; the Markdown
+    beside it says the same without the figures.
+
+    Args:
+        rows: Rows, a list of dicts or a DataFrame.
+        path: Where the page is written, `*.html`.
+        x: The column of sizes.
+        y: The column of scores. None means `score` or the main number of the
+            task.
+        by: Columns that tell curves apart; None means `task` and `mode`, where
+            they are there.
+        factor: How many times the largest size is asked for.
+        worth: The smallest gain that is worth its cost, in units of the score.
+        bounds: Lowest and highest score there can be, as for `fit`.
+        alternatives: What `jft.scaling.alternatives` found, to stand beside
+            the decision.
+        title: The title of the page.
+        command: The command that makes the rows, to be printed.
+
+    Returns:
+        The paths of both files.
+
+    Raises:
+        ValueError: As `forecasts` does, or if `path` is no `*.html`.
+
+    Example:
+        >>> import tempfile
+        >>> scores = {300: 0.32, 1_000: 0.38, 3_000: 0.5, 10_000: 0.6}
+        >>> rows = [{"num_examples": n, "score": scores[n]} for n in scores]
+        >>> page, text = report(rows, f"{tempfile.mkdtemp()}/report.html")
+        >>> print("collect" in page.read_text(), text.name)
+        True report.md
+    """
+    path = pathlib.Path(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(
+            f"`path` must name an HTML file, *.html. Received: {path}."
+        )
+    options = {"x": x, "y": y, "bounds": bounds}
+    by = summary.curve_columns(rows, by)
+    found = summary.forecasts(
+        rows, by=by, factor=factor, worth=worth, **options
+    )
+    table = evidence.succeeded(rows)
+    panels = _panels(table, by)
+    modes = sorted(table["mode"].unique()) if "mode" in by else None
+    blocks = [
+        Text(answers.in_short(found)),
+        Heading("The decision"),
+        Cards(tuple(answers.card(*curve) for curve in found.items())),
+        *answers.against(alternatives),
+        Heading("Figures"),
+        Pictures(
+            tuple(
+                _picture(*panel, modes=modes, factor=factor, **options)
+                for panel in panels
+            )
+        ),
+        Heading("Scores"),
+        *(_scores(*panel, by, **options) for panel in panels),
+        Heading("Laws"),
+        _laws(found),
+        Heading("Caveats"),
+        Points(_common_caveats(table)),
+        Heading("Of these curves", level=3),
+        _caveats(found),
+        Heading("How the numbers were made"),
+        *origins.made_by(rows, command),
+    ]
+    title = title or f"What would {factor:g}x more buy?"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = path.with_suffix(".md")
+    path.write_text(to_html(title, blocks), encoding="utf-8")
+    text.write_text(to_markdown(title, blocks), encoding="utf-8")
+    return path, text
+
+
+def _panels(table, by):
+    """Pairs of a title and the rows of a figure: its curves are modes."""
+    apart = [column for column in by if column != "mode"]
+    if not apart:
+        return [("All runs", table)]
+    return [
+        (answers.called(name).capitalize(), part)
+        for name, part in table.groupby(apart)
+    ]
+
+
+def _picture(title, part, *, x, y, factor, **options):
+    import matplotlib.pyplot as plt
+
+    ax = plot_data_size(part, x=x, y=y, factor=factor, **options)
+    drawn = io.BytesIO()
+    with plt.rc_context({"svg.hashsalt": "keras_jft"}):  # The same each time.
+        ax.figure.savefig(drawn, format="svg", metadata={"Date": None})
+    plt.close(ax.figure)
+    return Picture(
+        drawn.getvalue(),
+        f"{title}: {evidence.score_of(part, y)} by {x}. Small points are runs, "
+        f"large ones means; dotted and shaded on to {factor:g} times the "
+        "largest size.",
+    )
+
+
+def _scores(title, part, by, x, y, bounds):
+    y = evidence.score_of(part, y)
+    bounds = tuple(bounds or fitting.natural_bounds(part[y]))
+    scale = 100 if bounds == (0, 1) else 1
+    modes = [column for column in by if column == "mode"]
+    cells = summary.means(part.assign(**{y: part[y] * scale}), modes, x, y)
+    runs = part.groupby([*modes, x]).size()
+    most = (
+        f"{runs.min()}"
+        if runs.min() == runs.max()
+        else (f"{runs.min()} to {runs.max()}")
+    )
+    return Table(
+        f"{title}: {y} in points, mean ± standard deviation over {most} run(s) "
+        f"of each {x}",
+        ("", *cells.columns),
+        tuple(
+            (str(mode).replace("_", " "), *row)
+            for mode, row in zip(cells.index, cells.to_numpy(), strict=True)
+        ),
+    )
+
+
+def _laws(found):
+    """The laws that are fitted; what the others lack is a caveat."""
+    laws = {n: f.law for n, f in found.items() if not isinstance(f, str)}
+    return Table(
+        "Weight in the forecast; AICc (lower is better); log density of the "
+        "largest third of the sizes, foreseen from the others (higher is "
+        "better); parameters of least squares",
+        ("curve", "law", "weight", "AICc", "held out", "parameters"),
+        tuple(
+            (answers.called(name), LAWS[one].title, *_fitted(candidate))
+            for name, law in laws.items()
+            for one, candidate in law.candidates.items()
+            if not candidate.more_sizes
+        ),
+        words=True,
+    )
+
+
+def _fitted(candidate):
+    numbers = candidate.parameters.items()
+    return (
+        f"{candidate.weight:.0%}",
+        f"{candidate.aicc:.1f}",
+        f"{candidate.held_out:.1f}",
+        ", ".join(f"{name} {value:.3g}" for name, value in numbers),
+    )
+
+
+def _common_caveats(table):
+    on_the_clock = {*cost.SECONDS} & {*table} == {"wall_seconds"}
+    return (*CAVEATS, ON_THE_CLOCK) if on_the_clock else CAVEATS
+
+
+def _caveats(found):
+    """What speaks against trusting forecasts, and against which."""
+    curves = {}
+    for name, sheet in found.items():
+        for line in [f"{sheet}."] if isinstance(sheet, str) else sheet.caveats:
+            curves.setdefault(line, []).append(answers.called(name))
+    return Points(
+        tuple(
+            line if len(names) == len(found) else f"{line} ({'; '.join(names)})"
+            for line, names in curves.items()
+        )
+    )

@@ -1,0 +1,88 @@
+import re
+
+import numpy as np
+import pytest
+from made_up_curves import SIZES, line, rows_of
+
+from keras_jft.scaling import Alternative, answers, forecasts, pages
+
+NAN = float("nan")
+
+
+@pytest.fixture(scope="module")
+def found():
+    """A steep, a flat and an uncertain curve, and one of two sizes."""
+    means = {
+        "steep": line(SIZES)[:, None] + [0, 0.002],
+        "flat": np.full((4, 2), 0.3) + [0, 0.002],
+        "bent": np.array([[0.3], [0.3], [0.32], [0.5]]) + [0, 0.002],
+    }
+    rows = [
+        {**row, "wall_seconds": 3600.0}
+        for mode, scores in means.items()
+        for row in rows_of(SIZES, scores, mode=mode)
+    ]
+    rows += rows_of(SIZES[:2], line(SIZES[:2])[:, None], mode="a_short")
+    return forecasts(rows, y="top1", worth=0.05)
+
+
+def test_verdicts_come_strongest_first(found):
+    assert answers.in_short(found) == (
+        "Collect: steep. Do not collect: flat. Not enough evidence: a short; "
+        "bent."
+    )
+
+
+def test_a_card_has_verdict_gain_chance_score_and_cost(found):
+    sheet = found["steep",]
+    card = answers.card(("steep",), sheet)
+    assert (card.title, card.verdict) == ("steep", "collect")
+    assert card.lead == sheet.headline
+    chance, score, cost = card.lines
+    assert chance == "Probability of more than 5 points: 100%"
+    assert score.startswith("Score at num_examples=100,000: 70.1 [")
+    # An hour a run whatever its size; 12 points.
+    assert cost == "Cost: 1 device-hours a run, 0.0833 a point"
+
+
+def test_next_runs_are_summed_up(found):
+    sheet = found["bent",]
+    card = answers.card(("bent",), sheet)
+    now = 50 * (sheet.gain_high - sheet.gain_low)
+    then = 100 * sheet.next_runs[-1].half_width
+    # Three times two runs of an hour each, those of one size together.
+    named = re.findall(r"(\d+) at ([\d,]+)", card.lines[-1])
+    assert sum(int(runs) for runs, _ in named) == 6
+    sizes = [float(size.replace(",", "")) for _, size in named]
+    assert sizes == list(dict.fromkeys(run.size for run in sheet.next_runs))
+    assert card.lines[-1].endswith(
+        "(num_examples) for 6 device-hours, which would narrow the gain from "
+        f"±{now:.1f} to ±{then:.1f} points"
+    )
+    assert then < now
+
+
+def test_a_curve_without_a_forecast_says_what_it_lacks(found):
+    card = answers.card(("a_short",), found["a_short",])
+    assert card == pages.Card(
+        "a short", "not enough evidence", "2 sizes, a forecast needs 4", ()
+    )
+
+
+def test_runs_without_names_are_all_runs():
+    assert answers.called(()) == "all runs"
+
+
+def test_alternatives_say_what_is_not_known():
+    given = [
+        Alternative("data", 1, 10, 0.07, 0.01, 0.13, 2.0, 0.035, (3, 2)),
+        Alternative("noise", 0.2, 0, 0.05, NAN, NAN, 0.0, NAN, (3, 1)),
+        Alternative("depth", 1, 2, 0.05, NAN, NAN, NAN, NAN, (3, 1)),
+    ]
+    _, table = answers.against(given)
+    assert table.rows == (
+        ("data: 1 to 10", "+0.07", "0.01 to 0.13", "+2", "+0.035", "3 and 2"),
+        ("noise: 0.2 to 0", "+0.05", "unknown", "+0", "none", "3 and 1"),
+        ("depth: 1 to 2", "+0.05", "unknown", "unknown", "none", "3 and 1"),
+    )
+    assert list(answers.against([])) == []

@@ -1,0 +1,149 @@
+"""A CSV file of scores, whoever made it: read, or answered clearly."""
+
+import pytest
+
+from keras_jft import scaling
+
+HEADER = "num_examples,score,seed,task,mode\n"
+LINE = "300,0.30,0,birds,frozen\n1000,0.36,0,birds,frozen\n"
+MORE = "3000,0.41,0,birds,frozen\n10000,0.48,0,birds,frozen\n"
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(text):
+        path = tmp_path / "scores.csv"
+        path.write_text(text, encoding="utf-8")
+        return scaling.read_rows(path)
+
+    return read
+
+
+def test_cells_become_numbers_text_or_none(read):
+    text = '\ufeffnum_examples, score,mode,seed\r\n300,.25,"a, b",\r\n\r\n'
+    assert read(text) == [
+        {"num_examples": 300, "score": 0.25, "mode": "a, b", "seed": None}
+    ]
+
+
+def test_names_of_curves_are_text_even_if_they_are_numbers(read):
+    rows = read("num_examples,mode\n300,50\n300,101 wide\n")
+    assert [row["mode"] for row in rows] == ["50", "101 wide"]
+
+
+def test_a_file_of_runs_is_forecast(read):
+    (sheet,) = scaling.forecasts(read(HEADER + LINE + MORE)).values()
+    assert sheet.gain == pytest.approx(0.12, abs=0.02)
+    assert "One run a size" in str(sheet)
+
+
+def test_a_curve_that_falls_is_forecast_and_said(read):
+    rows = read(HEADER + LINE + MORE + "30000,0.42,0,birds,frozen\n")
+    (sheet,) = scaling.forecasts(rows).values()
+    assert "does not rise with every size" in str(sheet)
+
+
+def test_two_sizes_are_answered_with_what_is_lacking(read):
+    rows = read(HEADER + LINE)
+    assert scaling.forecasts(rows) == {
+        ("birds", "frozen"): "2 sizes, a forecast needs 4"
+    }
+    with pytest.raises(ValueError, match=r"Not identifiable: 2 more size"):
+        scaling.fit(rows, x="num_examples", y="score")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"scores\.csv, line 1: expected the names of the columns"),
+        ("num_examples,,score\n", r"line 1: .* Received: 'num_examples,,sc"),
+        ("score,score\n1,2\n", "line 1: .* each once"),
+        (HEADER + "300,0.3\n" + LINE, "line 2: expected 5 cells.*Received 2"),
+        (HEADER + "300,0,3,0,birds,frozen\n", "line 2: .*Received 6: 300,0,3"),
+        (HEADER + LINE + LINE, "lines 2 and 4: the same run twice: 300,0.30"),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused_by_its_line(read, text, message):
+    with pytest.raises(ValueError, match=message):
+        read(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (HEADER, "no row of a run that succeeded. Received: 0 rows"),
+        ("num_examples;score\n300;0.3\n", r"columns \['num_examples;score'\]"),
+        (
+            HEADER + LINE + MORE + "30000,nan,0,birds,frozen\n",
+            "`score` must be a finite number in every row. Received: nan in 1",
+        ),
+        (
+            HEADER + LINE + MORE + "30000,,0,birds,frozen\n",
+            "`score` must be a finite number",
+        ),
+        (
+            HEADER + LINE + MORE + "30000,0.5x,0,birds,frozen\n",
+            "`score` must be a finite number in every row. Received: '0.5x'",
+        ),
+        (
+            HEADER + LINE + MORE + "300,0.31,0,birds,frozen\n",
+            "Received several of num_examples=300, seed=0",
+        ),
+        (
+            HEADER + LINE + MORE + "30000,0.5,0,,frozen\n",
+            "`task` must say of which curve a row is. Received: none in 1 of 5",
+        ),
+    ],
+)
+def test_runs_that_are_no_curve_are_refused(read, text, message):
+    with pytest.raises(ValueError, match=message):
+        scaling.forecasts(read(text))
+
+
+@pytest.mark.parametrize("column", ["split", "metric"])
+def test_scores_of_several_splits_or_metrics_are_not_mixed(read, column):
+    lines = (HEADER + LINE + MORE).splitlines()
+    names = [column, *["minival*"] * 2, *["test-dev"] * 2]
+    pairs = zip(lines, names, strict=True)
+    rows = read("\n".join(f"{line},{name}" for line, name in pairs) + "\n")
+    with pytest.raises(
+        ValueError, match=rf"one `{column}`.*'minival\*', 'test-dev'.*by="
+    ):
+        scaling.forecasts(rows)
+    apart = scaling.forecasts(rows, by=["task", "mode", column])
+    assert set(apart.values()) == {"2 sizes, a forecast needs 4"}
+
+
+def test_scores_out_of_the_range_of_the_metric_are_refused(read):
+    rows = read(HEADER + LINE + MORE)
+    with pytest.raises(ValueError, match=r"within the bounds \(0, 0.4\)"):
+        scaling.forecasts(rows, bounds=(0, 0.4))
+    rows = read(HEADER + LINE + MORE + "30000,-0.1,0,birds,frozen\n")
+    with pytest.raises(ValueError, match="within the bounds.*from -0.1"):
+        scaling.forecasts(rows)
+
+
+def test_fractions_and_percent_are_not_mixed(read):
+    rows = read(HEADER + LINE + MORE + "30000,53,0,birds,frozen\n")
+    with pytest.raises(ValueError, match="looks: 0.48 and 53.*`bounds="):
+        scaling.forecasts(rows)
+    # Few percent are percent.
+    few = [{**r, "score": 10 * r["score"] - 2.5} for r in rows[:-1]]
+    (sheet,) = scaling.forecasts(few).values()
+    assert sheet.law.bounds == (0, 100)
+
+
+def test_a_last_line_that_was_cut_off_is_dropped_or_doubted(read):
+    whole = HEADER + LINE + MORE
+    for cut in range(1, len("10000,0.48,0,birds,frozen")):
+        text = whole[: -1 - cut]
+        with pytest.warns(UserWarning, match=r"scores\.csv.*line, 5"):
+            rows = read(text)
+        # Without all its commas it is dropped, else the reader may decide.
+        assert len(rows) == (4 if text.count(",") == 20 else 3)
+    assert rows[-1]["score"] == 0.41
+
+
+def test_a_csv_that_is_missing_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.csv"):
+        scaling.read_rows(tmp_path / "none.csv")

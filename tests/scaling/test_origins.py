@@ -1,0 +1,37 @@
+from keras_jft.scaling import origins, pages
+
+
+def blocks_of(rows):
+    return list(origins.made_by(rows))
+
+
+def test_settings_are_told_apart_by_whether_runs_share_them():
+    rows = [
+        {"config": {"a": 1, "b": {"c": 0.5, "d": None}, "e": [1]}},
+        {"config": {"a": 1, "b": {"c": 0.25, "d": None}, "f": {}}},
+    ]
+    _, varied, shared = blocks_of(rows)
+    assert varied.rows == (
+        ("b.c", "0.5, 0.25"),
+        ("e", "[1], not there"),
+        ("f", "not there, {}"),
+    )
+    assert shared.text == "a = 1\nb.d = null"
+
+
+def test_versions_and_hardware_are_each_named_once():
+    rows = [
+        {"version_keras": "3.15.1", "cores": 2, "seed": 0, "device_seconds": 9},
+        {"version_keras": "3.16.0", "cores": 2, "seed": 1.0},
+    ]
+    facts, text = blocks_of(rows)
+    assert facts.rows == (
+        ("Rows", "2"),
+        ("Seeds", "0, 1"),
+        ("Device-hours in all", "0.0025"),
+        ("Cores", "2"),
+        ("keras", "3.15.1, 3.16.0"),
+    )
+    assert text == pages.Text(
+        "The rows have no configs: how they were made is not on record."
+    )

@@ -1,0 +1,197 @@
+"""The page says what the forecasts say, decision first."""
+
+import base64
+import re
+import xml.etree.ElementTree
+
+import numpy as np
+import pytest
+
+from keras_jft import scaling
+
+SIZES = (300, 1_000, 3_000, 10_000)
+
+
+def rows_of(task, mode, slope, seeds=(0, 1), **columns):
+    return [
+        {
+            "task": task,
+            "mode": mode,
+            "num_examples": n,
+            "seed": seed,
+            "score": 0.1 + slope * np.log10(n) + 0.002 * seed,
+            **columns,
+        }
+        for n in SIZES
+        for seed in seeds
+    ]
+
+
+MADE = {
+    "wall_seconds": 36.0,
+    "cpu": "A processor",
+    "cores": 2,
+    "accelerator": None,
+    "time": "2026-01-02T03:04:05+00:00",
+    "version_keras": "3.15.1",
+}
+ROWS = [
+    *rows_of("birds", "frozen", 0.1, **MADE),
+    *rows_of("birds", "fine_tuned", 0.02, **MADE),
+    {"task": "birds", "mode": "frozen", "error": "ValueError: no"},
+]
+for row in ROWS[:-1]:
+    row["config"] = {
+        "pretrain": {"seed": row["seed"], "epochs": 4, "options": {}},
+        "blocks": [1, 1],
+    }
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "new" / "page.html"
+    page, text = scaling.report(
+        ROWS, path, worth=0.05, command="python study.py --sizes 300"
+    )
+    assert (page, text) == (path, path.with_suffix(".md"))
+    return page.read_text(), text.read_text()
+
+
+def test_the_decision_stands_before_all_else(written):
+    for text in written:
+        body = text.rpartition("</head>")[2]
+        places = [
+            body.index(words)
+            for words in (
+                "What would 10x more buy?",
+                "Collect: birds, frozen. Do not collect: birds, fine tuned.",
+                "The decision",
+                "Figures",
+                "Scores",
+                "Laws",
+                "Caveats",
+                "How the numbers were made",
+            )
+        ]
+        assert places == sorted(places)
+
+
+def test_a_curve_is_answered_as_its_forecast_has_it(written):
+    _, text = written
+    sheet = scaling.forecasts(ROWS, worth=0.05)["birds", "frozen"]
+    said = text.replace("\\", "")
+    assert "### birds, frozen: collect" in said
+    assert f"**{sheet.headline}**" in said
+    # 36 s a run; ten points.
+    for line in (*sheet.basis[:2], "Cost: 0.01 device-hours a run, 0.001 a po"):
+        assert f"- {line}" in said
+    assert all(f"- {line}" in said for line in sheet.caveats)
+
+
+def test_a_caveat_stands_once_and_names_its_curves(written):
+    _, text = written
+    alike = "- m4 is not identifiable: 3 more size(s).\n"
+    assert text.count("m4 is not identifiable") == text.count(alike) == 1
+    left_out = "- Left out: 1 rows (failed). (birds, frozen)\n"
+    assert left_out in text
+
+
+def test_scores_are_means_of_seeds_in_points(written):
+    _, text = written
+    # 10 + 10 log10(300) and 0.2 more: 34.9 on average, 0.14 apart.
+    assert "| frozen | 34.9 ±0.1 | 40.1 ±0.1 | 44.9 ±0.1 | 50.1 ±0.1 |" in text
+    assert "over 2 run(s) of each num_examples" in text
+
+
+def test_the_papers_own_disclaimer_is_among_the_caveats(written):
+    for text in written:
+        assert "Disclaimer, Large scale learning" in text
+        assert "impact of data is underestimated" in text
+
+
+def test_costs_without_pre_training_are_said_to_be_so(written, tmp_path):
+    words = "not `device_seconds`"
+    assert words in written[0]
+    rows = [{**row, "device_seconds": 36.0} for row in ROWS[:-1]]
+    page, _ = scaling.report(rows, tmp_path / "a.html")
+    assert words not in page.read_text()
+
+
+def test_it_says_how_the_rows_were_made(written):
+    _, text = written
+    for line in (
+        "python study.py --sizes 300",
+        "| Rows | 17 |",
+        "| Failed runs | 1 |",
+        "| Seeds | 0, 1 |",
+        "| Device-hours in all | 0.16 |",
+        "| Processor | A processor |",
+        "| Accelerator | none |",
+        "| keras | 3.15.1 |",
+        "| pretrain.seed | 0, 1 |",
+        "pretrain.epochs = 4\npretrain.options = {}\nblocks = [1, 1]\n",
+    ):
+        assert line in text
+
+
+def test_each_task_has_a_figure_within_the_page(tmp_path):
+    rows = ROWS + rows_of("fish", "frozen", 0.1)
+    page, _ = scaling.report(rows, tmp_path / "a.html")
+    again, _ = scaling.report(rows, tmp_path / "b.html")
+    assert page.read_bytes() == again.read_bytes()
+    found = re.findall(r"svg\+xml;base64,([^\"]+)", page.read_text())
+    assert len(found) == 2
+    for picture in found:
+        root = xml.etree.ElementTree.fromstring(base64.b64decode(picture))
+        assert root.tag.endswith("svg")
+
+
+def test_a_curve_of_two_sizes_is_no_obstacle(tmp_path):
+    rows = rows_of("birds", "frozen", 0.1)
+    few = [r for r in rows_of("fish", "frozen", 0.1) if r["num_examples"] < 3e3]
+    _, text = scaling.report(rows + few, tmp_path / "a.html")
+    text = text.read_text()
+    assert "Collect: birds, frozen. Not enough evidence: fish, frozen." in text
+    assert "**2 sizes, a forecast needs 4**" in text
+    assert "how they were made is not on record" in text
+
+
+def test_rows_of_one_curve_need_no_names(tmp_path):
+    rows = [
+        {"images": r["num_examples"], "wer": 100 * r["score"]}
+        for r in rows_of("birds", "frozen", 0.1, seeds=(0,))
+    ]
+    options = {"x": "images", "y": "wer", "bounds": (0, 60), "factor": 5}
+    page, text = scaling.report(rows, tmp_path / "a.htm", title="A", **options)
+    text = text.read_text()
+    assert text.startswith("# A\n") and "5x more: " in text
+    assert "All runs: wer in points, mean" in text
+    assert "Score at images=50,000" in text and page.stat().st_size > 10_000
+
+
+def test_splits_are_curves_of_their_own_if_named_so(tmp_path):
+    rows = [
+        *rows_of("birds", "frozen", 0.1, split="minival*"),
+        *rows_of("birds", "frozen", 0.05, split="<test-dev>"),
+    ]
+    with pytest.raises(ValueError, match="One curve holds one `split`"):
+        scaling.report(rows, tmp_path / "a.html")
+    assert list(tmp_path.iterdir()) == []
+    by = ["task", "mode", "split"]
+    page, _ = scaling.report(rows, tmp_path / "a.html", by=by)
+    assert "birds, frozen, &lt;test-dev&gt;" in page.read_text()
+    assert "<test-dev>" not in page.read_text()
+
+
+def test_alternatives_stand_beside_the_decision(tmp_path):
+    more = scaling.Alternative("depth", 50, 101, 0.1, 0, 0.2, 1, 0.1, (3, 3))
+    rows = rows_of("birds", "frozen", 0.1)
+    _, text = scaling.report(rows, tmp_path / "a.html", alternatives=[more])
+    text = text.read_text()
+    assert "depth: 50 to 101" in text
+    assert text.index("against alternatives") < text.index("Figures")
+
+
+def test_a_page_is_an_html_file(tmp_path):
+    with pytest.raises(ValueError, match=r"HTML file.*Received: .*report\.md"):
+        scaling.report(ROWS, tmp_path / "report.md")
