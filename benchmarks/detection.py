@@ -16,6 +16,27 @@ The first shares its pre-training with `benchmarks/data_size.py` (the cache
 curve of AP@.5 to figures/detection.png. The second overfits 8 images of a
 COCO-format folder and prints AP@.5 on them, which must be above 0.9; `--smoke`
 goes both ways on made-up images.
+
+Result (seeds 0, 1, 2; each draws its backbone and its 100 training images;
+means and standard deviations in points):
+
+    AP@.5          random    1,000      3,000      10,000     30,000    95,000
+    frozen        4.9 4.3  27.4 4.9   28.3 9.8   18.6 3.0   24.3 2.8  32.4 0.9
+    fine-tuned    1.8 1.7  10.7 8.9  20.8 12.1  24.0 10.5   32.0 6.3  33.2 0.4
+    COCO AP
+    frozen        1.7 1.5  11.9 2.1   12.2 5.7    6.9 2.0   10.0 1.7  13.0 0.2
+    fine-tuned    0.5 0.5   4.0 3.7    8.8 6.0   10.1 4.8   13.6 2.9  14.6 0.2
+
+Fine-tuned, AP@.5 rises with every step of size, by 11 points a decade, as the
+paper has it for COCO. Frozen it does not: any pre-training is worth more than
+20 points over none, and past 1,000 images the differences are those of seeds
+(1 point a decade). So few steps (6 epochs of 100 images) favor a frozen net
+that starts near its end; this says little about longer training. On 8 images
+of COCO at 128x160 px the detector reaches an AP@.5 of 0.96 (500 epochs,
+7 minutes).
+
+Cost: 24 minutes beyond the pre-training, on 2 cores of an AMD EPYC (24 GB)
+that other work shared.
 """
 
 import argparse
@@ -165,7 +186,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=6, help="on BCCD")
     parser.add_argument("--learning-rate", type=float, default=0.01)
     parser.add_argument("--overfit-images", type=int, default=8)
-    parser.add_argument("--overfit-epochs", type=int, default=150)
+    parser.add_argument("--overfit-epochs", type=int, default=500)
     parser.add_argument("--overfit-size", type=int, nargs=2, default=(128, 160))
     parser.add_argument("--smoke", action="store_true")
     arguments = parser.parse_args()
