@@ -1,10 +1,12 @@
 """Models on JAX devices: what one process of one or of several does."""
 
 import os
+import pathlib
 
 import keras
 import numpy as np
 from cluster_jobs import many_label
+from jax.experimental import multihost_utils
 from keras import distribution
 
 from keras_jft import training
@@ -34,14 +36,30 @@ def distribute(name):
     distribution.set_distribution(new)
 
 
-def train(index, count):
-    """Weights, optimizer, logits of a model that is fit for two epochs."""
+def build():
+    """A model, the same whenever it is built."""
     keras.utils.set_random_seed(1)
     model = many_label(frozen=False, shards=2)
     optimizer = keras.optimizers.SGD(0.05, momentum=0.9, name="sgd")
     model.compile(optimizer, l2=1e-3, metrics=[])
+    return model
+
+
+def train(index, count, run):
+    """Weights, optimizer, logits of a model that is fit for two epochs.
+
+    Several processes stop after the first and go on from a checkpoint.
+    """
     data, size = part(index, count), BATCH // count
-    model.fit(data, batch_size=size, epochs=2, shuffle=False, verbose=0)
+    fit = {"batch_size": size, "shuffle": False, "verbose": 0}
+    model = build()
+    if count > 1:
+        model.fit(data, epochs=1, callbacks=[training.Checkpoint(run)], **fit)
+        multihost_utils.sync_global_devices("the first process has written")
+        model = build()
+        fit["callbacks"] = [training.Checkpoint(run)]
+    model.fit(data, epochs=2, **fit)
+    yield "steps", np.array(model.optimizer.iterations)
     yield "logits", model.predict(data, batch_size=size, verbose=0)
     for variable in [*model.weights, *model.optimizer.variables]:
         yield variable.path, keras.ops.convert_to_numpy(variable)
@@ -64,6 +82,7 @@ def main(path, names):
     results = {}
     for name in names.split(","):
         distribute(name)
-        for key, value in train(index, count):
+        run = pathlib.Path(path).parent / "run"
+        for key, value in train(index, count, run):
             results[f"{name} {key}".replace("/", "|")] = value
     np.savez(path, **results)

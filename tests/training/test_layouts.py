@@ -97,7 +97,7 @@ def test_four_devices_train_like_one(results, name):
     _assert_like_one_device(results, _of(results["alone"], name))
 
 
-def test_two_processes_train_like_one(results):
+def test_two_processes_that_were_interrupted_train_like_one(results):
     for index in ("0", "1"):
         trained = _of(results[index], "data_parallel")
         _assert_like_one_device(results, trained)
