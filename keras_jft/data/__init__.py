@@ -7,9 +7,9 @@ from keras_jft.data.datasets import DATASETS, Dataset, Info, load
 from keras_jft.data.labels import LabelHierarchy
 from keras_jft.data.noise import NoisyLabels
 from keras_jft.data.pipeline import iterate
+from keras_jft.data.presets import TRANSFORMS
 from keras_jft.data.subsets import subset
 from keras_jft.data.tf_data import batches
-from keras_jft.data.transforms import TRANSFORMS
 
 __all__ = [
     "DATASETS",

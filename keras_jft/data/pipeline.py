@@ -15,8 +15,9 @@ import numpy as np
 from keras_jft import checks
 from keras_jft.data.collation import collate
 from keras_jft.data.geometry import IN_PLACE
+from keras_jft.data.presets import TRANSFORMS
 from keras_jft.data.reading import Examples
-from keras_jft.data.transforms import TRANSFORMS, RandomFlip
+from keras_jft.data.transforms import RandomFlip
 
 
 def iterate(
