@@ -4,6 +4,7 @@ from keras_jft.data.batch import check_batch
 from keras_jft.data.caching import cache
 from keras_jft.data.collation import collate
 from keras_jft.data.datasets import DATASETS, Dataset, Info, load
+from keras_jft.data.datasets.decoding import UnreadableImage
 from keras_jft.data.labels import LabelHierarchy
 from keras_jft.data.noise import NoisyLabels
 from keras_jft.data.pipeline import iterate
@@ -18,6 +19,7 @@ __all__ = [
     "Info",
     "LabelHierarchy",
     "NoisyLabels",
+    "UnreadableImage",
     "batches",
     "cache",
     "check_batch",
