@@ -17,6 +17,7 @@ from keras_jft.data.collation import collate
 from keras_jft.data.geometry import IN_PLACE
 from keras_jft.data.mixing import mixup
 from keras_jft.data.presets import TRANSFORMS
+from keras_jft.data.rand_augment import RandAugment
 from keras_jft.data.reading import Examples
 from keras_jft.data.transforms import RandomFlip
 
@@ -216,7 +217,7 @@ class Batches:
     def image_size(self):
         """`(H, W)` of every batch, as the transforms say it; None: unknown."""
         for transform in reversed(self.transforms):
-            if not isinstance(transform, RandomFlip):
+            if not isinstance(transform, (RandomFlip, RandAugment)):
                 return getattr(transform, "image_size", None) or (None, None)
         return None, None
 
