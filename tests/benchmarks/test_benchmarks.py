@@ -20,6 +20,7 @@ MALLOC = {
     [
         "backtest.py",
         "coverage.py",
+        "damaged_data.py",
         "data_size.py",
         "detection.py",
         "downpour.py",
@@ -31,6 +32,7 @@ MALLOC = {
         "speed/detection.py",
         "speed/duplicates.py",
         "speed/head.py",
+        "speed/input_pipeline.py",
         "speed/loss.py",
         "speed/multi_label_metric.py",
         "speed/pose.py",
