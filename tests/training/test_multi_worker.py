@@ -64,7 +64,7 @@ def _results(folder, job, count):
 def two(tmp_path_factory):
     """The folder that two workers filled."""
     folder = tmp_path_factory.mktemp("two")
-    with _workers(2, folder, "equal,statistics") as processes:
+    with _workers(2, folder, "equal,statistics,boxed") as processes:
         _wait_for(
             lambda: all(p.poll() == 0 for p in processes), processes, folder
         )
@@ -131,6 +131,21 @@ def test_workers_train_like_one_device(count, alone, request):
                 weight, weights[path], atol=1e-6, err_msg=path
             )
             np.testing.assert_array_equal(weight, results[0][path])
+
+
+def test_two_workers_train_a_detector_like_one_device(two):
+    model, history = jobs.train(
+        jobs.detector, jobs.boxes(), training.strategy("one_device"), size=2
+    )
+    weights = jobs.arrays(model)
+    for result in _results(two, "boxed", 2):
+        for key, values in json.loads(str(result.pop("history"))).items():
+            np.testing.assert_allclose(values, history[key], rtol=1e-5)
+        assert set(result) == set(weights)
+        for path, weight in result.items():
+            np.testing.assert_allclose(
+                weight, weights[path], atol=1e-5, err_msg=path
+            )
 
 
 def test_all_workers_end_with_the_same_moving_statistics(two):
