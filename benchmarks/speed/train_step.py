@@ -36,9 +36,9 @@ On 2 cores of an AMD EPYC without AMX (24 GB, PyTorch 2.13.0):
     products float32         2215  2.04x        9.4  1.54x
     products bfloat16        4155  3.81x       18.0  2.96x
 
-The last two lines are the net's convolutions as matrix products of that size
-and nothing else: what no step can pass. Another run of resnet50, its cores
-shared, gave 1.20x, 1.97x and 1.44x for PyTorch.
+The last two lines: had a step nothing to do but its products, at the rate of
+one large product. Another run of resnet50, its cores shared, gave 1.20x and
+1.97x, and 1.44x for PyTorch.
 """
 
 import argparse
