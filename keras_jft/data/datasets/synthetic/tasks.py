@@ -18,6 +18,8 @@ MASKS = {
     "family": tuple(vocabulary.FAMILIES),
 }
 
+_CHUNK = 2_048  # Examples that are named together.
+
 
 class ManyLabel(World):
     """Pre-training: objects with names, noisy names, closed upward."""
@@ -44,15 +46,30 @@ class ManyLabel(World):
             ),
         )
 
+    def annotations(self, positions):
+        """Labels and ids; nothing is rendered."""
+        ids = self.ids(positions)
+        chunks = [ids[i : i + _CHUNK] for i in range(0, len(ids), _CHUNK)]
+        return [
+            row
+            for chunk in chunks
+            for row in self._rows(chunk, self._names(self._keys(chunk))[1])
+        ]
+
     def _examples(self, ids, keys):
+        true, labels = self._names(keys)
+        _, images, _ = self._look(keys, true)
+        return {"images": images, **labels}
+
+    def _names(self, keys):
+        """Combinations and the column of labels of each image."""
         true = naming.combinations(
             keys, vocabulary.named(), naming.COUNTS, naming.frequencies()
         )
         given = naming.given(keys, true, self.wrong_labels, self.missing_labels)
         leaves = np.where(given < 0, -1, vocabulary.leaf_ids()[given])
         closed = self.info.hierarchy.close_batch(leaves)
-        _, images, _ = self._look(keys, true)
-        return {"images": images, "labels": [row[row >= 0] for row in closed]}
+        return true, {"labels": [row[row >= 0] for row in closed]}
 
 
 class Classification(World):
@@ -70,8 +87,16 @@ class Classification(World):
             class_counts=every + (np.arange(len(classes)) < rest),
         )
 
+    def annotations(self, positions):
+        """Labels and ids; nothing is rendered."""
+        ids = self.ids(positions)
+        return self._rows(ids, {"labels": self._classes(ids)})
+
+    def _classes(self, ids):
+        return (ids % len(vocabulary.classes())).astype("int32")
+
     def _examples(self, ids, keys):
-        labels = (ids % len(vocabulary.classes())).astype("int32")
+        labels = self._classes(ids)
         _, images, _ = self._look(keys, vocabulary.classes()[labels][:, None])
         return {"images": images, "labels": labels}
 
