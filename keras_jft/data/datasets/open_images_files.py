@@ -128,7 +128,8 @@ class LabelReader:
         while self._images:
             places = np.searchsorted(ids, self._images.pop())
             image, cell = self._rows.pop()
-            rows.append(places[image] << (_LABEL_BITS + 2) | cell)
+            cell |= places[image] << (_LABEL_BITS + 2)
+            rows.append(cell)
         rows = np.concatenate(rows)
         rows.sort()
         is_last = np.ones(len(rows), bool)
