@@ -15,6 +15,7 @@ from keras_jft.data.datasets import open_images_files as files
 from keras_jft.data.datasets.boxed_images import ON_ERROR
 from keras_jft.data.datasets.dataset import Dataset, Info
 from keras_jft.data.datasets.decoding import decode_image
+from keras_jft.data.datasets.file_patterns import files_of, of_split
 from keras_jft.data.datasets.label_rows import LabelRows
 from keras_jft.data.labels import LabelHierarchy
 
@@ -81,7 +82,7 @@ def load(
         checks.one_of(name, value, ON_ERROR)
     _check_confidences(threshold, unknown)
     labels, directory, descriptions, hierarchy, classes = (
-        _of_split(source, split)
+        of_split(source, split)
         for source in (labels, directory, descriptions, hierarchy, classes)
     )
     keys, names, hierarchy = _labels(descriptions, hierarchy)
@@ -89,7 +90,7 @@ def load(
     reader = files.LabelReader(
         keys, _classes(classes, keys), sources, threshold, unknown, on_error
     )
-    for path in files.files_of(labels):
+    for path in files_of(labels):
         reader.add(path)
     reader.warn()
     ids, images, label_ids, states = reader.result()
@@ -175,15 +176,6 @@ def _check_confidences(threshold, unknown):
         )
 
 
-def _of_split(source, split):
-    """`source` with `{split}` filled in, where it is a path or a list."""
-    if isinstance(source, (list, tuple)):
-        return [_of_split(part, split) for part in source]
-    if isinstance(source, (str, Path)):
-        return str(source).replace("{split}", str(split))
-    return source
-
-
 def _labels(descriptions, hierarchy):
     """Keys, names and, if given, the hierarchy of all labels."""
     if descriptions is None and hierarchy is None:
@@ -212,7 +204,7 @@ def _labels(descriptions, hierarchy):
 def _classes(classes, keys):
     """The LabelNames that count; None: all."""
     if isinstance(classes, str):
-        (path,) = files.files_of(classes)
+        (path,) = files_of(classes)
         classes = Path(path).read_text(encoding="utf-8").split()
     unknown = sorted(set(classes or ()) - set(keys))
     if unknown:

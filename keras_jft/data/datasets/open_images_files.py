@@ -12,14 +12,14 @@ References:
 """
 
 import csv
-import glob
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
+
+from keras_jft.data.datasets.file_patterns import files_of
 
 COLUMNS = ("ImageID", "Source", "LabelName", "Confidence")
 MACHINE = "machine"
@@ -28,25 +28,6 @@ MACHINE = "machine"
 UNKNOWN, BY_MACHINE, NEGATIVE, BY_PEOPLE = range(4)
 _BLOCK = 8 << 20  # Bytes of a file that are read at once.
 _LABEL_BITS = 30
-
-
-def files_of(pattern):
-    """The paths of one pattern, path or list of them, sorted.
-
-    Raises:
-        ValueError: One names no file.
-    """
-    patterns = [pattern] if isinstance(pattern, (str, Path)) else pattern
-    found = []
-    for text in map(str, patterns):
-        paths = sorted(glob.glob(text)) or [text]
-        if not Path(paths[0]).is_file():
-            raise ValueError(
-                f"There must be a file {text!r}. Received none. `{{split}}` "
-                "and `*` may stand in its name."
-            )
-        found += paths
-    return found
 
 
 def read_descriptions(path):

@@ -174,15 +174,6 @@ def test_descriptions_are_read_with_and_without_a_header(tmp_path):
             files.read_descriptions(path)
 
 
-def test_patterns_name_files(save, tmp_path):
-    paths = [str(save("", f"{name}.csv")) for name in "ba"]
-    assert files.files_of(tmp_path / "*.csv") == sorted(paths)
-    assert files.files_of(paths) == paths
-    for wrong in (tmp_path, tmp_path / "c.csv", [paths[0], "no*.csv"]):
-        with pytest.raises(ValueError, match="There must be a file"):
-            files.files_of(wrong)
-
-
 def test_ids_of_any_letters_are_kept(save):
     reader = _reader()
     reader.add(save("ümlaut,machine,/m/1,1\nz,machine,/m/1,1\n"))
