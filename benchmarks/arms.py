@@ -25,10 +25,10 @@ import pandas as pd
 import keras_jft as jft
 
 HERE = pathlib.Path(__file__).parent
-SIZES = (1_000, 3_000, 10_000)
+SIZES = (300, 1_000, 3_000)
 SYNTHETIC = jft.scaling.Run(
     pretrain=jft.pretrain.Config(
-        options={"num_examples": SIZES[-1]},
+        options={"num_examples": 10_000},
         batch_size=32,
         learning_rate=0.03,
     ),

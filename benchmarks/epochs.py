@@ -23,6 +23,8 @@ LARGEST = arms.SIZES[-1]
 
 def equal_steps(pretrain):
     """As many steps for each size as 4 epochs of the largest size have."""
+    if pretrain.num_examples == LARGEST:  # The same run as the arm beside it.
+        return pretrain
     steps = 4 * (LARGEST // pretrain.batch_size)
     return arms.change(epochs=None, steps=steps)(pretrain)
 
