@@ -20,6 +20,7 @@ MALLOC = {
     [
         "backtest.py",
         "capacity.py",
+        "classes.py",
         "coverage.py",
         "data_size.py",
         "detection.py",
@@ -29,6 +30,7 @@ MALLOC = {
         "initialization.py",
         "label_noise.py",
         "learning_rate.py",
+        "long_tail.py",
         "learning_curves.py",
         "pose.py",
         "segmentation.py",
