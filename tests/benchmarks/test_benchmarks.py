@@ -27,6 +27,7 @@ MALLOC = {
         "downpour.py",
         "duplicates.py",
         "epochs.py",
+        "frozen_vs_finetuned.py",
         "initialization.py",
         "label_noise.py",
         "learning_rate.py",
