@@ -7,6 +7,7 @@ from keras_jft.data.datasets import DATASETS, Dataset, Info, load
 from keras_jft.data.labels import LabelHierarchy
 from keras_jft.data.noise import NoisyLabels
 from keras_jft.data.pipeline import iterate
+from keras_jft.data.statistics import Description, describe
 from keras_jft.data.subsets import subset
 from keras_jft.data.tf_data import batches
 from keras_jft.data.transforms import TRANSFORMS
@@ -15,6 +16,7 @@ __all__ = [
     "DATASETS",
     "TRANSFORMS",
     "Dataset",
+    "Description",
     "Info",
     "LabelHierarchy",
     "NoisyLabels",
@@ -22,6 +24,7 @@ __all__ = [
     "cache",
     "check_batch",
     "collate",
+    "describe",
     "iterate",
     "load",
     "subset",
