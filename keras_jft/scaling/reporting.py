@@ -63,8 +63,8 @@ def report(
         x: The column of sizes.
         y: The column of scores. None means `score` or the main number of the
             task.
-        by: Columns that tell curves apart; None means `task` and `mode`, where
-            they are there.
+        by: Columns that tell curves apart; None means `task`, `mode` and
+            `arm`, where they are there.
         factor: How many times the largest size is asked for.
         worth: The smallest gain that is worth its cost, in units of the score.
         bounds: Lowest and highest score there can be, as for `fit`.

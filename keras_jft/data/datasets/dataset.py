@@ -58,6 +58,7 @@ class Dataset:
     An example is one row of the batch contract (`jft.data.check_batch`)
     without the batch axis and without padding: `images` `(H, W, 3)` uint8;
     `labels` an int32 scalar for one label, `(L,)` int32 for many;
+    `unknown_labels` `(U,)` int32, padded with -1 to one U for all examples;
     `bounding_boxes` `{"boxes": (N, 4) float32 xyxy pixels, "labels": (N,)
     int32}` and, where known, `ignored` `(N,)` bool, `areas` `(N,)` float32
     and `keypoints` `(N, K, 3)`; `segmentation_masks` `(H, W, 1)` uint8, 255 is

@@ -51,16 +51,18 @@ class Failures:
 
 
 def cause_of(error):
-    """The reason of an error without what is of one file alone.
+    """The cause of an error: its `cause`, or its text without names.
 
     Args:
-        error: An exception.
+        error: An exception. Data sets of files give it a `cause`.
 
     Example:
 
     >>> cause_of(ValueError("'7.jpg' cannot be read: 12 bytes left. Mend it."))
     'cannot be read: # bytes left'
     """
+    if getattr(error, "cause", None):
+        return str(error.cause)
     text = re.sub(r"'[^']*'|\"[^\"]*\"", "", str(error))
     text = re.sub(r"\d+", "#", text.split(". ")[0])
     return " ".join(text.split()).strip(" .:") or type(error).__name__

@@ -110,6 +110,36 @@ def save_coco(tmp_path, save_image):
 
 
 @pytest.fixture
+def save_open_images(tmp_path, save_image):
+    """`save_open_images(num)`: options that load so many images of them.
+
+    Three labels and a rejected one in turn; pets are cats and dogs.
+    """
+
+    def save(num):
+        for i in range(num):
+            save_image(f"{i:04x}.jpg", i)
+        rows = ["ImageID,Source,LabelName,Confidence"]
+        for i in range(num):
+            for label in range(i % 4):
+                source = "machine" if i % 2 else "verification"
+                rows.append(f"{i:04x},{source},/m/{label},{label / 2:.1f}")
+            rows.append(f"{i:04x},verification,/m/3,0")
+        (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
+        names = {"/m/0": "pet", "/m/1": "cat", "/m/2": "dog", "/m/3": "tree"}
+        lines = [f"{key},{name}\n" for key, name in names.items()]
+        (tmp_path / "classes.csv").write_text("".join(lines))
+        edges = [["/m/0", "/m/1"], ["/m/0", "/m/2"]]
+        return {
+            "labels": tmp_path / "labels.csv",
+            "descriptions": tmp_path / "classes.csv",
+            "hierarchy": {"names": names, "edges": edges},
+        }
+
+    return save
+
+
+@pytest.fixture
 def save_voc(tmp_path, save_image):
     """`save_voc(name, objects)`: an XML file and an image, 8 x 10, of VOC.
 

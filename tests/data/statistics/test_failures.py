@@ -2,6 +2,7 @@
 
 import pytest
 
+from keras_jft.data.datasets.decoding import UnreadableImage
 from keras_jft.data.statistics.failures import (
     MOST_CAUSES,
     OTHER,
@@ -25,6 +26,11 @@ def test_files_with_one_cause_count_together():
             [1, "'1.jpg' cannot be read: 1 left. Mend."],
         ],
     }
+
+
+def test_the_cause_that_an_error_has_is_taken():
+    error = UnreadableImage("'a.jpg' cannot be read. Mend it.", "truncated")
+    assert cause_of(error) == "truncated"
 
 
 def test_causes_are_bounded():

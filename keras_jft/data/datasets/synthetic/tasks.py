@@ -25,15 +25,24 @@ class ManyLabel(World):
     """Pre-training: objects with names, noisy names, closed upward."""
 
     DEFAULT_SIZES = {"train": 100_000, "test": 2_000}
-    OPTIONS = ("wrong_labels", "missing_labels")
+    OPTIONS = ("wrong_labels", "missing_labels", "num_names", "long_tail")
 
-    def __init__(self, view, wrong_labels=None, missing_labels=None):
+    def __init__(
+        self,
+        view,
+        wrong_labels=None,
+        missing_labels=None,
+        num_names=vocabulary.NUM_NAMED,
+        long_tail=naming.ZIPF_EXPONENT,
+    ):
         super().__init__(view)
         wrong, missing = naming.NOISE[view.split]
         self.wrong_labels = wrong if wrong_labels is None else wrong_labels
         self.missing_labels = (
             missing if missing_labels is None else missing_labels
         )
+        self.num_names = num_names
+        self.frequencies = naming.frequencies(num_names, long_tail)
         hierarchy = vocabulary.hierarchy()
         closed = max(len(hierarchy.close([leaf])) for leaf in hierarchy.leaves)
         self.info = Info(
@@ -42,7 +51,10 @@ class ManyLabel(World):
             hierarchy=hierarchy,
             max_labels=closed * len(naming.COUNTS),
             class_counts=naming.expected_counts(
-                view.num_examples, self.wrong_labels, self.missing_labels
+                view.num_examples,
+                self.wrong_labels,
+                self.missing_labels,
+                self.frequencies,
             ),
         )
 
@@ -64,9 +76,18 @@ class ManyLabel(World):
     def _names(self, keys):
         """Combinations and the column of labels of each image."""
         true = naming.combinations(
-            keys, vocabulary.named(), naming.COUNTS, naming.frequencies()
+            keys,
+            naming.names(self.num_names),
+            naming.COUNTS,
+            self.frequencies,
         )
-        given = naming.given(keys, true, self.wrong_labels, self.missing_labels)
+        given = naming.given(
+            keys,
+            true,
+            self.wrong_labels,
+            self.missing_labels,
+            self.num_names,
+        )
         leaves = np.where(given < 0, -1, vocabulary.leaf_ids()[given])
         closed = self.info.hierarchy.close_batch(leaves)
         return true, {"labels": [row[row >= 0] for row in closed]}
