@@ -147,10 +147,17 @@ class OpenImages(Dataset):
 
     def __getitem__(self, position):
         name = self._ids[position].decode("utf-8")
+        image = decode_image(self.directory / f"{name}.jpg")
+        return {"images": image, **self._annotations(position)}
+
+    def annotations(self, positions):
+        """Labels and ids; no image is opened."""
+        return [self._annotations(position) for position in positions]
+
+    def _annotations(self, position):
         example = {
-            "images": decode_image(self.directory / f"{name}.jpg"),
             "labels": self._labels[position],
-            "ids": name,
+            "ids": self._ids[position].decode("utf-8"),
         }
         if self._unknown is not None:
             found = np.setdiff1d(self._unknown[position], example["labels"])
