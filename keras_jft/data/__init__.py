@@ -4,12 +4,13 @@ from keras_jft.data.batch import check_batch
 from keras_jft.data.caching import cache
 from keras_jft.data.collation import collate
 from keras_jft.data.datasets import DATASETS, Dataset, Info, load
+from keras_jft.data.datasets.decoding import UnreadableImage
 from keras_jft.data.labels import LabelHierarchy
 from keras_jft.data.noise import NoisyLabels
 from keras_jft.data.pipeline import iterate
+from keras_jft.data.presets import TRANSFORMS
 from keras_jft.data.subsets import subset
 from keras_jft.data.tf_data import batches
-from keras_jft.data.transforms import TRANSFORMS
 
 __all__ = [
     "DATASETS",
@@ -18,6 +19,7 @@ __all__ = [
     "Info",
     "LabelHierarchy",
     "NoisyLabels",
+    "UnreadableImage",
     "batches",
     "cache",
     "check_batch",

@@ -15,8 +15,9 @@ import numpy as np
 from keras_jft import checks
 from keras_jft.data.collation import collate
 from keras_jft.data.geometry import IN_PLACE
+from keras_jft.data.presets import TRANSFORMS
 from keras_jft.data.reading import Examples
-from keras_jft.data.transforms import TRANSFORMS, RandomFlip
+from keras_jft.data.transforms import RandomFlip
 
 
 def iterate(
@@ -50,6 +51,7 @@ def iterate(
         tolerate: How many examples may be unreadable: a count, or a fraction
             of `data` (a float). Each gives a warning and is left out of its
             batch; in training the next in the order takes its place.
+            `Batches.report` counts them by cause.
         shard: `(index, count)`: of every `count` examples in a row, this
             worker reads number `index`.
         initial_epoch: Epoch to begin in, when training is resumed.
@@ -139,6 +141,20 @@ class Batches:
     def skipped(self):
         """`{id: reason}` of the examples that could not be read so far."""
         return dict(self.examples.skipped)
+
+    def report(self, most_names=20):
+        """What could not be read so far, counted by cause.
+
+        Args:
+            most_names: Ids to list of each cause.
+
+        Returns:
+            A dict: `num_examples` of the data, how many of them may be
+            unreadable (`tolerate`), how many were `skipped`, how many for each
+            of the `causes`, and their `names`. Each counts once, in this
+            process and since it began.
+        """
+        return self.examples.report(most_names)
 
     def __len__(self):
         return self.steps

@@ -23,6 +23,7 @@ class Examples:
 
     Attributes:
         skipped: `{id: reason}` of the examples that could not be read so far.
+        causes: `{id: cause}` of them, a short one to count by.
 
     Raises:
         ValueError: `tolerate` is neither a count nor a fraction.
@@ -39,7 +40,7 @@ class Examples:
         self.tolerate = tolerate
         if isinstance(tolerate, float):
             self.tolerate = int(tolerate * len(data))
-        self.skipped = {}
+        self.skipped, self.causes = {}, {}
         self._lock = threading.Lock()
 
     def __getstate__(self):
@@ -74,6 +75,23 @@ class Examples:
             )
         return examples
 
+    def report(self, most_names=20):
+        """What could not be read so far; see `Batches.report`."""
+        with self._lock:
+            causes = dict(self.causes)
+        names = {}
+        for name, cause in causes.items():
+            names.setdefault(cause, []).append(name)
+        return {
+            "num_examples": len(self.data),
+            "tolerate": self.tolerate,
+            "skipped": len(causes),
+            "causes": {cause: len(found) for cause, found in names.items()},
+            "names": {
+                cause: found[:most_names] for cause, found in names.items()
+            },
+        }
+
     def generators(self, epoch, examples):
         """One random generator an example, of seed, epoch and id."""
         ids = [example["ids"] for example in examples]
@@ -102,6 +120,9 @@ class Examples:
         with self._lock:
             known = name in self.skipped
             self.skipped[name] = str(error)
+            # An `UnreadableImage` says it; other errors go by their type.
+            cause = getattr(error, "cause", type(error).__name__)
+            self.causes[name] = cause
             count = len(self.skipped)
         if count > self.tolerate:
             raise ValueError(

@@ -6,8 +6,8 @@ from scipy import stats
 
 from keras_jft.data.batch import check_batch
 from keras_jft.data.collation import collate
+from keras_jft.data.presets import TRANSFORMS
 from keras_jft.data.transforms import (
-    TRANSFORMS,
     CenterCrop,
     CropPerson,
     Pad,
@@ -15,6 +15,7 @@ from keras_jft.data.transforms import (
     RandomCrop,
     RandomFlip,
     Resize,
+    ResizedCrop,
     ResizeShortest,
 )
 
@@ -295,12 +296,13 @@ def test_presets_keep_the_contract(example, name, training, rng):
 
 def test_presets_are_the_published_steps():
     preset = TRANSFORMS["jft"]
-    assert preset(False) == (Resize((340, 340)), CenterCrop((299, 299)))
-    assert preset(True) == (
-        Resize((340, 340)), RandomCrop((299, 299)), RandomFlip(),
-    )  # fmt: skip
-    small = preset(True, resize=(40, 40), crop=(32, 32))
-    assert small[:2] == (Resize((40, 40)), RandomCrop((32, 32)))
+    sizes = (340, 340), (299, 299)
+    assert preset(False) == (
+        ResizedCrop(*sizes, random=False, antialias=False),
+    )
+    assert preset(True) == (ResizedCrop(*sizes, antialias=False), RandomFlip())
+    small = preset(True, resize=(40, 40), crop=(32, 32), antialias=True)
+    assert small[0] == ResizedCrop((40, 40), (32, 32))
     assert TRANSFORMS["flip"](False) == TRANSFORMS["none"](True) == ()
     assert TRANSFORMS["shift_and_flip"](True)[0] == Pad(4)
     assert TRANSFORMS["segmentation"](False) == (Resize((513, 513)),)
@@ -311,6 +313,33 @@ def test_presets_are_the_published_steps():
     assert TRANSFORMS["pose"](True)[0].scales == (1.0, 1.5)
     padded = TRANSFORMS["segmentation_padded"](False)
     assert padded == (ResizeShortest(513, 513), PadTo((513, 513)))
+
+
+@pytest.mark.parametrize("random", [True, False])
+@pytest.mark.parametrize("antialias", [True, False])
+def test_cropping_first_changes_no_more_than_one_gray_level(
+    example, rng, random, antialias
+):
+    example["images"] = rng.integers(0, 256, (20, 30, 3), "uint8")
+    example["segmentation_masks"] = rng.integers(0, 256, (20, 30, 1), "uint8")
+    for seed in range(20):
+        size = tuple(map(int, rng.integers(14, 50, 2)))
+        crop = RandomCrop((13, 14)) if random else CenterCrop((13, 14))
+        steps = Resize(size, antialias=antialias), crop
+        expected = example
+        for step in steps:
+            expected = step(expected, np.random.default_rng(seed))
+        fused = ResizedCrop(size, (13, 14), random, antialias)
+        moved = fused(example, np.random.default_rng(seed))
+        gaps = moved["images"].astype(int) - expected["images"]
+        assert abs(gaps).max() <= 1
+        for key in ("segmentation_masks", "keypoints"):
+            np.testing.assert_allclose(moved[key], expected[key], rtol=1e-5)
+        for key, rows in expected["bounding_boxes"].items():
+            found = moved["bounding_boxes"][key]
+            np.testing.assert_allclose(found, rows, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match=r"`resize` of size \(12, 40\)"):
+        ResizedCrop((12, 40), (13, 14))
 
 
 def test_wrong_use_is_an_error_that_says_what_to_do(example, rng):

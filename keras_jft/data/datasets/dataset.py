@@ -9,6 +9,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+_PIXELS = ("images", "segmentation_masks")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Info:
@@ -80,3 +82,14 @@ class Dataset:
     def take(self, positions) -> list[Mapping]:
         """Examples at `positions`, in their order."""
         return [self[int(position)] for position in positions]
+
+    def annotations(self, positions) -> list[Mapping]:
+        """Examples at `positions` without `images` and `segmentation_masks`.
+
+        What is read to count labels and boxes. A subclass that knows them
+        without reading pixels overrides it.
+        """
+        return [
+            {key: example[key] for key in example if key not in _PIXELS}
+            for example in self.take(positions)
+        ]

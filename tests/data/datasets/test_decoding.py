@@ -1,12 +1,18 @@
 """Image files become arrays; damaged ones become errors that name them."""
 
 import io
+import pickle
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from keras_jft.data.datasets.decoding import decode_image, decode_mask
+from keras_jft.data.datasets.decoding import (
+    CAUSES,
+    UnreadableImage,
+    decode_image,
+    decode_mask,
+)
 
 
 def _encoded(image, kind="PNG", **options):
@@ -99,6 +105,61 @@ def test_what_is_no_image_is_refused_by_name(tmp_path):
         decode_image(path)
     with pytest.raises(ValueError, match=r"gone\.jpg' does not exist"):
         decode_image(tmp_path / "gone.jpg")
+
+
+def test_each_cause_can_be_counted(tmp_path, pixels):
+    image = Image.fromarray(pixels)
+    jpeg, png = _encoded(image, "JPEG"), _encoded(image)
+    deep = _encoded(Image.fromarray(np.zeros((2, 2), "float32")), "TIFF")
+    sources = {
+        "missing": tmp_path / "gone.jpg",
+        "unreadable": tmp_path,
+        "empty": b"",
+        "truncated": jpeg[: len(jpeg) // 2],
+        "damaged": png[:50] + b"?" + png[51:],
+        "not an image": b"not an image",
+        "unsupported": deep,
+        "size": png,
+    }
+    assert tuple(sources) == CAUSES
+    for cause, source in sources.items():
+        size = (3, 3) if cause == "size" else None
+        with pytest.raises(UnreadableImage, match="'a.jpg'") as raised:
+            decode_image(source, "a.jpg", size)
+        assert raised.value.cause == cause
+        again = pickle.loads(pickle.dumps(raised.value))
+        assert (str(again), again.cause) == (str(raised.value), cause)
+    with pytest.raises(UnreadableImage) as raised:
+        decode_image(png[:-20])
+    assert raised.value.cause == "truncated"
+
+
+def test_contents_count_and_not_the_name(tmp_path, pixels):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(_encoded(Image.fromarray(pixels)))
+    np.testing.assert_array_equal(decode_image(path), pixels)
+    path = path.with_suffix(".png")
+    path.write_bytes(_encoded(Image.fromarray(pixels), "JPEG"))
+    assert decode_image(path).shape == pixels.shape
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
+def test_the_first_frame_of_an_animation_counts(kind):
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
+    options = {"save_all": True, "append_images": frames[1:]}
+    if kind == "WEBP":
+        options["lossless"] = True
+    decoded = decode_image(_encoded(frames[0], kind, **options))
+    assert (decoded == [255, 0, 0]).all()
+
+
+def test_a_byte_that_changes_in_a_png_is_noticed(pixels):
+    data = _encoded(Image.fromarray(pixels))
+    for place in range(8, len(data)):
+        damaged = bytearray(data)
+        damaged[place] ^= 1
+        with pytest.raises(UnreadableImage):
+            decode_image(bytes(damaged))
 
 
 def test_another_size_than_expected_is_refused_by_name(pixels):
