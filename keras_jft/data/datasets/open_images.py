@@ -147,12 +147,16 @@ class OpenImages(Dataset):
         return np.char.decode(self._ids[np.asarray(positions)], "utf-8")
 
     def __getitem__(self, position):
-        name = self._ids[position].decode("utf-8")
-        return {
-            "images": decode_image(self.directory / f"{name}.jpg"),
-            **self._labels[position],
-            "ids": name,
-        }
+        (known,) = self.annotations([position])
+        path = self.directory / f"{known['ids']}.jpg"
+        return {"images": decode_image(path), **known}
+
+    def annotations(self, positions):
+        """Labels and ids; no file is opened."""
+        return [
+            {**self._labels[position], "ids": self._ids[position].decode()}
+            for position in positions
+        ]
 
 
 # === Arguments ===

@@ -148,17 +148,22 @@ class ParquetImages(Dataset):
         """Examples at `positions`; each row group is read once."""
         positions = np.asarray(positions)
         groups, examples = self.groups.find(positions), [None] * len(positions)
-        ids = self.ids(positions).tolist()
+        known = self.annotations(positions)
         for group in np.unique(groups):
             images = self.groups.column(group, self._column)
             for place in np.flatnonzero(groups == group):
                 row = int(positions[place] - self.groups.starts[group])
-                examples[place] = {
-                    "images": self._decode(images[row].as_py(), group, row),
-                    **self._labels[positions[place]],
-                    "ids": ids[place],
-                }
+                pixels = self._decode(images[row].as_py(), group, row)
+                examples[place] = {"images": pixels, **known[place]}
         return examples
+
+    def annotations(self, positions):
+        """Labels and ids; no image is read."""
+        ids = self.ids(positions).tolist()
+        return [
+            {**self._labels[position], "ids": name}
+            for position, name in zip(positions, ids, strict=True)
+        ]
 
     def _decode(self, value, group, row):
         path = self.groups.path(group)
