@@ -16,7 +16,7 @@ from keras_jft.data.datasets.boxed_images import ON_ERROR
 from keras_jft.data.datasets.dataset import Dataset, Info
 from keras_jft.data.datasets.decoding import decode_image
 from keras_jft.data.datasets.file_patterns import files_of, of_split
-from keras_jft.data.datasets.label_rows import LabelRows
+from keras_jft.data.datasets.label_rows import ExampleLabels, LabelRows
 from keras_jft.data.labels import LabelHierarchy
 
 _CHUNK = 1_000_000
@@ -121,7 +121,10 @@ def load(
         class_counts=class_counts,
     )
     return OpenImages(
-        directory, ids, tables[0], None if unknown is None else tables[1], info
+        directory,
+        ids,
+        ExampleLabels(tables[0], None if unknown is None else tables[1]),
+        info,
     )
 
 
@@ -131,40 +134,29 @@ class OpenImages(Dataset):
     Args:
         directory: Folder of `{id}.jpg`.
         ids: `(N,)` ids, bytes: a quarter of the memory of str.
-        labels: `LabelRows` of the present labels.
-        unknown: `LabelRows` of the unknown ones; None: not asked for.
+        labels: `ExampleLabels`.
         info: The data set's `Info`.
     """
 
-    def __init__(self, directory, ids, labels, unknown, info):
+    def __init__(self, directory, ids, labels, info):
         self.directory, self.info = Path(directory), info
-        self._ids, self._labels, self._unknown = ids, labels, unknown
-        self._width = 0 if unknown is None else max(1, unknown.count()[1])
+        self._ids, self._labels = ids, labels
 
     def ids(self, positions):
         """Those of the images, str."""
         return np.char.decode(self._ids[np.asarray(positions)], "utf-8")
 
     def __getitem__(self, position):
-        name = self._ids[position].decode("utf-8")
-        image = decode_image(self.directory / f"{name}.jpg")
-        return {"images": image, **self._annotations(position)}
+        (known,) = self.annotations([position])
+        path = self.directory / f"{known['ids']}.jpg"
+        return {"images": decode_image(path), **known}
 
     def annotations(self, positions):
-        """Labels and ids; no image is opened."""
-        return [self._annotations(position) for position in positions]
-
-    def _annotations(self, position):
-        example = {
-            "labels": self._labels[position],
-            "ids": self._ids[position].decode("utf-8"),
-        }
-        if self._unknown is not None:
-            found = np.setdiff1d(self._unknown[position], example["labels"])
-            padded = np.full(self._width, -1, "int32")
-            padded[: len(found)] = found
-            example["unknown_labels"] = padded
-        return example
+        """Labels and ids; no file is opened."""
+        return [
+            {**self._labels[position], "ids": self._ids[position].decode()}
+            for position in positions
+        ]
 
 
 # === Arguments ===

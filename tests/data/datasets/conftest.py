@@ -3,6 +3,8 @@
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import scipy.io
 from PIL import Image
@@ -135,6 +137,28 @@ def save_open_images(tmp_path, save_image):
             "descriptions": tmp_path / "classes.csv",
             "hierarchy": {"names": names, "edges": edges},
         }
+
+    return save
+
+
+@pytest.fixture
+def save_parquet(tmp_path, save_image):
+    """`save_parquet(num)`: options that load so many rows of two files."""
+
+    def save(num):
+        for part in range(2):
+            rows = [
+                {
+                    "image": save_image(f"{i}.png", i).read_bytes(),
+                    "labels": [*range(i % 4)],
+                    "label_probs": [0.25 * (j + 1) for j in range(i % 4)],
+                }
+                for i in range(part, num, 2)
+            ]
+            table = pa.Table.from_pylist(rows)
+            path = tmp_path / f"part-{part}.parquet"
+            pq.write_table(table, path, row_group_size=2)
+        return {"path": tmp_path, "threshold": 0.5, "label_names": "abcd"}
 
     return save
 

@@ -27,6 +27,8 @@ def make(request, save_image, tmp_path):
         options = {"path": path}
     elif name == "open_images":
         options |= request.getfixturevalue("save_open_images")(NUM)
+    elif name == "parquet":
+        options = request.getfixturevalue("save_parquet")(NUM)
     elif name == "coco":
         request.getfixturevalue("save_coco")(_coco(NUM))
     elif name == "coco_people":
