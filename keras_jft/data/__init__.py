@@ -6,6 +6,7 @@ from keras_jft.data.collation import collate
 from keras_jft.data.datasets import DATASETS, Dataset, Info, load
 from keras_jft.data.datasets.decoding import UnreadableImage
 from keras_jft.data.labels import LabelHierarchy
+from keras_jft.data.mixing import mixup
 from keras_jft.data.noise import NoisyLabels
 from keras_jft.data.pipeline import iterate
 from keras_jft.data.presets import TRANSFORMS
@@ -29,5 +30,6 @@ __all__ = [
     "describe",
     "iterate",
     "load",
+    "mixup",
     "subset",
 ]

@@ -98,6 +98,12 @@ class Examples:
         seed = order.hash64(order.hash64(self.seed, epoch), 1)
         return order.generators(order.hash64(seed, ids))
 
+    def generator(self, epoch, place):
+        """A random generator of seed, epoch and place, for a whole batch."""
+        seed = order.hash64(order.hash64(self.seed, epoch), 2)
+        (generator,) = order.generators(order.hash64(seed, [place]))
+        return generator
+
     def _order(self, epoch):
         if not self.training:
             return np.asarray
