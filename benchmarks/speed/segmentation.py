@@ -31,8 +31,8 @@ ASPP-L. The same head on our backbone takes 0.70 of its time. What
 for the backbone) is the line "keras layers" beside "without fused
 normalization": 4.67 to 3.94 s a step.
 
-Result of the kernels (5 rounds; times as long as Keras's, which goes by space to
-batch; step, inference), 65 x 65 features:
+Result of the kernels (5 rounds; times as long as Keras's, which goes by space
+to batch; step, inference), 65 x 65 features:
 
     channels, rate         256, 2     512, 4     2048 to 21, 6  2048 to 21, 24
     as it is (oneDNN)     0.86 0.89  0.79 0.78    1.28 2.46       0.37 0.68
