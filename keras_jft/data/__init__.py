@@ -10,6 +10,7 @@ from keras_jft.data.mixing import mixup
 from keras_jft.data.noise import NoisyLabels
 from keras_jft.data.pipeline import iterate
 from keras_jft.data.presets import TRANSFORMS
+from keras_jft.data.statistics import Description, describe
 from keras_jft.data.subsets import subset
 from keras_jft.data.tf_data import batches
 
@@ -17,6 +18,7 @@ __all__ = [
     "DATASETS",
     "TRANSFORMS",
     "Dataset",
+    "Description",
     "Info",
     "LabelHierarchy",
     "NoisyLabels",
@@ -25,6 +27,7 @@ __all__ = [
     "cache",
     "check_batch",
     "collate",
+    "describe",
     "iterate",
     "load",
     "mixup",

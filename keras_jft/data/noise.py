@@ -64,7 +64,13 @@ class NoisyLabels(Dataset):
 
     def take(self, positions):
         """The source's examples, labels spoiled."""
-        examples = self.source.take(positions)
+        return self._spoiled(self.source.take(positions), positions)
+
+    def annotations(self, positions):
+        """The source's annotations, labels spoiled."""
+        return self._spoiled(self.source.annotations(positions), positions)
+
+    def _spoiled(self, examples, positions):
         keys = order.hash64(self.seed, self.ids(positions))
         rows = [self._most_specific(example["labels"]) for example in examples]
         sizes = [len(row) for row in rows]

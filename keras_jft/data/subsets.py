@@ -76,6 +76,10 @@ class Subset(Dataset):
         """Examples of the source."""
         return self.source.take(self.positions(np.asarray(positions)))
 
+    def annotations(self, positions):
+        """Annotations of the source."""
+        return self.source.annotations(self.positions(np.asarray(positions)))
+
 
 def _ids_are_positions(data):
     """Whether the ids are 0..N - 1, looked through in constant memory."""

@@ -33,3 +33,10 @@ class ImageFiles(Dataset):
             "labels": self.labels(position),
             "ids": path,
         }
+
+    def annotations(self, positions):
+        """Labels and ids; no file is opened."""
+        return [
+            {"labels": self.labels(position), "ids": str(self.paths[position])}
+            for position in positions
+        ]

@@ -25,6 +25,10 @@ def make(request, save_image, tmp_path):
         path = tmp_path / "list.csv"
         path.write_text("".join(["image,labels\n", *lines]))
         options = {"path": path}
+    elif name == "open_images":
+        options |= request.getfixturevalue("save_open_images")(NUM)
+    elif name == "parquet":
+        options = request.getfixturevalue("save_parquet")(NUM)
     elif name == "coco":
         request.getfixturevalue("save_coco")(_coco(NUM))
     elif name == "coco_people":
@@ -126,6 +130,11 @@ def check_dataset(make):
         closed = info.hierarchy.close_batch(batch["labels"])
         for row, closed_row in zip(batch["labels"], closed, strict=True):
             assert set(row) - {-1} == set(closed_row) - {-1}, "closed upward"
+    for known, example in zip(
+        data.annotations(positions), examples, strict=True
+    ):
+        assert "images" not in known and known["ids"] == example["ids"]
+        _assert_same(known, {key: example[key] for key in known})
     # One by one, in another order and from a fresh copy: the same.
     for position in positions[::-1]:
         for other in (data[position], again.take([position])[0]):
@@ -134,6 +143,15 @@ def check_dataset(make):
                 np.testing.assert_array_equal(
                     other.get(key, 0), examples[position].get(key, 0)
                 )
+
+
+def _assert_same(one, other):
+    for key, value in one.items():
+        if isinstance(value, dict):
+            assert value.keys() == other[key].keys()
+            _assert_same(value, other[key])
+        else:
+            np.testing.assert_array_equal(value, other[key])
 
 
 def test_every_data_set_keeps_the_contract(make):
