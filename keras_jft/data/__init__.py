@@ -2,9 +2,11 @@
 
 from keras_jft.data.batch import check_batch
 from keras_jft.data.caching import cache
+from keras_jft.data.class_subsets import class_subset, with_labels
 from keras_jft.data.collation import collate
 from keras_jft.data.datasets import DATASETS, Dataset, Info, load
 from keras_jft.data.datasets.decoding import UnreadableImage
+from keras_jft.data.id_lists import read_ids, select, write_ids
 from keras_jft.data.labels import LabelHierarchy
 from keras_jft.data.noise import NoisyLabels
 from keras_jft.data.pipeline import iterate
@@ -23,8 +25,13 @@ __all__ = [
     "batches",
     "cache",
     "check_batch",
+    "class_subset",
     "collate",
     "iterate",
     "load",
+    "read_ids",
+    "select",
     "subset",
+    "with_labels",
+    "write_ids",
 ]
