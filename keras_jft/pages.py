@@ -33,7 +33,7 @@ ul { padding-left: 1.2rem; margin: 0.4rem 0; }
 .card .verdict { font-size: 1.25rem; font-weight: 700; margin: 0.1rem 0; }
 .card .lead { font-weight: 600; margin: 0 0 0.4rem; }
 .card ul { font-size: 0.9rem; }
-figure { margin: 0; }
+figure { margin: 0; max-width: 36rem; }
 /* Figures are drawn for white paper. */
 figure img { width: 100%; height: auto; background: #ffffff;
   border: 1px solid var(--line); border-radius: 0.4rem; padding: 0.5rem; }
@@ -54,6 +54,7 @@ table.words :is(th, td) { text-align: left; white-space: normal; }
 pre { overflow-x: auto; background: var(--card); padding: 0.8rem;
   border: 1px solid var(--line); border-radius: 0.4rem; font-size: 0.8rem; }
 summary { cursor: pointer; }
+@media (max-width: 40rem) { td:first-child { white-space: normal; } }
 @media print { .card, figure { break-inside: avoid; } }
 """
 

@@ -8,9 +8,11 @@ from keras_jft.data.datasets import DATASETS, Dataset, Info, load
 from keras_jft.data.datasets.decoding import UnreadableImage
 from keras_jft.data.id_lists import read_ids, select, write_ids
 from keras_jft.data.labels import LabelHierarchy
+from keras_jft.data.mixing import mixup
 from keras_jft.data.noise import NoisyLabels
 from keras_jft.data.pipeline import iterate
 from keras_jft.data.presets import TRANSFORMS
+from keras_jft.data.statistics import Description, describe
 from keras_jft.data.subsets import subset
 from keras_jft.data.tf_data import batches
 
@@ -18,6 +20,7 @@ __all__ = [
     "DATASETS",
     "TRANSFORMS",
     "Dataset",
+    "Description",
     "Info",
     "LabelHierarchy",
     "NoisyLabels",
@@ -27,10 +30,15 @@ __all__ = [
     "check_batch",
     "class_subset",
     "collate",
+    "describe",
     "iterate",
     "load",
+<<<<<<< HEAD
     "read_ids",
     "select",
+=======
+    "mixup",
+>>>>>>> main
     "subset",
     "with_labels",
     "write_ids",

@@ -197,6 +197,23 @@ class LabelHierarchy:
         out[rows, np.arange(len(rows)) - starts[rows]] = closed
         return out
 
+    def closures(self, labels):
+        """The closure of each label, end to end, and how long each is.
+
+        Args:
+            labels: `(L,)` label ids, without padding.
+
+        Returns:
+            Int32 ids, and `(L,)` int64 counts of them.
+
+        Example:
+
+        >>> tree = LabelHierarchy(["a", "b", "c"], [("a", "b"), ("b", "c")])
+        >>> tree.closures(np.array([2, 0]))
+        (array([0, 1, 2, 0], dtype=int32), array([3, 1]))
+        """
+        return self._closure.gather(labels)
+
     def subset(self, labels):
         """The hierarchy of `labels` and all above them, ids renumbered.
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 _PIXELS = ("images", "segmentation_masks")
+_GROUP = 64  # Images that are held at once where only the rest is wanted.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,5 +92,6 @@ class Dataset:
         """
         return [
             {key: example[key] for key in example if key not in _PIXELS}
-            for example in self.take(positions)
+            for start in range(0, len(positions), _GROUP)
+            for example in self.take(positions[start : start + _GROUP])
         ]
