@@ -33,12 +33,9 @@ __all__ = [
     "describe",
     "iterate",
     "load",
-<<<<<<< HEAD
+    "mixup",
     "read_ids",
     "select",
-=======
-    "mixup",
->>>>>>> main
     "subset",
     "with_labels",
     "write_ids",
