@@ -10,6 +10,7 @@ from keras_jft.data.pipeline import iterate
 from keras_jft.data.subsets import subset
 from keras_jft.data.tf_data import batches
 from keras_jft.data.transforms import TRANSFORMS
+from keras_jft.data.writing import write_records
 
 __all__ = [
     "DATASETS",
@@ -25,4 +26,5 @@ __all__ = [
     "iterate",
     "load",
     "subset",
+    "write_records",
 ]
