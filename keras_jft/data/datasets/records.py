@@ -171,6 +171,10 @@ class Records(Dataset):
             )
 
 
+_FIELDS = {
+    *PLAIN, "kind", "shards", "one_label", "id_type", "image_id_type",
+    "class_counts", "hierarchy",
+}  # fmt: skip
 _TYPES = {"int": int, "str": str}
 
 
@@ -187,10 +191,15 @@ def _read_note(path):
             f"{path!r} must describe records (`jft.data.write_records`). "
             f"Received: {str(note)[:80]}."
         )
-    if note["version"] != VERSION:
+    if note.get("version") != VERSION:
         raise ValueError(
             f"{path!r} must be of version {VERSION}. Received: "
-            f"{note['version']}. Read it with the release that wrote it."
+            f"{note.get('version')}. Read it with the release that wrote it."
+        )
+    missing = _FIELDS - note.keys()
+    if missing:
+        raise ValueError(
+            f"{path!r} lacks {sorted(missing)}. Write the set again."
         )
     return note
 

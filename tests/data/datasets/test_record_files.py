@@ -28,7 +28,7 @@ def test_an_index_says_where_records_lie(tmp_path, rng):
         for record, name in zip(records, "cab", strict=True):
             write(record)
             index.add(record, name)
-    content = open(path, "rb").read()
+    content = (tmp_path / "a.tfrecord-00000-of-00001").read_bytes()
     for record, place in zip(records, index.arrays()["places"], strict=True):
         start, size, _ = place
         assert content[start : start + size] == record
