@@ -25,6 +25,10 @@ def make(request, save_image, tmp_path):
         path = tmp_path / "list.csv"
         path.write_text("".join(["image,labels\n", *lines]))
         options = {"path": path}
+    elif name == "records":
+        pytest.importorskip("tensorflow")
+        data = load("synthetic", num_examples=NUM)
+        jft_data.write_records(data, f"{tmp_path}/train@2", verbose=False)
     elif name == "coco":
         request.getfixturevalue("save_coco")(_coco(NUM))
     elif name == "coco_people":
