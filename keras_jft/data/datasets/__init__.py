@@ -10,6 +10,7 @@ from keras_jft.data.datasets import (
     mask_folder,
     records,
     synthetic,
+    tfds,
     voc,
     voc_segmentation,
 )
@@ -24,6 +25,7 @@ DATASETS = {
     "camvid": camvid.load,
     "coco": coco.load,
     "coco_people": coco_people.load,
+    "tfds": tfds.load,
     "voc": voc.load,
     "voc_segmentation": voc_segmentation.load,
 }
