@@ -96,6 +96,17 @@ class LabelHierarchy:
             )
         return cls(tree["names"].values(), tree["edges"], tree["names"].keys())
 
+    def to_json(self):
+        """The dict that `from_json` takes."""
+        return {
+            "names": dict(zip(self.keys, self.names, strict=True)),
+            "edges": [
+                [self.keys[parent], self.keys[child]]
+                for parent, below in enumerate(self._children)
+                for child in below
+            ],
+        }
+
     def __len__(self):
         return len(self.names)
 
