@@ -27,6 +27,10 @@ class ImageFiles(Dataset):
         """Paths relative to the folder, str."""
         return self.paths[np.asarray(positions)]
 
+    def image_bytes(self, position):
+        """The image file."""
+        return Path(self.directory, self.paths[position]).read_bytes()
+
     def __getitem__(self, position):
         path = str(self.paths[position])
         return {
