@@ -148,8 +148,11 @@ class OpenImages(Dataset):
 
     def __getitem__(self, position):
         (known,) = self.annotations([position])
-        path = self.directory / f"{known['ids']}.jpg"
-        return {"images": decode_image(path), **known}
+        return {"images": decode_image(self._path(position)), **known}
+
+    def image_bytes(self, position):
+        """The image file."""
+        return self._path(position).read_bytes()
 
     def annotations(self, positions):
         """Labels and ids; no file is opened."""
@@ -157,6 +160,9 @@ class OpenImages(Dataset):
             {**self._labels[position], "ids": self._ids[position].decode()}
             for position in positions
         ]
+
+    def _path(self, position):
+        return self.directory / f"{self._ids[position].decode()}.jpg"
 
 
 # === Arguments ===

@@ -150,12 +150,16 @@ class ParquetImages(Dataset):
         groups, examples = self.groups.find(positions), [None] * len(positions)
         known = self.annotations(positions)
         for group in np.unique(groups):
-            images = self.groups.column(group, self._column)
             for place in np.flatnonzero(groups == group):
-                row = int(positions[place] - self.groups.starts[group])
-                pixels = self._decode(images[row].as_py(), group, row)
+                source, name = self._source(positions[place], group)
+                pixels = decode_image(source, name)
                 examples[place] = {"images": pixels, **known[place]}
         return examples
+
+    def image_bytes(self, position):
+        """The image file."""
+        source, _ = self._source(position, self.groups.find(position))
+        return source if isinstance(source, bytes) else source.read_bytes()
 
     def annotations(self, positions):
         """Labels and ids; no image is read."""
@@ -165,14 +169,17 @@ class ParquetImages(Dataset):
             for position, name in zip(positions, ids, strict=True)
         ]
 
-    def _decode(self, value, group, row):
+    def _source(self, position, group):
+        """Bytes or path of an image, and what errors call it."""
+        row = int(position - self.groups.starts[group])
+        value = self.groups.column(group, self._column)[row].as_py()
         path = self.groups.path(group)
         name = f"{path}, row {self.groups.first_row(group) + row}"
         if isinstance(value, dict):
             value = value.get("bytes") or value.get("path")
         if isinstance(value, str):
-            return decode_image(_place_of(value, path, self.directory), name)
-        return decode_image(value or b"", name)
+            value = _place_of(value, path, self.directory)
+        return value or b"", name
 
 
 def _place_of(value, path, directory):

@@ -183,6 +183,11 @@ def test_batches_carry_unknown_labels_of_one_width(write, rng):
     assert len(shapes) == 1
 
 
+def test_the_file_of_an_image_is_handed_out_as_it_is(write, tmp_path):
+    data = open_images.load(**write([("a", "machine", "/m/6", 0.9)]))
+    assert data.image_bytes(0) == (tmp_path / "train/a.jpg").read_bytes()
+
+
 def test_classes_choose_rows_but_not_images(write, tmp_path):
     options = write(
         [

@@ -98,6 +98,8 @@ def test_images_are_bytes_paths_or_structs(
     found = data.take(positions)
     assert [brightness(e) for e in found] == [order[p] for p in positions]
     assert [e["ids"] for e in found] == [f"k{order[p]}" for p in positions]
+    for p in positions:
+        assert data.image_bytes(p) == rows[order[p]]["image"]
 
 
 def test_paths_are_relative_to_the_file_without_a_directory(save, rows):
