@@ -40,11 +40,15 @@ def read_descriptions(path):
     """
     (path,) = files_of(path)
     names = {}
-    with open(path, encoding="utf-8", newline="") as lines:
+    # A byte that is no UTF-8 is kept, and refused with its line.
+    with open(
+        path, encoding="utf-8", errors="surrogateescape", newline=""
+    ) as lines:
         for number, row in enumerate(csv.reader(lines), 1):
             if number == 1 and row[:1] == ["LabelName"]:
                 continue
-            if len(row) != 2 or not all(row) or row[0] in names:
+            right = len(row) == 2 and all(row) and row[0] not in names
+            if not right or any(map(_has_stray_bytes, row)):
                 raise ValueError(
                     f"{path!r}, line {number}: expected a LabelName that no "
                     f"other line has and its DisplayName. Received: {row}."
@@ -57,6 +61,10 @@ def read_descriptions(path):
         key: f"{name} ({key})" if name in repeated else name
         for key, name in names.items()
     }
+
+
+def _has_stray_bytes(text):
+    return any("\udc80" <= letter <= "\udcff" for letter in text)
 
 
 class LabelReader:
