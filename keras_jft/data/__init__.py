@@ -15,6 +15,7 @@ from keras_jft.data.presets import TRANSFORMS
 from keras_jft.data.statistics import Description, describe
 from keras_jft.data.subsets import subset
 from keras_jft.data.tf_data import batches
+from keras_jft.data.writing import write_records
 
 __all__ = [
     "DATASETS",
@@ -39,4 +40,5 @@ __all__ = [
     "subset",
     "with_labels",
     "write_ids",
+    "write_records",
 ]

@@ -96,6 +96,17 @@ class LabelHierarchy:
             )
         return cls(tree["names"].values(), tree["edges"], tree["names"].keys())
 
+    def to_json(self):
+        """The dict that `from_json` takes."""
+        return {
+            "names": dict(zip(self.keys, self.names, strict=True)),
+            "edges": [
+                [self.keys[parent], self.keys[child]]
+                for parent, below in enumerate(self._children)
+                for child in below
+            ],
+        }
+
     def __len__(self):
         return len(self.names)
 
@@ -189,7 +200,14 @@ class LabelHierarchy:
         rows, columns = np.nonzero(labels >= 0)
         closed, counts = self._closure.gather(labels[rows, columns])
         # One integer a (row, label): sorting those sorts within rows.
-        cells = np.unique(np.repeat(rows, counts) * len(self) + closed)
+        # Of 32 bits where they are enough: half the bytes sort twice as fast.
+        kind = "int32" if labels.shape[0] * len(self) < 2**31 else "int64"
+        starts = (rows * len(self)).astype(kind)
+        cells = np.repeat(starts, counts) + closed
+        cells.sort()
+        new = np.ones(len(cells), bool)
+        np.not_equal(cells[1:], cells[:-1], out=new[1:])
+        cells = cells[new]
         rows, closed = np.divmod(cells, max(1, len(self)))
         counts = np.bincount(rows, minlength=len(labels))
         starts = np.cumsum(counts) - counts

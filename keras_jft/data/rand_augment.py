@@ -180,13 +180,20 @@ def _by_layer(example, name, **drawn):
     return {**example, "images": pixels.astype("uint8")}
 
 
+# What Keras's layers ask for and would draw with: neither is used.
+_DRAWS = {"factor": 1, "seed": 0}
+_OPTIONS = {
+    "RandomBrightness": _DRAWS,
+    "RandomContrast": _DRAWS,
+    "RandomColorDegeneration": _DRAWS,
+    "RandomSharpness": _DRAWS,
+    "RandomPosterization": _DRAWS,
+    "Solarization": {"seed": 0},
+    "AutoContrast": {},
+}
+
+
 @functools.cache
 def _layer(name):
-    options = {"value_range": (0, 255), "dtype": "float32"}
-    if name in ("RandomBrightness", "RandomContrast", "RandomSharpness"):
-        options["factor"] = 0.5  # Not used.
-    if name in ("RandomColorDegeneration", "RandomPosterization"):
-        options["factor"] = 1
-    if name != "AutoContrast":
-        options["seed"] = 0  # Not used.
-    return getattr(keras.layers, name)(**options)
+    layer = getattr(keras.layers, name)
+    return layer(value_range=(0, 255), dtype="float32", **_OPTIONS[name])

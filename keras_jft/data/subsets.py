@@ -72,6 +72,11 @@ class Subset(Dataset):
         """Ids of the source's examples."""
         return self.source.ids(self.positions(np.asarray(positions)))
 
+    def image_bytes(self, position):
+        """The image file in the source."""
+        (position,) = self.positions(np.asarray([position]))
+        return self.source.image_bytes(position)
+
     def take(self, positions):
         """Examples of the source."""
         return self.source.take(self.positions(np.asarray(positions)))

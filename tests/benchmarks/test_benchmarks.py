@@ -36,6 +36,7 @@ MALLOC = {
         "learning_curves.py",
         "pose.py",
         "segmentation.py",
+        "speed/data_scale.py",
         "speed/detection.py",
         "speed/duplicates.py",
         "speed/head.py",

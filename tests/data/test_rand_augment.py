@@ -1,8 +1,12 @@
 """Each distortion by its formula; everything moves with the pixels."""
 
+import contextlib
+
+import keras
 import numpy as np
 import pytest
 
+from keras_jft.data import batches
 from keras_jft.data.batch import check_batch
 from keras_jft.data.collation import collate
 from keras_jft.data.pipeline import iterate
@@ -133,6 +137,24 @@ def test_draws_are_the_pipeline_s(make_data):
     options = {"transforms": [RandAugment(3)], "training": True}
     first = list(iterate(data, 4, workers=1, **options))
     for batch, other in zip(first, iterate(data, 4, **options), strict=True):
+        np.testing.assert_array_equal(batch["images"], other["images"])
+
+
+@pytest.mark.parametrize("scope", ["none", "mirrored"])
+def test_tf_data_gives_the_same(make_data, scope):
+    if keras.backend.backend() != "tensorflow" and scope == "mirrored":
+        pytest.skip("a strategy of TensorFlow")
+    tf = pytest.importorskip("tensorflow")
+    data = make_data(6, size=(40, 50))
+    options = {"transforms": "modern", "training": True, "seed": 3}
+    expected = list(iterate(data, 3, **options))
+    cpus = tf.config.list_logical_devices("CPU")
+    strategy = tf.distribute.MirroredStrategy([cpu.name for cpu in cpus])
+    with strategy.scope() if scope == "mirrored" else contextlib.nullcontext():
+        dataset = batches(data, 3, **options)
+        assert dataset.element_spec["images"].shape == (3, 224, 224, 3)
+        found = list(dataset)
+    for batch, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(batch["images"], other["images"])
 
 

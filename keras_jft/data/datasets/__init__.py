@@ -10,7 +10,9 @@ from keras_jft.data.datasets import (
     mask_folder,
     open_images,
     parquet,
+    records,
     synthetic,
+    tfds,
     voc,
     voc_segmentation,
 )
@@ -23,9 +25,11 @@ DATASETS = {
     "open_images": open_images.load,
     "parquet": parquet.load,
     "mask_folder": mask_folder.load,
+    "records": records.load,
     "camvid": camvid.load,
     "coco": coco.load,
     "coco_people": coco_people.load,
+    "tfds": tfds.load,
     "voc": voc.load,
     "voc_segmentation": voc_segmentation.load,
 }

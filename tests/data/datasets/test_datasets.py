@@ -36,6 +36,8 @@ def make(request, save_image, tmp_path):
         folder = tmp_path / "annotations"
         path = folder / "instances_train2017.json"
         path.rename(folder / "person_keypoints_train2017.json")
+    elif name in ("records", "tfds"):
+        options = _of_tensorflow(name, request, tmp_path)
     elif name == "voc":
         request.getfixturevalue("save_list")("train", map(str, range(NUM)))
         for i in range(NUM):
@@ -58,6 +60,24 @@ def make(request, save_image, tmp_path):
             save_image(f"train/{i}.png", i)
             save_image(f"trainannot/{i}.png", i, mode="L")
     return lambda: load(name, **options)
+
+
+def _of_tensorflow(name, request, tmp_path):
+    """Options of the data sets that TensorFlow reads."""
+    if name == "records":
+        pytest.importorskip("tensorflow")
+        data = load("synthetic", num_examples=NUM)
+        jft_data.write_records(data, f"{tmp_path}/train@2", verbose=False)
+        return {"directory": tmp_path}
+    tfds = pytest.importorskip("tensorflow_datasets")
+    request.addfinalizer(_enter(tfds.testing.mock_data(NUM)))
+    return {"config": "cifar100"}
+
+
+def _enter(context):
+    """Enters a context; gives a function that leaves it."""
+    context.__enter__()
+    return lambda: context.__exit__(None, None, None)
 
 
 def _coco(num):
