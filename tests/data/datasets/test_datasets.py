@@ -25,10 +25,8 @@ def make(request, save_image, tmp_path):
         path = tmp_path / "list.csv"
         path.write_text("".join(["image,labels\n", *lines]))
         options = {"path": path}
-    elif name == "open_images":
-        options |= request.getfixturevalue("save_open_images")(NUM)
-    elif name == "parquet":
-        options = request.getfixturevalue("save_parquet")(NUM)
+    elif name in ("open_images", "parquet"):
+        options |= request.getfixturevalue(f"save_{name}")(NUM)
     elif name == "coco":
         request.getfixturevalue("save_coco")(_coco(NUM))
     elif name == "coco_people":
