@@ -12,6 +12,7 @@ References:
 """
 
 import csv
+import io
 import warnings
 
 import numpy as np
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
+from keras_jft.data.datasets import filesystem
 from keras_jft.data.datasets.file_patterns import files_of
 
 COLUMNS = ("ImageID", "Source", "LabelName", "Confidence")
@@ -41,8 +43,11 @@ def read_descriptions(path):
     (path,) = files_of(path)
     names = {}
     # A byte that is no UTF-8 is kept, and refused with its line.
-    with open(
-        path, encoding="utf-8", errors="surrogateescape", newline=""
+    with io.TextIOWrapper(
+        io.BufferedReader(filesystem.opened(path)),
+        encoding="utf-8",
+        errors="surrogateescape",
+        newline="",
     ) as lines:
         for number, row in enumerate(csv.reader(lines), 1):
             if number == 1 and row[:1] == ["LabelName"]:
@@ -207,16 +212,17 @@ def _blocks(path):
     text = dict.fromkeys(COLUMNS[:3], pa.string())
     try:
         # One thread: errors then say their row.
-        yield from arrow_csv.open_csv(
-            path,
-            read_options=arrow_csv.ReadOptions(
-                use_threads=False, block_size=_BLOCK
-            ),
-            convert_options=arrow_csv.ConvertOptions(
-                include_columns=COLUMNS,
-                column_types={**text, "Confidence": pa.float64()},
-            ),
-        )
+        with filesystem.opened(path) as file:
+            yield from arrow_csv.open_csv(
+                file,
+                read_options=arrow_csv.ReadOptions(
+                    use_threads=False, block_size=_BLOCK
+                ),
+                convert_options=arrow_csv.ConvertOptions(
+                    include_columns=COLUMNS,
+                    column_types={**text, "Confidence": pa.float64()},
+                ),
+            )
     except (pa.ArrowException, KeyError) as error:
         raise ValueError(
             f"{str(path)!r} must be a CSV file with the columns "
