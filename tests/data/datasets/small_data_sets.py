@@ -36,7 +36,7 @@ def open_images(fixture, folder):
 
 
 def parquet(fixture, folder):
-    return fixture("save_parquet")(NUM)
+    return {"directory": folder, **fixture("save_parquet")(NUM)}
 
 
 def records(fixture, folder):
