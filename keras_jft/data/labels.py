@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+_CHUNK = 1024  # Rows that are closed together.
+
 
 class LabelHierarchy:
     """A directed acyclic graph over label ids, and label sets closed upward.
@@ -197,11 +199,33 @@ class LabelHierarchy:
                [ 0, -1, -1]], dtype=int32)
         """
         labels = self._check(np.asarray(labels))
-        rows, columns = np.nonzero(labels >= 0)
-        closed, counts = self._closure.gather(labels[rows, columns])
-        # One integer a (row, label): sorting those sorts within rows.
-        cells = np.unique(np.repeat(rows, counts) * len(self) + closed)
-        rows, closed = np.divmod(cells, max(1, len(self)))
+        # Few rows at a time stay in the cache, and their cells within int32.
+        step = max(1, min(_CHUNK, (2**31 - 1) // max(1, len(self))))
+        parts = [
+            self._close_rows(labels[start : start + step])
+            for start in range(0, len(labels), step)
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        width = max([0, *(part.shape[1] for part in parts)])
+        out = np.full((len(labels), width), -1, "int32")
+        for i, part in enumerate(parts):
+            out[i * step : i * step + len(part), : part.shape[1]] = part
+        return out
+
+    def _close_rows(self, labels):
+        """`close_batch` of a few rows."""
+        size = np.int32(max(1, len(self)))
+        places = np.flatnonzero(labels >= 0)
+        closed, counts = self._closure.gather(labels.ravel()[places])
+        # One integer a (row, label): sorting those sorts within rows. They
+        # are runs in order already, which a stable sort merges.
+        rows = (places // max(1, labels.shape[1])).astype("int32")
+        cells = np.repeat(rows * size, counts) + closed
+        cells.sort(kind="stable")
+        is_new = np.ones(len(cells), bool)
+        np.not_equal(cells[1:], cells[:-1], out=is_new[1:])
+        rows, closed = np.divmod(cells[is_new], size)
         counts = np.bincount(rows, minlength=len(labels))
         starts = np.cumsum(counts) - counts
         out = np.full((len(labels), counts.max(initial=0)), -1, "int32")
@@ -294,16 +318,17 @@ class _Rows:
     """Rows of different lengths in one array (CSR), gathered at once."""
 
     def __init__(self, rows):
-        self.counts = np.array([len(row) for row in rows], "int64")
-        self.starts = np.cumsum(self.counts) - self.counts
+        self.counts = np.array([len(row) for row in rows], "int32")
+        self.starts = np.cumsum(self.counts, dtype="int32") - self.counts
         self.values = _as_ids(value for row in rows for value in row)
 
     def gather(self, indices):
         """Values of the rows at `indices` end to end, and their counts."""
         counts = self.counts[indices]
-        ends = np.cumsum(counts)
+        ends = np.cumsum(counts, dtype="int32")
         shifts = np.repeat(self.starts[indices] - (ends - counts), counts)
-        return self.values[np.arange(len(shifts)) + shifts], counts
+        shifts += np.arange(len(shifts), dtype="int32")
+        return self.values[shifts], counts
 
 
 def _as_ids(labels):

@@ -13,6 +13,7 @@ from keras_jft.data.datasets import (
     tfds,
     voc,
     voc_segmentation,
+    webdataset,
 )
 from keras_jft.data.datasets.dataset import Dataset, Info
 
@@ -28,6 +29,7 @@ DATASETS = {
     "tfds": tfds.load,
     "voc": voc.load,
     "voc_segmentation": voc_segmentation.load,
+    "webdataset": webdataset.load,
 }
 
 

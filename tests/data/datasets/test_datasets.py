@@ -32,7 +32,7 @@ def make(request, save_image, tmp_path):
         folder = tmp_path / "annotations"
         path = folder / "instances_train2017.json"
         path.rename(folder / "person_keypoints_train2017.json")
-    elif name in ("records", "tfds"):
+    elif name in ("records", "tfds", "webdataset"):
         options = _of_tensorflow(name, request, tmp_path)
     elif name == "voc":
         request.getfixturevalue("save_list")("train", map(str, range(NUM)))
@@ -65,6 +65,13 @@ def _of_tensorflow(name, request, tmp_path):
         data = load("synthetic", num_examples=NUM)
         jft_data.write_records(data, f"{tmp_path}/train@2", verbose=False)
         return {"directory": tmp_path}
+    if name == "webdataset":
+        members = []
+        for i in range(NUM):
+            path = request.getfixturevalue("save_image")(f"{i}.png", i)
+            members += [(path.name, path.read_bytes()), (f"{i}.txt", b"a;b")]
+        path = request.getfixturevalue("save_tar")("a.tar", members)
+        return {"urls": path, "label_suffix": ".txt"}
     tfds = pytest.importorskip("tensorflow_datasets")
     request.addfinalizer(_enter(tfds.testing.mock_data(NUM)))
     return {"config": "cifar100"}
