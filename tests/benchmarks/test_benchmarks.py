@@ -28,6 +28,7 @@ MALLOC = {
         "learning_curves.py",
         "pose.py",
         "segmentation.py",
+        "speed/closure.py",
         "speed/detection.py",
         "speed/duplicates.py",
         "speed/head.py",
