@@ -82,7 +82,7 @@ def configs(arguments):
     pretrain = pretraining(tiny_imagenet)
     for seed in arguments.seeds:
         tasks = {
-            "classification": _few_shot(tiny_imagenet, arguments.cache, seed),
+            "classification": few_shot(tiny_imagenet, arguments.cache, seed),
             "segmentation": _camvid(arguments.camvid, seed),
         }
         for size in arguments.sizes:
@@ -99,7 +99,7 @@ def configs(arguments):
                     )
 
 
-def _few_shot(tiny_imagenet, cache, seed):
+def few_shot(tiny_imagenet, cache, seed):
     """Classification of the held-out classes; each seed draws its images."""
     classes = held_out(tiny_imagenet)
     rng = np.random.default_rng(seed)
@@ -218,20 +218,26 @@ def _smoke(folder, dry_run):
 
 def make_up(folder):
     """Images of noise in the layouts of `tiny` ImageNet and `camvid`."""
-    rng = np.random.default_rng(0)
-    names = [f"class{i}" for i in range(20)]
-    for name in names:
-        for i in range(SHOTS + TEST_IMAGES):
-            _picture(rng, folder / "tiny/train" / name / f"images/{i}.png")
-    edges = [["root", name] for name in names]
-    (folder / "tiny" / "hierarchy.json").write_text(
-        json.dumps({"names": {n: n for n in ("root", *names)}, "edges": edges})
-    )
+    make_up_classes(folder / "tiny")
+    rng = np.random.default_rng(1)
     for split in ("train", "test"):
         for i in range(120):
             _picture(rng, folder / f"camvid/{split}/{i}.png", CAMVID_SIZE)
             mask = rng.integers(0, 12, CAMVID_SIZE).astype("uint8")
             _save(mask, folder / f"camvid/{split}annot/{i}.png")
+
+
+def make_up_classes(folder):
+    """Images of noise, 50 in each of 20 classes, and a hierarchy."""
+    rng = np.random.default_rng(0)
+    names = [f"class{i}" for i in range(20)]
+    for name in names:
+        for i in range(SHOTS + TEST_IMAGES):
+            _picture(rng, folder / "train" / name / f"images/{i}.png")
+    edges = [["root", name] for name in names]
+    (folder / "hierarchy.json").write_text(
+        json.dumps({"names": {n: n for n in ("root", *names)}, "edges": edges})
+    )
 
 
 def _picture(rng, path, size=(32, 32)):

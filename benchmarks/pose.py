@@ -12,6 +12,28 @@ Command:
 Backbones are those of `data_size.py`, shared through `.cache/backbones`. Rows
 of (b) go to benchmarks/results/pose.jsonl, the figure to
 benchmarks/figures/pose.png; `--smoke` goes the whole way on made-up people.
+
+Result of (a), seed 0, crops of 177 x 129 px, 400 steps: OKS-AP 1.0 on the 8
+people, PCK@0.2 1.0 (12 minutes on 2 cores of an AMD EPYC that other work
+shared).
+
+Result of (b) (seeds 0, 1, 2; each draws its backbone and its weights; means and
+standard deviations in points):
+
+    PCK@0.2        random    1,000     3,000     10,000    30,000    95,000
+    frozen        12.3 1.1  13.0 1.9  12.4 0.3  15.4 0.4  18.4 1.1  21.5 1.1
+    fine-tuned    25.6 0.9  25.5 0.3  25.2 0.6  26.7 2.1  27.9 1.0  29.1 0.1
+    OKS-AP
+    frozen         0.4 0.3   0.7 0.3   0.5 0.2   1.0 0.5   1.6 0.4   2.4 0.5
+    fine-tuned     3.3 0.5   3.2 0.3   3.5 0.6   4.6 0.9   4.5 0.5   6.0 0.4
+
+From 3,000 images on both scores rise with log data size, as the paper has it
+for COCO: PCK by 4.6 points a decade frozen, 2.0 fine-tuned. Below, nothing is
+better than random initialization. The scores are low: 12 epochs of 800 people
+of 65 x 49 px.
+
+Cost of (b): 55 minutes beyond the pre-training, on 2 cores of an AMD EPYC
+(24 GB) that other work shared.
 """
 
 import argparse

@@ -91,7 +91,7 @@ def train(arguments, options, size):
         dataset="coco_people",
         split=arguments.train_split,
         options=options,
-        transforms=jft.data.transforms.pose(
+        transforms=jft.data.presets.pose(
             True, people.info.keypoint_names, size
         ),
         image_size=size,

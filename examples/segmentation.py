@@ -8,9 +8,10 @@ a PNG of class indices with the name of its image, 255 where it does not count.
 are published (`--train trainaug --sbd DIR` for VOC's augmented set).
 
 The checkpoint is what `examples/pretrain.py` writes; without one the backbone
-starts from random weights. `--mode frozen` trains conv5 and the head. Writes
-`metrics.json` (scores in original pixels, each class included),
-`predictions.png` (image, truth, prediction and errors) and `model.keras`.
+starts from random weights. `--mode frozen` trains conv5 and the head;
+`--every 5` measures after every fifth epoch as well. Writes `metrics.json`
+(scores in original pixels, each class included), `predictions.png` (image,
+truth, prediction and errors) and `model.keras`.
 """
 
 import argparse
@@ -98,6 +99,9 @@ def parse():
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=0.03)
+    parser.add_argument(
+        "--every", type=int, help="epochs between two measurements"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--output", default="runs/segmentation", type=pathlib.Path
@@ -110,6 +114,21 @@ def main():
     size = tuple(arguments.image_size)
     source = {"dataset": arguments.dataset, "options": data_options(arguments)}
     backbone = load_backbone(arguments, size)
+    data = jft.data.load(
+        source["dataset"], split=arguments.val, **source["options"]
+    )
+    config = jft.evaluation.Config(
+        **source,
+        task="segmentation",
+        split=arguments.val,
+        transforms=(Resize(size),),
+        batch_size=arguments.batch_size,
+    )
+    callbacks = []
+    if arguments.every:
+        callbacks.append(
+            jft.evaluation.Evaluate(config, data, every=arguments.every)
+        )
     model = jft.transfer.run(
         jft.transfer.Config(
             **source,
@@ -125,16 +144,7 @@ def main():
             seed=arguments.seed,
         ),
         backbone,
-    )
-    data = jft.data.load(
-        source["dataset"], split=arguments.val, **source["options"]
-    )
-    config = jft.evaluation.Config(
-        **source,
-        task="segmentation",
-        split=arguments.val,
-        transforms=(Resize(size),),
-        batch_size=arguments.batch_size,
+        callbacks=callbacks,
     )
     scores = jft.evaluation.run(config, model, data)
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_jft.data import nested_labels
+
 _CHUNK = 1024  # Rows that are closed together.
 
 
@@ -97,6 +99,29 @@ class LabelHierarchy:
                 f"[[parent, child], ...]}}. Received: {_brief(source)}."
             )
         return cls(tree["names"].values(), tree["edges"], tree["names"].keys())
+
+    @classmethod
+    def from_open_images(cls, source, names=None, *, parts=False):
+        """The hierarchy of a nested JSON file in the format of Open Images.
+
+        `{"LabelName": key, "Subcategory": [...], "Part": [...]}`, the lists of
+        the same form. A label may stand in several places.
+
+        Args:
+            source: Such a dict, or the path of a JSON file that holds one.
+            names: `{key: name}`, or the path of the CSV file of class
+                descriptions; label ids follow its order, and the root is left
+                out where it is not in it. Without it the keys are the names,
+                in the order of the file.
+            parts: Whether what has a part is above it, too: a wheel is then
+                a car, which is wrong for labels of images.
+
+        Raises:
+            ValueError: The file has another form, lists a label twice, has a
+                cycle, or a label that is not in `names`.
+        """
+        keys, names, edges = nested_labels.read(source, names, parts)
+        return cls(names, edges, keys)
 
     def to_json(self):
         """The dict that `from_json` takes."""
@@ -232,6 +257,23 @@ class LabelHierarchy:
         out[rows, np.arange(len(rows)) - starts[rows]] = closed
         return out
 
+    def closures(self, labels):
+        """The closure of each label, end to end, and how long each is.
+
+        Args:
+            labels: `(L,)` label ids, without padding.
+
+        Returns:
+            Int32 ids, and `(L,)` int64 counts of them.
+
+        Example:
+
+        >>> tree = LabelHierarchy(["a", "b", "c"], [("a", "b"), ("b", "c")])
+        >>> tree.closures(np.array([2, 0]))
+        (array([0, 1, 2, 0], dtype=int32), array([3, 1]))
+        """
+        return self._closure.gather(labels)
+
     def subset(self, labels):
         """The hierarchy of `labels` and all above them, ids renumbered.
 
@@ -325,10 +367,13 @@ class _Rows:
     def gather(self, indices):
         """Values of the rows at `indices` end to end, and their counts."""
         counts = self.counts[indices]
-        ends = np.cumsum(counts, dtype="int32")
-        shifts = np.repeat(self.starts[indices] - (ends - counts), counts)
-        shifts += np.arange(len(shifts), dtype="int32")
-        return self.values[shifts], counts
+        total = int(counts.sum(dtype="int64"))
+        # Half the bytes are gathered faster.
+        kind = "int32" if total < 2**31 else "int64"
+        ends = np.cumsum(counts, dtype=kind)
+        places = np.repeat(self.starts[indices] - (ends - counts), counts)
+        places += np.arange(total, dtype=kind)
+        return self.values[places], counts
 
 
 def _as_ids(labels):

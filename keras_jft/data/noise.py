@@ -5,7 +5,9 @@ import dataclasses
 import numpy as np
 
 from keras_jft.data import order
+from keras_jft.data.batch import PADDING
 from keras_jft.data.datasets.dataset import Dataset
+from keras_jft.data.statistics.label_sets import label_sets
 
 # Independent draws for one label of one example.
 _MISSING, _WRONG, _KIND, _CHOICE = range(4)
@@ -51,7 +53,10 @@ class NoisyLabels(Dataset):
         self.info = dataclasses.replace(
             data.info, class_counts=None, max_labels=None
         )
-        self._leaves, self._above = _leaves_and_ancestors(data.info)
+        self._leaves = np.arange(len(data.info.label_names), dtype="int32")
+        if data.info.hierarchy is not None:
+            self._leaves = data.info.hierarchy.leaves
+        self._families = {}
         if len(self._leaves) < 2:
             raise ValueError(
                 "Noise needs at least two labels to choose from. Received "
@@ -68,36 +73,45 @@ class NoisyLabels(Dataset):
 
     def take(self, positions):
         """The source's examples, labels spoiled."""
-        examples = self.source.take(positions)
-        keys = order.hash64(self.seed, self.ids(positions))
-        rows = [self._most_specific(example["labels"]) for example in examples]
-        sizes = [len(row) for row in rows]
-        labels, keys = np.concatenate(rows), np.repeat(keys, sizes)
+        return self._spoiled(self.source.take(positions), positions)
+
+    def annotations(self, positions):
+        """The source's annotations, labels spoiled."""
+        return self._spoiled(self.source.annotations(positions), positions)
+
+    def _spoiled(self, examples, positions):
+        sets = self._sets(examples)
+        owners = sets.owners[sets.is_specific]
+        labels = sets.labels[sets.is_specific]
+        keys = order.hash64(self.seed, self.ids(positions))[owners]
         kept = order.uniform(keys, labels, _MISSING) >= self.missing
         labels = self._replace(labels, keys)
-        ends = np.cumsum(sizes)[:-1]
+        rows = self._closed(owners[kept], labels[kept], len(examples))
+        single = np.full(len(examples), PADDING, "int32")
+        single[owners] = labels
         return [
-            {**example, "labels": self._as_given(new[stay], example["labels"])}
-            for example, new, stay in zip(
-                examples,
-                np.split(labels, ends),
-                np.split(kept, ends),
-                strict=True,
-            )
+            {**example, "labels": row if np.ndim(example["labels"]) else one}
+            for example, row, one in zip(examples, rows, single, strict=True)
         ]
 
-    def _most_specific(self, labels):
-        """The labels that no other label of the example lies below."""
-        if self.missing and np.ndim(labels) == 0:
+    def _sets(self, examples):
+        """The `LabelSets` of clean examples."""
+        rows = [example["labels"] for example in examples]
+        if self.missing and any(np.ndim(row) == 0 for row in rows):
             raise ValueError(
                 "A single label cannot be missing. Received "
                 f"missing={self.missing} and data with one label an example. "
                 "Set `missing=0`."
             )
-        labels = np.atleast_1d(labels)
-        labels = set(labels[labels >= 0].tolist())
-        above = set().union(*(self._above[label] for label in labels))
-        return np.array(sorted(labels - above), "int32")
+        num_labels = len(self.info.label_names)
+        sets = label_sets(rows, num_labels, self.info.hierarchy)
+        if len(sets.strays):
+            owner, label = sets.strays[0]
+            raise ValueError(
+                f"Labels must be in 0..{num_labels - 1}. Received {label} in "
+                f"example {examples[owner]['ids']!r}."
+            )
+        return sets
 
     def _replace(self, labels, keys):
         """`labels` with the wrong ones replaced."""
@@ -106,33 +120,42 @@ class NoisyLabels(Dataset):
         draws = order.uniform(keys, labels, _CHOICE)
         replaced = labels.copy()
         for i in np.flatnonzero(wrong):
-            choices = self._siblings(labels[i]) if alike[i] else ()
-            if not len(choices):
-                choices = self._leaves[self._leaves != labels[i]]
-            replaced[i] = choices[int(draws[i] * len(choices))]
+            label, chosen = labels[i], None
+            if alike[i]:
+                chosen = _other(self._family(label), label, draws[i])
+            if chosen is None:
+                chosen = _other(self._leaves, label, draws[i])
+            replaced[i] = chosen
         return replaced
 
-    def _as_given(self, labels, clean):
-        """`labels` in the form of the clean ones: one, or many and closed."""
-        if np.ndim(clean) == 0:
-            return labels[0]
-        if self.info.hierarchy is None:
-            return np.unique(labels)
-        return self.info.hierarchy.close(labels)
+    def _closed(self, owners, labels, num_examples):
+        """Closed, sorted labels of each example; `owners` are in order."""
+        sizes = np.bincount(owners, minlength=num_examples)
+        starts = np.cumsum(sizes) - sizes
+        shape = (num_examples, sizes.max(initial=0))
+        padded = np.full(shape, PADDING, "int32")
+        padded[owners, np.arange(len(owners)) - starts[owners]] = labels
+        if self.info.hierarchy is not None:
+            padded = self.info.hierarchy.close_batch(padded)
+            return [row[row != PADDING] for row in padded]
+        return [np.unique(row[row != PADDING]) for row in padded]
 
-    def _siblings(self, label):
-        hierarchy = self.info.hierarchy
-        families = map(hierarchy.children, hierarchy.parents(label))
-        siblings = np.unique(np.concatenate([[label], *families]))
-        siblings = siblings[siblings != label]
-        return siblings[np.isin(siblings, self._leaves)]
+    def _family(self, label):
+        """Sorted leaves with a parent of `label`, it among them if a leaf."""
+        parents = tuple(self.info.hierarchy.parents(label).tolist())
+        if parents not in self._families:
+            children = map(self.info.hierarchy.children, parents)
+            family = np.unique(np.concatenate([[], *children])).astype("int32")
+            is_leaf = np.isin(family, self._leaves)
+            self._families[parents] = family[is_leaf]
+        return self._families[parents]
 
 
-def _leaves_and_ancestors(info):
-    """`(n,)` int32 labels without a child, and a list of ids a label."""
-    if info.hierarchy is None:
-        num_labels = len(info.label_names)
-        return np.arange(num_labels, dtype="int32"), [[]] * num_labels
-    labels = range(len(info.hierarchy))
-    above = [info.hierarchy.ancestors(label).tolist() for label in labels]
-    return info.hierarchy.leaves, above
+def _other(choices, label, draw):
+    """One of sorted `choices` that is not `label`; None if there is none."""
+    place = np.searchsorted(choices, label)
+    among = place < len(choices) and choices[place] == label
+    number = int(draw * (len(choices) - among))
+    if number >= len(choices) - among:
+        return None
+    return choices[number + (among and number >= place)]

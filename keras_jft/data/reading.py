@@ -6,9 +6,7 @@ import warnings
 import numpy as np
 
 from keras_jft.data import order
-
-# What a data set raises for an example that it cannot read.
-_UNREADABLE = (ValueError, OSError)
+from keras_jft.data.statistics.failures import UNREADABLE, cause_of
 
 
 class Examples:
@@ -23,6 +21,7 @@ class Examples:
 
     Attributes:
         skipped: `{id: reason}` of the examples that could not be read so far.
+        causes: `{id: cause}` of them, a short one to count by.
 
     Raises:
         ValueError: `tolerate` is neither a count nor a fraction.
@@ -39,7 +38,7 @@ class Examples:
         self.tolerate = tolerate
         if isinstance(tolerate, float):
             self.tolerate = int(tolerate * len(data))
-        self.skipped = {}
+        self.skipped, self.causes = {}, {}
         self._lock = threading.Lock()
 
     def __getstate__(self):
@@ -62,7 +61,7 @@ class Examples:
         to_positions = self._order(epoch)
         try:
             return self.data.take(to_positions(places))
-        except _UNREADABLE:
+        except UNREADABLE:
             # Again one by one, to know which it is.
             found = [self._find(to_positions, place) for place in places]
         examples = [example for example in found if example is not None]
@@ -74,11 +73,34 @@ class Examples:
             )
         return examples
 
+    def report(self, most_names=20):
+        """What could not be read so far; see `Batches.report`."""
+        with self._lock:
+            causes = dict(self.causes)
+        names = {}
+        for name, cause in causes.items():
+            names.setdefault(cause, []).append(name)
+        return {
+            "num_examples": len(self.data),
+            "tolerate": self.tolerate,
+            "skipped": len(causes),
+            "causes": {cause: len(found) for cause, found in names.items()},
+            "names": {
+                cause: found[:most_names] for cause, found in names.items()
+            },
+        }
+
     def generators(self, epoch, examples):
         """One random generator an example, of seed, epoch and id."""
         ids = [example["ids"] for example in examples]
         seed = order.hash64(order.hash64(self.seed, epoch), 1)
         return order.generators(order.hash64(seed, ids))
+
+    def generator(self, epoch, place):
+        """A random generator of seed, epoch and place, for a whole batch."""
+        seed = order.hash64(order.hash64(self.seed, epoch), 2)
+        (generator,) = order.generators(order.hash64(seed, [place]))
+        return generator
 
     def _order(self, epoch):
         if not self.training:
@@ -92,7 +114,7 @@ class Examples:
             position = int(to_positions((place + step) % len(self.data)))
             try:
                 return self.data.take([position])[0]
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 self._skip(position, error)
         return None
 
@@ -102,6 +124,7 @@ class Examples:
         with self._lock:
             known = name in self.skipped
             self.skipped[name] = str(error)
+            self.causes[name] = cause_of(error)
             count = len(self.skipped)
         if count > self.tolerate:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Pure transforms `example, rng -> example`, and presets of them by name.
+"""Pure transforms `example, rng -> example`; `presets` has them by name.
 
 Every geometric transform moves images, masks, boxes and keypoints together:
 it gives `geometry.move` what happens to the pixels, and the scale and shift
@@ -11,10 +11,22 @@ Shapes: H W image side, N boxes, K keypoints.
 import dataclasses
 
 import numpy as np
-from PIL import Image
 
 from keras_jft.data.geometry import GRAY, mirrored_keypoints, move
 from keras_jft.data.person_crop import CropPerson
+from keras_jft.data.resampling import mirror, resample
+
+__all__ = [
+    "CenterCrop",
+    "CropPerson",
+    "Pad",
+    "PadTo",
+    "RandomCrop",
+    "RandomFlip",
+    "Resize",
+    "ResizeShortest",
+    "ResizedCrop",
+]
 
 # === Transforms ===
 
@@ -23,13 +35,15 @@ from keras_jft.data.person_crop import CropPerson
 class Resize:
     """Resizes to a size, ignoring the aspect ratio.
 
-    Bilinear and anti-aliased for images, nearest for masks.
+    Linear for images, nearest for masks.
 
     Attributes:
         image_size: `(H, W)`.
+        antialias: As for `jft.data.resampling.resample`.
     """
 
     image_size: tuple[int, int]
+    antialias: bool = True
 
     def __post_init__(self):
         _check_size(self)
@@ -42,12 +56,7 @@ class Resize:
             return example
 
         def pixels(array, fill):
-            kind = "BILINEAR" if array.shape[-1] == 3 else "NEAREST"
-            image = Image.fromarray(
-                array if kind == "BILINEAR" else array[..., 0]
-            )
-            image = image.resize(size[::-1], Image.Resampling[kind])
-            return np.asarray(image).reshape(*size, array.shape[-1])
+            return resample(array, size, antialias=self.antialias)
 
         scale = size[1] / old_size[1], size[0] / old_size[0]
         return move(example, pixels, scale=scale)
@@ -108,7 +117,7 @@ class RandomCrop:
 
     def __call__(self, example, rng):
         """The example inside a random window."""
-        room = _room(self, example)
+        room = _room_of(self, example)
         top, left = (int(rng.integers(free + 1)) for free in room)
         return _crop(example, top, left, self.image_size)
 
@@ -128,8 +137,49 @@ class CenterCrop:
 
     def __call__(self, example, rng=None):
         """The example inside its central window."""
-        top, left = (free // 2 for free in _room(self, example))
+        top, left = (free // 2 for free in _room_of(self, example))
         return _crop(example, top, left, self.image_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class ResizedCrop:
+    """`Resize`, then `RandomCrop` or `CenterCrop`, in one step.
+
+    Only the pixels that survive the crop are resized.
+
+    Attributes:
+        resize: `(H, W)` that the example is resized to.
+        image_size: `(H, W)` of the window in it.
+        random: Whether the window is drawn uniformly; else the central one.
+        antialias: As for `jft.data.resampling.resample`.
+    """
+
+    resize: tuple[int, int]
+    image_size: tuple[int, int]
+    random: bool = True
+    antialias: bool = True
+
+    def __post_init__(self):
+        _check_size(self)
+        _room(self, self.resize, "`resize`")
+
+    def __call__(self, example, rng=None):
+        """The example inside its window."""
+        room = _room(self, self.resize, "`resize`")
+        if self.random:
+            top, left = (int(rng.integers(free + 1)) for free in room)
+        else:
+            top, left = (free // 2 for free in room)
+        height, width = example["images"].shape[:2]
+
+        def pixels(array, fill):
+            window = top, left, *self.image_size
+            return resample(
+                array, self.resize, window, antialias=self.antialias
+            )
+
+        scale = self.resize[1] / width, self.resize[0] / height
+        return move(example, pixels, scale=scale, shift=(-left, -top))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,7 +272,7 @@ class RandomFlip:
         width = example["images"].shape[1]
         flipped = move(
             example,
-            lambda array, fill: array[:, ::-1],
+            lambda array, fill: mirror(array),
             scale=(-1, 1),
             shift=(width, 0),
         )
@@ -247,113 +297,6 @@ class RandomFlip:
         return keypoints[..., mirrored_keypoints(self.keypoint_names), :]
 
 
-# === Presets ===
-
-
-def none(training, keypoint_names=()):
-    """No transform."""
-    return ()
-
-
-def flip(training, keypoint_names=()):
-    """Mirrored half of the time in training."""
-    return (RandomFlip(tuple(keypoint_names)),) if training else ()
-
-
-def shift_and_flip(training, keypoint_names=(), image_size=(32, 32), margin=4):
-    """Moved by up to `margin` pixels and mirrored in training.
-
-    References:
-        He et al. "Deep residual learning", 2016,
-        https://arxiv.org/abs/1512.03385, section 4.2 (CIFAR-10).
-    """
-    if not training:
-        return ()
-    return (
-        Pad(margin),
-        RandomCrop(image_size),
-        RandomFlip(tuple(keypoint_names)),
-    )
-
-
-def jft(training, keypoint_names=(), resize=(340, 340), crop=(299, 299)):
-    """The paper's: resized, a random crop, mirrored; the center to evaluate.
-
-    References:
-        Sun et al. "Revisiting unreasonable effectiveness of data", 2017,
-        https://arxiv.org/abs/1707.02968, section 4.1.
-    """
-    if not training:
-        return Resize(resize), CenterCrop(crop)
-    flips = RandomFlip(tuple(keypoint_names))
-    return Resize(resize), RandomCrop(crop), flips
-
-
-def detection(training, keypoint_names=(), shortest=600, longest=1024):
-    """The shorter side 600, the longer 1024 at most; mirrored in training.
-
-    Images of a batch are padded to the largest.
-
-    References:
-        Sun et al. 2017, section 5.2; Huang et al. 2017,
-        https://arxiv.org/abs/1611.10012, section 3.6.1.
-    """
-    return (
-        *flip(training, keypoint_names),
-        ResizeShortest(shortest, longest),
-        PadTo(),
-    )
-
-
-def segmentation(training, keypoint_names=(), image_size=(513, 513)):
-    """Warped to 513 x 513, as the paper does; mirrored in training.
-
-    References:
-        Sun et al. 2017, section 5.3, which says of no mirroring.
-    """
-    return *flip(training, keypoint_names), Resize(image_size)
-
-
-def segmentation_padded(training, keypoint_names=(), side=513):
-    """The longer side of 513, padded to a square; mirrored in training."""
-    return (
-        *flip(training, keypoint_names),
-        ResizeShortest(side, side),
-        PadTo((side, side)),
-    )
-
-
-def pose(training, keypoint_names=(), image_size=(353, 257)):
-    """The crop of a person, of random scale and mirrored in training.
-
-    References:
-        Sun et al. 2017, section 5.4; Papandreou et al. 2017,
-        https://arxiv.org/abs/1701.01779, section 3.2.
-    """
-    if not training:
-        return (CropPerson(image_size),)
-    crop = CropPerson(image_size, scales=(1.0, 1.5))
-    return crop, RandomFlip(tuple(keypoint_names))
-
-
-def pose_small(training, keypoint_names=()):
-    """The same in crops of 65 x 49, for the small studies."""
-    return pose(training, keypoint_names, image_size=(65, 49))
-
-
-TRANSFORMS = {
-    "none": none,
-    "flip": flip,
-    "shift_and_flip": shift_and_flip,
-    "jft": jft,
-    "detection": detection,
-    "segmentation": segmentation,
-    "segmentation_padded": segmentation_padded,
-    "pose": pose,
-    "pose_small": pose_small,
-}
-
-
 # === Windows and sizes ===
 
 
@@ -365,16 +308,20 @@ def _crop(example, top, left, size):
     )
 
 
-def _room(crop, example):
-    """How far a crop can move down and right."""
-    size = example["images"].shape[:2]
+def _room(crop, size, name):
+    """How far a crop can move down and right in what has a size."""
     room = size[0] - crop.image_size[0], size[1] - crop.image_size[1]
     if min(room) < 0:
         raise ValueError(
-            f"An image must hold the crop {crop}. Received image "
-            f"{example.get('ids')!r} of size {size}. Resize or pad first."
+            f"An image must hold the crop {crop}. Received {name} of size "
+            f"{size}. Resize or pad first."
         )
     return room
+
+
+def _room_of(crop, example):
+    name = f"image {example.get('ids')!r}"
+    return _room(crop, example["images"].shape[:2], name)
 
 
 def _check_size(transform):

@@ -9,10 +9,12 @@ from keras_jft.scaling.figure import (
     plot_data_size,
     plot_data_sizes,
 )
+from keras_jft.scaling.figure_capacity import plot_capacity
 from keras_jft.scaling.fitting import fit, trend
 from keras_jft.scaling.law import Candidate, Law
 from keras_jft.scaling.laws import LAWS
 from keras_jft.scaling.marginal import Alternative, alternatives
+from keras_jft.scaling.paper_tables import PaperTable, paper_table
 from keras_jft.scaling.reporting import report
 from keras_jft.scaling.rows import append as append_row
 from keras_jft.scaling.rows import read as read_rows
@@ -27,6 +29,7 @@ __all__ = [
     "Forecast",
     "Law",
     "Outlook",
+    "PaperTable",
     "Run",
     "Runner",
     "Study",
@@ -37,6 +40,8 @@ __all__ = [
     "fit",
     "forecast",
     "forecasts",
+    "paper_table",
+    "plot_capacity",
     "plot_classes",
     "plot_data_size",
     "plot_data_sizes",

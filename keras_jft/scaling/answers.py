@@ -2,12 +2,12 @@
 
 import collections
 
+from keras_jft.pages import Card, Heading, Table
 from keras_jft.scaling.decision import (
     COLLECT,
     DO_NOT_COLLECT,
     NOT_ENOUGH_EVIDENCE,
 )
-from keras_jft.scaling.pages import Card, Heading, Table
 
 
 def called(name):

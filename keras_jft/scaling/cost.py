@@ -85,8 +85,8 @@ def outlook(configs, rows):
     """The `Outlook` of configs, by the rows that there are.
 
     Args:
-        configs: Configs; what they have of `task`, `mode`, `num_examples`,
-            `pretrain` and `images` counts.
+        configs: Configs; what they have of `task`, `mode`, `arm`,
+            `num_examples`, `pretrain` and `images` counts.
         rows: Rows, a list of dicts.
     """
     table = pd.DataFrame([row for row in rows if "error" not in row])
@@ -117,8 +117,8 @@ def _pretraining(table):
 
 
 def _expected(config, table, hours_of):
-    """Hours of a config, by rows of the same task and mode; nan if none."""
-    for column in ("task", "mode"):
+    """Hours of a config, by rows of its task, mode and arm; nan if none."""
+    for column in ("task", "mode", "arm"):
         if column in table and hasattr(config, column):
             table = table[table[column] == getattr(config, column)]
     if not hasattr(config, "num_examples") or "num_examples" not in table:

@@ -11,7 +11,7 @@ from keras_jft.metrics import METRICS
 from keras_jft.scaling import cost
 
 # Rows that differ in these are different curves.
-CURVES = ("task", "mode", "split", "metric")
+CURVES = ("task", "mode", "arm", "split", "metric")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

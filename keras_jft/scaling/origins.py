@@ -4,8 +4,8 @@ import json
 
 import pandas as pd
 
+from keras_jft.pages import Code, Table, Text
 from keras_jft.scaling import cost
-from keras_jft.scaling.pages import Code, Table, Text
 
 # Columns of a row that say how it was made, and what each is called.
 MADE_BY = {

@@ -1,12 +1,6 @@
 """The decision page: what a person with a budget reads."""
 
-import io
-import pathlib
-
-from keras_jft.scaling import answers, cost, evidence, fitting, origins, summary
-from keras_jft.scaling.figure import plot_data_size
-from keras_jft.scaling.laws import LAWS
-from keras_jft.scaling.pages import (
+from keras_jft.pages import (
     Cards,
     Heading,
     Picture,
@@ -14,9 +8,14 @@ from keras_jft.scaling.pages import (
     Points,
     Table,
     Text,
-    to_html,
-    to_markdown,
+    check_path,
+    svg_of,
+    write,
 )
+from keras_jft.scaling import answers, cost, evidence, fitting, origins, summary
+from keras_jft.scaling.figure import plot_data_size
+from keras_jft.scaling.laws import LAWS
+from keras_jft.scaling.paper_tables import paper_table
 
 CAVEATS = (
     "An interval is that of one new run, at 95%. It includes the noise of "
@@ -49,6 +48,7 @@ def report(
     worth=None,
     bounds=None,
     alternatives=(),
+    paper_tables=(),
     title=None,
     command=None,
 ):
@@ -65,13 +65,15 @@ def report(
         x: The column of sizes.
         y: The column of scores. None means `score` or the main number of the
             task.
-        by: Columns that tell curves apart; None means `task` and `mode`, where
-            they are there.
+        by: Columns that tell curves apart; None means `task`, `mode` and
+            `arm`, where they are there.
         factor: How many times the largest size is asked for.
         worth: The smallest gain that is worth its cost, in units of the score.
         bounds: Lowest and highest score there can be, as for `fit`.
         alternatives: What `jft.scaling.alternatives` found, to stand beside
             the decision.
+        paper_tables: Numbers of the paper's tables that the means of the rows
+            are to stand beside, as `paper_table` has it.
         title: The title of the page.
         command: The command that makes the rows, to be printed.
 
@@ -89,11 +91,7 @@ def report(
         >>> print("collect" in page.read_text(), text.name)
         True report.md
     """
-    path = pathlib.Path(path)
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise ValueError(
-            f"`path` must name an HTML file, *.html. Received: {path}."
-        )
+    check_path(path)
     options = {"x": x, "y": y, "bounds": bounds}
     by = summary.curve_columns(rows, by)
     found = summary.forecasts(
@@ -116,6 +114,7 @@ def report(
         ),
         Heading("Scores"),
         *(_scores(*panel, by, **options) for panel in panels),
+        *_beside_the_paper(paper_tables, rows),
         Heading("Laws"),
         _laws(found),
         Heading("Caveats"),
@@ -125,12 +124,7 @@ def report(
         Heading("How the numbers were made"),
         *origins.made_by(rows, command),
     ]
-    title = title or f"What would {factor:g}x more buy?"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = path.with_suffix(".md")
-    path.write_text(to_html(title, blocks), encoding="utf-8")
-    text.write_text(to_markdown(title, blocks), encoding="utf-8")
-    return path, text
+    return write(path, title or f"What would {factor:g}x more buy?", blocks)
 
 
 def _panels(table, by):
@@ -145,15 +139,9 @@ def _panels(table, by):
 
 
 def _picture(title, part, *, x, y, factor, **options):
-    import matplotlib.pyplot as plt
-
     ax = plot_data_size(part, x=x, y=y, factor=factor, **options)
-    drawn = io.BytesIO()
-    with plt.rc_context({"svg.hashsalt": "keras_jft"}):  # The same each time.
-        ax.figure.savefig(drawn, format="svg", metadata={"Date": None})
-    plt.close(ax.figure)
     return Picture(
-        drawn.getvalue(),
+        svg_of(ax.figure),
         f"{title}: {evidence.score_of(part, y)} by {x}. Small points are runs, "
         f"large ones means; dotted and shaded on to {factor:g} times the "
         "largest size.",
@@ -181,6 +169,26 @@ def _scores(title, part, by, x, y, bounds):
             for mode, row in zip(cells.index, cells.to_numpy(), strict=True)
         ),
     )
+
+
+def _beside_the_paper(numbers, rows):
+    """Tables of the paper with columns of the rows, and what is wrong there."""
+    if not numbers:
+        return
+    yield Heading("Beside the paper")
+    for number in numbers:
+        table = paper_table(number, rows)
+        cells = table.text()
+        yield Table(
+            f"Table {number} of Sun et al. 2017, turned: {table.title}",
+            ("", *cells.columns),
+            tuple(
+                (name, *row)
+                for name, row in zip(cells.index, cells.to_numpy(), strict=True)
+            ),
+        )
+        if table.faults:
+            yield Points(tuple(map(str, table.faults)))
 
 
 def _laws(found):

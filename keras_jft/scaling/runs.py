@@ -12,6 +12,9 @@ import keras
 from keras_jft import data, evaluation, pretrain, transfer
 from keras_jft.scaling import study
 
+# Fields of a pre-training that say what net it trains.
+NET = ("blocks", "width", "block", "stem", "bn_momentum", "dtype")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
@@ -60,8 +63,8 @@ class Runner:
     """Runs configs, doing what several of them share only once.
 
     A backbone is pre-trained once and kept on disk; a data set is decoded once
-    and kept in memory; a model whose configs differ in the seed and the
-    pre-training alone is compiled once.
+    and kept in memory; a model is compiled once for runs that differ in the
+    seed and the pre-training alone, but not in the net that is pre-trained.
 
     Where images to pre-train and to evaluate on are of different sources,
     scores are also given without the near-duplicates of any pre-training
@@ -95,7 +98,7 @@ class Runner:
         """Scores of one `Run`."""
         backbone = self.backbone(run.pretrain)
         start = time.perf_counter()
-        model = self._transferred(run.transfer, backbone)
+        model = self._transferred(run, backbone)
         scores = evaluation.run(
             run.evaluation,
             model,
@@ -174,16 +177,18 @@ class Runner:
             transforms=(data.transforms.Resize((32, 32)),),
         )
 
-    def _transferred(self, config, backbone):
-        unseeded = repr(dataclasses.replace(config, seed=0))
-        self._models[unseeded] = transfer.run(
+    def _transferred(self, run, backbone):
+        config = run.transfer
+        net = [getattr(run.pretrain, field) for field in NET]
+        alike = repr((dataclasses.replace(config, seed=0), net))
+        self._models[alike] = transfer.run(
             config,
             backbone,
             self.examples(config),
-            model=self._models.get(unseeded),
+            model=self._models.get(alike),
             verbose=0,
         )
-        return self._models[unseeded]
+        return self._models[alike]
 
 
 def _split(config):

@@ -13,7 +13,7 @@ from keras_jft.scaling import claims, cost
 from keras_jft.scaling import rows as rows_lib
 
 # Fields of a config that are columns of its row.
-COLUMNS = ("task", "mode", "num_examples", "seed")
+COLUMNS = ("task", "mode", "arm", "num_examples", "seed")
 
 
 class Study:

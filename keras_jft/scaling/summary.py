@@ -5,7 +5,7 @@ import pandas as pd
 from keras_jft.scaling import evidence, fitting
 from keras_jft.scaling.decision import forecast
 
-BY = ("task", "mode")
+BY = ("task", "mode", "arm")
 
 
 def forecasts(
@@ -18,8 +18,8 @@ def forecasts(
         x: The column of sizes.
         y: The column of scores. None means `score` or the main number of the
             task.
-        by: Columns that tell curves apart; None means `task` and `mode`, where
-            they are there.
+        by: Columns that tell curves apart; None means `task`, `mode` and
+            `arm`, where they are there.
         bounds: Lowest and highest score there can be, as for `fit`.
         **options: `factor` and `worth`, as for `forecast`.
 
@@ -55,7 +55,8 @@ def curve_columns(rows, by=None):
 
     Args:
         rows: Rows, a list of dicts or a DataFrame.
-        by: Those columns, or None for `task` and `mode`, where they are there.
+        by: Those columns, or None for `task`, `mode` and `arm`, where they are
+            there.
     """
     if by is None:
         return [column for column in BY if column in pd.DataFrame(rows)]

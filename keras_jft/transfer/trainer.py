@@ -82,7 +82,9 @@ class Config(training.Optimization):
         checks.one_of("mode", self.mode, FIRST_TRAINED)
 
 
-def run(config, backbone, examples=None, model=None, verbose="auto"):
+def run(
+    config, backbone, examples=None, model=None, callbacks=(), verbose="auto"
+):
     """Trains one head on a backbone and returns the model.
 
     Args:
@@ -92,6 +94,7 @@ def run(config, backbone, examples=None, model=None, verbose="auto"):
         model: What an earlier run gave for a config that differs in `seed`
             alone: it is trained anew from fresh weights without being compiled
             again, and what it had learned is lost.
+        callbacks: As in `keras.Model.fit`.
         verbose: As in `keras.Model.fit`.
 
     Returns:
@@ -120,7 +123,7 @@ def run(config, backbone, examples=None, model=None, verbose="auto"):
         model.compile(**compile_arguments(config, steps))
     else:
         training.reset(model, fresh.get_weights())
-    training.fit(model, batches, config, verbose=verbose)
+    training.fit(model, batches, config, callbacks, verbose=verbose)
     return model
 
 

@@ -16,6 +16,7 @@ def batch():
     return {
         "images": rng.integers(0, 256, (2, 6, 8, 3), "uint8"),
         "labels": np.array([[0, 4], [-1, 2]], "int32"),
+        "unknown_labels": np.array([[3], [-1]], "int32"),
         "bounding_boxes": {
             "boxes": np.array(
                 [[[1, 1, 5, 6], [0, 0, 8, 2]], [[2, 2, 3, 3], [9, 9, 0, 0]]],
@@ -51,6 +52,19 @@ def _replaced(batch, path, value):
 def test_a_whole_batch_passes(batch):
     check_batch(batch)
     check_batch(batch, **LIMITS)
+
+
+def test_labels_may_have_weights_from_0_to_1(batch):
+    weights = np.array([[1, 0.3], [0, 0.7]], "float32")
+    check_batch({**batch, "label_weights": weights}, **LIMITS)
+    for wrong, message in (
+        (weights * 2, r"in 0\.\.1\. Received values in 0\.\.2"),
+        (weights[:, :1], r"shape of `labels`, \(2, 2\)"),
+        (weights.astype("float64"), "must be float32"),
+        (weights * np.nan, "in 0..1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check_batch({**batch, "label_weights": wrong})
 
 
 def test_each_key_but_images_may_be_missing(batch):
@@ -106,6 +120,9 @@ def test_images_may_be_floats_in_0_to_255_and_black(batch):
         ("labels", lambda x: x - 1, r"`labels` must be in -1\.\.4"),
         ("labels", np.array([0, -1], "int32"), r"must be in 0\.\.4"),
         ("labels", np.eye(2, 5, dtype="int32"), "label ids.*zeros and ones"),
+        ("unknown_labels", lambda x: x + 2, r"unknown_labels.*-1\.\.4"),
+        ("unknown_labels", lambda x: x[:, 0], r"shape \(2, labels\)"),
+        ("unknown_labels", lambda x: x > 0, "`unknown_labels` must be int32"),
         ("bounding_boxes", np.zeros((2, 1, 5)), "dict with `boxes`"),
         ("bounding_boxes/boxes", lambda x: x / 10, "not in 0..1"),
         ("bounding_boxes/boxes", lambda x: x[:, :1], r"\(2, N, 4\)"),

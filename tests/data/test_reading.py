@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from keras_jft.data.datasets.decoding import UnreadableImage
 from keras_jft.data.pipeline import iterate
 from keras_jft.data.reading import Examples
 
@@ -70,6 +71,38 @@ def test_each_example_is_counted_and_reported_once(damaged):
         first = _ids(batches)
     assert _ids(batches) == first
     assert len(batches.skipped) == 2
+
+
+def test_every_skip_is_reported_by_cause_and_name(make_data):
+    data = make_data(12)
+    errors = {
+        1: UnreadableImage("cut off", "truncated"),
+        4: UnreadableImage("cut off, too", "truncated"),
+        7: UnreadableImage("nothing there", "empty"),
+        9: PermissionError("not yours"),
+    }
+    read = data.__getitem__
+
+    def take(positions):
+        for position in positions:
+            if int(position) in errors:
+                raise errors[int(position)]
+        return [read(int(position)) for position in positions]
+
+    data.take = take
+    batches = iterate(data, 4, tolerate=0.5, workers=1)
+    nothing = {"num_examples": 12, "tolerate": 6, "skipped": 0}
+    assert batches.report() == {**nothing, "causes": {}, "names": {}}
+    with pytest.warns(UserWarning, match="Skipped example"):
+        for _ in range(2):
+            _ids(batches)
+    assert batches.report(most_names=1) == {
+        **nothing,
+        "skipped": 4,
+        "causes": {"truncated": 2, "empty": 1, "not yours": 1},
+        "names": {"truncated": [1], "empty": [7], "not yours": [9]},
+    }
+    assert batches.report()["names"]["truncated"] == [1, 4]
 
 
 @pytest.mark.parametrize("tolerate", [1, 0.19])

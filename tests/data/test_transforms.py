@@ -6,8 +6,10 @@ from scipy import stats
 
 from keras_jft.data.batch import check_batch
 from keras_jft.data.collation import collate
+from keras_jft.data.inception_crop import CentralCrop, InceptionCrop
+from keras_jft.data.presets import TRANSFORMS
+from keras_jft.data.rand_augment import RandAugment
 from keras_jft.data.transforms import (
-    TRANSFORMS,
     CenterCrop,
     CropPerson,
     Pad,
@@ -15,6 +17,7 @@ from keras_jft.data.transforms import (
     RandomCrop,
     RandomFlip,
     Resize,
+    ResizedCrop,
     ResizeShortest,
 )
 
@@ -284,6 +287,8 @@ def test_presets_keep_the_contract(example, name, training, rng):
     check_batch(collate([example]))
     sides = {
         "jft": 299,
+        "imagenet": 224,
+        "modern": 224,
         "detection": 600,
         "segmentation": 513,
         "segmentation_padded": 513,
@@ -295,12 +300,17 @@ def test_presets_keep_the_contract(example, name, training, rng):
 
 def test_presets_are_the_published_steps():
     preset = TRANSFORMS["jft"]
-    assert preset(False) == (Resize((340, 340)), CenterCrop((299, 299)))
-    assert preset(True) == (
-        Resize((340, 340)), RandomCrop((299, 299)), RandomFlip(),
-    )  # fmt: skip
-    small = preset(True, resize=(40, 40), crop=(32, 32))
-    assert small[:2] == (Resize((40, 40)), RandomCrop((32, 32)))
+    sizes = (340, 340), (299, 299)
+    assert preset(False) == (
+        ResizedCrop(*sizes, random=False, antialias=False),
+    )
+    assert preset(True) == (ResizedCrop(*sizes, antialias=False), RandomFlip())
+    small = preset(True, resize=(40, 40), crop=(32, 32), antialias=True)
+    assert small[0] == ResizedCrop((40, 40), (32, 32))
+    assert TRANSFORMS["imagenet"](True) == (InceptionCrop(), RandomFlip())
+    assert TRANSFORMS["imagenet"](False) == (CentralCrop((224, 224), 0.875),)
+    assert TRANSFORMS["modern"](True)[2] == RandAugment(2, 0.9)
+    assert TRANSFORMS["modern"](False) == TRANSFORMS["imagenet"](False)
     assert TRANSFORMS["flip"](False) == TRANSFORMS["none"](True) == ()
     assert TRANSFORMS["shift_and_flip"](True)[0] == Pad(4)
     assert TRANSFORMS["segmentation"](False) == (Resize((513, 513)),)
@@ -311,6 +321,33 @@ def test_presets_are_the_published_steps():
     assert TRANSFORMS["pose"](True)[0].scales == (1.0, 1.5)
     padded = TRANSFORMS["segmentation_padded"](False)
     assert padded == (ResizeShortest(513, 513), PadTo((513, 513)))
+
+
+@pytest.mark.parametrize("random", [True, False])
+@pytest.mark.parametrize("antialias", [True, False])
+def test_cropping_first_changes_no_more_than_one_gray_level(
+    example, rng, random, antialias
+):
+    example["images"] = rng.integers(0, 256, (20, 30, 3), "uint8")
+    example["segmentation_masks"] = rng.integers(0, 256, (20, 30, 1), "uint8")
+    for seed in range(20):
+        size = tuple(map(int, rng.integers(14, 50, 2)))
+        crop = RandomCrop((13, 14)) if random else CenterCrop((13, 14))
+        steps = Resize(size, antialias=antialias), crop
+        expected = example
+        for step in steps:
+            expected = step(expected, np.random.default_rng(seed))
+        fused = ResizedCrop(size, (13, 14), random, antialias)
+        moved = fused(example, np.random.default_rng(seed))
+        gaps = moved["images"].astype(int) - expected["images"]
+        assert abs(gaps).max() <= 1
+        for key in ("segmentation_masks", "keypoints"):
+            np.testing.assert_allclose(moved[key], expected[key], rtol=1e-5)
+        for key, rows in expected["bounding_boxes"].items():
+            found = moved["bounding_boxes"][key]
+            np.testing.assert_allclose(found, rows, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match=r"`resize` of size \(12, 40\)"):
+        ResizedCrop((12, 40), (13, 14))
 
 
 def test_wrong_use_is_an_error_that_says_what_to_do(example, rng):

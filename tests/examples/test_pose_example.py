@@ -46,16 +46,21 @@ def _people(folder):
     (folder / "results.json").write_text(json.dumps(results))
 
 
-def test_poses_are_found_in_the_boxes_of_a_file(tmp_path, monkeypatch):
-    _people(tmp_path)
-    output = tmp_path / "run"
+def _run(folder, arguments, monkeypatch):
     script = ROOT / "examples" / "pose.py"
-    arguments = f"""{script} --coco {tmp_path} --train-split val2017 --split
-        val2017 --boxes {tmp_path / "results.json"} --epochs 1 --batch-size 8
-        --image-size 33 25 --pictures 1 --output {output}"""
-    monkeypatch.setattr(sys, "argv", arguments.split())
+    words = f"""{script} --coco {folder} --split val2017 --pictures 1 --output
+        {folder / "run"} {arguments}"""
+    monkeypatch.setattr(sys, "argv", words.split())
     runpy.run_path(str(script), run_name="__main__")
     plt.close("all")
+    return folder / "run"
+
+
+def test_poses_are_found_in_the_boxes_of_a_file(tmp_path, monkeypatch):
+    _people(tmp_path)
+    arguments = f"""--train-split val2017 --boxes {tmp_path / "results.json"}
+        --epochs 1 --batch-size 8 --image-size 33 25"""
+    output = _run(tmp_path, arguments, monkeypatch)
     results = json.loads((output / "results.json").read_text())
     assert len(results) == 8
     assert np.shape(results[0]["keypoints"]) == (51,)
@@ -63,3 +68,37 @@ def test_poses_are_found_in_the_boxes_of_a_file(tmp_path, monkeypatch):
     assert {"ap", "ar", "pck"} <= scores.keys() and scores["counted"] == 8
     for name in ("poses.png", "heatmaps.png", "model.keras"):
         assert (output / name).stat().st_size > 0
+
+
+def test_poses_are_found_in_the_boxes_of_a_detector(
+    tmp_path, tiny_backbone, monkeypatch
+):
+    _people(tmp_path)
+    jft.PoseEstimator(tiny_backbone, output_stride=8, radius=2).save(
+        tmp_path / "pose.keras"
+    )
+    backbone = jft.ResNet(
+        (1, 1, 1, 1),
+        width=16,
+        block="basic",
+        stem="small",
+        image_shape=(32, 32, 3),
+    )
+    jft.FasterRCNN(
+        backbone,
+        1,
+        anchor_base=16,
+        rpn_filters=16,
+        num_proposals=4,
+        crop_size=4,
+        max_detections=2,
+    ).save(tmp_path / "detector.keras")
+    arguments = f"""--model {tmp_path / "pose.keras"} --min-score 0
+        --boxes {tmp_path / "detector.keras"} --detector-size 32 32"""
+    output = _run(tmp_path, arguments, monkeypatch)
+    results = json.loads((output / "results.json").read_text())
+    # At most two people an image, as the detector was told.
+    found = [result["image_id"] for result in results]
+    assert found and max(map(found.count, found)) <= 2
+    scores = json.loads((output / "metrics.json").read_text())
+    assert scores["counted"] == 8

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import runpy
 import sys
 
@@ -38,10 +39,14 @@ def test_a_folder_of_masks_is_learned_and_drawn(
     arguments = (
         *("--images", folder, "--classes", "red", "green"),
         *("--head", "deeplab_aspp", "--image-size", 32, 32),
-        *("--batch-size", 8, "--epochs", 12, "--output", output),
+        *("--batch-size", 8, "--epochs", 12, "--every", 6),
+        *("--output", output),
     )
     monkeypatch.setattr(sys, "argv", ["segmentation.py", *map(str, arguments)])
     runpy.run_path(str(EXAMPLE), run_name="__main__")
+    # Measured after the sixth and the last epoch; of the others it is nan.
+    printed = re.findall(r"val_miou: (\S+)", capsys.readouterr().out)
+    assert [value != "nan" for value in printed] == 2 * [*5 * [False], True]
     metrics = json.loads((output / "metrics.json").read_text())
     assert metrics["iou"].keys() == {"red", "green"}
     assert metrics["miou"] > 0.7

@@ -80,13 +80,46 @@ def segmenter():
     return model
 
 
+def detector():
+    """A small Faster R-CNN; its samples are all that there are."""
+    backbone = backbones.ResNet(
+        (1, 1, 1, 1),
+        width=16,
+        block="basic",
+        stem="small",
+        image_shape=(32, 32, 3),
+    )
+    return transfer.FasterRCNN(
+        backbone,
+        3,
+        anchor_base=16,
+        rpn_filters=16,
+        rpn_samples=2 * 768,
+        head_samples=4 * 8,
+        num_proposals=8,
+        crop_size=4,
+    )
+
+
+def boxes():
+    """Images with two boxes, one and none."""
+    entry = {
+        "boxes": np.zeros((3, 2, 4), "float32"),
+        "labels": np.array([[0, 2], [1, -1], [-1, -1]], "int32"),
+        "ignored": np.zeros((3, 2), "bool"),
+    }
+    entry["boxes"][0] = [[2, 3, 14, 20], [10, 10, 31, 30]]
+    entry["boxes"][1, 0] = [5, 5, 22, 21]
+    return {"images": batch(3, 32)["images"], "bounding_boxes": entry}
+
+
 def top_two():
     """The many-label metric for as many images as there are."""
     return [metrics.MeanAveragePrecision(k=2, max_images=16)]
 
 
-def train(build, data, strategy, metrics=lambda: None, **options):
-    """A model and its history, from fixed weights, in batches of 4."""
+def train(build, data, strategy, metrics=lambda: None, size=4, **options):
+    """A model and its history, from fixed weights, in batches of `size`."""
     keras.utils.set_random_seed(1)
     with strategy.scope():
         model = build()
@@ -97,11 +130,11 @@ def train(build, data, strategy, metrics=lambda: None, **options):
         )
     history = model.fit(
         data,
-        batch_size=4,
+        batch_size=size,
         epochs=2,
         shuffle=False,
         validation_data=data,
-        validation_batch_size=4,
+        validation_batch_size=size,
         verbose=0,
         **options,
     ).history
@@ -121,6 +154,12 @@ def equal(folder, strategy):
     model, history = train(many_label, batch(), strategy, top_two)
     logits = model.predict(batch(), batch_size=4, verbose=0)
     return {**arrays(model), "history": json.dumps(history), "logits": logits}
+
+
+def boxed(folder, strategy):
+    """Trains a detector; the last worker has no image in the last step."""
+    model, history = train(detector, boxes(), strategy, size=2)
+    return {**arrays(model), "history": json.dumps(history)}
 
 
 def statistics(folder, strategy):
@@ -165,7 +204,7 @@ def whole(folder, strategy, callbacks=()):
 
 
 def killed(folder, strategy):
-    """As `whole`; worker 2 is killed in the middle of the second epoch."""
+    """As `whole`; the chief is killed in the middle of the second epoch."""
 
     class Kill(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -173,7 +212,7 @@ def killed(folder, strategy):
 
         def on_train_batch_end(self, batch, logs=None):
             task = strategy.cluster_resolver.task_id
-            if (task, self.epoch, batch) == (2, 1, 2):
+            if (task, self.epoch, batch) == (0, 1, 2):
                 os.kill(os.getpid(), signal.SIGKILL)
 
     return whole(folder, strategy, [Kill()])
@@ -186,6 +225,7 @@ def resumed(folder, strategy):
 
 JOBS = {
     "equal": equal,
+    "boxed": boxed,
     "statistics": statistics,
     "whole": whole,
     "killed": killed,

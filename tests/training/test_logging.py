@@ -5,6 +5,8 @@ import math
 import keras
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing import event_accumulator
+from tensorboard.util import tensor_util
 
 from keras_jft import training
 
@@ -99,11 +101,22 @@ def test_what_is_torn_or_not_finite_can_be_read(tmp_path):
         training.JSONLogger(path, every=0)
 
 
-def test_tensorboard_is_used_where_it_is_installed(tmp_path, monkeypatch):
-    def names():
-        return [type(c).__name__ for c in training.loggers(tmp_path, 4)]
-
+def test_tensorboard_is_left_out_where_it_is_not_installed(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert names() == ["Throughput", "JSONLogger", "CSVLogger"]
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    assert names()[-1] == "TensorBoard"
+    names = [type(c).__name__ for c in training.loggers(tmp_path, 4)]
+    assert names == ["Throughput", "JSONLogger", "CSVLogger"]
+
+
+def test_tensorboard_shows_the_losses_of_the_epochs(tmp_path):
+    history = _fit(training.loggers(tmp_path, 4)).history
+    # What TensorBoard itself reads, not what was written by our own code.
+    events = event_accumulator.EventAccumulator(
+        str(tmp_path / "tensorboard" / "train")
+    ).Reload()
+    losses = [
+        tensor_util.make_ndarray(event.tensor_proto).item()
+        for event in events.Tensors("epoch_loss")
+    ]
+    np.testing.assert_allclose(losses, history["loss"], rtol=1e-6)

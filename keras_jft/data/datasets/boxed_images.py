@@ -59,10 +59,15 @@ class BoxedImages(Dataset):
     def __getitem__(self, position):
         size = self._sizes[position]
         size = None if size is None else tuple(map(int, size))
-        example = {
-            "images": decode_image(self._paths[position], image_size=size),
-            "ids": self._ids[position].item(),
-        }
+        image = decode_image(self._paths[position], image_size=size)
+        return {"images": image, **self._annotations(position)}
+
+    def annotations(self, positions):
+        """Boxes and ids; no image is opened."""
+        return [self._annotations(position) for position in positions]
+
+    def _annotations(self, position):
+        example = {"ids": self._ids[position].item()}
         if self._entries is not None:
             example["bounding_boxes"] = dict(self._entries[position])
         return example

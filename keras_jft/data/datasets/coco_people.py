@@ -145,14 +145,21 @@ class People(Dataset):
 
     def __getitem__(self, position):
         row = self._rows[position]
+        image = decode_image(
+            self._folder / self._file.file_names[row.image],
+            image_size=tuple(map(int, self._file.image_sizes[row.image])),
+        )
+        return {"images": image, **self._annotations(row)}
+
+    def annotations(self, positions):
+        """Boxes, keypoints and ids; no image is opened."""
+        return [self._annotations(self._rows[p]) for p in positions]
+
+    def _annotations(self, row):
         keypoints = np.zeros((len(self.info.keypoint_names), 3), "float32")
         if row.annotation is not None:
             keypoints = self._file.keypoints[row.annotation]
         return {
-            "images": decode_image(
-                self._folder / self._file.file_names[row.image],
-                image_size=tuple(map(int, self._file.image_sizes[row.image])),
-            ),
             "bounding_boxes": self._with_others(row, keypoints),
             "keypoints": keypoints,
             "ids": row.name,

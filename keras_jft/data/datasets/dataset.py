@@ -9,6 +9,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+_PIXELS = ("images", "segmentation_masks")
+_GROUP = 64  # Images that are held at once where only the rest is wanted.
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Info:
@@ -55,6 +58,7 @@ class Dataset:
     An example is one row of the batch contract (`jft.data.check_batch`)
     without the batch axis and without padding: `images` `(H, W, 3)` uint8;
     `labels` an int32 scalar for one label, `(L,)` int32 for many;
+    `unknown_labels` `(U,)` int32, padded with -1 to one U for all examples;
     `bounding_boxes` `{"boxes": (N, 4) float32 xyxy pixels, "labels": (N,)
     int32}` and, where known, `ignored` `(N,)` bool, `areas` `(N,)` float32
     and `keypoints` `(N, K, 3)`; `segmentation_masks` `(H, W, 1)` uint8, 255 is
@@ -83,3 +87,15 @@ class Dataset:
     def take(self, positions) -> list[Mapping]:
         """Examples at `positions`, in their order."""
         return [self[int(position)] for position in positions]
+
+    def annotations(self, positions) -> list[Mapping]:
+        """Examples at `positions` without `images` and `segmentation_masks`.
+
+        What is read to count labels and boxes. A subclass that knows them
+        without reading pixels overrides it.
+        """
+        return [
+            {key: example[key] for key in example if key not in _PIXELS}
+            for start in range(0, len(positions), _GROUP)
+            for example in self.take(positions[start : start + _GROUP])
+        ]

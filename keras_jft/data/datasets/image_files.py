@@ -1,5 +1,6 @@
 """Labeled image files: what `image_folder` and `manifest` are read with."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,14 @@ class ImageFiles(Dataset):
     def __getitem__(self, position):
         path = str(self.paths[position])
         return {
-            "images": decode_image(self.directory / path),
+            "images": decode_image(os.path.join(self.directory, path)),
             "labels": self.labels(position),
             "ids": path,
         }
+
+    def annotations(self, positions):
+        """Labels and ids; no file is opened."""
+        return [
+            {"labels": self.labels(position), "ids": str(self.paths[position])}
+            for position in positions
+        ]

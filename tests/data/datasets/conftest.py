@@ -5,6 +5,8 @@ import json
 import tarfile
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import scipy.io
 from PIL import Image
@@ -107,6 +109,58 @@ def save_coco(tmp_path, save_image):
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(document))
         return path
+
+    return save
+
+
+@pytest.fixture
+def save_open_images(tmp_path, save_image):
+    """`save_open_images(num)`: options that load so many images of them.
+
+    Three labels and a rejected one in turn; pets are cats and dogs.
+    """
+
+    def save(num):
+        for i in range(num):
+            save_image(f"{i:04x}.jpg", i)
+        rows = ["ImageID,Source,LabelName,Confidence"]
+        for i in range(num):
+            for label in range(i % 4):
+                source = "machine" if i % 2 else "verification"
+                rows.append(f"{i:04x},{source},/m/{label},{label / 2:.1f}")
+            rows.append(f"{i:04x},verification,/m/3,0")
+        (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
+        names = {"/m/0": "pet", "/m/1": "cat", "/m/2": "dog", "/m/3": "tree"}
+        lines = [f"{key},{name}\n" for key, name in names.items()]
+        (tmp_path / "classes.csv").write_text("".join(lines))
+        edges = [["/m/0", "/m/1"], ["/m/0", "/m/2"]]
+        return {
+            "labels": tmp_path / "labels.csv",
+            "descriptions": tmp_path / "classes.csv",
+            "hierarchy": {"names": names, "edges": edges},
+        }
+
+    return save
+
+
+@pytest.fixture
+def save_parquet(tmp_path, save_image):
+    """`save_parquet(num)`: options that load so many rows of two files."""
+
+    def save(num):
+        for part in range(2):
+            rows = [
+                {
+                    "image": save_image(f"{i}.png", i).read_bytes(),
+                    "labels": [*range(i % 4)],
+                    "label_probs": [0.25 * (j + 1) for j in range(i % 4)],
+                }
+                for i in range(part, num, 2)
+            ]
+            table = pa.Table.from_pylist(rows)
+            path = tmp_path / f"part-{part}.parquet"
+            pq.write_table(table, path, row_group_size=2)
+        return {"path": tmp_path, "threshold": 0.5, "label_names": "abcd"}
 
     return save
 

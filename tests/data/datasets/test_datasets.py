@@ -25,6 +25,10 @@ def make(request, save_image, tmp_path):
         path = tmp_path / "list.csv"
         path.write_text("".join(["image,labels\n", *lines]))
         options = {"path": path}
+    elif name == "open_images":
+        options |= request.getfixturevalue("save_open_images")(NUM)
+    elif name == "parquet":
+        options = request.getfixturevalue("save_parquet")(NUM)
     elif name == "coco":
         request.getfixturevalue("save_coco")(_coco(NUM))
     elif name == "coco_people":
@@ -35,10 +39,7 @@ def make(request, save_image, tmp_path):
     elif name in ("records", "tfds", "webdataset"):
         options = _of_tensorflow(name, request, tmp_path)
     elif name == "voc":
-        request.getfixturevalue("save_list")("train", map(str, range(NUM)))
-        for i in range(NUM):
-            boxes = [("cat", (1, 1 + i, 4, 2 + i), i % 2)] * (i % 3)
-            request.getfixturevalue("save_voc")(str(i), boxes, value=i)
+        _voc(request)
     elif name == "mask_folder":
         options["classes"] = NUM
         for i in range(NUM):
@@ -56,6 +57,13 @@ def make(request, save_image, tmp_path):
             save_image(f"train/{i}.png", i)
             save_image(f"trainannot/{i}.png", i, mode="L")
     return lambda: load(name, **options)
+
+
+def _voc(request):
+    request.getfixturevalue("save_list")("train", map(str, range(NUM)))
+    for i in range(NUM):
+        boxes = [("cat", (1, 1 + i, 4, 2 + i), i % 2)] * (i % 3)
+        request.getfixturevalue("save_voc")(str(i), boxes, value=i)
 
 
 def _of_tensorflow(name, request, tmp_path):
@@ -153,6 +161,11 @@ def check_dataset(make):
         closed = info.hierarchy.close_batch(batch["labels"])
         for row, closed_row in zip(batch["labels"], closed, strict=True):
             assert set(row) - {-1} == set(closed_row) - {-1}, "closed upward"
+    for known, example in zip(
+        data.annotations(positions), examples, strict=True
+    ):
+        assert "images" not in known and known["ids"] == example["ids"]
+        _assert_same(known, {key: example[key] for key in known})
     # One by one, in another order and from a fresh copy: the same.
     for position in positions[::-1]:
         for other in (data[position], again.take([position])[0]):
@@ -161,6 +174,15 @@ def check_dataset(make):
                 np.testing.assert_array_equal(
                     other.get(key, 0), examples[position].get(key, 0)
                 )
+
+
+def _assert_same(one, other):
+    for key, value in one.items():
+        if isinstance(value, dict):
+            assert value.keys() == other[key].keys()
+            _assert_same(value, other[key])
+        else:
+            np.testing.assert_array_equal(value, other[key])
 
 
 def test_every_data_set_keeps_the_contract(make):

@@ -1,12 +1,20 @@
 """Image files become arrays; damaged ones become errors that name them."""
 
 import io
+import pickle
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from keras_jft.data.datasets.decoding import decode_image, decode_mask
+from keras_jft.data.datasets.decoding import (
+    CAUSES,
+    UnreadableImage,
+    decode_image,
+    decode_mask,
+)
 
 
 def _encoded(image, kind="PNG", **options):
@@ -47,6 +55,31 @@ def test_gray_is_repeated_and_16_bits_keep_the_high_byte(rng):
     np.testing.assert_array_equal(decoded[..., 1], deep // 256)
 
 
+def test_16_bits_of_colors_and_transparency_keep_the_high_byte(rng):
+    deep = rng.integers(0, 2**16, (5, 4, 4), "uint16")
+    decoded = decode_image(_deep_png(deep[..., :3], color_type=2))
+    np.testing.assert_array_equal(decoded, deep[..., :3] // 256)
+    high = deep // 256
+    share = high[..., 3:] / 255
+    expected = high[..., :3] * share + 255 * (1 - share)
+    blended = decode_image(_deep_png(deep, color_type=6))
+    np.testing.assert_allclose(blended, expected, atol=0.51)
+
+
+def _deep_png(pixels, color_type):
+    """A PNG of 16 bits a channel, which Pillow reads but does not write."""
+
+    def chunk(kind, data):
+        checksum = zlib.crc32(kind + data).to_bytes(4)
+        return len(data).to_bytes(4) + kind + data + checksum
+
+    height, width = pixels.shape[:2]
+    header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
+    lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines))
+    return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
+
+
 def test_palettes_are_looked_up():
     image = Image.new("P", (3, 1))
     image.putpalette([10, 20, 30, 200, 100, 0] + [0] * 6)
@@ -81,7 +114,7 @@ def test_floating_point_pixels_are_refused():
         decode_image(_encoded(image, "TIFF"), "a.tif")
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
 @pytest.mark.parametrize("part", [0, 0.02, 0.5, 0.9])
 def test_a_truncated_file_is_refused_by_name(rng, kind, part):
     noise = rng.integers(0, 256, (64, 64, 3), "uint8")
@@ -99,6 +132,61 @@ def test_what_is_no_image_is_refused_by_name(tmp_path):
         decode_image(path)
     with pytest.raises(ValueError, match=r"gone\.jpg' does not exist"):
         decode_image(tmp_path / "gone.jpg")
+
+
+def test_each_cause_can_be_counted(tmp_path, pixels):
+    image = Image.fromarray(pixels)
+    jpeg, png = _encoded(image, "JPEG"), _encoded(image)
+    deep = _encoded(Image.fromarray(np.zeros((2, 2), "float32")), "TIFF")
+    sources = {
+        "missing": tmp_path / "gone.jpg",
+        "unreadable": tmp_path,
+        "empty": b"",
+        "truncated": jpeg[: len(jpeg) // 2],
+        "damaged": png[:50] + b"?" + png[51:],
+        "not an image": b"not an image",
+        "unsupported": deep,
+        "size": png,
+    }
+    assert tuple(sources) == CAUSES
+    for cause, source in sources.items():
+        size = (3, 3) if cause == "size" else None
+        with pytest.raises(UnreadableImage, match="'a.jpg'") as raised:
+            decode_image(source, "a.jpg", size)
+        assert raised.value.cause == cause
+        again = pickle.loads(pickle.dumps(raised.value))
+        assert (str(again), again.cause) == (str(raised.value), cause)
+    with pytest.raises(UnreadableImage) as raised:
+        decode_image(png[:-20])
+    assert raised.value.cause == "truncated"
+
+
+def test_contents_count_and_not_the_name(tmp_path, pixels):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(_encoded(Image.fromarray(pixels)))
+    np.testing.assert_array_equal(decode_image(path), pixels)
+    path = path.with_suffix(".png")
+    path.write_bytes(_encoded(Image.fromarray(pixels), "JPEG"))
+    assert decode_image(path).shape == pixels.shape
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
+def test_the_first_frame_of_an_animation_counts(kind):
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
+    options = {"save_all": True, "append_images": frames[1:]}
+    if kind == "WEBP":
+        options["lossless"] = True
+    decoded = decode_image(_encoded(frames[0], kind, **options))
+    assert (decoded == [255, 0, 0]).all()
+
+
+def test_a_byte_that_changes_in_a_png_is_noticed(pixels):
+    data = _encoded(Image.fromarray(pixels))
+    for place in range(8, len(data)):
+        damaged = bytearray(data)
+        damaged[place] ^= 1
+        with pytest.raises(UnreadableImage):
+            decode_image(bytes(damaged))
 
 
 def test_another_size_than_expected_is_refused_by_name(pixels):

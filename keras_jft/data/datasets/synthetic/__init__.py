@@ -14,6 +14,7 @@ import numpy as np
 from keras_jft import checks
 from keras_jft.data.datasets.synthetic.presets import PRESETS, Preset
 from keras_jft.data.datasets.synthetic.tasks import MASKS, TASKS
+from keras_jft.data.datasets.synthetic.vocabulary import NUM_NAMED
 from keras_jft.data.datasets.synthetic.world import View
 
 __all__ = ["MASKS", "PRESETS", "TASKS", "Preset", "load"]
@@ -31,6 +32,8 @@ def load(
     seed=0,
     wrong_labels=None,
     missing_labels=None,
+    num_names=None,
+    long_tail=None,
     masks=None,
     void_ring=False,
     threads=None,
@@ -54,6 +57,10 @@ def load(
             one, mostly one of another color. 0.2 in training, 0 in test.
         missing_labels: "many_label" only: probability that an object has no
             name, so that some images have none. 0.1 in training, 0 in test.
+        num_names: "many_label" only: how many combinations are shown and
+            named, of common and rare ones alike; all 200 if None.
+        long_tail: "many_label" only: exponent of Zipf's law of how common
+            they are; 0.8 if None, 0 makes them all as common.
         masks: "segmentation" only: what the classes are, one of `MASKS`;
             "color" if None.
         void_ring: "segmentation" only: whether the pixels that touch an
@@ -95,6 +102,17 @@ def load(
     _check_whole("num_examples", num_examples)
     _check_probability("wrong_labels", wrong_labels)
     _check_probability("missing_labels", missing_labels)
+    if num_names is not None:
+        _check_whole("num_names", num_names)
+        if not 2 <= num_names <= NUM_NAMED:
+            raise ValueError(
+                f"`num_names` must be in 2..{NUM_NAMED}. Received: "
+                f"{num_names!r}."
+            )
+    if long_tail is not None and not long_tail >= 0:
+        raise ValueError(
+            f"`long_tail` must be a number from 0 up. Received: {long_tail!r}."
+        )
     if masks is not None:
         checks.one_of("masks", masks, MASKS)
     if threads is not None:
@@ -102,6 +120,8 @@ def load(
     options = {
         "wrong_labels": wrong_labels,
         "missing_labels": missing_labels,
+        "num_names": num_names,
+        "long_tail": long_tail,
         "masks": masks,
         "void_ring": void_ring or None,
     }

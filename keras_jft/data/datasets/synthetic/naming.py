@@ -36,49 +36,74 @@ def combinations(keys, choices, counts, frequencies=None):
     return np.where(np.arange(len(counts)) <= number[:, None], drawn, -1)
 
 
-def frequencies():
-    """`(L,)` how common each of `vocabulary.named()` is among objects."""
-    weights = np.arange(1, vocabulary.NUM_NAMED + 1) ** -ZIPF_EXPONENT
+def names(number=vocabulary.NUM_NAMED):
+    """`(L,)` of the combinations that pre-training names, the commonest first.
+
+    Args:
+        number: L; fewer than all are spread evenly over common and rare ones.
+    """
+    places = np.arange(number) * vocabulary.NUM_NAMED // number
+    return vocabulary.named()[places]
+
+
+def frequencies(number=vocabulary.NUM_NAMED, long_tail=ZIPF_EXPONENT):
+    """`(L,)` how common each of `names(number)` is among objects.
+
+    Args:
+        number: L.
+        long_tail: Exponent of Zipf's law; 0 makes all as common.
+    """
+    weights = np.arange(1, number + 1.0) ** -long_tail
     return weights / weights.sum()
 
 
-def given(keys, true, wrong, missing):
+def given(keys, true, wrong, missing, number=vocabulary.NUM_NAMED):
     """`(N, S)` combinations by which the objects of each image are named.
 
     Args:
         keys: `(N,)` uint64, one an image.
-        true: `(N, S)` named combinations, -1 is no object.
-        wrong: Probability that a name is another one.
+        true: `(N, S)` of `names(number)`, -1 is no object.
+        wrong: Probability that a name is another one of them.
         missing: Probability that an object has no name.
+        number: How many names there are.
     """
-    names = vocabulary.named()
+    known = names(number)
     slots = scene.slot_keys(keys, "name", true.shape[1])
     ranks = np.zeros(vocabulary.NUM_COMBINATIONS, int)
-    ranks[names] = np.arange(len(names))
-    chances = np.cumsum(confusion(wrong), axis=1)[ranks[true]]
+    ranks[known] = np.arange(number)
+    chances = np.cumsum(confusion(wrong, number), axis=1)[ranks[true]]
     picked = (chances <= scene.draw(slots, "wrong")[..., None]).sum(axis=-1)
     named = (true >= 0) & (scene.draw(slots, "missing") >= missing)
-    return np.where(named, names[picked.clip(max=len(names) - 1)], -1)
+    return np.where(named, known[picked.clip(max=number - 1)], -1)
 
 
 @functools.lru_cache(maxsize=4)
-def confusion(wrong):
+def confusion(wrong, number=vocabulary.NUM_NAMED):
     """`(L, L)` probability that the one is given the name of the other."""
-    pairs = vocabulary.named() // len(vocabulary.COLORS)
+    pairs = names(number) // len(vocabulary.COLORS)
     others = 1 - np.eye(len(pairs))
     siblings = (pairs[:, None] == pairs) * others
-    siblings /= siblings.sum(axis=1, keepdims=True)
     others /= others.sum(axis=1, keepdims=True)
+    counts = siblings.sum(axis=1, keepdims=True)
+    # Of few names, some have no sibling: any other is as likely then.
+    siblings = np.where(counts > 0, siblings / counts.clip(min=1), others)
     mistakes = _CONFUSABLE * siblings + (1 - _CONFUSABLE) * others
     return (1 - wrong) * np.eye(len(pairs)) + wrong * mistakes
 
 
-def expected_counts(num_examples, wrong, missing):
-    """`(C,)` float64, how many of the images carry each label, expected."""
+def expected_counts(num_examples, wrong, missing, shares):
+    """`(C,)` float64, how many of the images carry each label, expected.
+
+    Args:
+        num_examples: Number of images.
+        wrong: Probability that a name is another one.
+        missing: Probability that an object has no name.
+        shares: `(L,)` how common each of `names(L)` is among objects.
+    """
     hierarchy = vocabulary.hierarchy()
-    leaves = vocabulary.leaf_ids()[vocabulary.named()]
+    leaves = vocabulary.leaf_ids()[names(len(shares))]
     an_object = np.zeros(len(hierarchy))
-    shares = frequencies() @ confusion(wrong)
+    shares = shares @ confusion(wrong, len(shares))
     for leaf, share in zip(leaves, shares, strict=True):
         an_object[hierarchy.close([leaf])] += share * (1 - missing)
     numbers = np.arange(1, len(COUNTS) + 1)

@@ -18,20 +18,31 @@ MASKS = {
     "family": tuple(vocabulary.FAMILIES),
 }
 
+_CHUNK = 2_048  # Examples that are named together.
+
 
 class ManyLabel(World):
     """Pre-training: objects with names, noisy names, closed upward."""
 
     DEFAULT_SIZES = {"train": 100_000, "test": 2_000}
-    OPTIONS = ("wrong_labels", "missing_labels")
+    OPTIONS = ("wrong_labels", "missing_labels", "num_names", "long_tail")
 
-    def __init__(self, view, wrong_labels=None, missing_labels=None):
+    def __init__(
+        self,
+        view,
+        wrong_labels=None,
+        missing_labels=None,
+        num_names=vocabulary.NUM_NAMED,
+        long_tail=naming.ZIPF_EXPONENT,
+    ):
         super().__init__(view)
         wrong, missing = naming.NOISE[view.split]
         self.wrong_labels = wrong if wrong_labels is None else wrong_labels
         self.missing_labels = (
             missing if missing_labels is None else missing_labels
         )
+        self.num_names = num_names
+        self.frequencies = naming.frequencies(num_names, long_tail)
         hierarchy = vocabulary.hierarchy()
         closed = max(len(hierarchy.close([leaf])) for leaf in hierarchy.leaves)
         self.info = Info(
@@ -40,19 +51,46 @@ class ManyLabel(World):
             hierarchy=hierarchy,
             max_labels=closed * len(naming.COUNTS),
             class_counts=naming.expected_counts(
-                view.num_examples, self.wrong_labels, self.missing_labels
+                view.num_examples,
+                self.wrong_labels,
+                self.missing_labels,
+                self.frequencies,
             ),
         )
 
+    def annotations(self, positions):
+        """Labels and ids; nothing is rendered."""
+        ids = self.ids(positions)
+        chunks = [ids[i : i + _CHUNK] for i in range(0, len(ids), _CHUNK)]
+        return [
+            row
+            for chunk in chunks
+            for row in self._rows(chunk, self._names(self._keys(chunk))[1])
+        ]
+
     def _examples(self, ids, keys):
+        true, labels = self._names(keys)
+        _, images, _ = self._look(keys, true)
+        return {"images": images, **labels}
+
+    def _names(self, keys):
+        """Combinations and the column of labels of each image."""
         true = naming.combinations(
-            keys, vocabulary.named(), naming.COUNTS, naming.frequencies()
+            keys,
+            naming.names(self.num_names),
+            naming.COUNTS,
+            self.frequencies,
         )
-        given = naming.given(keys, true, self.wrong_labels, self.missing_labels)
+        given = naming.given(
+            keys,
+            true,
+            self.wrong_labels,
+            self.missing_labels,
+            self.num_names,
+        )
         leaves = np.where(given < 0, -1, vocabulary.leaf_ids()[given])
         closed = self.info.hierarchy.close_batch(leaves)
-        _, images, _ = self._look(keys, true)
-        return {"images": images, "labels": [row[row >= 0] for row in closed]}
+        return true, {"labels": [row[row >= 0] for row in closed]}
 
 
 class Classification(World):
@@ -70,8 +108,16 @@ class Classification(World):
             class_counts=every + (np.arange(len(classes)) < rest),
         )
 
+    def annotations(self, positions):
+        """Labels and ids; nothing is rendered."""
+        ids = self.ids(positions)
+        return self._rows(ids, {"labels": self._classes(ids)})
+
+    def _classes(self, ids):
+        return (ids % len(vocabulary.classes())).astype("int32")
+
     def _examples(self, ids, keys):
-        labels = (ids % len(vocabulary.classes())).astype("int32")
+        labels = self._classes(ids)
         _, images, _ = self._look(keys, vocabulary.classes()[labels][:, None])
         return {"images": images, "labels": labels}
 

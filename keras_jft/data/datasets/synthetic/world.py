@@ -88,8 +88,13 @@ class World(Dataset):
                 groups = list(pool.map(self._chunk, chunks))
         return [example for group in groups for example in group]
 
+    def _keys(self, ids):
+        return order.hash64(self._root, ids)
+
     def _chunk(self, ids):
-        examples = self._examples(ids, order.hash64(self._root, ids))
+        return self._rows(ids, self._examples(ids, self._keys(ids)))
+
+    def _rows(self, ids, examples):
         columns = {"ids": ids, **examples}
         rows = zip(*columns.values(), strict=True)
         return [dict(zip(columns, row, strict=True)) for row in rows]

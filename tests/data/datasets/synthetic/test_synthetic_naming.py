@@ -70,6 +70,59 @@ def test_frequencies_fall_with_rank_to_the_power_0_8(clean):
     assert slope == pytest.approx(-0.8, abs=0.06)
 
 
+def test_few_names_are_common_and_rare_ones_and_nothing_else():
+    ranks = {vocabulary.name(n): i for i, n in enumerate(vocabulary.named())}
+    few = label_sets(num_names=10, wrong_labels=0.5)
+    shown = {name for names in few for name in leaves(names)}
+    assert sorted(ranks[name] for name in shown) == list(range(0, 200, 20))
+
+
+def test_without_a_long_tail_all_names_are_as_common():
+    data = synthetic.load(image_size=1, long_tail=0, num_names=20)
+    clean = label_sets(
+        wrong_labels=0, missing_labels=0, long_tail=0, num_names=20
+    )
+    counts = {}
+    for names in clean:
+        for name in leaves(names):
+            counts[name] = counts.get(name, 0) + 1
+    share = np.array(list(counts.values())) / sum(counts.values())
+    # Five standard deviations of a count of 1 in 20.
+    error = 5 * (0.05 * 0.95 / sum(counts.values())) ** 0.5
+    np.testing.assert_allclose(share, 0.05, atol=error)
+    found = data.info.class_counts[data.info.label_names.index("warm")]
+    warm = [n for n in vocabulary.named()[::10] if _is_warm(n)]
+    # An object in twenty of each name: none of 1, 2 or 3 objects is warm.
+    cool = 1 - 0.9 * (0.8 * len(warm) / 20 + 0.2 * _mistaken(warm))
+    none = 0.67 * cool + 0.25 * cool**2 + 0.08 * cool**3
+    assert found == pytest.approx(len(data) * (1 - none), rel=1e-3)
+
+
+def _is_warm(combination):
+    color = vocabulary.name(combination).split()[0]
+    return vocabulary.COLORS[color] == "warm"
+
+
+def _mistaken(warm):
+    """How likely a wrong name of one of the 20 is a warm one."""
+    every = vocabulary.named()[::10]
+    chances = []
+    for true in every:
+        others = [n for n in every if n != true]
+        alike = [
+            n
+            for n in others
+            if vocabulary.name(n).split()[1:]
+            == vocabulary.name(true).split()[1:]
+        ]
+        alike = alike or others
+        chances.append(
+            0.7 * np.mean([n in warm for n in alike])
+            + 0.3 * np.mean([n in warm for n in others])
+        )
+    return np.mean(chances)
+
+
 @pytest.mark.parametrize("wrong, missing", ((0.2, 0.1), (0.45, 0.3)))
 def test_the_rates_of_wrong_and_missing_labels_are_recovered(
     clean, noisy, wrong, missing

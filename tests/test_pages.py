@@ -7,7 +7,7 @@ import xml.etree.ElementTree
 import markdown_it
 import pytest
 
-from keras_jft.scaling import pages
+from keras_jft import pages
 
 # What HTML, Markdown or a table cell would read as theirs.
 NASTY = (
@@ -22,6 +22,7 @@ BLOCKS = [
     pages.Table(NASTY, ("", NASTY), ((NASTY, "1"), ("2", NASTY))),
     pages.Table(NASTY, ("a", "b"), (("1", NASTY),), words=True),
     pages.Pictures((pages.Picture(SVG, NASTY),)),
+    pages.Gallery(NASTY, (pages.Thumbnail(b"\xff\xd8", NASTY),)),
     pages.Code(NASTY, "```\n" + NASTY),
 ]
 VOID = {"meta", "img", "br", "hr"}
@@ -54,12 +55,13 @@ class Reader(html.parser.HTMLParser):
 def test_what_a_block_says_is_text_and_never_a_tag():
     read = Reader(pages.to_html(NASTY, BLOCKS))
     assert "script" not in read.tags
-    # Two titles, one in all other blocks but for: cards 4, tables 4 and 2.
-    assert sum(NASTY in text for text in read.text) == 18
+    # Two titles, one in all other blocks but for: cards 4, tables 4 and 2,
+    # gallery 2.
+    assert sum(NASTY in text for text in read.text) == 20
     alternatives = [
         v for t, k, v in read.attributes if (t, k) == ("img", "alt")
     ]
-    assert alternatives == [NASTY]
+    assert alternatives == [NASTY] * 2
 
 
 def test_markdown_reads_as_the_same_text():
@@ -70,7 +72,7 @@ def test_markdown_reads_as_the_same_text():
     assert read.tags.count("table") == 2
     assert read.tags.count("pre") == 1
     # One title less than in HTML; captions and alternatives count as well.
-    assert "".join(read.text).count(NASTY) == 17
+    assert "".join(read.text).count(NASTY) == 19
 
 
 def test_a_page_needs_no_other_file_and_suits_a_phone():
@@ -82,7 +84,9 @@ def test_a_page_needs_no_other_file_and_suits_a_phone():
     content = "width=device-width, initial-scale=1"
     assert ("meta", "content", content) in read.attributes
     assert "prefers-color-scheme: dark" in page
-    (source,) = [v for tag, key, v in read.attributes if key == "src"]
+    sources = [v for tag, key, v in read.attributes if key == "src"]
+    source, small = sources
+    assert small.startswith("data:image/jpeg;base64,")
     kind, _, data = source.partition(",")
     assert kind == "data:image/svg+xml;base64"
     assert base64.b64decode(data) == SVG

@@ -5,6 +5,8 @@ Blocks hold plain text; whatever is written out is escaped here.
 
 import base64
 import html
+import io
+import pathlib
 import re
 from typing import NamedTuple
 
@@ -31,10 +33,14 @@ ul { padding-left: 1.2rem; margin: 0.4rem 0; }
 .card .verdict { font-size: 1.25rem; font-weight: 700; margin: 0.1rem 0; }
 .card .lead { font-weight: 600; margin: 0 0 0.4rem; }
 .card ul { font-size: 0.9rem; }
-figure { margin: 0; }
+figure { margin: 0; max-width: 36rem; }
 /* Figures are drawn for white paper. */
 figure img { width: 100%; height: auto; background: #ffffff;
   border: 1px solid var(--line); border-radius: 0.4rem; padding: 0.5rem; }
+.gallery { display: flex; flex-wrap: wrap; gap: 0.5rem; }
+.gallery figure { width: 6rem; }
+.gallery img { padding: 0; aspect-ratio: 1; object-fit: contain; }
+.gallery figcaption { font-size: 0.75rem; line-height: 1.25; }
 figcaption, .note { color: var(--soft); font-size: 0.9rem; }
 .note { margin: 1rem 0 0.3rem; }
 .scroll { overflow-x: auto; margin-bottom: 1rem; }
@@ -48,6 +54,7 @@ table.words :is(th, td) { text-align: left; white-space: normal; }
 pre { overflow-x: auto; background: var(--card); padding: 0.8rem;
   border: 1px solid var(--line); border-radius: 0.4rem; font-size: 0.8rem; }
 summary { cursor: pointer; }
+@media (max-width: 40rem) { td:first-child { white-space: normal; } }
 @media print { .card, figure { break-inside: avoid; } }
 """
 
@@ -108,11 +115,78 @@ class Pictures(NamedTuple):
     pictures: tuple[Picture, ...]
 
 
+class Thumbnail(NamedTuple):
+    """A small JPEG and what it shows."""
+
+    jpeg: bytes
+    text: str
+
+
+class Gallery(NamedTuple):
+    """Small pictures in a row, which goes on in the next line."""
+
+    caption: str
+    thumbnails: tuple[Thumbnail, ...]
+
+
 class Code(NamedTuple):
     """Text as it is, folded away under a title."""
 
     title: str
     text: str
+
+
+def svg_of(figure):
+    """The SVG of a Matplotlib figure, the same bytes each time.
+
+    Args:
+        figure: The figure; it is closed.
+    """
+    import matplotlib.pyplot as plt
+
+    drawn = io.BytesIO()
+    with plt.rc_context({"svg.hashsalt": "keras_jft"}):
+        figure.savefig(drawn, format="svg", metadata={"Date": None})
+    plt.close(figure)
+    return drawn.getvalue()
+
+
+def write(path, title, blocks):
+    """Writes a page, and the Markdown that says the same beside it.
+
+    Args:
+        path: Where the page goes, `*.html`; its folder is made if need be.
+        title: Its title, also the first heading.
+        blocks: Blocks, in their order.
+
+    Returns:
+        The paths of both files.
+
+    Raises:
+        ValueError: `path` is no `*.html`.
+    """
+    path = pathlib.Path(path)
+    check_path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = path.with_suffix(".md")
+    path.write_text(to_html(title, blocks), encoding="utf-8")
+    text.write_text(to_markdown(title, blocks), encoding="utf-8")
+    return path, text
+
+
+def check_path(path):
+    """Raises unless a page can be written to `path`.
+
+    Args:
+        path: Where a page goes.
+
+    Raises:
+        ValueError: It is no `*.html`.
+    """
+    if pathlib.Path(path).suffix.lower() not in (".html", ".htm"):
+        raise ValueError(
+            f"`path` must name an HTML file, *.html. Received: {path}."
+        )
 
 
 def to_html(title, blocks):
@@ -197,6 +271,20 @@ def _pictures_html(block):
     return f'<div class="pictures">\n{pictures}\n</div>'
 
 
+def _gallery_html(block):
+    thumbnails = "\n".join(
+        '<figure><img src="data:image/jpeg;base64,'
+        f'{base64.b64encode(thumbnail.jpeg).decode()}" '
+        f'alt="{html.escape(thumbnail.text)}">'
+        f"{_tag('figcaption', thumbnail.text)}</figure>"
+        for thumbnail in block.thumbnails
+    )
+    return (
+        f"{_tag('p', block.caption, 'note')}\n"
+        f'<div class="gallery">\n{thumbnails}\n</div>'
+    )
+
+
 _HTML = {
     Heading: lambda b: _tag(f"h{b.level}", b.text),
     Text: lambda b: _tag("p", b.text),
@@ -204,6 +292,7 @@ _HTML = {
     Cards: _cards_html,
     Table: _table_html,
     Pictures: _pictures_html,
+    Gallery: _gallery_html,
     Code: lambda b: (
         f"<details>{_tag('summary', b.title)}{_tag('pre', b.text)}</details>"
     ),
@@ -241,6 +330,11 @@ def _table_markdown(block):
     return "\n".join([f"{_plain(block.caption)}:", "", head, rule, *rows])
 
 
+def _gallery_markdown(block):
+    shown = _list_markdown(t.text for t in block.thumbnails)
+    return f"{_plain(block.caption)}:\n\n{shown}"
+
+
 def _code_markdown(block):
     longest = max(map(len, re.findall("`+", block.text)), default=0)
     fence = "`" * max(3, longest + 1)
@@ -254,5 +348,6 @@ _MARKDOWN = {
     Cards: lambda b: "\n\n".join(map(_card_markdown, b.cards)),
     Table: _table_markdown,
     Pictures: lambda b: _list_markdown(p.text for p in b.pictures),
+    Gallery: _gallery_markdown,
     Code: _code_markdown,
 }

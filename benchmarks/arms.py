@@ -1,0 +1,237 @@
+"""What experiments on pre-training share: a base, and arms beside it.
+
+An arm is a name and a change of the base's pre-training; all else is the same,
+and what arms share is pre-trained once (the cache `.cache/backbones`). A
+backbone is judged by a small transfer, frozen before conv5: on the synthetic
+world by 20 unseen combinations (400 training, 1,000 test images), with
+`--tiny-imagenet` by the 10 classes held out in `benchmarks/data_size.py` (20
+training, 30 test images a class).
+"""
+
+import argparse
+import dataclasses
+import functools
+import pathlib
+import tempfile
+
+import data_size
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+import pandas as pd
+
+import keras_jft as jft
+
+HERE = pathlib.Path(__file__).parent
+SIZES = (300, 1_000, 3_000)
+SYNTHETIC = jft.scaling.Run(
+    pretrain=jft.pretrain.Config(
+        options={"num_examples": 10_000},
+        batch_size=32,
+        learning_rate=0.03,
+    ),
+    transfer=jft.transfer.Config(
+        options={"task": "classification"}, learning_rate=0.02
+    ),
+    evaluation=jft.evaluation.Config(
+        task="classification", options={"task": "classification"}
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run(jft.scaling.Run):
+    """A run that says of which arm it is.
+
+    Attributes:
+        arm: Its name.
+    """
+
+    arm: str
+
+
+def change(**fields):
+    """An arm: the base's pre-training with other values of some fields."""
+    return functools.partial(_replace, fields)
+
+
+def options(**values):
+    """An arm: the base's pre-training with other options of its data set."""
+    return lambda pretrain: _replace(
+        {"options": {**pretrain.options, **values}}, pretrain
+    )
+
+
+def _replace(fields, pretrain):
+    return dataclasses.replace(pretrain, **fields)
+
+
+def main(doc, name, arms, *, real=False, tell=None, draw=None):
+    """The command line of an experiment: its rows, its table, its figure.
+
+    Args:
+        doc: The script's docstring.
+        name: The script's name: rows go to `results/<name>.jsonl`, the figure
+            to `figures/<name>.png`.
+        arms: `{name: change}`; a change takes a `jft.pretrain.Config` and
+            gives another.
+        real: Whether the arms are of Tiny ImageNet alone.
+        tell: `tell(rows)`: more to print, a string.
+        draw: `draw(rows)`: a Matplotlib figure; None draws score by size, a
+            curve an arm.
+    """
+    arguments = _arguments(doc)
+    if not arguments.smoke:
+        if real and not arguments.tiny_imagenet:
+            raise SystemExit("--tiny-imagenet DIR is needed, or --smoke.")
+        _experiment(arguments, HERE, name, arms, tell, draw)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        if real:
+            data_size.make_up_classes(folder / "tiny")
+            arguments.tiny_imagenet = folder / "tiny"
+        small = {"sizes": (32,), "seeds": (0,), "epochs": 1}
+        vars(arguments).update(small, cache=folder / "cache")
+        if not arguments.dry_run:  # One arm has all that can break.
+            arms = dict([list(arms.items())[-1]])
+        _experiment(arguments, folder, name, arms, tell, draw)
+
+
+def _arguments(doc):
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--tiny-imagenet", type=pathlib.Path)
+    parser.add_argument("--cache", type=pathlib.Path, default=".cache")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
+    parser.add_argument(
+        "--modes", nargs="+", default=("frozen",), choices=jft.transfer.MODES
+    )
+    parser.add_argument("--epochs", type=int, default=20, help="of transfer")
+    parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--smoke", action="store_true")
+    return parser.parse_args()
+
+
+def _experiment(arguments, folder, name, arms, tell, draw):
+    runner = jft.scaling.Runner(
+        arguments.cache / "backbones", verbose=2, threshold=None
+    )
+    study = jft.scaling.Study(
+        list(configs(arguments, arms)),
+        folder / "results" / f"{name}.jsonl",
+        run=runner,
+    )
+    if arguments.dry_run:
+        print(study.outlook())
+        return
+    rows = study.run()
+    print(table(rows))
+    if tell is not None:
+        print(tell(rows))
+    ground = "_tiny_imagenet" * bool(arguments.tiny_imagenet)
+    (folder / "figures").mkdir(exist_ok=True)
+    (draw or plot)(rows).savefig(
+        folder / "figures" / f"{name}{ground}.png", dpi=120
+    )
+
+
+def configs(arguments, arms):
+    """One `Run` for each size, seed, arm and mode, small sizes first."""
+    for size in arguments.sizes:
+        for seed in arguments.seeds:
+            base = _base(arguments, seed)
+            pretrain = dataclasses.replace(
+                base.pretrain, num_examples=size, seed=seed
+            )
+            for arm, changed in arms.items():
+                for mode in arguments.modes:
+                    transfer = dataclasses.replace(
+                        base.transfer,
+                        mode=mode,
+                        seed=seed,
+                        epochs=arguments.epochs,
+                    )
+                    yield Run(
+                        arm=arm,
+                        pretrain=changed(pretrain),
+                        transfer=transfer,
+                        evaluation=base.evaluation,
+                    )
+
+
+def _base(arguments, seed):
+    if arguments.tiny_imagenet:
+        transfer, evaluation = data_size.few_shot(
+            arguments.tiny_imagenet, arguments.cache, seed
+        )
+        base = jft.scaling.Run(
+            pretrain=data_size.pretraining(arguments.tiny_imagenet),
+            transfer=transfer,
+            evaluation=evaluation,
+        )
+    else:
+        base = SYNTHETIC
+    return _small(base) if arguments.smoke else base
+
+
+def _small(base):
+    """The same for a smoke run: few images, of 16 px where they are made up."""
+    stages = {}
+    for stage in ("pretrain", "transfer", "evaluation"):
+        config = getattr(base, stage)
+        fields = {"batch_size": 16}
+        if config.dataset == "synthetic":
+            made_up = {"image_size": 16, "num_examples": 32}
+            fields["options"] = {**config.options, **made_up}
+            if stage != "evaluation":
+                fields["image_size"] = (16, 16)
+        if stage == "pretrain":
+            fields["epochs"] = 1
+        stages[stage] = dataclasses.replace(config, **fields)
+    return jft.scaling.Run(**stages)
+
+
+def table(rows):
+    """Scores by arm and size, as text: means, spread, gain a decade."""
+    scores = frame(rows)
+    cells = scores.groupby(["arm", "num_examples"], sort=False)["score"]
+    means = cells.agg(["mean", "std"]).apply(_cell, axis=1).unstack()
+    means = means[sorted(means.columns)]
+    means.columns = [f"{size:,}" for size in means.columns]
+    if scores["num_examples"].nunique() > 1:
+        means["a decade"] = [
+            f"{slope(scores[scores['arm'] == arm]):+.1f}" for arm in means.index
+        ]
+    return means.rename_axis(None).to_string()
+
+
+def frame(rows):
+    """A DataFrame of the runs that succeeded: `score` in points, `mode`."""
+    done = pd.DataFrame([row for row in rows if "error" not in row])
+    if done["mode"].nunique() > 1:
+        done["arm"] += ", " + done["mode"].str.replace("_", " ")
+    return done.assign(score=100 * done["top1"])
+
+
+def slope(scores):
+    """Points gained with every tenfold of images, by least squares."""
+    return np.polyfit(np.log10(scores["num_examples"]), scores["score"], 1)[0]
+
+
+def plot(rows):
+    """A figure: score by size, a curve an arm."""
+    scores = frame(rows)
+    # A curve of a panel is a mode to `plot_data_size`.
+    scores = scores.assign(mode=scores["arm"], score=scores["top1"])
+    ax = jft.scaling.plot_data_size(
+        scores.drop(columns="arm"), modes=list(scores["arm"].unique())
+    )
+    return ax.figure
+
+
+def _cell(score):
+    spread = f" ±{score['std']:.1f}" if score["std"] >= 0 else ""
+    return f"{score['mean']:.1f}{spread}"

@@ -1,0 +1,41 @@
+"""Is it the images or the steps? Tables 4 and 5, small.
+
+Question: Sun et al. 2017 find that longer pre-training transfers better: COCO
+AP rises from 35.0 to 36.1 and 36.8 with 1.3, 2.6 and 4 epochs of JFT-300M
+(Table 4), and from 22.2 to 34.5 with 3 to 150 epochs of ImageNet (Table 5).
+They compare data sizes at equal epochs, where more images are more steps, too.
+Is it so on the synthetic world, and what is left of the value of data when all
+sizes take the same number of steps?
+
+Command:
+
+    python benchmarks/epochs.py
+
+Rows go to results/epochs.jsonl, the figure to figures/epochs.png;
+`--tiny-imagenet DIR` asks the same of real images, `--dry-run` says what is
+left to do, `--smoke` goes the whole way with one arm.
+"""
+
+import arms
+
+LARGEST = arms.SIZES[-1]
+
+
+def equal_steps(pretrain):
+    """As many steps for each size as 4 epochs of the largest size have."""
+    if pretrain.num_examples == LARGEST:  # The same run as the arm beside it.
+        return pretrain
+    steps = 4 * (LARGEST // pretrain.batch_size)
+    return arms.change(epochs=None, steps=steps)(pretrain)
+
+
+ARMS = {
+    "equal steps": equal_steps,
+    "8 epochs": arms.change(epochs=8),
+    "4 epochs": arms.change(epochs=4),
+    "1 epoch": arms.change(epochs=1),
+}
+
+
+if __name__ == "__main__":
+    arms.main(__doc__, "epochs", ARMS)

@@ -1,0 +1,66 @@
+"""Does one learning rate for all sizes understate data? The paper's disclaimer.
+
+Question: Sun et al. 2017 say that their schedules and rates are those of
+training with 1M images, so that the value of data is underestimated. How much
+more is it worth on the synthetic world when the rate of pre-training is the
+best of a small grid for each size, instead of one for all?
+
+Command:
+
+    python benchmarks/learning_rate.py
+
+Rows go to results/learning_rate.jsonl, the figure to
+figures/learning_rate.png; `--tiny-imagenet DIR` asks the same of real images,
+`--dry-run` says what is left to do, `--smoke` goes the whole way with one arm.
+"Best of the grid" is chosen for each size and seed by the mean of the other
+seeds, so that the choice does not see the score it is given.
+"""
+
+import arms
+import pandas as pd
+
+BASE = arms.SYNTHETIC.pretrain.learning_rate
+RATES = {f"rate {rate:g}": rate for rate in (BASE / 3, BASE, 3 * BASE)}
+ARMS = {name: arms.change(learning_rate=r) for name, r in RATES.items()}
+
+
+def best_of_the_grid(scores):
+    """Scores of each size and seed at the rate that is best for the others.
+
+    Args:
+        scores: A DataFrame as `arms.frame` gives it.
+
+    Returns:
+        A DataFrame with a row a size and seed: `num_examples`, `seed`, `arm`
+        that was chosen and its `score`.
+    """
+    chosen = []
+    for size, part in scores.groupby("num_examples"):
+        grid = part.pivot(index="seed", columns="arm", values="score")
+        for seed in grid.index:
+            others = grid.drop(index=seed) if len(grid) > 1 else grid
+            arm = others.mean().idxmax()
+            chosen.append((size, seed, arm, grid.loc[seed, arm]))
+    return pd.DataFrame(
+        chosen, columns=["num_examples", "seed", "arm", "score"]
+    )
+
+
+def tell(rows):
+    """The slope at one rate and at the best of each size."""
+    scores = arms.frame(rows)
+    best = best_of_the_grid(scores)
+    picked = best.groupby("num_examples")["arm"].agg(lambda a: sorted({*a}))
+    lines = [f"{size:,} images: {arm}" for size, arm in picked.items()]
+    if len(picked) > 1:
+        one = scores.groupby("arm")["score"].mean().idxmax()
+        fixed = arms.slope(scores[scores["arm"] == one])
+        lines += [
+            f"one rate for all ({one}): {fixed:+.1f} points a decade",
+            f"best of the grid: {arms.slope(best):+.1f} points a decade",
+        ]
+    return "\n".join(["Chosen by the other seeds:", *lines])
+
+
+if __name__ == "__main__":
+    arms.main(__doc__, "learning_rate", ARMS, tell=tell)

@@ -1,0 +1,138 @@
+"""JPEG files, strictly: what the decoder finds odd is an error.
+
+Libraries show a damaged JPEG as an image, gray or scrambled from the damage on:
+TensorFlow and Pillow accept nearly all of them. Here the warnings of
+libjpeg-turbo are errors, by simplejpeg (the extra `fast`; without it Pillow
+decodes, and damage inside of the data goes mostly unnoticed), and so are runs
+of zeros, which a lost block of a disk leaves behind and which often decode
+without a warning.
+
+References:
+    ITU-T T.81, 1992: annex B (markers), annex C (codes).
+"""
+
+import functools
+import io
+
+import numpy as np
+from PIL import Image
+
+START, _END = b"\xff\xd8\xff", b"\xff\xd9"
+# An intact scan holds fewer zeros in a row, unless its code for a block that
+# is like the one before has no ones.
+_ZEROS = bytes(16)
+_TABLES, _SEQUENTIAL, _SCAN = 0xC4, (0xC0, 0xC1), 0xDA
+
+
+def decode(data):
+    """`(H, W, 3)` uint8 pixels of the bytes of a JPEG file.
+
+    Raises:
+        ValueError: With a short reason; also OSError and others of Pillow's.
+
+    Example:
+
+    >>> buffer = io.BytesIO()
+    >>> Image.new("L", (16, 8), color=9).save(buffer, "JPEG")
+    >>> decode(buffer.getvalue()).shape
+    (8, 16, 3)
+    """
+    library = _simplejpeg()
+    if library is None:
+        pixels = _by_pillow(data)
+    else:
+        height, width, colors, _ = library.decode_jpeg_header(data)
+        check_size(height, width)
+        if colors in ("CMYK", "YCCK"):
+            library.decode_jpeg(data, "CMYK")  # For its warnings.
+            pixels = _by_pillow(data)
+        else:
+            pixels = library.decode_jpeg(data, "RGB")
+    if has_lost_block(data):
+        raise ValueError("its data has a run of zeros, as of a lost block")
+    return pixels
+
+
+def is_cut_off(data):
+    """Whether these are bytes of a JPEG file that does not end as one does."""
+    return data.startswith(START) and not data.rstrip(b"\0").endswith(_END)
+
+
+def check_size(height, width):
+    """Raises a ValueError for a size that a damaged header may claim.
+
+    Pillow's limit, above which it takes a file for a bomb.
+    """
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and height * width > 2 * limit:
+        raise ValueError(f"a size of {height} x {width} is too large")
+
+
+def has_lost_block(data):
+    """Whether the scan of a sequential JPEG has zeros that no encoder writes.
+
+    Args:
+        data: Bytes of a whole file.
+    """
+    if _ZEROS not in data:
+        return False
+    zero_codes, components = {}, None
+    for marker, start, stop in _segments(data):
+        if marker in _SEQUENTIAL:
+            components = data[start + 5]
+        elif marker == _TABLES:
+            zero_codes |= _zero_codes(data[start:stop])
+        elif marker == _SCAN:
+            if data[start] != components:
+                return False  # Progressive, or a scan for each component.
+            # All zeros are blocks without change where each table begins with
+            # "no difference" (direct current) or "end of block".
+            used = data[start + 2 : start + 2 + 2 * components : 2]
+            tables = [t >> 4 for t in used] + [16 + t % 16 for t in used]
+            if not any(zero_codes.get(table) for table in tables):
+                return False
+            end = data.find(_END, stop)
+            end = len(data) if end < 0 else end
+            return data.find(_ZEROS, stop, end) >= 0
+    return False
+
+
+def _segments(data):
+    """Yields marker, start and stop of the segments, to the first scan's."""
+    at = 2
+    while at + 4 <= len(data):
+        if data[at] != 0xFF or data[at + 1] == 0xFF:
+            at += 1  # Fill bytes.
+            continue
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4])
+        yield marker, at + 4, at + 2 + length
+        if marker == _SCAN:
+            return
+        at += 2 + length
+
+
+def _zero_codes(tables):
+    """`{table: symbol}`: what a code of zeros means, the first of each table.
+
+    Args:
+        tables: Contents of a segment: for each table its number, 16 counts of
+            codes by length, and the symbols, in order of their codes.
+    """
+    codes, at = {}, 0
+    while at + 17 < len(tables):
+        codes[tables[at]] = tables[at + 17]
+        at += 17 + sum(tables[at + 1 : at + 17])
+    return codes
+
+
+def _by_pillow(data):
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+@functools.cache
+def _simplejpeg():
+    try:
+        import simplejpeg
+    except ImportError:
+        return None
+    return simplejpeg

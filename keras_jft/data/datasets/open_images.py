@@ -1,0 +1,269 @@
+"""Open Images: image-level labels of people and machines, from its CSV files.
+
+Shapes: N images, R rows of labels, C classes.
+"""
+
+import itertools
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from keras_jft import checks
+from keras_jft.data.datasets import open_images_files as files
+from keras_jft.data.datasets.boxed_images import ON_ERROR
+from keras_jft.data.datasets.dataset import Dataset, Info
+from keras_jft.data.datasets.decoding import decode_image
+from keras_jft.data.datasets.file_patterns import files_of, of_split
+from keras_jft.data.datasets.label_rows import ExampleLabels, LabelRows
+from keras_jft.data.labels import LabelHierarchy
+
+_CHUNK = 1_000_000
+
+
+def load(
+    split="train",
+    *,
+    labels,
+    directory,
+    descriptions=None,
+    hierarchy=None,
+    classes=None,
+    sources=None,
+    threshold=0.5,
+    unknown=None,
+    missing="raise",
+    on_error="raise",
+):
+    """The images of label files, in the order of their ids.
+
+    A label that people verified (Confidence 1) or a machine gave is present
+    from `threshold` on. A label that people rejected (Confidence 0) is a known
+    negative: it and, with a hierarchy, all labels below it are absent whatever
+    a machine says. Loss and metrics count every label that is not named as
+    absent, so it needs no place of its own in a batch. Of rows about one
+    label of one image people's count before machines', then the highest
+    confidence. An image whose rows name no present label has none.
+
+    Args:
+        split: What `{split}` stands for in the other arguments.
+        labels: CSV files `ImageID,Source,LabelName,Confidence`: a path, a
+            pattern with `*`, or a list of these, such as
+            `["{split}-annotations-human-imagelabels.csv",
+            "{split}-annotations-machine-imagelabels.csv"]`.
+        directory: Folder of the images, `{ImageID}.jpg`.
+        descriptions: CSV file `LabelName,DisplayName`. Label ids follow its
+            lines, then labels that only `hierarchy` has.
+        hierarchy: As for `image_folder`, by LabelName. Labels are closed
+            upward. It may cover a part of the labels, as the file of boxable
+            classes does.
+        classes: LabelNames whose rows count, or a file with one a line, such
+            as that of the trainable classes; all, if left out.
+        sources: Values of Source that count, such as "verification",
+            "crowdsource-verification" or "machine"; all, if left out.
+        threshold: Lowest confidence of a label that is present, above 0.
+        unknown: Lowest confidence, below `threshold`, of a machine's label
+            that is unknown rather than absent: then examples have
+            `unknown_labels`, closed upward too.
+        missing: "raise", or "drop" images without a file, with a warning that
+            counts them.
+        on_error: "raise", or "drop" rows with a label that is not described
+            or a confidence out of 0..1, with a warning that counts them.
+
+    Returns:
+        A `Dataset` with many labels an example. Ids are those of the images.
+
+    Raises:
+        ValueError: A file is missing or has another form, which is named by
+            its line; images are missing; or no row counts.
+    """
+    for name, value in (("missing", missing), ("on_error", on_error)):
+        checks.one_of(name, value, ON_ERROR)
+    _check_confidences(threshold, unknown)
+    labels, directory, descriptions, hierarchy, classes = (
+        of_split(source, split)
+        for source in (labels, directory, descriptions, hierarchy, classes)
+    )
+    keys, names, hierarchy = _labels(descriptions, hierarchy)
+    sources = [sources] if isinstance(sources, str) else sources
+    reader = files.LabelReader(
+        keys, _classes(classes, keys), sources, threshold, unknown, on_error
+    )
+    for path in files_of(labels):
+        reader.add(path)
+    reader.warn()
+    ids, images, label_ids, states = reader.result()
+    if not len(ids):
+        raise ValueError(
+            f"{labels!r} must have rows of the sources {sources or 'any'}. "
+            f"Received rows of {sorted(reader.seen_sources)} only."
+        )
+    if hierarchy is not None:
+        counts = ~_rejected(hierarchy, images, label_ids, states)
+        images, label_ids, states = (
+            column[counts] for column in (images, label_ids, states)
+        )
+    ids, images, rows = _with_files(ids, images, Path(directory), missing)
+    label_ids, states = label_ids[rows], states[rows]
+    present = np.isin(states, (files.BY_MACHINE, files.BY_PEOPLE))
+    tables = [
+        LabelRows(images[chosen], label_ids[chosen], len(ids), len(keys),
+                  hierarchy)
+        for chosen in (present, states == files.UNKNOWN)
+    ]  # fmt: skip
+    class_counts, longest = tables[0].count()
+    info = Info(
+        num_examples=len(ids),
+        label_names=tuple(names),
+        hierarchy=hierarchy,
+        max_labels=max(1, longest),
+        class_counts=class_counts,
+    )
+    return OpenImages(
+        directory,
+        ids,
+        ExampleLabels(tables[0], None if unknown is None else tables[1]),
+        info,
+    )
+
+
+class OpenImages(Dataset):
+    """Images named by their ids in one folder, and their labels.
+
+    Args:
+        directory: Folder of `{id}.jpg`.
+        ids: `(N,)` ids, bytes: a quarter of the memory of str.
+        labels: `ExampleLabels`.
+        info: The data set's `Info`.
+    """
+
+    def __init__(self, directory, ids, labels, info):
+        self.directory, self.info = Path(directory), info
+        self._ids, self._labels = ids, labels
+
+    def ids(self, positions):
+        """Those of the images, str."""
+        return np.char.decode(self._ids[np.asarray(positions)], "utf-8")
+
+    def __getitem__(self, position):
+        (known,) = self.annotations([position])
+        path = self.directory / f"{known['ids']}.jpg"
+        return {"images": decode_image(path), **known}
+
+    def annotations(self, positions):
+        """Labels and ids; no file is opened."""
+        return [
+            {**self._labels[position], "ids": self._ids[position].decode()}
+            for position in positions
+        ]
+
+
+# === Arguments ===
+
+
+def _check_confidences(threshold, unknown):
+    if not 0 < threshold <= 1:
+        raise ValueError(
+            "`threshold` must be above 0, which rejects a label, and at most "
+            f"1. Received: threshold={threshold}."
+        )
+    if unknown is not None and not 0 <= unknown < threshold:
+        raise ValueError(
+            "`unknown` must be 0 or more and below `threshold`. Received: "
+            f"unknown={unknown}, threshold={threshold}."
+        )
+
+
+def _labels(descriptions, hierarchy):
+    """Keys, names and, if given, the hierarchy of all labels."""
+    if descriptions is None and hierarchy is None:
+        raise ValueError(
+            "Labels must be described. Received neither `descriptions` nor "
+            "`hierarchy`. Give the CSV file of LabelName and DisplayName."
+        )
+    described = {}
+    if descriptions is not None:
+        described = files.read_descriptions(descriptions)
+    if hierarchy is None:
+        return [*described], [*described.values()], None
+    if not isinstance(hierarchy, LabelHierarchy):
+        hierarchy = LabelHierarchy.from_json(hierarchy)
+    old = dict(zip(hierarchy.keys, hierarchy.names, strict=True))
+    described |= {k: name for k, name in old.items() if k not in described}
+    edges = [
+        (hierarchy.keys[parent], key)
+        for label, key in enumerate(hierarchy.keys)
+        for parent in hierarchy.parents(label)
+    ]
+    keys, names = [*described], [*described.values()]
+    return keys, names, LabelHierarchy(names, edges, keys)
+
+
+def _classes(classes, keys):
+    """The LabelNames that count; None: all."""
+    if isinstance(classes, str):
+        (path,) = files_of(classes)
+        classes = Path(path).read_text(encoding="utf-8").split()
+    unknown = sorted(set(classes or ()) - set(keys))
+    if unknown:
+        raise ValueError(
+            "`classes` must be LabelNames that are described. Received "
+            f"{len(unknown)} that are not: {unknown[:5]}."
+        )
+    return classes
+
+
+# === Images and labels ===
+
+
+def _rejected(hierarchy, images, labels, states):
+    """`(R,)` bool: machines' labels that a person's rejection rules out."""
+    rejected, size = np.zeros(len(labels), bool), np.int64(len(hierarchy))
+    by_people = np.flatnonzero(states == files.NEGATIVE)
+    no = images[by_people] * size + labels[by_people]
+    by_machine = np.flatnonzero(
+        (states == files.UNKNOWN) | (states == files.BY_MACHINE)
+    )
+    for first in range(0, len(by_machine) if len(no) else 0, _CHUNK):
+        rows = by_machine[first : first + _CHUNK]
+        above = hierarchy.close_batch(labels[rows, None])
+        found = (images[rows] * size)[:, None] + above
+        places = np.minimum(np.searchsorted(no, found), len(no) - 1)
+        rejected[rows] = ((no[places] == found) & (above >= 0)).any(axis=1)
+    return rejected
+
+
+def _with_files(ids, images, directory, missing):
+    """The ids with a file, the images of rows among them, and which rows."""
+    there = _are_there(ids, directory)
+    absent = ids[~there]
+    if len(absent):
+        names = [name.decode("utf-8") for name in absent[:5]]
+        text = (
+            f"Missing in {str(directory)!r} are {len(absent)} of {len(ids)} "
+            f"images: {names}"
+        )
+        if missing == "raise" or len(absent) == len(ids):
+            raise ValueError(
+                f"Every image must have a file {{ImageID}}.jpg. {text}. Set "
+                "`directory`, fetch them, or set `missing='drop'`."
+            )
+        warnings.warn(f"{text}. They are left out.", stacklevel=3)
+    rows = there[images]
+    places = np.cumsum(there) - 1
+    return ids[there], places[images[rows]], rows
+
+
+def _are_there(ids, directory):
+    """`(N,)` bool; the folder is listed once, in bounded memory."""
+    there = np.zeros(len(ids), bool)
+    if not directory.is_dir():
+        return there
+    with os.scandir(directory) as entries:
+        names = (e.name[:-4] for e in entries if e.name.endswith(".jpg"))
+        while chunk := list(itertools.islice(names, _CHUNK)):
+            found = np.array([os.fsencode(name) for name in chunk], "S")
+            places = np.minimum(np.searchsorted(ids, found), len(ids) - 1)
+            there[places[ids[places] == found]] = True
+    return there

@@ -1,0 +1,166 @@
+"""Transforms by name: tuples of them, for training or to evaluate.
+
+A preset takes `training` and the names of the keypoints, which change places
+when an example is mirrored; what else it takes has a default.
+"""
+
+from keras_jft.data.inception_crop import CentralCrop, InceptionCrop
+from keras_jft.data.rand_augment import RandAugment
+from keras_jft.data.transforms import (
+    CropPerson,
+    Pad,
+    PadTo,
+    RandomCrop,
+    RandomFlip,
+    Resize,
+    ResizedCrop,
+    ResizeShortest,
+)
+
+
+def none(training, keypoint_names=()):
+    """No transform."""
+    return ()
+
+
+def flip(training, keypoint_names=()):
+    """Mirrored half of the time in training."""
+    return (RandomFlip(tuple(keypoint_names)),) if training else ()
+
+
+def shift_and_flip(training, keypoint_names=(), image_size=(32, 32), margin=4):
+    """Moved by up to `margin` pixels and mirrored in training.
+
+    References:
+        He et al. "Deep residual learning", 2016,
+        https://arxiv.org/abs/1512.03385, section 4.2 (CIFAR-10).
+    """
+    if not training:
+        return ()
+    return (
+        Pad(margin),
+        RandomCrop(image_size),
+        RandomFlip(tuple(keypoint_names)),
+    )
+
+
+def jft(
+    training,
+    keypoint_names=(),
+    resize=(340, 340),
+    crop=(299, 299),
+    antialias=False,
+):
+    """The paper's: resized, a random crop, mirrored; the center to evaluate.
+
+    Resized without anti-aliasing, as TensorFlow 1 did, which the paper's models
+    were trained in. It does not say, and `antialias=True` is the other way.
+
+    References:
+        Sun et al. "Revisiting unreasonable effectiveness of data", 2017,
+        https://arxiv.org/abs/1707.02968, section 4.1.
+    """
+    window = ResizedCrop(resize, crop, random=training, antialias=antialias)
+    return window, *flip(training, keypoint_names)
+
+
+def imagenet(
+    training, keypoint_names=(), image_size=(224, 224), antialias=False
+):
+    """ImageNet's: a random window, mirrored; the center to evaluate.
+
+    References:
+        Szegedy et al. 2015, https://arxiv.org/abs/1409.4842, section 6.
+        He et al. 2016, https://arxiv.org/abs/1512.03385, section 3.4.
+    """
+    if not training:
+        return (CentralCrop(image_size, antialias=antialias),)
+    window = InceptionCrop(image_size, antialias=antialias)
+    return window, *flip(training, keypoint_names)
+
+
+def modern(
+    training,
+    keypoint_names=(),
+    image_size=(224, 224),
+    num_operations=2,
+    magnitude=0.9,
+):
+    """`imagenet`, then `RandAugment` in training.
+
+    `mixup=0.2` of `jft.data.batches` goes with it.
+
+    References:
+        Cubuk et al. 2020, https://arxiv.org/abs/1909.13719, section 4.3.
+    """
+    window = imagenet(training, keypoint_names, image_size)
+    if not training:
+        return window
+    return *window, RandAugment(num_operations, magnitude)
+
+
+def detection(training, keypoint_names=(), shortest=600, longest=1024):
+    """The shorter side 600, the longer 1024 at most; mirrored in training.
+
+    Images of a batch are padded to the largest.
+
+    References:
+        Sun et al. 2017, section 5.2; Huang et al. 2017,
+        https://arxiv.org/abs/1611.10012, section 3.6.1.
+    """
+    return (
+        *flip(training, keypoint_names),
+        ResizeShortest(shortest, longest),
+        PadTo(),
+    )
+
+
+def segmentation(training, keypoint_names=(), image_size=(513, 513)):
+    """Warped to 513 x 513, as the paper does; mirrored in training.
+
+    References:
+        Sun et al. 2017, section 5.3, which says of no mirroring.
+    """
+    return *flip(training, keypoint_names), Resize(image_size)
+
+
+def segmentation_padded(training, keypoint_names=(), side=513):
+    """The longer side of 513, padded to a square; mirrored in training."""
+    return (
+        *flip(training, keypoint_names),
+        ResizeShortest(side, side),
+        PadTo((side, side)),
+    )
+
+
+def pose(training, keypoint_names=(), image_size=(353, 257)):
+    """The crop of a person, of random scale and mirrored in training.
+
+    References:
+        Sun et al. 2017, section 5.4; Papandreou et al. 2017,
+        https://arxiv.org/abs/1701.01779, section 3.2.
+    """
+    if not training:
+        return (CropPerson(image_size),)
+    crop = CropPerson(image_size, scales=(1.0, 1.5))
+    return crop, RandomFlip(tuple(keypoint_names))
+
+
+def pose_small(training, keypoint_names=()):
+    """The same in crops of 65 x 49, for the small studies."""
+    return pose(training, keypoint_names, image_size=(65, 49))
+
+
+TRANSFORMS = {
+    "none": none,
+    "flip": flip,
+    "shift_and_flip": shift_and_flip,
+    "jft": jft,
+    "imagenet": imagenet,
+    "modern": modern,
+    "detection": detection,
+    "segmentation": segmentation,
+    "segmentation_padded": segmentation_padded,
+    "pose": pose,
+    "pose_small": pose_small,
+}

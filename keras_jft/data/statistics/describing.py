@@ -1,0 +1,244 @@
+"""A data set looked through once or twice, in constant memory."""
+
+import time
+
+import numpy as np
+
+from keras_jft.data.statistics.box_counts import BoxCounts
+from keras_jft.data.statistics.description import Description
+from keras_jft.data.statistics.failures import Failures
+from keras_jft.data.statistics.image_sample import examine
+from keras_jft.data.statistics.label_counts import LabelCounts
+from keras_jft.data.statistics.label_pairs import FEWEST_SHARED, LabelPairs
+from keras_jft.data.statistics.label_sets import label_sets
+from keras_jft.data.statistics.prototypes import Members, bin_by_distance
+from keras_jft.data.statistics.scanning import scan
+from keras_jft.data.statistics.thumbnails import captions, thumbnails
+from keras_jft.data.subsets import subset
+from keras_jft.pages import Gallery
+
+_MOST_MEMBERS = 5_000  # Images of a class that are clustered.
+_FEWEST_MEMBERS = 20  # Of a class that is chosen for its prototypes.
+_NUM_SHOWN = 12  # Examples in the first gallery.
+
+
+def describe(
+    data,
+    *,
+    images=200,
+    split=None,
+    title="What is in the data",
+    embeddings=None,
+    classes=None,
+    num_pairs=15,
+    pairs_among=1_000,
+    most_named=20,
+    seed=0,
+):
+    """What a data set holds: to be read before training on it.
+
+    Labels are counted from `Dataset.annotations`, chunk by chunk, so memory
+    grows with the classes and not with the images; where that opens no files,
+    1M label rows take seconds. A label that is no class is counted as out of
+    range and nowhere else; one that an image is given twice counts once. Where
+    there are boxes and no labels, the labels of an image are the classes of its
+    boxes that are not to be ignored.
+
+    Args:
+        data: A `Dataset`.
+        images: How many images are opened, for their sizes, masks and
+            unreadable files: a number, in the keyed order of `subset`, or
+            "all". None are with 0.
+        split: Name of the split, to be printed.
+        title: Title of the page.
+        embeddings: `(num_examples, D)`, one row an example in the order of
+            `data`, to sort the images of a class by their distance to its
+            K-means centroids; an array or a memory map.
+        classes: Names or ids of classes to sort; by default the three
+            commonest of the most specific ones with 20 images or more.
+        num_pairs: How many pairs of labels are listed.
+        pairs_among: Pairs are counted among so many of the commonest classes,
+            in a square table of that side, 8 bytes a cell. With more classes
+            than that, annotations are read twice.
+        most_named: How many unreadable examples, and labels out of range, are
+            named.
+        seed: Of the sample and of K-means.
+
+    Returns:
+        A `Description`: `to_dict()`, `table()`, `print` and `save(path)`.
+
+    Raises:
+        ValueError: `images` is neither a number nor "all"; `embeddings` do not
+            fit the data; or a class is unknown.
+
+    Example:
+
+    >>> data = jft.data.load("synthetic", num_examples=1_000)
+    >>> found = describe(data, images=0, split="train")
+    >>> found.to_dict()["hierarchy"]["depth"]
+    5
+    >>> found.table().head(2)[["name", "images"]].to_dict("records")
+    [{'name': 'warm', 'images': 626}, {'name': 'angular', 'images': 609}]
+
+    References:
+        Sun et al. 2017, https://arxiv.org/abs/1707.02968, section 3, Figure 2.
+    """
+    began = time.perf_counter()
+    num_images = _how_many(images, data)
+    _check_embeddings(embeddings, data)
+    info = data.info
+    failures = Failures(most_named)
+    counts, boxes, pairs, kind = _count(data, pairs_among, most_named, failures)
+    names = info.label_names or tuple(map(str, range(len(counts.images))))
+    chosen = []
+    if embeddings is not None:
+        chosen = _chosen(classes, names, counts)
+    members = Members(chosen, _MOST_MEMBERS, seed)
+    if kind is not None:
+        pairs = _look_again(data, pairs, members, counts, pairs_among)
+    prototypes = {
+        label: bin_by_distance(embeddings, positions, seed=seed)
+        for label, positions in members.positions.items()
+    }
+    sample = examine(data, num_images, seed=seed, most_named=most_named)
+    caption = captions(names, info.hierarchy)
+    return Description(
+        title=title,
+        split=split,
+        num_examples=len(data),
+        num_images=len(data if info.people is None else info.people),
+        label_names=names,
+        mask_names=info.mask_names,
+        hierarchy=info.hierarchy,
+        labels=counts if kind else None,
+        labels_are=kind,
+        boxes=boxes,
+        pairs=(
+            pairs.top(num_pairs),
+            pairs.top(num_pairs, "lift", fewest=FEWEST_SHARED),
+        )
+        if kind
+        else ([], []),
+        paired=len(pairs.classes) if kind else 0,
+        failures=failures,
+        sample=sample,
+        samples=_samples(data, min(num_images, _NUM_SHOWN), seed, caption),
+        prototypes=prototypes,
+        galleries={
+            label: _galleries(data, bins, caption)
+            for label, bins in prototypes.items()
+        },
+        seconds=time.perf_counter() - began,
+        seed=seed,
+    )
+
+
+def _how_many(images, data):
+    whole = isinstance(images, (int, np.integer)) and images >= 0
+    if images != "all" and not whole:
+        raise ValueError(
+            '`images` must be a number of images to open, or "all". Received: '
+            f"{images!r}. With 0 none are opened."
+        )
+    return len(data) if images == "all" else int(images)
+
+
+def _check_embeddings(embeddings, data):
+    if embeddings is None:
+        return
+    if data.info.people is not None:
+        raise ValueError(
+            "`embeddings` sort the images of a class. Received a data set of "
+            "one example a person. Leave them out."
+        )
+    if np.ndim(embeddings) != 2 or len(embeddings) != len(data):
+        raise ValueError(
+            f"`embeddings` must have shape ({len(data)}, D), a row an example. "
+            f"Received: {np.shape(embeddings)}. Embed every example, in the "
+            "order of the data set."
+        )
+
+
+def _count(data, pairs_among, most_named, failures):
+    """`LabelCounts`, `BoxCounts`, `LabelPairs`, and what the labels are.
+
+    Each but the first is None where there is nothing of it. Pairs are counted
+    on the way where the classes are few enough.
+    """
+    num_classes, hierarchy = len(data.info.label_names), data.info.hierarchy
+    counts = LabelCounts(num_classes, most_named)
+    boxes, kind = BoxCounts(num_classes), None
+    pairs = None
+    if 0 < num_classes <= pairs_among:
+        pairs = LabelPairs(np.arange(num_classes))
+    for chunk in scan(data, failures):
+        sets = label_sets(chunk.rows, num_classes, hierarchy)
+        counts.add(chunk.ids, sets)
+        boxes.add(chunk.entries)
+        if pairs is not None:
+            pairs.add(sets)
+        if chunk.has_labels:
+            kind = "labels"
+        elif chunk.entries:
+            kind = kind or "classes of boxes"
+    return counts, boxes if boxes.per_image.total else None, pairs, kind
+
+
+def _look_again(data, pairs, members, counts, pairs_among):
+    """`LabelPairs`; notes the images of `members`. Reads what is needed."""
+    commonest = np.argsort(-counts.specific_images, kind="stable")
+    if pairs is None:
+        wanted = LabelPairs(np.sort(commonest[:pairs_among]))
+    elif members.positions:
+        wanted = pairs
+    else:
+        return pairs
+    num_classes, hierarchy = len(data.info.label_names), data.info.hierarchy
+    for chunk in scan(data):
+        sets = label_sets(chunk.rows, num_classes, hierarchy)
+        if pairs is None:
+            wanted.add(sets)
+        members.add(chunk.positions, np.asarray(chunk.ids), sets)
+    return wanted
+
+
+def _chosen(classes, names, counts):
+    """Ids of the classes to sort by distance."""
+    if classes is None:
+        common = np.argsort(-counts.specific_images, kind="stable")[:3]
+        enough = counts.specific_images[common] >= _FEWEST_MEMBERS
+        return common[enough].tolist()
+    return [_label_id(label, names) for label in classes]
+
+
+def _label_id(label, names):
+    if label in names:
+        return names.index(label)
+    if isinstance(label, (int, np.integer)) and 0 <= label < len(names):
+        return int(label)
+    raise ValueError(
+        f"`classes` must be names or ids of {len(names)} classes. Received: "
+        f"{label!r}. The names are: {', '.join(map(str, names[:5]))}, ..."
+    )
+
+
+def _samples(data, num_images, seed, caption):
+    if not (num_images and len(data)):
+        return None
+    some = subset(data, min(num_images, len(data)), seed)
+    return Gallery(
+        "Some of them, at random", thumbnails(some, range(len(some)), caption)
+    )
+
+
+def _galleries(data, bins, caption):
+    """One `Gallery` a bin that holds images."""
+    return tuple(
+        Gallery(
+            f"Distance {found.low:.3g} to {found.high:.3g}: "
+            f"{found.num_images:,} images",
+            thumbnails(data, found.positions, caption),
+        )
+        for found in bins
+        if found.num_images
+    )

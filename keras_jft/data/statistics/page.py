@@ -1,0 +1,362 @@
+"""The page of a data set: what a person wants to know before training on it."""
+
+from keras_jft.data.batch import VOID
+from keras_jft.data.statistics import drawing
+from keras_jft.data.statistics.histogram import QUANTILES
+from keras_jft.data.statistics.jft300m import compare, number, share
+from keras_jft.data.statistics.label_pairs import FEWEST_SHARED
+from keras_jft.pages import (
+    Card,
+    Cards,
+    Heading,
+    Picture,
+    Pictures,
+    Points,
+    Table,
+    Text,
+)
+
+_LISTED = 10  # Classes in the tables of the commonest and the rarest.
+_PEOPLE = "{:,} people in {:,} images"
+
+
+def blocks(description):
+    """The blocks of a page.
+
+    Args:
+        description: A `Description`.
+
+    Returns:
+        A list.
+    """
+    found = description.to_dict()
+    return [
+        Text(headline(description)),
+        Cards(tuple(_cards(description, found))),
+        *_remarks(description),
+        Heading("Beside JFT-300M"),
+        Table(
+            "The numbers of Sun et al. 2017, section 3; labels are the most "
+            "specific ones of each image, before a hierarchy fills in others",
+            ("", "here", "JFT-300M"),
+            tuple(map(tuple, compare(found))),
+            words=True,
+        ),
+        *(_labels(description, found) if found["labels"] else ()),
+        *(_together(description) if description.pairs[0] else ()),
+        *(_boxes(description) if found["boxes"] else ()),
+        *(_images(description, found) if found["images"]["examined"] else ()),
+        *(_masks(found) if found["masks"] else ()),
+        *_prototypes(description),
+        Heading("How this was made"),
+        Table("Settings", ("", "values"), tuple(_made_by(found)), words=True),
+    ]
+
+
+def headline(description):
+    """The data set in a sentence."""
+    counts = f"{description.num_images:,} images"
+    if description.num_images != description.num_examples:
+        counts = _PEOPLE.format(
+            description.num_examples, description.num_images
+        )
+    split = f" of the split {description.split}" if description.split else ""
+    labels = description.labels
+    if labels is None:
+        return f"{counts}{split}, without labels."
+    mean = number(labels.specific.mean)
+    what = "labels" if description.labels_are == "labels" else "classes"
+    closed = ", the most specific ones" * (description.hierarchy is not None)
+    return (
+        f"{counts}{split} with {mean} {what} an image{closed}, of "
+        f"{len(labels.images):,} classes."
+    )
+
+
+def remarks(description):
+    """What needs a look before training, a list of sentences."""
+    found, labels = [], description.labels
+    if not description.num_examples:
+        found.append("The data set is empty.")
+    if len(description.failures):
+        found.append(
+            f"The annotations of {len(description.failures):,} examples cannot "
+            "be read."
+        )
+    failures = description.sample.failures
+    if len(failures):
+        of = share(len(failures), description.sample.examined)
+        found.append(
+            f"Of {description.sample.examined:,} images that were read, {of} "
+            "cannot be."
+        )
+    if labels is None:
+        return found
+    if labels.without_labels:
+        of = share(labels.without_labels, labels.given.total)
+        found.append(f"{of} of the images have no label.")
+    if labels.out_of_range:
+        name, label = labels.strays[0] if labels.strays else ("?", "?")
+        found.append(
+            f"{labels.out_of_range:,} labels are no class, the first {label} "
+            f"of {name!r}; they are counted nowhere else."
+        )
+    if labels.repeated:
+        found.append(f"{labels.repeated:,} labels are given twice.")
+    open_sets = labels.closed - labels.given.sum
+    if open_sets:
+        found.append(
+            f"The hierarchy adds {open_sets:,} labels: sets are not closed "
+            "upward. `LabelHierarchy.close` does it."
+        )
+    empty = labels.below(1)
+    if empty and labels.given.total:
+        of = share(empty, len(labels.images))
+        found.append(f"{of} of the classes have no image.")
+    return found
+
+
+def mask_name(description, value):
+    """The name of a mask value."""
+    if value == VOID:
+        return "void"
+    names = description.mask_names
+    return str(names[value]) if value < len(names) else f"value {value}"
+
+
+def _remarks(description):
+    found = remarks(description)
+    return [Heading("Worth a look"), Points(tuple(found))] if found else []
+
+
+def _cards(description, found):
+    images = found["images"]
+    split = f"split {found['split']}" if found["split"] else "one split"
+    yield Card("Images", f"{found['num_images']:,}", split, _size_lines(images))
+    labels, classes = found["labels"], found["classes"]
+    if labels is None:
+        return
+    what = found["labels_are"].capitalize()
+    most = labels["per_image"]["largest"]
+    yield Card(
+        what,
+        f"{number(labels['specific']['mean'])} an image",
+        f"{labels['specific']['total']:,} in all",
+        (
+            f"{number(labels['per_image']['mean'])} with those above them"
+            if found["hierarchy"]
+            else "no hierarchy above them",
+            f"at most {number(most)} on one image",
+            share(labels["images_without"], found["num_images"]) + " without",
+        ),
+    )
+    tree = found["hierarchy"]
+    yield Card(
+        "Classes",
+        f"{classes['total']:,}",
+        f"depth {tree['depth']}, at most {tree['fan_out']:,} children"
+        if tree
+        else "no hierarchy",
+        (
+            share(classes["below_100"], classes["total"]) + " below 100 images",
+            share(classes["below_20"], classes["total"]) + " below 20 images",
+            f"the largest has {classes['largest']:,} images",
+        ),
+    )
+    if found["boxes"]:
+        boxes = found["boxes"]
+        yield Card(
+            "Boxes",
+            f"{number(boxes['per_image']['mean'])} an image",
+            f"{boxes['total']:,} in all",
+            (f"{boxes['ignored']:,} more to be ignored",),
+        )
+
+
+def _size_lines(images):
+    read = images["examined"] - images["unreadable"]["total"]
+    if not images["examined"]:
+        return ("none was opened",)
+    return (
+        f"{images['examined']:,} opened, {images['unreadable']['total']:,} "
+        "of them unreadable",
+        f"median {number(images['widths']['50%'])} x "
+        f"{number(images['heights']['50%'])} pixels",
+        share(images["gray"], read) + " gray",
+    )
+
+
+def _labels(description, found):
+    labels, table = description.labels, description.table()
+    what = "Labels" if found["labels_are"] == "labels" else "Classes"
+    others = None
+    if description.hierarchy is not None:
+        others = ("most specific", labels.specific)
+    pictures = [
+        Picture(
+            drawing.rank_count(labels.images),
+            "Images of each class by its rank, commonest first.",
+        ),
+        Picture(
+            drawing.per_image(labels.given, what, others),
+            f"Images by how many {what.lower()} they have.",
+        ),
+    ]
+    seen = table[table["images"] > 0]
+    yield Heading("Classes and labels")
+    yield Pictures(tuple(pictures))
+    yield Table(
+        "Classes by how many images they have",
+        ("images", "classes"),
+        tuple(
+            (size, number(count))
+            for size, count in found["classes"]["by_size"].items()
+            if count
+        ),
+    )
+    yield _quantiles(what, labels.given, others)
+    columns = [c for c in table if c != "name"]
+    head = ("", *(column.replace("_", " ") for column in columns))
+    for caption, rows in (
+        ("The commonest classes", seen.head(_LISTED)),
+        ("The rarest classes that have images", seen.tail(_LISTED)),
+    ):
+        cells = rows[["name", *columns]].itertuples(index=False)
+        lines = [(name, *map(number, rest)) for name, *rest in cells]
+        yield Table(caption, head, tuple(lines))
+
+
+def _quantiles(what, histogram, others=None):
+    rows = [(what.lower(), histogram)] + ([others] if others else [])
+    names = [f"{q:.0%}" for q in QUANTILES]
+    return Table(
+        f"{what} an image: mean, quantiles, most",
+        ("", "mean", *names, "most"),
+        tuple(
+            (
+                name,
+                number(one.mean),
+                *(number(one.quantile(q)) for q in QUANTILES),
+                number(one.largest),
+            )
+            for name, one in rows
+        ),
+    )
+
+
+def _together(description):
+    names = description.label_names
+    yield Heading("Labels that stand together")
+    yield Text(
+        f"Pairs of the most specific labels, among the {description.paired:,} "
+        "commonest classes. The lift says how many times as many images have "
+        "both as would, were labels independent."
+    )
+    for caption, found in zip(
+        (
+            "On most images",
+            f"Of the highest lift, on {FEWEST_SHARED} images or more",
+        ),
+        description.pairs,
+        strict=True,
+    ):
+        rows = [
+            (
+                f"{names[pair.first]} + {names[pair.second]}",
+                f"{pair.images:,}",
+                f"{pair.lift:,.2f}",
+            )
+            for pair in found
+        ]
+        if rows:
+            yield Table(caption, ("", "images", "lift"), tuple(rows))
+
+
+def _boxes(description):
+    per_image = description.boxes.per_image
+    yield Heading("Boxes")
+    yield Pictures(
+        (
+            Picture(
+                drawing.per_image(per_image, "Boxes"),
+                "Images by how many boxes they have; those to be ignored do "
+                "not count.",
+            ),
+        )
+    )
+    yield _quantiles("Boxes", per_image)
+
+
+def _images(description, found):
+    sample, images = description.sample, found["images"]
+    yield Heading("Images")
+    if description.samples is not None:
+        yield description.samples
+    if len(sample.sizes) == 1:
+        ((height, width),) = sample.sizes
+        yield Text(f"All are {width} pixels wide and {height} high.")
+    elif sample.sizes:
+        yield from _sizes(sample, images)
+    if images["unreadable"]["total"]:
+        yield Table(
+            "Unreadable images by cause",
+            ("cause", "images"),
+            tuple(
+                (cause, f"{count:,}")
+                for cause, count in images["unreadable"]["causes"].items()
+            ),
+            words=True,
+        )
+        yield Table(
+            "The first of them",
+            ("image", "reason"),
+            tuple((str(n), why) for n, why in images["unreadable"]["named"]),
+            words=True,
+        )
+
+
+def _sizes(sample, images):
+    text = f"Sizes of {sample.read:,} images; a larger point is more of them."
+    yield Pictures((Picture(drawing.image_sizes(sample.sizes), text),))
+    yield Table(
+        "Sides in pixels: mean, quantiles, largest",
+        ("", *images["widths"]),
+        tuple(
+            (side, *map(number, images[side].values()))
+            for side in ("widths", "heights")
+        ),
+    )
+
+
+def _masks(found):
+    yield Heading("Masks")
+    yield Table(
+        f"Classes of the masks of {found['images']['examined']:,} images",
+        ("", "of all pixels", "images"),
+        tuple(
+            (name, f"{seen['pixels']:.1%}", f"{seen['images']:,}")
+            for name, seen in found["masks"].items()
+        ),
+    )
+
+
+def _prototypes(description):
+    if not description.prototypes:
+        return
+    yield Heading("Typical and odd images of a class")
+    yield Text(
+        "Images of a class by the distance of their embedding to the nearest "
+        "of its K-means centroids, as in Figure 2 of Sun et al. 2017: what is "
+        "far from all of them is rare, or has a wrong label."
+    )
+    for label, galleries in description.galleries.items():
+        yield Heading(str(description.label_names[label]), level=3)
+        yield from galleries
+
+
+def _made_by(found):
+    images = found["images"]["examined"]
+    yield "Images that were opened", f"{images:,} of {found['num_examples']:,}"
+    yield "Seed of their order", str(found["seed"])
+    yield "Classes looked at for pairs", f"{found['paired_classes']:,}"
+    yield "Seconds", f"{found['seconds']:.1f}"

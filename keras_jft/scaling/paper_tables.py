@@ -1,0 +1,195 @@
+"""The paper's tables with columns of the user's rows beside them.
+
+Letters: C classes.
+"""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+
+from keras_jft import checks
+from keras_jft.scaling import evidence, fitting, paper
+
+BY = ("mode", "arm", "num_examples")
+# What the paper calls the classes of VOC: other spellings.
+SPELLINGS = {
+    "aero": "airplane",
+    "aeroplane": "airplane",
+    "background": "bg",
+    "bike": "bicycle",
+    "dining table": "table",
+    "diningtable": "table",
+    "motorbike": "mbike",
+    "persn": "person",
+    "potted plant": "plant",
+    "pottedplant": "plant",
+    "tv monitor": "tv",
+    "tvmonitor": "tv",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class PaperTable:
+    """A table of the paper, turned, with columns of one's own. Prints as text.
+
+    Attributes:
+        number: Its number in the paper.
+        title: What it is of.
+        scores: A DataFrame of percent: a line a quantity or class, a column
+            for each thing that the paper compares, then those of the rows
+            ("yours: ..."); nan where there is no number.
+        faults: `paper.Fault`s of the printed table.
+    """
+
+    number: int
+    title: str
+    scores: pd.DataFrame
+    faults: tuple[paper.Fault, ...] = ()
+
+    def text(self):
+        """The scores as a DataFrame of strings, tenths of a percent."""
+        return self.scores.map(lambda x: "" if np.isnan(x) else f"{x:.1f}")
+
+    def __str__(self):
+        head = f"Table {self.number}: {self.title}"
+        lines = [head, self.text().to_string(), *map(str, self.faults)]
+        return "\n".join(lines)
+
+
+def paper_table(number, rows=None, *, by=None, class_names=None):
+    """A table of the paper with the means of rows beside it.
+
+    Args:
+        number: 1 to 14.
+        rows: Rows, a list of dicts or a DataFrame; those of other tasks than
+            the table's do not count. None gives the paper's numbers alone.
+        by: Columns whose values make a column of the table each; None means
+            `mode`, `arm` and `num_examples`, where they are there. A column
+            is the mean of its rows, whatever else they differ in.
+        class_names: C names, in the order of the rows' scores of classes, for
+            Tables 3, 12 and 14. Classes that the paper does not have are lines
+            below its own.
+
+    Returns:
+        A `PaperTable`.
+
+    Raises:
+        ValueError: If there is no such table, the rows have none of its
+            scores, or not those of C classes.
+
+    Example:
+        >>> rows = [
+        ...     {"task": "detection", "num_examples": n, "ap": ap, "seed": 0}
+        ...     for n, ap in ((10_000, 0.1), (30_000, 0.15))
+        ... ]
+        >>> print(paper_table(6, rows))
+        Table 6: COCO minival*, 30M JFT images each
+                       1K ImageNet 18K JFT yours: 10,000 yours: 30,000
+        mAP@[.5,.95]          31.2    31.9          10.0          15.0
+
+    References:
+        Sun et al. 2017, Tables 1-14.
+    """
+    checks.one_of("number", number, paper.tables())
+    printed = paper.tables()[number]
+    names = [line["name"] for line in printed["lines"]]
+    scores = pd.DataFrame(
+        [line["values"] for line in printed["lines"]],
+        index=names,
+        columns=printed["columns"],
+        dtype="float64",
+    )
+    if rows is not None:
+        yours = _yours(number, printed, rows, by, class_names)
+        scores = pd.concat([scores, yours], axis=1)
+    return PaperTable(
+        number=number,
+        title=printed["title"],
+        scores=scores,
+        faults=tuple(f for f in paper.FAULTS if number in f.tables),
+    )
+
+
+def _yours(number, printed, rows, by, class_names):
+    """A DataFrame with a line a quantity or class, a column a group of rows."""
+    table = evidence.succeeded(rows)
+    columns = {}
+    for line in printed["lines"]:
+        part = _of_task(table, line.get("task", printed["task"]))
+        if line["score"] in part:
+            scores = _percent(part[line["score"]])
+            for group, places in _groups(part, by):
+                mean = scores[places].mean()
+                columns.setdefault(group, {})[line["name"]] = mean
+    if class_names is not None and "classes" in printed:
+        part = _of_task(table, printed["task"])
+        scores = _class_scores(number, printed, part, class_names)
+        for group, places in _groups(part, by):
+            means = scores[places].mean().to_dict()
+            columns.setdefault(group, {}).update(means)
+    if not columns:
+        wanted = [line["score"] for line in printed["lines"] if line["score"]]
+        raise ValueError(
+            f"Table {number} needs rows with one of the scores {wanted}, of "
+            f"the task {printed['task'] or 'that a line names'}. Received "
+            f"rows with the columns {sorted(map(str, table))}."
+        )
+    return pd.DataFrame(columns)
+
+
+def _of_task(table, task):
+    return table[table["task"] == task] if "task" in table else table
+
+
+def _groups(table, by):
+    """Pairs of a name and which rows of a table are in its column."""
+    if by is None:
+        by = [column for column in BY if column in table]
+    by = [by] if isinstance(by, str) else list(by)
+    evidence.check_columns(table, by)
+    if not by:
+        yield "yours", np.ones(len(table), bool)
+        return
+    for values in table[by].drop_duplicates().sort_values(by).to_numpy():
+        name = ", ".join(map(_said, values))
+        yield f"yours: {name}", (table[by] == values).all(axis=1).to_numpy()
+
+
+def _said(value):
+    if isinstance(value, (int, np.integer)):
+        return f"{value:,}"
+    return str(value).replace("_", " ")
+
+
+def _percent(scores):
+    """Scores, a column or a table of them, in percent if they are fractions."""
+    known = scores.to_numpy(np.float64)
+    known = known[~np.isnan(known)]
+    fractions = known.size and fitting.natural_bounds(known) == (0, 1)
+    return scores * 100 if fractions else scores
+
+
+def _class_scores(number, printed, table, class_names):
+    """A DataFrame with a line a row, a column a class in the paper's words."""
+    column = printed["classes"]
+    evidence.check_columns(table, [column])
+    counts = {len(scores) for scores in table[column]}
+    if counts != {len(class_names)}:
+        raise ValueError(
+            f"Table {number} is of classes: `{column}` of each row must have "
+            f"the scores of the {len(class_names)} classes of `class_names`. "
+            f"Received rows of {sorted(counts)} classes."
+        )
+    called = {_spelled(line["name"]): line["name"] for line in printed["lines"]}
+    scores = pd.DataFrame(
+        table[column].tolist(),
+        columns=[called.get(_spelled(name), name) for name in class_names],
+        dtype="float64",
+    )
+    return _percent(scores)
+
+
+def _spelled(name):
+    name = name.lower().replace("_", " ")
+    return SPELLINGS.get(name, name)

@@ -1,0 +1,36 @@
+"""Patterns name files, in an order that does not depend on the disk."""
+
+from pathlib import Path
+
+import pytest
+
+from keras_jft.data.datasets.file_patterns import files_of, of_split
+
+
+@pytest.fixture
+def paths(tmp_path):
+    for name in ("b.csv", "a.csv", "c.txt"):
+        (tmp_path / name).touch()
+    return [str(tmp_path / name) for name in ("a.csv", "b.csv")]
+
+
+def test_paths_patterns_and_lists_name_files(paths, tmp_path):
+    assert files_of(tmp_path / "*.csv") == paths
+    assert files_of(paths[::-1]) == paths[::-1], "a list keeps its order"
+    assert files_of([paths[1], str(tmp_path / "a*")]) == paths[::-1]
+    assert files_of(tmp_path, suffix=".csv") == paths
+
+
+def test_what_names_no_file_is_refused(paths, tmp_path):
+    for wrong in (tmp_path, tmp_path / "d.csv", [paths[0], "no*.csv"]):
+        with pytest.raises(ValueError, match="There must be a file"):
+            files_of(wrong)
+    with pytest.raises(ValueError, match="There must be a file"):
+        files_of(tmp_path, suffix=".parquet")
+
+
+def test_the_split_is_filled_in_wherever_a_path_stands():
+    assert of_split(Path("{split}/x.csv"), "val") == "val/x.csv"
+    assert of_split(("{split}", "b"), 3) == ["3", "b"]
+    for other in (None, {"a": "{split}"}):
+        assert of_split(other, "val") is other

@@ -1,0 +1,38 @@
+"""Figures are whole SVGs, small whatever the number of classes."""
+
+import xml.etree.ElementTree
+from collections import Counter
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from keras_jft.data.statistics import drawing
+from keras_jft.data.statistics.histogram import Histogram
+
+
+def _histogram(numbers):
+    seen = Histogram()
+    seen.add(np.array(numbers, int))
+    return seen
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: drawing.rank_count(np.zeros(5, int)),
+        lambda: drawing.rank_count(np.array([7])),
+        lambda: drawing.rank_count(np.arange(100_000)),
+        lambda: drawing.per_image(_histogram([]), "Boxes"),
+        lambda: drawing.per_image(
+            _histogram([0, 1, 500]), "Labels", ("some", _histogram([3]))
+        ),
+        lambda: drawing.image_sizes(Counter({(3, 4): 9, (5, 5): 1})),
+    ],
+)
+def test_a_figure_is_a_small_svg_and_is_closed(draw):
+    svg = draw()
+    xml.etree.ElementTree.fromstring(svg)
+    assert len(svg) < 100_000
+    assert plt.get_fignums() == []
+    assert draw() == svg
