@@ -10,6 +10,7 @@ The names are those of TensorFlow's Object Detection API, DeepLab's for masks:
 | `image/source_id` | bytes | the example's id, as text |
 | `image/image_id` | bytes | `image_ids`, as text |
 | `image/class/label` | int64 (L) | label ids, one or many, from 0 |
+| `image/class/unknown_label` | int64 (U) | `unknown_labels` |
 | `image/object/bbox/xmin`, `ymin`, `xmax`, `ymax` | float (N) | fractions |
 | `image/object/class/label` | int64 (N) | class indices, from 0 |
 | `image/object/is_crowd` | int64 (N) | 1: `ignored` |
@@ -52,6 +53,8 @@ def to_record(example, encoded):
         features["image/image_id"] = str(example["image_ids"])
     if "labels" in example:
         features["image/class/label"] = np.atleast_1d(example["labels"])
+    if "unknown_labels" in example:
+        features["image/class/unknown_label"] = example["unknown_labels"]
     if "bounding_boxes" in example:
         features |= _box_features(example["bounding_boxes"], width, height)
     if "keypoints" in example:
@@ -89,6 +92,9 @@ def from_record(record, where, *, one_label=False, num_keypoints=0):
         if one_label and len(labels) != 1:
             found.fail("image/class/label", f"1 value, not {len(labels)}")
         example["labels"] = labels[0] if one_label else labels
+    if "image/class/unknown_label" in found:
+        unknown = found.integers("image/class/unknown_label")
+        example["unknown_labels"] = unknown
     if "image/object/bbox/xmin" in found:
         boxes = _boxes(found, width, height, num_keypoints)
         example["bounding_boxes"] = boxes

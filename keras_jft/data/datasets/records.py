@@ -130,7 +130,8 @@ class Records(Dataset):
             one_label=self._one_label,
             num_keypoints=len(self.info.keypoint_names),
         )
-        self._check_labels(example.get("labels"), where)
+        for key in ("labels", "unknown_labels"):
+            self._check_labels(example.get(key), where)
         if "bounding_boxes" in example:
             self._check_labels(example["bounding_boxes"]["labels"], where)
         expected = shard.ids_at(np.array([place])).tolist()[0]
