@@ -264,13 +264,13 @@ class LabelHierarchy:
             labels: `(L,)` label ids, without padding.
 
         Returns:
-            Int32 ids, and `(L,)` int64 counts of them.
+            Int32 ids, and `(L,)` int32 counts of them.
 
         Example:
 
         >>> tree = LabelHierarchy(["a", "b", "c"], [("a", "b"), ("b", "c")])
         >>> tree.closures(np.array([2, 0]))
-        (array([0, 1, 2, 0], dtype=int32), array([3, 1]))
+        (array([0, 1, 2, 0], dtype=int32), array([3, 1], dtype=int32))
         """
         return self._closure.gather(labels)
 
