@@ -134,13 +134,17 @@ class WebDataset(Dataset):
             )
         return content
 
+    def annotations(self, positions):
+        """Labels and ids; no tar is opened."""
+        return [
+            {"labels": self._labels[i], "ids": self._ids[i].item()}
+            for i in positions
+        ]
+
     def __getitem__(self, position):
-        name = self._ids[position].item()
-        return {
-            "images": decode_image(self.image_bytes(position), name),
-            "labels": self._labels[position],
-            "ids": name,
-        }
+        (example,) = self.annotations([position])
+        image = decode_image(self.image_bytes(position), example["ids"])
+        return {"images": image, **example}
 
 
 def expand(pattern):
