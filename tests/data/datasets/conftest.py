@@ -1,7 +1,9 @@
 """Small image files and annotations on disk."""
 
+import io
 import json
 import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -236,6 +238,23 @@ def save_mask(tmp_path):
         image = Image.fromarray(values)
         image.putpalette([(7 * i) % 256 for i in range(768)])
         image.save(path)
+        return path
+
+    return save
+
+
+@pytest.fixture
+def save_tar(tmp_path):
+    """`save_tar(path, [(name, bytes)])`: a tar of these members."""
+
+    def save(path, members):
+        path = tmp_path / path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(path, "w") as tar:
+            for name, content in members:
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
         return path
 
     return save

@@ -55,6 +55,16 @@ def tfds(fixture, folder):
     return {"config": "cifar100"}
 
 
+def webdataset(fixture, folder):
+    pytest.importorskip("tensorflow")
+    members = []
+    for i in range(NUM):
+        path = fixture("save_image")(f"{i}.png", i)
+        members += [(path.name, path.read_bytes()), (f"{i}.txt", b"a;b")]
+    path = fixture("save_tar")("a.tar", members)
+    return {"urls": path, "label_suffix": ".txt"}
+
+
 def coco(fixture, folder):
     fixture("save_coco")(_boxes())
     return {"directory": folder}
