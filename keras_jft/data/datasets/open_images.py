@@ -4,6 +4,7 @@ Shapes: N images, R rows of labels, C classes.
 """
 
 import itertools
+import json
 import os
 import warnings
 
@@ -56,9 +57,9 @@ def load(
             local or in a bucket (gs://, s3://).
         descriptions: CSV file `LabelName,DisplayName`. Label ids follow its
             lines, then labels that only `hierarchy` has.
-        hierarchy: As for `image_folder`, by LabelName. Labels are closed
-            upward. It may cover a part of the labels, as the file of boxable
-            classes does.
+        hierarchy: As for `image_folder`, by LabelName, or the nested JSON of
+            Open Images, whose parts are left out. Labels are closed upward. It
+            may cover a part of the labels, as that of the boxable classes.
         classes: LabelNames whose rows count, or a file with one a line, such
             as that of the trainable classes; all, if left out.
         sources: Values of Source that count, such as "verification",
@@ -198,7 +199,7 @@ def _labels(descriptions, hierarchy):
     if hierarchy is None:
         return [*described], [*described.values()], None
     if not isinstance(hierarchy, LabelHierarchy):
-        hierarchy = LabelHierarchy.from_json(hierarchy)
+        hierarchy = _read_hierarchy(hierarchy, described)
     old = dict(zip(hierarchy.keys, hierarchy.names, strict=True))
     described |= {k: name for k, name in old.items() if k not in described}
     edges = [
@@ -208,6 +209,21 @@ def _labels(descriptions, hierarchy):
     ]
     keys, names = [*described], [*described.values()]
     return keys, names, LabelHierarchy(names, edges, keys)
+
+
+def _read_hierarchy(source, described):
+    """The hierarchy of either form, a dict or the path of a JSON file."""
+    if not isinstance(source, dict):
+        with filesystem.opened(source) as file:
+            try:
+                source = json.loads(file.read())
+            except ValueError as error:
+                raise ValueError(
+                    f"{source!r} is not JSON: {error}. Fetch it again."
+                ) from error
+    if isinstance(source, dict) and "LabelName" in source:
+        return LabelHierarchy.from_open_images(source, described or None)
+    return LabelHierarchy.from_json(source)
 
 
 def _classes(classes, keys):

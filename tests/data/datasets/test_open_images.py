@@ -1,6 +1,7 @@
 """Open Images: people's and machines' labels, closed, against sets by hand."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -141,6 +142,31 @@ def test_labels_are_those_worked_out_by_hand(
         assert {order[label] for label in row if label >= 0} == maybe
     assert data.info.class_counts.tolist() == counts.tolist()
     assert data.info.max_labels == max(len(p) for p, _ in expected.values())
+
+
+@pytest.mark.parametrize("kind", ["dict", "path"])
+def test_the_nested_hierarchy_of_open_images_is_read(write, tmp_path, kind):
+    rows = [("a", "machine", "/m/3", 0.9), ("b", "machine", "/m/6", 0.9)]
+    options = write(rows)
+    leaf = {"LabelName": "/m/3", "Part": [{"LabelName": "/m/5"}]}
+    tree = {
+        "LabelName": "/m/0bl9f",
+        "Subcategory": [{"LabelName": "/m/1", "Subcategory": [leaf]}],
+    }
+    if kind == "path":
+        path = tmp_path / "tree.json"
+        path.write_text(json.dumps(tree))
+        tree = path
+    data = open_images.load(**options, hierarchy=tree)
+    names = [data.info.label_names[k] for k in data[0]["labels"]]
+    assert names == ["name 1", "name 3"]
+    assert data[1]["labels"].tolist() == [0]
+    assert data.info.hierarchy.keys == tuple(
+        f"/m/{i}" for i in (6, *range(1, 6))
+    )
+    (tmp_path / "cut.json").write_text('{"LabelName": ')
+    with pytest.raises(ValueError, match=r"cut\.json' is not JSON"):
+        open_images.load(**options, hierarchy=tmp_path / "cut.json")
 
 
 def test_a_rejection_rules_out_what_lies_below_it(write):
