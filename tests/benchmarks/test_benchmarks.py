@@ -37,6 +37,7 @@ MALLOC = {
         "learning_curves.py",
         "pose.py",
         "segmentation.py",
+        "speed/closure.py",
         "speed/data_scale.py",
         "speed/detection.py",
         "speed/duplicates.py",

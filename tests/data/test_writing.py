@@ -42,6 +42,10 @@ def test_every_task_of_the_synthetic_world_comes_back(task, kind, tmp_path):
     again = jft.data.load("records", directory=tmp_path)
     for position in (9, 0, 4, 3):
         _assert_same(again[position], data[position])
+        ((found,), (expected,)) = (
+            source.annotations([position]) for source in (again, data)
+        )
+        _assert_same(found, expected)
     for field in dataclasses.fields(data.info):
         if field.name in ("hierarchy", "class_counts", "max_boxes"):
             continue
@@ -126,6 +130,17 @@ def test_what_breaks_the_contract_is_refused(
         assert _write(data, f"{tmp_path}/train@2", tolerate=1) == 3
     again = jft.data.load("records", directory=tmp_path)
     assert again.ids(np.arange(3)).tolist() == [0, 1, 3]
+
+
+def test_unknown_labels_come_back_padded(make_data, tmp_path):
+    data = make_data(3)
+    for i, example in enumerate(data.examples):
+        example["unknown_labels"] = np.array([i, -1], "int32")
+    _write(data, f"{tmp_path}/train@1")
+    again = jft.data.load("records", directory=tmp_path)
+    assert [e["unknown_labels"].tolist() for e in again.take(range(3))] == [
+        [0, -1], [1, -1], [2, -1]
+    ]  # fmt: skip
 
 
 def test_examples_of_other_keys_are_refused(make_data, tmp_path):

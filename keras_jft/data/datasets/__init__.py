@@ -15,6 +15,7 @@ from keras_jft.data.datasets import (
     tfds,
     voc,
     voc_segmentation,
+    webdataset,
 )
 from keras_jft.data.datasets.dataset import Dataset, Info
 
@@ -32,6 +33,7 @@ DATASETS = {
     "tfds": tfds.load,
     "voc": voc.load,
     "voc_segmentation": voc_segmentation.load,
+    "webdataset": webdataset.load,
 }
 
 

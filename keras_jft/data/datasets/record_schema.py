@@ -10,6 +10,7 @@ The names are those of TensorFlow's Object Detection API, DeepLab's for masks:
 | `image/source_id` | bytes | the example's id, as text |
 | `image/image_id` | bytes | `image_ids`, as text |
 | `image/class/label` | int64 (L) | label ids, one or many, from 0 |
+| `image/class/unknown_label` | int64 (U) | `unknown_labels` |
 | `image/object/bbox/xmin`, `ymin`, `xmax`, `ymax` | float (N) | fractions |
 | `image/object/class/label` | int64 (N) | class indices, from 0 |
 | `image/object/is_crowd` | int64 (N) | 1: `ignored` |
@@ -32,6 +33,7 @@ from PIL import Image
 from keras_jft.data.datasets.decoding import decode_image, decode_mask
 from keras_jft.data.datasets.filesystem import tensorflow
 
+_SIZE = ("height", "width")
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -52,6 +54,8 @@ def to_record(example, encoded):
         features["image/image_id"] = str(example["image_ids"])
     if "labels" in example:
         features["image/class/label"] = np.atleast_1d(example["labels"])
+    if "unknown_labels" in example:
+        features["image/class/unknown_label"] = example["unknown_labels"]
     if "bounding_boxes" in example:
         features |= _box_features(example["bounding_boxes"], width, height)
     if "keypoints" in example:
@@ -65,7 +69,9 @@ def to_record(example, encoded):
     return _serialized(features)
 
 
-def from_record(record, where, *, one_label=False, num_keypoints=0):
+def from_record(
+    record, where, *, one_label=False, num_keypoints=0, pixels=True
+):
     """The example of a serialized `tf.train.Example`.
 
     Args:
@@ -73,6 +79,7 @@ def from_record(record, where, *, one_label=False, num_keypoints=0):
         where: What errors call it.
         one_label: Whether `labels` is a scalar.
         num_keypoints: K.
+        pixels: Whether to decode image and mask, or leave them out.
 
     Returns:
         An example; its `ids` are text.
@@ -81,14 +88,21 @@ def from_record(record, where, *, one_label=False, num_keypoints=0):
         ValueError: It is damaged, or not of this schema.
     """
     found = _Features(record, where)
-    image = decode_image(found.text("image/encoded"), f"the image of {where}")
-    height, width = image.shape[:2]
-    example = {"images": image}
+    example = {}
+    if pixels:
+        encoded = found.text("image/encoded")
+        example["images"] = decode_image(encoded, f"the image of {where}")
+        height, width = example["images"].shape[:2]
+    else:
+        height, width = (found.integer(f"image/{s}") for s in _SIZE)
     if "image/class/label" in found:
         labels = found.integers("image/class/label")
         if one_label and len(labels) != 1:
             found.fail("image/class/label", f"1 value, not {len(labels)}")
         example["labels"] = labels[0] if one_label else labels
+    if "image/class/unknown_label" in found:
+        unknown = found.integers("image/class/unknown_label")
+        example["unknown_labels"] = unknown
     if "image/object/bbox/xmin" in found:
         boxes = _boxes(found, width, height, num_keypoints)
         example["bounding_boxes"] = boxes
@@ -96,7 +110,7 @@ def from_record(record, where, *, one_label=False, num_keypoints=0):
         example["keypoints"] = _keypoints(
             found, "image/keypoint", width, height
         )
-    if "image/segmentation/class/encoded" in found:
+    if pixels and "image/segmentation/class/encoded" in found:
         example["segmentation_masks"] = decode_mask(
             found.text("image/segmentation/class/encoded"),
             f"the mask of {where}",
@@ -225,6 +239,13 @@ class _Features:
         if len(values) != 1:
             self.fail(name, f"{len(values)} values")
         return values[0]
+
+    def integer(self, name):
+        """The one value of a feature of integers."""
+        values = self.integers(name)
+        if len(values) != 1:
+            self.fail(name, f"{len(values)} values")
+        return values.item()
 
     def integers(self, name):
         """`(n,)` int32."""

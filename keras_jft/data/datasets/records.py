@@ -121,7 +121,14 @@ class Records(Dataset):
             ids[numbers == number] = part
         return ids
 
+    def annotations(self, positions):
+        """Examples without pixels; no image is decoded."""
+        return [self._example(position, pixels=False) for position in positions]
+
     def __getitem__(self, position):
+        return self._example(position)
+
+    def _example(self, position, pixels=True):
         shard, place = self._shard_at(position)
         where = shard.where(place)
         example = record_schema.from_record(
@@ -129,8 +136,11 @@ class Records(Dataset):
             where,
             one_label=self._one_label,
             num_keypoints=len(self.info.keypoint_names),
+            pixels=pixels,
         )
         self._check_labels(example.get("labels"), where)
+        # Padded with -1 by their contract.
+        self._check_labels(example.get("unknown_labels"), where, lowest=-1)
         if "bounding_boxes" in example:
             self._check_labels(example["bounding_boxes"]["labels"], where)
         expected = shard.ids_at(np.array([place])).tolist()[0]
@@ -159,11 +169,11 @@ class Records(Dataset):
         numbers = np.searchsorted(self._starts, positions, side="right") - 1
         return numbers, positions - self._starts[numbers]
 
-    def _check_labels(self, labels, where):
+    def _check_labels(self, labels, where, lowest=0):
         count = len(self.info.label_names)
         if not count or not np.size(labels) or labels is None:
             return
-        if np.min(labels) < 0 or np.max(labels) >= count:
+        if np.min(labels) < lowest or np.max(labels) >= count:
             raise ValueError(
                 f"Labels of {where} must be in 0..{count - 1}. Received: "
                 f"{np.min(labels)}..{np.max(labels)}. Write the set again "

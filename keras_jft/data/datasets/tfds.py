@@ -159,8 +159,16 @@ class Tfds(Dataset):
         image = self._read(position)["image"]
         return image if isinstance(image, bytes) else None
 
+    def annotations(self, positions):
+        """Labels and ids; no image is decoded."""
+        return [self._labels(self._read(i), i) for i in positions]
+
     def __getitem__(self, position):
         found = self._read(position)
+        image = self._pixels(found["image"], position)
+        return {"images": image, **self._labels(found, position)}
+
+    def _labels(self, found, position):
         labels = found[self._field]
         if isinstance(labels, dict):
             ids = np.asarray(labels["label"])
@@ -170,7 +178,6 @@ class Tfds(Dataset):
             labels = ids
         labels = np.asarray(labels, "int32")
         return {
-            "images": self._pixels(found["image"], position),
             # Some sets name what is there twice, twice.
             "labels": np.unique(labels) if labels.ndim else labels[()],
             "ids": int(position),

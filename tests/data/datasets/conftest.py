@@ -1,6 +1,10 @@
 """Small image files and annotations on disk."""
 
+import io
 import json
+import shutil
+import tarfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -164,6 +168,23 @@ def save_parquet(tmp_path, save_image):
 
 
 @pytest.fixture
+def in_bucket(tmp_path):
+    """`in_bucket(folder)`: a copy of its files that is not local."""
+    tf = pytest.importorskip("tensorflow")
+
+    def copy(folder):
+        for path in filter(Path.is_file, sorted(folder.rglob("*"))):
+            place = f"ram:/{path}"
+            tf.io.gfile.makedirs(f"ram:/{path.parent}")
+            with tf.io.gfile.GFile(place, "wb") as file:
+                file.write(path.read_bytes())
+        shutil.rmtree(folder)
+        return f"ram:/{folder}"
+
+    return copy
+
+
+@pytest.fixture
 def save_voc(tmp_path, save_image):
     """`save_voc(name, objects)`: an XML file and an image, 8 x 10, of VOC.
 
@@ -217,6 +238,23 @@ def save_mask(tmp_path):
         image = Image.fromarray(values)
         image.putpalette([(7 * i) % 256 for i in range(768)])
         image.save(path)
+        return path
+
+    return save
+
+
+@pytest.fixture
+def save_tar(tmp_path):
+    """`save_tar(path, [(name, bytes)])`: a tar of these members."""
+
+    def save(path, members):
+        path = tmp_path / path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(path, "w") as tar:
+            for name, content in members:
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
         return path
 
     return save

@@ -45,6 +45,8 @@ def test_labels_come_back_one_many_or_none(image):
         labels = np.array(labels, "int32")
         example = {"images": image, "labels": labels, "ids": "a/ü.jpg"}
         _assert_same(_again(example), example)
+        example["unknown_labels"] = labels + 1
+        _assert_same(_again(example), example)
     example = {"images": image, "labels": np.int32(7), "ids": "3"}
     found = _again(example, one_label=True)
     _assert_same(found, example)
