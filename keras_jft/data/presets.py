@@ -53,8 +53,8 @@ def jft(
 ):
     """The paper's: resized, a random crop, mirrored; the center to evaluate.
 
-    Resized without anti-aliasing, as TensorFlow 1 did, which the paper's models
-    were trained in. It does not say, and `antialias=True` is the other way.
+    Resized without anti-aliasing, which TensorFlow 1 did not have; the paper
+    does not say. `antialias=True` is the other way.
 
     References:
         Sun et al. "Revisiting unreasonable effectiveness of data", 2017,
