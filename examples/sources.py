@@ -1,4 +1,4 @@
-"""Every way in: the same images as a manifest, Open Images' files or Parquet.
+"""Every way in: the same images as a manifest, Open Images, Parquet, records.
 
     python examples/sources.py
 
@@ -94,10 +94,17 @@ def parquet(data, folder):
     }
 
 
+def records(data, folder):
+    """Sharded TFRecord files, which keep all that is known of the set."""
+    jft.data.write_records(data, folder / "train@2", verbose=False)
+    return {"directory": folder, "split": "train"}
+
+
 SOURCES = {
     "manifest": manifest,
     "open_images": open_images,
     "parquet": parquet,
+    "records": records,
 }
 
 

@@ -117,6 +117,10 @@ class OnlyLabels(Dataset):
         """Ids of the source's examples."""
         return self.source.ids(positions)
 
+    def image_bytes(self, position):
+        """The image file in the source."""
+        return self.source.image_bytes(position)
+
     def take(self, positions):
         """The source's examples, other labels left out."""
         return [*map(self._renumbered, self.source.take(positions))]

@@ -23,6 +23,7 @@ MALLOC = {
         "classes.py",
         "coverage.py",
         "damaged_data.py",
+        "damaged_records.py",
         "data_size.py",
         "detection.py",
         "downpour.py",

@@ -4,6 +4,8 @@ Errors of TensorFlow become `OSError`s and `ValueError`s that name the file.
 """
 
 import contextlib
+import glob
+import io
 import os
 
 
@@ -73,6 +75,90 @@ def read_range(path, start, size):
     with named_errors(path, "read"), gfile().GFile(path, "rb") as file:
         file.seek(start)
         return file.read(size)
+
+
+class _Remote(io.RawIOBase):
+    """A file that is not local, as Python's own are; libraries read those."""
+
+    def __init__(self, path):
+        self._path = str(path)
+        with named_errors(path, "read"):
+            self._file = gfile().GFile(self._path, "rb")
+            self._size = self._file.size()
+
+    def readable(self):
+        """True."""
+        return True
+
+    def seekable(self):
+        """True."""
+        return True
+
+    def tell(self):
+        """The byte that is read next."""
+        with named_errors(self._path, "read"):
+            return self._file.tell()
+
+    def seek(self, offset, whence=os.SEEK_SET):
+        """Goes to a byte, counted from the start, from here or the end."""
+        start = {os.SEEK_SET: 0, os.SEEK_END: self._size}
+        offset += self.tell() if whence == os.SEEK_CUR else start[whence]
+        with named_errors(self._path, "read"):
+            self._file.seek(offset)
+        return offset
+
+    def readinto(self, buffer):
+        """Fills a buffer; the number of bytes that there were."""
+        with named_errors(self._path, "read"):
+            found = self._file.read(len(buffer))
+        buffer[: len(found)] = found
+        return len(found)
+
+    def close(self):
+        """Closes the file."""
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
+def opened(path):
+    """A file, opened to be read as bytes at any place.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    return open(path, "rb") if is_local(path) else _Remote(path)
+
+
+def is_file(path):
+    """Whether there is such a file."""
+    if is_local(path):
+        return os.path.isfile(path)
+    return gfile().exists(str(path)) and not gfile().isdir(str(path))
+
+
+def is_folder(path):
+    """Whether there is such a folder."""
+    if is_local(path):
+        return os.path.isdir(path)
+    return gfile().isdir(str(path))
+
+
+def matching(pattern):
+    """Paths that a pattern with `*` names, sorted."""
+    if is_local(pattern):
+        return sorted(glob.glob(pattern))
+    with named_errors(pattern, "found"):
+        return sorted(gfile().glob(pattern))
+
+
+def image_source(path):
+    """What `decode_image` takes: a local path, or the bytes of a file.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    return str(path) if is_local(path) else read_bytes(path)
 
 
 def read_bytes(path):

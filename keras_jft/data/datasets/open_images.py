@@ -6,11 +6,11 @@ Shapes: N images, R rows of labels, C classes.
 import itertools
 import os
 import warnings
-from pathlib import Path
 
 import numpy as np
 
 from keras_jft import checks
+from keras_jft.data.datasets import filesystem
 from keras_jft.data.datasets import open_images_files as files
 from keras_jft.data.datasets.boxed_images import ON_ERROR
 from keras_jft.data.datasets.dataset import Dataset, Info
@@ -52,7 +52,8 @@ def load(
             pattern with `*`, or a list of these, such as
             `["{split}-annotations-human-imagelabels.csv",
             "{split}-annotations-machine-imagelabels.csv"]`.
-        directory: Folder of the images, `{ImageID}.jpg`.
+        directory: Folder of the images, `{ImageID}.jpg`; like all files here
+            local or in a bucket (gs://, s3://).
         descriptions: CSV file `LabelName,DisplayName`. Label ids follow its
             lines, then labels that only `hierarchy` has.
         hierarchy: As for `image_folder`, by LabelName. Labels are closed
@@ -104,7 +105,7 @@ def load(
         images, label_ids, states = (
             column[counts] for column in (images, label_ids, states)
         )
-    ids, images, rows = _with_files(ids, images, Path(directory), missing)
+    ids, images, rows = _with_files(ids, images, str(directory), missing)
     label_ids, states = label_ids[rows], states[rows]
     present = np.isin(states, (files.BY_MACHINE, files.BY_PEOPLE))
     tables = [
@@ -139,7 +140,7 @@ class OpenImages(Dataset):
     """
 
     def __init__(self, directory, ids, labels, info):
-        self.directory, self.info = Path(directory), info
+        self.directory, self.info = str(directory), info
         self._ids, self._labels = ids, labels
 
     def ids(self, positions):
@@ -148,8 +149,14 @@ class OpenImages(Dataset):
 
     def __getitem__(self, position):
         (known,) = self.annotations([position])
-        path = self.directory / f"{known['ids']}.jpg"
-        return {"images": decode_image(path), **known}
+        path = self._path(position)
+        pixels = decode_image(filesystem.image_source(path), path)
+        return {"images": pixels, **known}
+
+    def image_bytes(self, position):
+        """The image file."""
+        with filesystem.opened(self._path(position)) as file:
+            return file.read()
 
     def annotations(self, positions):
         """Labels and ids; no file is opened."""
@@ -157,6 +164,9 @@ class OpenImages(Dataset):
             {**self._labels[position], "ids": self._ids[position].decode()}
             for position in positions
         ]
+
+    def _path(self, position):
+        return f"{self.directory}/{self._ids[position].decode()}.jpg"
 
 
 # === Arguments ===
@@ -204,7 +214,8 @@ def _classes(classes, keys):
     """The LabelNames that count; None: all."""
     if isinstance(classes, str):
         (path,) = files_of(classes)
-        classes = Path(path).read_text(encoding="utf-8").split()
+        with filesystem.opened(path) as file:
+            classes = file.read().decode("utf-8", "replace").split()
     unknown = sorted(set(classes or ()) - set(keys))
     if unknown:
         raise ValueError(
@@ -258,12 +269,21 @@ def _with_files(ids, images, directory, missing):
 def _are_there(ids, directory):
     """`(N,)` bool; the folder is listed once, in bounded memory."""
     there = np.zeros(len(ids), bool)
-    if not directory.is_dir():
-        return there
-    with os.scandir(directory) as entries:
-        names = (e.name[:-4] for e in entries if e.name.endswith(".jpg"))
-        while chunk := list(itertools.islice(names, _CHUNK)):
-            found = np.array([os.fsencode(name) for name in chunk], "S")
-            places = np.minimum(np.searchsorted(ids, found), len(ids) - 1)
-            there[places[ids[places] == found]] = True
+    names = (name[:-4] for name in _names_in(directory) if name[-4:] == ".jpg")
+    while chunk := list(itertools.islice(names, _CHUNK)):
+        found = np.array([os.fsencode(name) for name in chunk], "S")
+        places = np.minimum(np.searchsorted(ids, found), len(ids) - 1)
+        there[places[ids[places] == found]] = True
     return there
+
+
+def _names_in(directory):
+    """Yields the names of the files in a folder; none if there is none."""
+    if not filesystem.is_folder(directory):
+        return
+    if not filesystem.is_local(directory):
+        yield from filesystem.list_folder(directory)
+        return
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            yield entry.name

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from keras_jft.data.datasets import filesystem
 from keras_jft.data.datasets.dataset import Dataset, Info
 from keras_jft.data.datasets.decoding import decode_image
 from keras_jft.data.datasets.file_patterns import files_of, of_split
@@ -46,7 +47,7 @@ def load(
     Args:
         split: What `{split}` stands for in `path` and `directory`.
         path: A file, a pattern with `*`, a folder of `.parquet` files, or a
-            list of these.
+            list of these; local or in a bucket (gs://, s3://).
         directory: Folder that paths of images are relative to; that of their
             Parquet file, if left out.
         image_column: Column of the files' bytes, of paths, or of structs with
@@ -150,12 +151,18 @@ class ParquetImages(Dataset):
         groups, examples = self.groups.find(positions), [None] * len(positions)
         known = self.annotations(positions)
         for group in np.unique(groups):
-            images = self.groups.column(group, self._column)
             for place in np.flatnonzero(groups == group):
-                row = int(positions[place] - self.groups.starts[group])
-                pixels = self._decode(images[row].as_py(), group, row)
+                source, name = self._source(positions[place], group)
+                pixels = decode_image(source, name)
                 examples[place] = {"images": pixels, **known[place]}
         return examples
+
+    def image_bytes(self, position):
+        """The image file."""
+        source, _ = self._source(position, self.groups.find(position))
+        if isinstance(source, bytes):
+            return source
+        return Path(source).read_bytes()
 
     def annotations(self, positions):
         """Labels and ids; no image is read."""
@@ -165,20 +172,24 @@ class ParquetImages(Dataset):
             for position, name in zip(positions, ids, strict=True)
         ]
 
-    def _decode(self, value, group, row):
+    def _source(self, position, group):
+        """Bytes or path of an image, and what errors call it."""
+        row = int(position - self.groups.starts[group])
+        value = self.groups.column(group, self._column)[row].as_py()
         path = self.groups.path(group)
         name = f"{path}, row {self.groups.first_row(group) + row}"
         if isinstance(value, dict):
             value = value.get("bytes") or value.get("path")
         if isinstance(value, str):
-            return decode_image(_place_of(value, path, self.directory), name)
-        return decode_image(value or b"", name)
+            path = _place_of(value, path, self.directory)
+            return filesystem.image_source(path), path
+        return value or b"", name
 
 
 def _place_of(value, path, directory):
     """The file of an image that a row of the file `path` names."""
-    return Path(os.path.dirname(path) if directory is None else directory,
-                value)  # fmt: skip
+    folder = os.path.dirname(path) if directory is None else str(directory)
+    return os.path.join(folder, value)
 
 
 def _check_images(groups, column, directory):
@@ -201,7 +212,8 @@ def _check_images(groups, column, directory):
         missing += [
             f"{path}, row {groups.first_row(group) + row}: {name}"
             for row, name in enumerate(names)
-            if not name or not _place_of(name, path, directory).is_file()
+            if not name
+            or not filesystem.is_file(_place_of(name, path, directory))
         ]
     if missing:
         raise ValueError(

@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from keras_jft.data.datasets import filesystem
+
 # Row groups whose column stays in memory: enough for the threads of one
 # pipeline to read neighboring rows.
 _KEPT = 16
@@ -90,11 +92,9 @@ class RowGroups:
         file = self._files[group]
         inner = int(group - self._first_groups[file])
         try:
-            opened = pq.ParquetFile(
-                self.paths[file], metadata=self._metadata[file]
-            )
-            with opened:
-                return opened.read_row_group(inner, columns=columns)
+            with filesystem.opened(self.paths[file]) as opened:
+                whole = pq.ParquetFile(opened, metadata=self._metadata[file])
+                return whole.read_row_group(inner, columns=columns)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(
                 f"{self.paths[file]!r}, row group {inner}, cannot be read: "
@@ -118,7 +118,8 @@ class RowGroups:
 
 def _metadata(path):
     try:
-        return pq.read_metadata(path)
+        with filesystem.opened(path) as file:
+            return pq.read_metadata(file)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(
             f"{path!r} is no Parquet file: {error}. It may be cut short: "

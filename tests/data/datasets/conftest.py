@@ -2,7 +2,9 @@
 
 import io
 import json
+import shutil
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -163,6 +165,23 @@ def save_parquet(tmp_path, save_image):
         return {"path": tmp_path, "threshold": 0.5, "label_names": "abcd"}
 
     return save
+
+
+@pytest.fixture
+def in_bucket(tmp_path):
+    """`in_bucket(folder)`: a copy of its files that is not local."""
+    tf = pytest.importorskip("tensorflow")
+
+    def copy(folder):
+        for path in filter(Path.is_file, sorted(folder.rglob("*"))):
+            place = f"ram:/{path}"
+            tf.io.gfile.makedirs(f"ram:/{path.parent}")
+            with tf.io.gfile.GFile(place, "wb") as file:
+                file.write(path.read_bytes())
+        shutil.rmtree(folder)
+        return f"ram:/{folder}"
+
+    return copy
 
 
 @pytest.fixture

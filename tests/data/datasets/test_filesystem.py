@@ -44,3 +44,31 @@ def test_errors_name_the_file(folder):
             read(f"{folder}/none")
     with pytest.raises(ValueError, match="A folder is needed.*/none"):
         filesystem.list_folder(f"{folder}/none")
+
+
+def test_an_opened_file_is_read_at_any_place(folder):
+    filesystem.write_bytes(f"{folder}/a", b"0123456789")
+    with filesystem.opened(f"{folder}/a") as file:
+        assert file.readable() and file.seekable()
+        assert (file.read(3), file.tell()) == (b"012", 3)
+        assert (file.seek(2, 1), file.read(2)) == (5, b"56")
+        assert (file.seek(-3, 2), file.read()) == (7, b"789")
+        assert (file.seek(0), file.read(), file.read(1)) == (
+            0, b"0123456789", b"",
+        )  # fmt: skip
+    assert file.closed
+    with pytest.raises(OSError, match="/none"):
+        filesystem.opened(f"{folder}/none")
+
+
+def test_files_are_found_by_patterns(folder):
+    for name in ("b.csv", "a.csv", "c.txt"):
+        filesystem.write_bytes(f"{folder}/{name}", name.encode())
+    found = filesystem.matching(f"{folder}/*.csv")
+    assert found == [f"{folder}/a.csv", f"{folder}/b.csv"]
+    assert filesystem.matching(f"{folder}/d*") == []
+    assert filesystem.is_file(found[0]) and not filesystem.is_folder(found[0])
+    assert filesystem.is_folder(folder) and not filesystem.is_file(folder)
+    assert not filesystem.is_file(f"{folder}/d")
+    source = filesystem.image_source(found[0])
+    assert source == (b"a.csv" if "://" in folder else found[0])

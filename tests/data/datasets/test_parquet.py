@@ -98,6 +98,24 @@ def test_images_are_bytes_paths_or_structs(
     found = data.take(positions)
     assert [brightness(e) for e in found] == [order[p] for p in positions]
     assert [e["ids"] for e in found] == [f"k{order[p]}" for p in positions]
+    for p in positions:
+        assert data.image_bytes(p) == rows[order[p]]["image"]
+
+
+@pytest.mark.parametrize("column", ["image", "path"])
+def test_files_may_lie_in_a_bucket(save, rows, in_bucket, column, brightness):
+    bucket = in_bucket(save(rows))
+    data = parquet.load(
+        path=bucket,
+        directory=f"{bucket}/images",
+        image_column=column,
+        label_names=NAMES,
+    )
+    assert [brightness(e) for e in data.take([7, 0])] == [7, 0]
+    assert data.image_bytes(7) == rows[7]["image"]
+    assert data.ids([5]).tolist() == ["b.parquet:0"]
+    with pytest.raises(ValueError, match="There must be a file 'ram:"):
+        parquet.load(path=f"{bucket}/c*.parquet", label_names=NAMES)
 
 
 def test_paths_are_relative_to_the_file_without_a_directory(save, rows):
