@@ -225,10 +225,8 @@ def plot(rows):
     """A figure: score by size, a curve an arm."""
     scores = frame(rows)
     # A curve of a panel is a mode to `plot_data_size`.
-    scores = scores.assign(mode=scores["arm"], score=scores["top1"])
-    ax = jft.scaling.plot_data_size(
-        scores.drop(columns="arm"), modes=list(scores["arm"].unique())
-    )
+    curves = scores.assign(mode=scores["arm"]).drop(columns=["arm", "score"])
+    ax = jft.scaling.plot_data_size(curves, modes=list(curves["mode"].unique()))
     return ax.figure
 
 

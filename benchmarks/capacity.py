@@ -16,6 +16,8 @@ figures/capacity.png; `--tiny-imagenet DIR` asks the same of real images,
 
 import arms
 
+import keras_jft as jft
+
 ARMS = {
     "base": arms.change(),
     "twice as deep": arms.change(blocks=(2, 2, 2, 2)),
@@ -23,5 +25,12 @@ ARMS = {
 }
 
 
+def draw(rows):
+    """In the form of Figure 5; a curve a net where there is one size."""
+    if len({row["num_examples"] for row in rows}) < 2:
+        return arms.plot(rows)
+    return jft.scaling.plot_capacity(rows, paper=True)
+
+
 if __name__ == "__main__":
-    arms.main(__doc__, "capacity", ARMS)
+    arms.main(__doc__, "capacity", ARMS, draw=draw)

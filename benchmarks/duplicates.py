@@ -9,12 +9,34 @@ have near-duplicates there?
 
 Command:
 
-    python benchmarks/duplicates.py --tiny-imagenet DIR
+    python benchmarks/duplicates.py --tiny-imagenet DIR --pretraining 10000
 
 A query's best reference is found by the cosine of embeddings; the pair is then
 judged by the correlation of its pixels (`correlation`), which looks at mirrors
 and windows. Rows go to benchmarks/results/duplicates.jsonl, pairs near the
 threshold to benchmarks/figures/duplicates.png.
+
+Result (seeds 0, 1, 2, each 500 copies an edit among 500 new images; recall at
+the threshold whose precision is 95%, means):
+
+    found by, judged by     jpeg  resize  crop  flip  all four   color  text
+    thumbnails, pixels      1.00  1.00    0.89  1.00    0.97     1.00   0.99
+    thumbnails, cosine      1.00  1.00    0.63  1.00    0.91     1.00   0.98
+    backbone, pixels        0.73  0.64    0.50  0.74    0.65     0.73   0.54
+    backbone, cosine        0.42  0.43    0.19  0.22    0.32     0.41   0.26
+
+Thumbnails that are judged by pixels pass 0.95 at a precision of 0.95. Features
+of a backbone of 10,000 images are about content: they find other images of the
+kind. (An earlier run's, of 95,000 images, found 0.72 of all four.)
+
+Of the 10,000 validation images 20 have a reference whose pixels correlate by
+0.95 or more, 3 by 0.98. By eye 6 of the 20 are copies, all of those above 0.968
+and one more; the others share a horizon: at 32 px the threshold must be higher
+than the paper's images need (it finds 1.8% in ImageNet). Leaving all 20 out
+moves no score by more than 0.02 points, as in Tables 8 to 10 (probe of a
+backbone of 10,000 images: top-1 4.78 to 4.79, top-5 16.94 to 16.95).
+
+Cost: 42 minutes on 2 cores of an AMD EPYC (24 GB) that much other work shared.
 """
 
 import argparse

@@ -8,6 +8,7 @@ Shapes: B batch, H W image side, L labels and N boxes of one image, K keypoints.
 | `labels` | (B,) | int32 | one label an image |
 | | or (B, L) | int32 | many; -1 is padding |
 | `unknown_labels` | (B, U) | int32 | may or may not be there; -1 is padding |
+| `label_weights` | (B, L) | float32 | 0..1, where images are mixed |
 | `bounding_boxes` | | | a dict of the next four |
 | `boxes` | (B, N, 4) | float32 | x1, y1, x2, y2 in pixels |
 | `labels` | (B, N) | int32 | -1: the row is padding |
@@ -32,6 +33,7 @@ KEYS = (
     "images",
     "labels",
     "unknown_labels",
+    "label_weights",
     "bounding_boxes",
     "segmentation_masks",
     "keypoints",
@@ -87,6 +89,9 @@ def check_batch(
     if "unknown_labels" in batch:
         unknown = np.asarray(batch["unknown_labels"])
         _check_unknown_labels(unknown, size, num_classes)
+    if "label_weights" in batch:
+        weights = np.asarray(batch["label_weights"])
+        _check_label_weights(weights, np.shape(batch.get("labels")))
     true_sizes = np.tile(size[1:], (size[0], 1))
     if "image_sizes" in batch:
         true_sizes = np.asarray(batch["image_sizes"])
@@ -170,6 +175,22 @@ def _check_unknown_labels(labels, size, num_classes):
             "Give one row of ids an image, padded with -1.",
         )
     _check_range("unknown_labels", labels, PADDING, num_classes)
+
+
+def _check_label_weights(weights, shape):
+    _check_dtype("label_weights", weights, np.float32, "")
+    if len(shape) != 2 or weights.shape != shape:
+        _fail(
+            f"`label_weights` must have the shape of `labels`, {shape}",
+            weights.shape,
+            "Give one weight a label, as `jft.data.mixup` does.",
+        )
+    if not ((weights >= 0) & (weights <= 1)).all():
+        _fail(
+            "`label_weights` must be in 0..1",
+            f"values in {weights.min():g}..{weights.max():g}",
+            "They are targets, not factors of the loss.",
+        )
 
 
 def _check_image_sizes(true_sizes, size):

@@ -9,6 +9,7 @@ Shapes: H W image side, N boxes, K keypoints.
 import numpy as np
 
 from keras_jft.data.batch import VOID
+from keras_jft.data.resampling import affine
 
 GRAY = 127  # About zero once scaled, as what convolutions pad with.
 IN_PLACE = np.array([[1.0, 1.0], [0.0, 0.0]])
@@ -34,25 +35,73 @@ def move(example, pixels, scale=(1, 1), shift=(0, 0), fill=0):
         ValueError: The example is padded, and padding would not stay below
             and right.
     """
-    moved = dict(example)
-    moved["images"] = pixels(example["images"], fill)
-    size = moved["images"].shape[:2]
+
+    def to(points):
+        return points * np.float32(scale) + np.float32(shift)
+
+    moved = _moved(example, pixels, to, abs(scale[0] * scale[1]), fill)
     if "image_sizes" in example:
+        size = moved["images"].shape[:2]
         moved["image_sizes"] = _true_size(example, scale, shift, size)
     if "placements" in example:
         moved["placements"] = example["placements"] * scale + [(0, 0), shift]
+    return moved
+
+
+def warp(example, matrix, shift, fill=GRAY):
+    """The example after `matrix @ (x, y) + shift`, at its size: turned, say.
+
+    As `move`, but a box becomes the smallest that holds it.
+
+    Args:
+        example: An example, as a `Dataset` gives it.
+        matrix: `(2, 2)`.
+        shift: `(tx, ty)` in pixels.
+        fill: Brightness of pixels that were not there; void in masks.
+
+    Returns:
+        A new example.
+
+    Raises:
+        ValueError: The example is padded, or keeps track of its placement.
+    """
+    kept = {"image_sizes", "placements"} & example.keys()
+    if kept:
+        raise ValueError(
+            "An example can be turned or sheared in training, before `PadTo`. "
+            f"Received {example.get('ids')!r} with {sorted(kept)}."
+        )
+    matrix = np.asarray(matrix, "float64")
+    back = np.linalg.inv(matrix)
+    origin = -back @ shift
+
+    def to(points):
+        return points @ np.float32(matrix.T) + np.float32(shift)
+
+    def pixels(array, fill):
+        return affine(array, np.column_stack([back, origin]), fill)
+
+    return _moved(example, pixels, to, abs(np.linalg.det(matrix)), fill)
+
+
+def _moved(example, pixels, to, growth, fill):
+    """The example after a map of pixels and one of points, `(..., 2)`.
+
+    `growth` is how many times an area grows.
+    """
+    moved = dict(example)
+    moved["images"] = pixels(example["images"], fill)
+    size = moved["images"].shape[:2]
     if "segmentation_masks" in example:
         moved["segmentation_masks"] = pixels(
             example["segmentation_masks"], VOID
         )
     if "bounding_boxes" in example:
         moved["bounding_boxes"] = _move_boxes(
-            example["bounding_boxes"], scale, shift, size
+            example["bounding_boxes"], to, growth, size
         )
     if "keypoints" in example:
-        moved["keypoints"] = _move_keypoints(
-            example["keypoints"], scale, shift, size
-        )
+        moved["keypoints"] = _move_keypoints(example["keypoints"], to, size)
     return moved
 
 
@@ -104,37 +153,25 @@ def move_back(points, placement):
     return (points - shift) / scale
 
 
-def _move_boxes(entry, scale, shift, size):
+def _move_boxes(entry, to, growth, size):
     height, width = size
-    corners = entry["boxes"].reshape(-1, 2, 2) * np.float32(scale)
-    corners = corners + np.float32(shift)
-    # Sorted, so that a mirrored box has its smaller x first again.
-    corners = np.clip(np.sort(corners, axis=1), 0, (width, height))
+    corners = to(entry["boxes"][:, [[0, 1], [2, 1], [2, 3], [0, 3]]])
+    whole = np.stack([corners.min(axis=1), corners.max(axis=1)], axis=1)
+    corners = np.clip(whole, 0, (width, height))
     kept = (corners[:, 0] < corners[:, 1]).all(-1)
-    boxes = corners.reshape(-1, 4).astype("float32")
-    entry = {**entry, "boxes": boxes, **_scaled_areas(entry, boxes)}
+    entry = {**entry, "boxes": corners.reshape(-1, 4).astype("float32")}
+    if "areas" in entry:  # Cut in the proportion in which their boxes are.
+        cut, before = (np.prod(c[:, 1] - c[:, 0], 1) for c in (corners, whole))
+        entry["areas"] = np.float32(entry["areas"] * growth * cut / before)
     if "keypoints" in entry:
-        entry["keypoints"] = _move_keypoints(
-            entry["keypoints"], scale, shift, size
-        )
+        entry["keypoints"] = _move_keypoints(entry["keypoints"], to, size)
     return {key: rows[kept] for key, rows in entry.items()}
 
 
-def _scaled_areas(entry, boxes):
-    """`areas` in the proportion in which their boxes grew or were cut."""
-    if "areas" not in entry:
-        return {}
-
-    def of(boxes):
-        return np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-
-    return {"areas": entry["areas"] * of(boxes) / of(entry["boxes"])}
-
-
-def _move_keypoints(keypoints, scale, shift, size):
+def _move_keypoints(keypoints, to, size):
     height, width = size
     places, visibility = np.split(keypoints, [2], axis=-1)
-    places = places * np.float32(scale) + np.float32(shift)
+    places = to(places)
     inside = ((places >= 0) & (places <= (width, height))).all(-1)
     inside &= visibility[..., 0] > 0
     keypoints = np.concatenate([places, visibility], axis=-1)

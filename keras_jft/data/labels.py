@@ -10,6 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_jft.data import nested_labels
+
+_CHUNK = 1024  # Rows that are closed together.
+
 
 class LabelHierarchy:
     """A directed acyclic graph over label ids, and label sets closed upward.
@@ -95,6 +99,40 @@ class LabelHierarchy:
                 f"[[parent, child], ...]}}. Received: {_brief(source)}."
             )
         return cls(tree["names"].values(), tree["edges"], tree["names"].keys())
+
+    @classmethod
+    def from_open_images(cls, source, names=None, *, parts=False):
+        """The hierarchy of a nested JSON file in the format of Open Images.
+
+        `{"LabelName": key, "Subcategory": [...], "Part": [...]}`, the lists of
+        the same form. A label may stand in several places.
+
+        Args:
+            source: Such a dict, or the path of a JSON file that holds one.
+            names: `{key: name}`, or the path of the CSV file of class
+                descriptions; label ids follow its order, and the root is left
+                out where it is not in it. Without it the keys are the names,
+                in the order of the file.
+            parts: Whether what has a part is above it, too: a wheel is then
+                a car, which is wrong for labels of images.
+
+        Raises:
+            ValueError: The file has another form, lists a label twice, has a
+                cycle, or a label that is not in `names`.
+        """
+        keys, names, edges = nested_labels.read(source, names, parts)
+        return cls(names, edges, keys)
+
+    def to_json(self):
+        """The dict that `from_json` takes."""
+        return {
+            "names": dict(zip(self.keys, self.names, strict=True)),
+            "edges": [
+                [self.keys[parent], self.keys[child]]
+                for parent, below in enumerate(self._children)
+                for child in below
+            ],
+        }
 
     def __len__(self):
         return len(self.names)
@@ -186,18 +224,33 @@ class LabelHierarchy:
                [ 0, -1, -1]], dtype=int32)
         """
         labels = self._check(np.asarray(labels))
-        rows, columns = np.nonzero(labels >= 0)
-        closed, counts = self._closure.gather(labels[rows, columns])
-        # One integer a (row, label): sorting those sorts within rows.
-        # Of 32 bits where they are enough: half the bytes sort twice as fast.
-        kind = "int32" if labels.shape[0] * len(self) < 2**31 else "int64"
-        starts = (rows * len(self)).astype(kind)
-        cells = np.repeat(starts, counts) + closed
-        cells.sort()
-        new = np.ones(len(cells), bool)
-        np.not_equal(cells[1:], cells[:-1], out=new[1:])
-        cells = cells[new]
-        rows, closed = np.divmod(cells, max(1, len(self)))
+        # Few rows at a time stay in the cache, and their cells within int32.
+        step = max(1, min(_CHUNK, (2**31 - 1) // max(1, len(self))))
+        parts = [
+            self._close_rows(labels[start : start + step])
+            for start in range(0, len(labels), step)
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        width = max([0, *(part.shape[1] for part in parts)])
+        out = np.full((len(labels), width), -1, "int32")
+        for i, part in enumerate(parts):
+            out[i * step : i * step + len(part), : part.shape[1]] = part
+        return out
+
+    def _close_rows(self, labels):
+        """`close_batch` of a few rows."""
+        size = np.int32(max(1, len(self)))
+        places = np.flatnonzero(labels >= 0)
+        closed, counts = self._closure.gather(labels.ravel()[places])
+        # One integer a (row, label): sorting those sorts within rows. They
+        # are runs in order already, which a stable sort merges.
+        rows = (places // max(1, labels.shape[1])).astype("int32")
+        cells = np.repeat(rows * size, counts) + closed
+        cells.sort(kind="stable")
+        is_new = np.ones(len(cells), bool)
+        np.not_equal(cells[1:], cells[:-1], out=is_new[1:])
+        rows, closed = np.divmod(cells[is_new], size)
         counts = np.bincount(rows, minlength=len(labels))
         starts = np.cumsum(counts) - counts
         out = np.full((len(labels), counts.max(initial=0)), -1, "int32")
@@ -211,13 +264,13 @@ class LabelHierarchy:
             labels: `(L,)` label ids, without padding.
 
         Returns:
-            Int32 ids, and `(L,)` int64 counts of them.
+            Int32 ids, and `(L,)` int32 counts of them.
 
         Example:
 
         >>> tree = LabelHierarchy(["a", "b", "c"], [("a", "b"), ("b", "c")])
         >>> tree.closures(np.array([2, 0]))
-        (array([0, 1, 2, 0], dtype=int32), array([3, 1]))
+        (array([0, 1, 2, 0], dtype=int32), array([3, 1], dtype=int32))
         """
         return self._closure.gather(labels)
 
@@ -307,16 +360,20 @@ class _Rows:
     """Rows of different lengths in one array (CSR), gathered at once."""
 
     def __init__(self, rows):
-        self.counts = np.array([len(row) for row in rows], "int64")
-        self.starts = np.cumsum(self.counts) - self.counts
+        self.counts = np.array([len(row) for row in rows], "int32")
+        self.starts = np.cumsum(self.counts, dtype="int32") - self.counts
         self.values = _as_ids(value for row in rows for value in row)
 
     def gather(self, indices):
         """Values of the rows at `indices` end to end, and their counts."""
         counts = self.counts[indices]
-        ends = np.cumsum(counts)
-        shifts = np.repeat(self.starts[indices] - (ends - counts), counts)
-        return self.values[np.arange(len(shifts)) + shifts], counts
+        total = int(counts.sum(dtype="int64"))
+        # Half the bytes are gathered faster.
+        kind = "int32" if total < 2**31 else "int64"
+        ends = np.cumsum(counts, dtype=kind)
+        places = np.repeat(self.starts[indices] - (ends - counts), counts)
+        places += np.arange(total, dtype=kind)
+        return self.values[places], counts
 
 
 def _as_ids(labels):

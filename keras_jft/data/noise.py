@@ -67,6 +67,10 @@ class NoisyLabels(Dataset):
         """Ids of the source's examples."""
         return self.source.ids(positions)
 
+    def image_bytes(self, position):
+        """The image file in the source."""
+        return self.source.image_bytes(position)
+
     def take(self, positions):
         """The source's examples, labels spoiled."""
         return self._spoiled(self.source.take(positions), positions)

@@ -15,7 +15,9 @@ import numpy as np
 from keras_jft import checks
 from keras_jft.data.collation import collate
 from keras_jft.data.geometry import IN_PLACE
+from keras_jft.data.mixing import mixup
 from keras_jft.data.presets import TRANSFORMS
+from keras_jft.data.rand_augment import RandAugment
 from keras_jft.data.reading import Examples
 from keras_jft.data.transforms import RandomFlip
 
@@ -33,6 +35,7 @@ def iterate(
     initial_epoch=0,
     initial_step=0,
     workers=None,
+    mixup=0.0,
     originals=False,
 ):
     """A re-iterable of contract batches of NumPy arrays; `len` is a pass.
@@ -59,6 +62,8 @@ def iterate(
             batches all the same: it ends in the middle of the next epoch.
         workers: Threads that read and transform; by default one a core, at
             most 8.
+        mixup: alpha of `jft.data.mixup`, which training batches go through, of
+            each worker alone; 0 for none.
         originals: Whether each batch also has `originals`, the list of its
             examples before `transforms`, and `placements` `(B, 2, 2)`, which
             say where these moved them (`jft.data.geometry.move_back`).
@@ -107,6 +112,7 @@ def iterate(
         steps=steps,
         position=initial_epoch * steps + initial_step if training else 0,
         workers=workers or min(8, os.cpu_count()),
+        mixup=mixup if training else 0.0,
         originals=originals,
     )
 
@@ -125,6 +131,7 @@ class Batches:
             the next pass begins with. It moves on when a pass has handed out
             its last batch, not when a pass is begun.
         workers: Number of threads.
+        mixup: alpha of `jft.data.mixup`; 0 for none.
         originals: Whether batches have `originals` and `placements`.
     """
 
@@ -135,6 +142,7 @@ class Batches:
     steps: int
     position: int
     workers: int
+    mixup: float = 0.0
     originals: bool = False
 
     @property
@@ -198,6 +206,9 @@ class Batches:
         batch = collate(
             examples, max_labels=info.max_labels, max_boxes=info.max_boxes
         )
+        if self.mixup:
+            rng = self.examples.generator(epoch, places[0])
+            batch = mixup(batch, rng, self.mixup)
         if self.originals:
             batch["originals"] = originals
         return batch
@@ -206,7 +217,7 @@ class Batches:
     def image_size(self):
         """`(H, W)` of every batch, as the transforms say it; None: unknown."""
         for transform in reversed(self.transforms):
-            if not isinstance(transform, RandomFlip):
+            if not isinstance(transform, (RandomFlip, RandAugment)):
                 return getattr(transform, "image_size", None) or (None, None)
         return None, None
 

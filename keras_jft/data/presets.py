@@ -4,6 +4,8 @@ A preset takes `training` and the names of the keypoints, which change places
 when an example is mirrored; what else it takes has a default.
 """
 
+from keras_jft.data.inception_crop import CentralCrop, InceptionCrop
+from keras_jft.data.rand_augment import RandAugment
 from keras_jft.data.transforms import (
     CropPerson,
     Pad,
@@ -60,6 +62,41 @@ def jft(
     """
     window = ResizedCrop(resize, crop, random=training, antialias=antialias)
     return window, *flip(training, keypoint_names)
+
+
+def imagenet(
+    training, keypoint_names=(), image_size=(224, 224), antialias=False
+):
+    """ImageNet's: a random window, mirrored; the center to evaluate.
+
+    References:
+        Szegedy et al. 2015, https://arxiv.org/abs/1409.4842, section 6.
+        He et al. 2016, https://arxiv.org/abs/1512.03385, section 3.4.
+    """
+    if not training:
+        return (CentralCrop(image_size, antialias=antialias),)
+    window = InceptionCrop(image_size, antialias=antialias)
+    return window, *flip(training, keypoint_names)
+
+
+def modern(
+    training,
+    keypoint_names=(),
+    image_size=(224, 224),
+    num_operations=2,
+    magnitude=0.9,
+):
+    """`imagenet`, then `RandAugment` in training.
+
+    `mixup=0.2` of `jft.data.batches` goes with it.
+
+    References:
+        Cubuk et al. 2020, https://arxiv.org/abs/1909.13719, section 4.3.
+    """
+    window = imagenet(training, keypoint_names, image_size)
+    if not training:
+        return window
+    return *window, RandAugment(num_operations, magnitude)
 
 
 def detection(training, keypoint_names=(), shortest=600, longest=1024):
@@ -119,6 +156,8 @@ TRANSFORMS = {
     "flip": flip,
     "shift_and_flip": shift_and_flip,
     "jft": jft,
+    "imagenet": imagenet,
+    "modern": modern,
     "detection": detection,
     "segmentation": segmentation,
     "segmentation_padded": segmentation_padded,

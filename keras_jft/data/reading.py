@@ -6,9 +6,7 @@ import warnings
 import numpy as np
 
 from keras_jft.data import order
-
-# What a data set raises for an example that it cannot read.
-_UNREADABLE = (ValueError, OSError)
+from keras_jft.data.statistics.failures import UNREADABLE, cause_of
 
 
 class Examples:
@@ -63,7 +61,7 @@ class Examples:
         to_positions = self._order(epoch)
         try:
             return self.data.take(to_positions(places))
-        except _UNREADABLE:
+        except UNREADABLE:
             # Again one by one, to know which it is.
             found = [self._find(to_positions, place) for place in places]
         examples = [example for example in found if example is not None]
@@ -98,6 +96,12 @@ class Examples:
         seed = order.hash64(order.hash64(self.seed, epoch), 1)
         return order.generators(order.hash64(seed, ids))
 
+    def generator(self, epoch, place):
+        """A random generator of seed, epoch and place, for a whole batch."""
+        seed = order.hash64(order.hash64(self.seed, epoch), 2)
+        (generator,) = order.generators(order.hash64(seed, [place]))
+        return generator
+
     def _order(self, epoch):
         if not self.training:
             return np.asarray
@@ -110,7 +114,7 @@ class Examples:
             position = int(to_positions((place + step) % len(self.data)))
             try:
                 return self.data.take([position])[0]
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 self._skip(position, error)
         return None
 
@@ -120,9 +124,7 @@ class Examples:
         with self._lock:
             known = name in self.skipped
             self.skipped[name] = str(error)
-            # An `UnreadableImage` says it; other errors go by their type.
-            cause = getattr(error, "cause", type(error).__name__)
-            self.causes[name] = cause
+            self.causes[name] = cause_of(error)
             count = len(self.skipped)
         if count > self.tolerate:
             raise ValueError(

@@ -52,6 +52,32 @@ def resample(pixels, image_size, window=None, *, antialias=True):
     return _by_opencv(pixels, image_size, rows, columns)
 
 
+def affine(pixels, matrix, fill):
+    """`(H, W, C)` pixels that are each taken from another place.
+
+    Args:
+        pixels: `(H, W, C)` uint8, as for `resample`.
+        matrix: `(2, 3)`: a point (x, y) is taken from `matrix @ (x, y, 1)`.
+        fill: What is taken from outside.
+
+    Example:
+
+    >>> mask = np.uint8([[[1], [2], [3]]])
+    >>> affine(mask, [[1, 0, 1], [0, 1, 0]], fill=255)[0, :, 0].tolist()
+    [2, 3, 255]
+    """
+    height, width, channels = pixels.shape
+    image = Image.fromarray(pixels if channels == 3 else pixels[..., 0])
+    moved = image.transform(
+        (width, height),
+        Image.Transform.AFFINE,
+        np.ravel(matrix).tolist(),
+        Image.Resampling["BILINEAR" if channels == 3 else "NEAREST"],
+        fillcolor=(fill,) * 3 if channels == 3 else fill,
+    )
+    return np.asarray(moved).reshape(height, width, channels)
+
+
 def mirror(pixels):
     """`(H, W, C)` pixels with left and right in each other's place."""
     if _opencv() is None or pixels.shape[-1] != 3:

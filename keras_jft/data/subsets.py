@@ -41,8 +41,8 @@ def subset(data, num_examples, seed=0):
     elif _ids_are_positions(data):
         positions = order.permutation(len(data), seed)
     else:
-        hashes = order.hash64(seed, data.ids(np.arange(len(data))))
-        positions = np.argsort(hashes, kind="stable").__getitem__
+        ids = np.asarray(data.ids(np.arange(len(data))))
+        positions = _in_order_of_ids(ids, seed).__getitem__
     return Subset(data, positions, num_examples, seed)
 
 
@@ -72,6 +72,11 @@ class Subset(Dataset):
         """Ids of the source's examples."""
         return self.source.ids(self.positions(np.asarray(positions)))
 
+    def image_bytes(self, position):
+        """The image file in the source."""
+        (position,) = self.positions(np.asarray([position]))
+        return self.source.image_bytes(position)
+
     def take(self, positions):
         """Examples of the source."""
         return self.source.take(self.positions(np.asarray(positions)))
@@ -79,6 +84,17 @@ class Subset(Dataset):
     def annotations(self, positions):
         """Annotations of the source."""
         return self.source.annotations(self.positions(np.asarray(positions)))
+
+
+def _in_order_of_ids(ids, seed):
+    """Positions in the order that these ids, and no other source, have."""
+    if ids.dtype.kind in "ui" and ids.max() == len(ids) - 1:
+        by_id = np.argsort(ids)
+        if np.array_equal(ids[by_id], np.arange(len(ids))):
+            # 0..N - 1 listed otherwise: as where they are positions.
+            shuffle = order.permutation(len(ids), seed)
+            return by_id[shuffle(np.arange(len(ids)))]
+    return np.argsort(order.hash64(seed, ids), kind="stable")
 
 
 def _ids_are_positions(data):

@@ -16,8 +16,9 @@ def batches(data, batch_size, **options):
         data: A `Dataset`.
         batch_size: Examples a batch, of this worker.
         **options: `transforms`, `training`, `seed`, `drop_remainder`,
-            `tolerate`, `shard`, `initial_epoch`, `initial_step` and `workers`
-            as for `iterate`, which gives the same batches without TensorFlow.
+            `tolerate`, `shard`, `initial_epoch`, `initial_step`, `workers` and
+            `mixup` as for `iterate`, which gives the same batches without
+            TensorFlow.
 
     Raises:
         ImportError: TensorFlow is not installed.
@@ -88,9 +89,13 @@ def _signature(tf, source):
     always_full = source.batch_size * source.steps <= len(source.places) and (
         source.examples.training or not source.examples.tolerate
     )
+    max_labels = info.max_labels
+    if max_labels is not None and source.mixup:
+        max_labels *= 2  # Those of two images.
     sizes = {
         "images": (*source.image_size, 3),
-        "labels": (info.max_labels,) * (np.ndim(sample.get("labels")) - 1),
+        "labels": (max_labels,) * (np.ndim(sample.get("labels")) - 1),
+        "label_weights": (max_labels,),
         "segmentation_masks": (*source.image_size, 1),
         "keypoints": np.shape(sample.get("keypoints"))[1:],
         "image_sizes": (2,),

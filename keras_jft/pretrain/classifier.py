@@ -15,8 +15,9 @@ class MultiLabelClassifier(training.Model):
     Targets are padded label ids `(B, L)`, or `(B,)`; the loss is
     `MultiLabelLoss`. A batch may hold padded ids `unknown_labels` `(B, U)`, of
     labels that an image may or may not have: neither the loss nor the metrics
-    count them. Calling or predicting gives logits `(B, num_classes)` in
-    float32.
+    count them. Or it holds `label_weights` `(B, L)`, as `jft.data.mixup` gives
+    them; metrics take all of its labels for present. Calling or predicting
+    gives logits `(B, num_classes)` in float32.
 
     Args:
         backbone: A backbone, by the contract of `jft.backbones`.
@@ -86,15 +87,18 @@ class MultiLabelClassifier(training.Model):
         labels = super().targets(batch)
         if len(labels.shape) == 1:
             labels = labels[:, None]
+        if "label_weights" in batch:
+            return label_ids.with_weights(labels, batch["label_weights"])
         if "unknown_labels" in batch:
             labels = label_ids.encode_unknown(labels, batch["unknown_labels"])
         return labels
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Updates the metrics; unknown labels rank below all others there."""
-        y_pred = label_ids.drop_unknown(ops.cast(y, "int32"), y_pred)
+        labels, _ = label_ids.split(y)
+        y_pred = label_ids.drop_unknown(labels, y_pred)
         return super().compute_metrics(
-            x, ops.maximum(y, -1), y_pred, sample_weight
+            x, ops.maximum(labels, -1), y_pred, sample_weight
         )
 
     def default_loss(self):

@@ -4,9 +4,14 @@ An id c >= 0: the image has label c. -1: padding, which may stand anywhere.
 -2 - c: it is unknown whether the image has label c, so c does not count. The
 first slot that names a class decides; others that name it do not count.
 
+Ids may have weights, where images are mixed (`jft.data.mixup`): the target of
+a label is then its weight, in 0..1. Both are one array `(B, L, 2)` of ids and
+weights, float32, which is exact for ids up to 2**24.
+
 Shapes: B batch, L label slots, C classes.
 """
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -15,18 +20,23 @@ def sum_over_classes(labels, logits, losses_and_slopes):
     """`(B,)` sums over C of losses, with their derivative by hand.
 
     Args:
-        labels: `(B, L)` label ids.
+        labels: `(B, L)` label ids, or `(B, L, 2)` with weights: the loss of a
+            label is then that of presence and of absence, so weighted.
         logits: `(B, C)`.
         losses_and_slopes: `losses_and_slopes(x, is_label, classes)` gives the
             losses at the logits x, as present or as absent labels, and their
             derivatives; `classes` are the ids of x, None for all C in order.
             A compiled step without a gradient leaves the second ones out.
     """
+    labels, weights = split(labels)
     classes, is_label, is_unknown = read(labels)
 
     def correction(absent, present):
         """What to add at the ids to a pass that took all labels as absent."""
-        there = ops.where(is_label, present - absent, 0.0)
+        there = present - absent
+        if weights is not None:
+            there = weights * there
+        there = ops.where(is_label, there, 0.0)
         return ops.where(is_unknown, -absent, there)
 
     # By hand: one pass that is scattered into, where the backend's own
@@ -53,6 +63,37 @@ def sum_over_classes(labels, logits, losses_and_slopes):
         return ops.sum(losses, axis=1) + ops.sum(loss, axis=1), gradient
 
     return total(logits)
+
+
+def split(labels):
+    """Ids and their weights.
+
+    Args:
+        labels: `(B, L)` integer ids, or `(B, L, 2)` ids and weights.
+
+    Returns:
+        `(B, L)` int32 ids and `(B, L)` weights, or None without any.
+
+    Raises:
+        ValueError: The ids are not integers; dense targets, maybe.
+    """
+    labels = ops.convert_to_tensor(labels)
+    if len(labels.shape) == 3:
+        return ops.cast(labels[..., 0], "int32"), labels[..., 1]
+    check(labels)
+    return ops.cast(labels, "int32"), None
+
+
+def check(labels):
+    """Raises a ValueError for labels that are no integers, without weights."""
+    dtype = keras.backend.standardize_dtype(labels.dtype)
+    if len(labels.shape) < 3 and "float" in dtype:
+        raise ValueError(
+            "Labels must be integer ids, (batch, labels), padded with -1. "
+            f"Received {dtype} of shape {tuple(labels.shape)}; dense targets? "
+            "Give the positions of the ones; ids that have weights, between 0 "
+            "and 1, as `label_weights` of a batch (see `jft.data.mixup`)."
+        )
 
 
 def read(labels):
@@ -147,3 +188,25 @@ def encode_unknown(labels, unknown):
 
     unknown = tf.where(unknown < 0, -1, -2 - unknown)
     return tf.concat([labels, tf.cast(unknown, labels.dtype)], axis=1)
+
+
+def with_weights(labels, weights):
+    """Ids and weights as one array.
+
+    Args:
+        labels: `(B, L)` ids; a NumPy array or a TensorFlow tensor.
+        weights: `(B, L)` float32, likewise.
+
+    Returns:
+        `(B, L, 2)` float32.
+
+    Example:
+
+    >>> with_weights(np.array([[5, -1]]), np.float32([[0.25, 0]])).tolist()
+    [[[5.0, 0.25], [-1.0, 0.0]]]
+    """
+    if isinstance(labels, np.ndarray):
+        return np.stack([labels, weights], axis=-1).astype("float32")
+    import tensorflow as tf
+
+    return tf.stack([tf.cast(labels, tf.float32), weights], axis=-1)

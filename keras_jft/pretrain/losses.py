@@ -164,7 +164,8 @@ def softmax_cross_entropy(labels, logits, *, label_smoothing=0.0):
     """Cross entropy of a softmax with a target spread over an image's labels.
 
     The target gives each of k labels 1 / k, so that one label an image is the
-    usual loss. Unknown labels are read as padding.
+    usual loss; labels with weights share it in their proportion. Unknown labels
+    are read as padding.
 
     Args:
         labels: `(B, L)` label ids, see `label_ids`.
@@ -189,11 +190,15 @@ def softmax_cross_entropy(labels, logits, *, label_smoothing=0.0):
         Szegedy et al. 2016, https://arxiv.org/abs/1512.00567, section 7.
     """
     smoothing = _smoothing(label_smoothing)
+    labels, weights = label_ids.split(labels)
     classes, is_label, _ = label_ids.read(ops.maximum(labels, -1))
     at_labels = ops.take_along_axis(logits, classes, axis=1)
-    count = ops.sum(ops.cast(is_label, logits.dtype), axis=1)
-    chosen = ops.sum(ops.where(is_label, at_labels, 0.0), axis=1)
-    chosen = (1 - smoothing) * chosen / ops.maximum(count, 1.0)
+    shares = ops.cast(is_label, logits.dtype)
+    if weights is not None:
+        shares = shares * ops.cast(weights, logits.dtype)
+    count = ops.sum(shares, axis=1)
+    chosen = ops.sum(shares * at_labels, axis=1)
+    chosen = (1 - smoothing) * chosen / ops.where(count > 0, count, 1.0)
     if smoothing:
         chosen += smoothing * ops.mean(logits, axis=1)
     losses = ops.logsumexp(logits, axis=1) - chosen
@@ -270,9 +275,20 @@ class _LossFromIds(keras.losses.Loss):
         for argument, given in arguments.items():
             setattr(self, argument, given)
 
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        """The loss, reduced; dense targets are refused."""
+        y_true = ops.convert_to_tensor(y_true)
+        label_ids.check(y_true)
+        return super().__call__(y_true, y_pred, sample_weight)
+
     def call(self, y_true, y_pred):
-        """`(B,)` losses of ids `(B, L)`, or `(B,)`, and logits `(B, C)`."""
-        labels = ops.cast(y_true, "int32")
+        """`(B,)` losses of ids and logits `(B, C)`.
+
+        Ids are `(B, L)`, `(B,)`, or, with weights, `(B, L, 2)`.
+        """
+        labels = y_true
+        if len(labels.shape) < 3:
+            labels = ops.cast(y_true, "int32")
         if len(labels.shape) == 1:
             labels = labels[:, None]
         return type(self).function(labels, y_pred, **self._arguments)

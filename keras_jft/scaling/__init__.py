@@ -9,6 +9,7 @@ from keras_jft.scaling.figure import (
     plot_data_size,
     plot_data_sizes,
 )
+from keras_jft.scaling.figure_capacity import plot_capacity
 from keras_jft.scaling.fitting import fit, trend
 from keras_jft.scaling.law import Candidate, Law
 from keras_jft.scaling.laws import LAWS
@@ -40,6 +41,7 @@ __all__ = [
     "forecast",
     "forecasts",
     "paper_table",
+    "plot_capacity",
     "plot_classes",
     "plot_data_size",
     "plot_data_sizes",

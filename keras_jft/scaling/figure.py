@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_jft.metrics import METRICS
 from keras_jft.scaling import classes, evidence, fitting
+from keras_jft.scaling import paper as printed
 
 # Okabe and Ito's colors, which color-blind readers tell apart; with a marker
 # each, so that a print without color does too.
@@ -41,6 +42,7 @@ def plot_data_size(
     modes=None,
     factor=1,
     bounds=None,
+    paper=False,
 ):
     """Axes with score against the log of data size, one curve a mode.
 
@@ -59,6 +61,8 @@ def plot_data_size(
             figures of all tasks; None means those of the rows.
         factor: How far beyond the largest size the laws are drawn, dotted.
         bounds: Lowest and highest score there can be, as for `fit`.
+        paper: Whether the points that the paper prints of this task and score
+            are drawn too, as stars: other images and other nets.
 
     Returns:
         The axes.
@@ -84,15 +88,18 @@ def plot_data_size(
             _, ax = plt.subplots(figsize=PANEL, layout="constrained")
         modes = modes or _values(table, "mode")
         _draw_panel(ax, table, x, y, modes, factor=factor, bounds=bounds)
+        if paper:
+            _draw_paper(ax, table, x, y)
     return ax
 
 
-def plot_data_sizes(rows, x="num_examples"):
+def plot_data_sizes(rows, x="num_examples", *, paper=False):
     """A figure with one panel a task, as `plot_data_size` draws it.
 
     Args:
         rows: Rows of any tasks in `jft.metrics.METRICS`.
         x: The column of sizes.
+        paper: As for `plot_data_size`.
 
     Returns:
         The Matplotlib figure.
@@ -127,6 +134,8 @@ def plot_data_sizes(rows, x="num_examples"):
             # One look a mode in all panels, also where a task lacks a mode.
             y = evidence.score_of(part)
             _draw_panel(ax, part, x, y, _values(table, "mode"))
+            if paper:
+                _draw_paper(ax, part, x, y)
     return figure
 
 
@@ -196,8 +205,8 @@ def _draw_gains(ax, scores, class_names, x):
     ax.spines["left"].set_visible(False)
     ax.grid(axis="x", alpha=0.25, linewidth=0.5)
     low, high = scores[x].min(), scores[x].max()
-    start = "random initialization" if low == 0 else _short(low)
-    ax.set_xlabel(f"Points gained from {start} to {_short(high)} images")
+    start = "random initialization" if low == 0 else short(low)
+    ax.set_xlabel(f"Points gained from {start} to {short(high)} images")
     ax.set_title("Each class")
     ax.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.16), ncols=2)
 
@@ -225,7 +234,7 @@ def _draw_panel(ax, table, x, y, modes, *, factor=1, bounds=None):
     sizes = np.unique(table.loc[~evidence.untrained(table), x])
     ax.set_xscale("log")
     ticks = np.unique([*sizes, *(sizes[-1:] * factor)])
-    ax.set_xticks(ticks, [_short(size) for size in ticks])
+    ax.set_xticks(ticks, [short(size) for size in ticks])
     ax.set_xticks([], minor=True)
     images = "Pre-training images" if x == "num_examples" else x
     ax.set_xlabel(f"{images} (log scale)")
@@ -242,6 +251,37 @@ def _draw_panel(ax, table, x, y, modes, *, factor=1, bounds=None):
         ax.plot([], [], color="gray", label="random initialization", **DASHED)
     # Below the axes: inside, it would cover an interval or a line.
     ax.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.16))
+
+
+def _draw_paper(ax, table, x, y):
+    """Draws the points that the paper prints of a task and score, if any."""
+    (task,) = _values(table, "task") or [None]
+    if x != "num_examples" or (task, y) not in printed.POINTS:
+        return
+    name, points = printed.POINTS[task, y]
+    percent = fitting.natural_bounds(table[y]) == (0, 100)
+    percent = percent or ax.get_ylabel().endswith("(%)")
+    scores = np.array(list(points.values())) / (1 if percent else 100)
+    ax.plot(
+        list(points),
+        scores,
+        **printed.LOOK,
+        label=f"Sun et al. 2017 ({name}, fine-tuned)",
+    )
+    ticks = _apart(np.union1d(ax.get_xticks(), list(points)))
+    ax.set_xticks(ticks, [short(size) for size in ticks])
+    ax.set_xticks([], minor=True)
+    ax.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.16))
+
+
+def _apart(sizes):
+    """Those of rising sizes whose names have room on a log axis of them all."""
+    room = np.log(sizes[-1] / sizes[0]) / 10
+    kept = [sizes[-1]]
+    for size in sizes[-2::-1]:
+        if np.log(kept[0] / size) >= room:
+            kept.insert(0, size)
+    return kept
 
 
 def _draw_curve(ax, table, x, y, name, color, marker, *, factor, bounds):
@@ -269,8 +309,12 @@ def _draw_curve(ax, table, x, y, name, color, marker, *, factor, bounds):
         ax.axhline(table.loc[untrained, y].mean(), color=color, **DASHED)
 
 
-def _short(number):
-    """A size as people write it: 300, 1k, 30k, 300M."""
+def short(number):
+    """A size as people write it: 300, 1k, 30k, 300M.
+
+    Args:
+        number: The size.
+    """
     for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= unit:
             return f"{number / unit:.3g}{letter}"

@@ -43,7 +43,8 @@ def alternatives(rows, base, y=None):
     Only rows that equal the base in all but one setting count.
 
     Args:
-        rows: Rows of one task and mode, a list of dicts or a DataFrame.
+        rows: Rows of one task and mode, of any arms, a list of dicts or a
+            DataFrame.
         base: `{name: value}` of every setting that the rows vary but for the
             seed. A name is a column, or a dotted path into `config`, such as
             `"pretrain.epochs"`.
@@ -74,8 +75,9 @@ def alternatives(rows, base, y=None):
         num_examples 3000: 0.06, 0.030/h
         depth 101: 0.02, 0.020/h
     """
-    (table,) = evidence.curves(rows).values()
-    table = evidence.succeeded(table)
+    table = evidence.succeeded(rows)
+    # What an arm is, its settings say.
+    evidence.curves(table.drop(columns="arm", errors="ignore"))
     y = evidence.score_of(table, y)
     evidence.check_numbers(table, y)
     records = table.to_dict("records")

@@ -107,6 +107,15 @@ POINTS = {
     ("pose", "ap"): ("COCO test-dev", {300_000_000: 64.8}),
 }
 
+# How the paper's points look in a figure: beside ours, of no mode.
+LOOK = {
+    "marker": "*",
+    "markersize": 9,
+    "markerfacecolor": "none",
+    "markeredgecolor": "#444444",
+    "linestyle": "none",
+}
+
 # Figure 5: {layers: points of COCO AP that 300M gain over ImageNet}; those of
 # 101 layers are Table 9's difference, the others stand in section 1.
 CAPACITY_GAINS = {50: 1.87, 101: 2.3, 152: 3.0}

@@ -47,10 +47,14 @@ class PaperTable:
     scores: pd.DataFrame
     faults: tuple[paper.Fault, ...] = ()
 
+    def text(self):
+        """The scores as a DataFrame of strings, tenths of a percent."""
+        return self.scores.map(lambda x: "" if np.isnan(x) else f"{x:.1f}")
+
     def __str__(self):
-        cells = self.scores.map(lambda x: "" if np.isnan(x) else f"{x:.1f}")
-        lines = [f"Table {self.number}: {self.title}", cells.to_string()]
-        return "\n".join([*lines, *map(str, self.faults)])
+        head = f"Table {self.number}: {self.title}"
+        lines = [head, self.text().to_string(), *map(str, self.faults)]
+        return "\n".join(lines)
 
 
 def paper_table(number, rows=None, *, by=None, class_names=None):

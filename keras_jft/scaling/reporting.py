@@ -15,6 +15,7 @@ from keras_jft.pages import (
 from keras_jft.scaling import answers, cost, evidence, fitting, origins, summary
 from keras_jft.scaling.figure import plot_data_size
 from keras_jft.scaling.laws import LAWS
+from keras_jft.scaling.paper_tables import paper_table
 
 CAVEATS = (
     "An interval is that of one new run, at 95%. It includes the noise of "
@@ -47,6 +48,7 @@ def report(
     worth=None,
     bounds=None,
     alternatives=(),
+    paper_tables=(),
     title=None,
     command=None,
 ):
@@ -70,6 +72,8 @@ def report(
         bounds: Lowest and highest score there can be, as for `fit`.
         alternatives: What `jft.scaling.alternatives` found, to stand beside
             the decision.
+        paper_tables: Numbers of the paper's tables that the means of the rows
+            are to stand beside, as `paper_table` has it.
         title: The title of the page.
         command: The command that makes the rows, to be printed.
 
@@ -110,6 +114,7 @@ def report(
         ),
         Heading("Scores"),
         *(_scores(*panel, by, **options) for panel in panels),
+        *_beside_the_paper(paper_tables, rows),
         Heading("Laws"),
         _laws(found),
         Heading("Caveats"),
@@ -164,6 +169,26 @@ def _scores(title, part, by, x, y, bounds):
             for mode, row in zip(cells.index, cells.to_numpy(), strict=True)
         ),
     )
+
+
+def _beside_the_paper(numbers, rows):
+    """Tables of the paper with columns of the rows, and what is wrong there."""
+    if not numbers:
+        return
+    yield Heading("Beside the paper")
+    for number in numbers:
+        table = paper_table(number, rows)
+        cells = table.text()
+        yield Table(
+            f"Table {number} of Sun et al. 2017, turned: {table.title}",
+            ("", *cells.columns),
+            tuple(
+                (name, *row)
+                for name, row in zip(cells.index, cells.to_numpy(), strict=True)
+            ),
+        )
+        if table.faults:
+            yield Points(tuple(map(str, table.faults)))
 
 
 def _laws(found):

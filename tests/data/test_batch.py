@@ -54,6 +54,19 @@ def test_a_whole_batch_passes(batch):
     check_batch(batch, **LIMITS)
 
 
+def test_labels_may_have_weights_from_0_to_1(batch):
+    weights = np.array([[1, 0.3], [0, 0.7]], "float32")
+    check_batch({**batch, "label_weights": weights}, **LIMITS)
+    for wrong, message in (
+        (weights * 2, r"in 0\.\.1\. Received values in 0\.\.2"),
+        (weights[:, :1], r"shape of `labels`, \(2, 2\)"),
+        (weights.astype("float64"), "must be float32"),
+        (weights * np.nan, "in 0..1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check_batch({**batch, "label_weights": wrong})
+
+
 def test_each_key_but_images_may_be_missing(batch):
     for key in batch.keys() - {"images"}:
         check_batch({k: v for k, v in batch.items() if k != key}, **LIMITS)

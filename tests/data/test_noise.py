@@ -165,3 +165,26 @@ def test_a_label_out_of_range_is_named(listed):
     data = listed([{"labels": np.int32(9), "ids": "x"}], label_names=("a", "b"))
     with pytest.raises(ValueError, match="0..1. Received 9 in example 'x'"):
         NoisyLabels(data, wrong=0.5).annotations([0])
+
+
+def test_labels_of_one_image_are_spoiled_independently(listed, rng):
+    image = np.zeros((1, 1, 3), "uint8")
+    pairs = [rng.choice(LEAVES, 2, replace=False) for _ in range(NUM)]
+    examples = [
+        {"images": image, "labels": TREE.close(pair), "ids": i}
+        for i, pair in enumerate(pairs)
+    ]
+    data = listed(examples, label_names=TREE.names, hierarchy=TREE)
+
+    def left(**rates):
+        noisy = NoisyLabels(data, **rates).annotations(np.arange(NUM))
+        found = zip(pairs, noisy, strict=True)
+        return np.array([np.isin(pair, e["labels"]) for pair, e in found])
+
+    there = left(missing=0.3)
+    assert _close_to(1 - there.mean(), 0.3, 2 * NUM)
+    assert _close_to((~there).all(axis=1).mean(), 0.3**2, NUM)
+    # Also there: a label that the other one of the pair, wrong, turns into,
+    # one of five leaves.
+    gone = 0.3 * (1 - 0.3 / 5)
+    assert _close_to(1 - left(wrong=0.3).mean(), gone, 2 * NUM)

@@ -38,8 +38,9 @@ def test_another_seed_is_another_subset(data):
     assert set(_ids(subset(data, 20, 0))) != set(_ids(subset(data, 20, 1)))
 
 
-def test_the_order_of_the_source_does_not_matter(make_data):
-    names = [f"{i}.jpg" for i in range(50)]
+@pytest.mark.parametrize("first", [0, 5, "jpg"])
+def test_the_order_of_the_source_does_not_matter(make_data, first):
+    names = [f"{i}.jpg" if first == "jpg" else first + i for i in range(50)]
     sizes = [_ids(subset(make_data(50, ids=order), 9)) for order in (
         names, names[::-1], names[25:] + names[:25]
     )]  # fmt: skip

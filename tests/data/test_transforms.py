@@ -6,7 +6,9 @@ from scipy import stats
 
 from keras_jft.data.batch import check_batch
 from keras_jft.data.collation import collate
+from keras_jft.data.inception_crop import CentralCrop, InceptionCrop
 from keras_jft.data.presets import TRANSFORMS
+from keras_jft.data.rand_augment import RandAugment
 from keras_jft.data.transforms import (
     CenterCrop,
     CropPerson,
@@ -285,6 +287,8 @@ def test_presets_keep_the_contract(example, name, training, rng):
     check_batch(collate([example]))
     sides = {
         "jft": 299,
+        "imagenet": 224,
+        "modern": 224,
         "detection": 600,
         "segmentation": 513,
         "segmentation_padded": 513,
@@ -303,6 +307,10 @@ def test_presets_are_the_published_steps():
     assert preset(True) == (ResizedCrop(*sizes, antialias=False), RandomFlip())
     small = preset(True, resize=(40, 40), crop=(32, 32), antialias=True)
     assert small[0] == ResizedCrop((40, 40), (32, 32))
+    assert TRANSFORMS["imagenet"](True) == (InceptionCrop(), RandomFlip())
+    assert TRANSFORMS["imagenet"](False) == (CentralCrop((224, 224), 0.875),)
+    assert TRANSFORMS["modern"](True)[2] == RandAugment(2, 0.9)
+    assert TRANSFORMS["modern"](False) == TRANSFORMS["imagenet"](False)
     assert TRANSFORMS["flip"](False) == TRANSFORMS["none"](True) == ()
     assert TRANSFORMS["shift_and_flip"](True)[0] == Pad(4)
     assert TRANSFORMS["segmentation"](False) == (Resize((513, 513)),)

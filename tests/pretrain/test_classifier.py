@@ -4,6 +4,7 @@ import pytest
 from keras import ops
 
 from keras_jft import metrics, pretrain
+from keras_jft.data import mixup
 from keras_jft.pretrain import MultiLabelClassifier
 
 pytestmark = pytest.mark.ops
@@ -69,6 +70,40 @@ def test_fits_arrays_of_contract_batches(tiny_backbone, rng):
     history = model.fit(batch, batch_size=16, epochs=30, verbose=0).history
     assert history["loss"][-1] < 0.5 * history["loss"][0]
     assert model.evaluate(batch, verbose=0) > 0
+
+
+def test_fits_mixed_images(tiny_backbone, rng):
+    model = MultiLabelClassifier(tiny_backbone, 3, label_prior=0.3)
+    model.compile(
+        keras.optimizers.SGD(0.05, momentum=0.9),
+        metrics=[metrics.MeanAveragePrecision(k=3)],
+    )
+    labels = np.array([[0, -1], [1, 2], [1, -1], [2, -1]] * 4, "int32")
+    images = np.full((16, 16, 16, 3), 40, "uint8")
+    for row, ids in enumerate(labels):
+        images[row, ..., ids[ids >= 0]] = 220
+    batch = {"images": images, "labels": labels}
+    mixed = mixup(batch, rng, alpha=0.4)
+    history = model.fit(mixed, batch_size=16, epochs=10, verbose=0).history
+    assert history["loss"][-1] < 0.8 * history["loss"][0]
+    # The loss is that of dense targets.
+    y = np.zeros((16, 4))
+    for row in range(16):
+        ids, weights = mixed["labels"][row], mixed["label_weights"][row]
+        y[row, ids[ids >= 0]] = weights[ids >= 0]
+    x = model.predict(mixed, verbose=0).astype("float64")
+    y = y[:, :3]
+    expected = (np.logaddexp(0, x) - x * y).sum(axis=1).mean()
+    found = model.evaluate(mixed, verbose=0, return_dict=True)["loss"]
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_dense_targets_are_refused(tiny_backbone, rng):
+    model = MultiLabelClassifier(tiny_backbone, 3)
+    model.compile("sgd")
+    dense = np.eye(3, dtype="float32")
+    with pytest.raises(ValueError, match="dense targets"):
+        model.fit(_images(rng, 3), dense, verbose=0)
 
 
 def test_a_prior_outside_its_range_is_refused(tiny_backbone):

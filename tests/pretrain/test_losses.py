@@ -186,6 +186,54 @@ def test_large_logits_do_not_overflow():
         np.testing.assert_allclose(ops.convert_to_numpy(loss), [600.0])
 
 
+def _weighted_labels(rng):
+    """`(6, 4, 2)` ids and weights, and the dense targets that they mean."""
+    labels = np.stack([rng.permutation(C)[:4] for _ in range(6)])
+    labels[rng.random(labels.shape) < 0.3] = -1
+    weights = rng.uniform(0, 1, labels.shape)
+    dense = np.zeros((6, C))
+    for row, (ids, shares) in enumerate(zip(labels, weights, strict=True)):
+        for label, share in zip(ids, shares, strict=True):
+            if label >= 0:
+                dense[row, label] = share
+    return np.stack([labels, weights], axis=-1).astype("float32"), dense
+
+
+def test_weights_of_labels_are_dense_targets_between_0_and_1(rng):
+    labels, y = _weighted_labels(rng)
+    logits = rng.normal(0, 2, (6, C)).astype("float32")
+    x = logits.astype("float64")
+    plus, minus = (_dense_asymmetric(0 * y + t, x) for t in (1, 0))
+    expected = {
+        pretrain.MultiLabelLoss(): _dense_logistic(y, x).sum(),
+        pretrain.MultiLabelLoss(3.0, WEIGHTS[0], 0.1): _dense_logistic(
+            y, x, 3.0, WEIGHTS[0], 0.1
+        ).sum(),
+        pretrain.AsymmetricLoss(): (y * plus + (1 - y) * minus).sum(),
+    }
+    logs = x - np.log(np.exp(x).sum(axis=1, keepdims=True))
+    total = y.sum(axis=1, keepdims=True)
+    shares = y / np.where(total > 0, total, 1)
+    expected[pretrain.SoftmaxLoss()] = -(shares * logs).sum()
+    for loss, value in expected.items():
+        found = float(loss(labels, ops.array(logits))) * 6
+        np.testing.assert_allclose(found, value, rtol=1e-5)
+
+
+def test_dense_targets_are_refused(rng):
+    dense = _multi_hot(np.array([[1], [3]]), C)
+    logits = ops.zeros((2, C))
+    for function in (
+        pretrain.sigmoid_cross_entropy,
+        pretrain.asymmetric_loss,
+        pretrain.softmax_cross_entropy,
+        pretrain.MultiLabelLoss(),
+        pretrain.SoftmaxLoss(),
+    ):
+        with pytest.raises(ValueError, match=r"float32.*\(2, 11\).*dense"):
+            function(dense, logits)
+
+
 def test_wide_ids_survive_a_bfloat16_policy():
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")

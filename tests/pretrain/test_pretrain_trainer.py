@@ -157,3 +157,25 @@ def test_bad_configs_are_refused():
         jft.pretrain.recipe("jft3b")
     with pytest.raises(ValueError, match="needs `steps`"):
         jft.pretrain.recipe("small")
+
+
+def test_the_recipe_of_the_paper_reads_records(tmp_path):
+    pytest.importorskip("tensorflow")
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("tf.data is TensorFlow's")
+    data = jft.data.load("synthetic", num_examples=8, image_size=48)
+    jft.data.write_records(data, f"{tmp_path}/train@2", verbose=False)
+    config = dataclasses.replace(
+        jft.pretrain.RECIPES["jft300m"],
+        options={"directory": str(tmp_path)},
+        blocks=(1, 1, 1, 1),
+        width=16,
+        batch_size=4,
+        epochs=1,
+    )
+    backbone = jft.pretrain.run(config, verbose=0)
+    fresh = jft.pretrain.backbone(config)
+    assert any(
+        not np.allclose(a, b)
+        for a, b in zip(_arrays(backbone), _arrays(fresh), strict=True)
+    )

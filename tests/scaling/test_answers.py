@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from made_up_curves import SIZES, line, rows_of
 
-from keras_jft.scaling import Alternative, answers, forecasts, pages
+from keras_jft import pages
+from keras_jft.scaling import Alternative, answers, forecasts
 
 NAN = float("nan")
 

@@ -190,3 +190,31 @@ def test_failed_runs_are_not_drawn_and_rows_without_a_task_refused():
     )
     with pytest.raises(ValueError, match="need a column `task`"):
         plot_data_sizes([{"num_examples": 1}])
+
+
+def test_the_papers_points_are_drawn_where_it_prints_them():
+    rows = rows_of("detection", "ap", sizes=(1_000, 3_000, 10_000, 30_000))
+    ax = plot_data_size(rows, paper=True)
+    (stars,) = [line for line in ax.lines if line.get_marker() == "*"]
+    # Tables 6 and 4: "18K JFT" (30M images) and 36M steps (300M images).
+    np.testing.assert_array_equal(stars.get_xdata(), [30e6, 300e6])
+    np.testing.assert_allclose(stars.get_ydata(), [31.9, 36.8])
+    assert labels(ax)[-1] == "Sun et al. 2017 (COCO minival*, fine-tuned)"
+    ticks = [tick.get_text() for tick in ax.get_xticklabels()]
+    assert ticks[-2:] == ["30M", "300M"]
+    assert labels(plot_data_size(rows)) == labels(ax)[:-1]
+
+
+def test_what_the_paper_does_not_print_is_not_drawn():
+    rows = rows_of("detection", "ap75") + rows_of()
+    detection = [row for row in rows if row["task"] == "detection"]
+    ax = plot_data_size(detection, y="ap75", paper=True)
+    assert not any(line.get_marker() == "*" for line in ax.lines)
+    figure = plot_data_sizes(rows_of() + rows_of("pose", "ap"), paper=True)
+    heights = [
+        line.get_ydata()[0]
+        for ax in figure.axes
+        for line in ax.lines
+        if line.get_marker() == "*"
+    ]
+    np.testing.assert_allclose(heights, [79.2, 64.8])

@@ -102,3 +102,25 @@ def test_rows_without_costs_have_none():
 def test_runs_that_cannot_be_compared_are_refused(rows, base, message):
     with pytest.raises(ValueError, match=message):
         alternatives(rows, base)
+
+
+def test_arms_are_told_apart_by_their_settings_or_are_one():
+    rows = [
+        {"arm": arm, "num_examples": n, "epochs": e, "score": score}
+        for arm, n, e, score in (
+            ("base", 100, 4, 0.3),
+            ("base", 1_000, 4, 0.5),
+            ("longer", 100, 8, 0.4),
+        )
+    ]
+    by_settings = alternatives(rows, {"num_examples": 100, "epochs": 4})
+    assert [(a.name, a.end) for a in by_settings] == [
+        ("num_examples", 1_000),
+        ("epochs", 8),
+    ]
+    by_arm = alternatives(rows, {"num_examples": 100, "arm": "base"})
+    assert [(a.name, a.end) for a in by_arm] == [
+        ("num_examples", 1_000),
+        ("arm", "longer"),
+    ]
+    assert [a.gain for a in by_arm] == pytest.approx([0.2, 0.1])

@@ -1,4 +1,5 @@
-from keras_jft.scaling import origins, pages
+from keras_jft import pages
+from keras_jft.scaling import origins
 
 
 def blocks_of(rows):

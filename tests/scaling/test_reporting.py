@@ -192,6 +192,20 @@ def test_alternatives_stand_beside_the_decision(tmp_path):
     assert text.index("against alternatives") < text.index("Figures")
 
 
+def test_the_papers_tables_stand_beside_the_scores(tmp_path):
+    rows = rows_of("detection", "frozen", 0.1)
+    rows = [{**row, "ap": row.pop("score")} for row in rows]
+    page, text = scaling.report(
+        rows, tmp_path / "report.html", y="ap", paper_tables=(5, 6)
+    )
+    said = text.read_text()
+    # 10 points a decade from 0.1, two seeds 0.2 points apart.
+    line = next(s for s in said.splitlines() if "31.2" in s)
+    cells = [cell.strip() for cell in line.strip("| ").split("|")]
+    assert cells[1:] == ["31.2", "31.9", "34.9", "40.1", "44.9", "50.1"]
+    assert "go by the steps" in said and "go by the steps" in page.read_text()
+
+
 def test_a_page_is_an_html_file(tmp_path):
     with pytest.raises(ValueError, match=r"HTML file.*Received: .*report\.md"):
         scaling.report(ROWS, tmp_path / "report.md")

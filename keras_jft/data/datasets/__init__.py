@@ -9,9 +9,13 @@ from keras_jft.data.datasets import (
     manifest,
     mask_folder,
     open_images,
+    parquet,
+    records,
     synthetic,
+    tfds,
     voc,
     voc_segmentation,
+    webdataset,
 )
 from keras_jft.data.datasets.dataset import Dataset, Info
 
@@ -20,12 +24,16 @@ DATASETS = {
     "image_folder": image_folder.load,
     "manifest": manifest.load,
     "open_images": open_images.load,
+    "parquet": parquet.load,
     "mask_folder": mask_folder.load,
+    "records": records.load,
     "camvid": camvid.load,
     "coco": coco.load,
     "coco_people": coco_people.load,
+    "tfds": tfds.load,
     "voc": voc.load,
     "voc_segmentation": voc_segmentation.load,
+    "webdataset": webdataset.load,
 }
 
 

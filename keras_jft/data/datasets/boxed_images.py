@@ -5,6 +5,7 @@ Shapes: N images.
 
 import os
 import warnings
+from pathlib import Path
 
 import numpy as np
 
@@ -50,6 +51,10 @@ class BoxedImages(Dataset):
     def ids(self, positions):
         """Those of the annotations."""
         return self._ids[np.asarray(positions)]
+
+    def image_bytes(self, position):
+        """The image file."""
+        return Path(self._paths[position]).read_bytes()
 
     def __getitem__(self, position):
         size = self._sizes[position]

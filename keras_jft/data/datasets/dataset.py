@@ -77,6 +77,10 @@ class Dataset:
         """Stable ids at `positions`, `(n,)` int64 or str, without reading."""
         raise NotImplementedError
 
+    def image_bytes(self, position) -> bytes | None:
+        """The file whose pixels `images` at `position` are; None: no file."""
+        return None
+
     def __getitem__(self, position) -> Mapping:
         return self.take([position])[0]
 

@@ -2,7 +2,6 @@
 
 import io
 import zlib
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -138,7 +137,8 @@ def _bytes(source, name):
         return source, name or "an image in memory"
     name = str(name or source)
     try:
-        return Path(source).read_bytes(), name
+        with open(source, "rb") as file:
+            return file.read(), name
     except FileNotFoundError:
         raise UnreadableImage(
             f"{name!r} does not exist. Restore the file, or remove it from "

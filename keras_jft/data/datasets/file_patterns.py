@@ -1,7 +1,8 @@
 """Paths with `{split}` and `*` in them to the files that they name."""
 
-import glob
 from pathlib import Path
+
+from keras_jft.data.datasets import filesystem
 
 
 def of_split(source, split):
@@ -21,7 +22,8 @@ def files_of(pattern, suffix=None):
     """The paths of files, str, those of one pattern sorted.
 
     Args:
-        pattern: A path, a pattern with `*`, or a list of these.
+        pattern: A path, a pattern with `*`, or a list of these; local or in
+            a bucket.
         suffix: With it a folder stands for its files that end so.
 
     Raises:
@@ -30,11 +32,11 @@ def files_of(pattern, suffix=None):
     patterns = [pattern] if isinstance(pattern, (str, Path)) else pattern
     found = []
     for text in map(str, patterns):
-        if suffix and Path(text).is_dir():
-            paths = sorted(map(str, Path(text).glob(f"*{suffix}")))
+        if suffix and filesystem.is_folder(text):
+            paths = filesystem.matching(f"{text.rstrip('/')}/*{suffix}")
         else:
-            paths = sorted(glob.glob(text)) or [text]
-        if not paths or not all(Path(path).is_file() for path in paths):
+            paths = filesystem.matching(text) or [text]
+        if not paths or not all(map(filesystem.is_file, paths)):
             raise ValueError(
                 f"There must be a file {text!r}. Received none. `*` may stand "
                 "in its name, and `{split}` for the split."

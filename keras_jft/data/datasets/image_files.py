@@ -1,5 +1,6 @@
 """Labeled image files: what `image_folder` and `manifest` are read with."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +27,14 @@ class ImageFiles(Dataset):
         """Paths relative to the folder, str."""
         return self.paths[np.asarray(positions)]
 
+    def image_bytes(self, position):
+        """The image file."""
+        return Path(self.directory, self.paths[position]).read_bytes()
+
     def __getitem__(self, position):
         path = str(self.paths[position])
         return {
-            "images": decode_image(self.directory / path),
+            "images": decode_image(os.path.join(self.directory, path)),
             "labels": self.labels(position),
             "ids": path,
         }

@@ -74,3 +74,27 @@ array([0], dtype=int32))
         closed = self.hierarchy.close_batch(padded)
         rows, columns = np.nonzero(closed >= 0)
         return rows, closed[rows, columns]
+
+
+class ExampleLabels:
+    """`labels` and, if asked for, `unknown_labels` of every example.
+
+    Args:
+        present: `LabelRows`.
+        unknown: `LabelRows` of what may be there; labels that are present are
+            left out when a row is read. None: not asked for.
+    """
+
+    def __init__(self, present, unknown=None):
+        self.present, self.unknown = present, unknown
+        self._width = 0 if unknown is None else max(1, unknown.count()[1])
+
+    def __getitem__(self, position):
+        """The entries of one example."""
+        labels = self.present[position]
+        if self.unknown is None:
+            return {"labels": labels}
+        found = np.setdiff1d(self.unknown[position], labels)
+        padded = np.full(self._width, -1, "int32")
+        padded[: len(found)] = found
+        return {"labels": labels, "unknown_labels": padded}

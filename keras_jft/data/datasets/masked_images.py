@@ -67,6 +67,12 @@ class MaskedImages(Dataset):
         """Names of the files without suffix, str."""
         return self._ids[np.asarray(positions)]
 
+    def image_bytes(self, position):
+        """The image file, unless images are resized."""
+        if self._resize is not None:
+            return None
+        return Path(self._images[str(self._ids[position])]).read_bytes()
+
     def __getitem__(self, position):
         name = str(self._ids[position])
         image = decode_image(self._images[name])

@@ -6,17 +6,17 @@ Shapes: N images, R rows of labels, C classes.
 import itertools
 import os
 import warnings
-from pathlib import Path
 
 import numpy as np
 
 from keras_jft import checks
+from keras_jft.data.datasets import filesystem
 from keras_jft.data.datasets import open_images_files as files
 from keras_jft.data.datasets.boxed_images import ON_ERROR
 from keras_jft.data.datasets.dataset import Dataset, Info
 from keras_jft.data.datasets.decoding import decode_image
 from keras_jft.data.datasets.file_patterns import files_of, of_split
-from keras_jft.data.datasets.label_rows import LabelRows
+from keras_jft.data.datasets.label_rows import ExampleLabels, LabelRows
 from keras_jft.data.labels import LabelHierarchy
 
 _CHUNK = 1_000_000
@@ -52,7 +52,8 @@ def load(
             pattern with `*`, or a list of these, such as
             `["{split}-annotations-human-imagelabels.csv",
             "{split}-annotations-machine-imagelabels.csv"]`.
-        directory: Folder of the images, `{ImageID}.jpg`.
+        directory: Folder of the images, `{ImageID}.jpg`; like all files here
+            local or in a bucket (gs://, s3://).
         descriptions: CSV file `LabelName,DisplayName`. Label ids follow its
             lines, then labels that only `hierarchy` has.
         hierarchy: As for `image_folder`, by LabelName. Labels are closed
@@ -104,7 +105,7 @@ def load(
         images, label_ids, states = (
             column[counts] for column in (images, label_ids, states)
         )
-    ids, images, rows = _with_files(ids, images, Path(directory), missing)
+    ids, images, rows = _with_files(ids, images, str(directory), missing)
     label_ids, states = label_ids[rows], states[rows]
     present = np.isin(states, (files.BY_MACHINE, files.BY_PEOPLE))
     tables = [
@@ -121,7 +122,10 @@ def load(
         class_counts=class_counts,
     )
     return OpenImages(
-        directory, ids, tables[0], None if unknown is None else tables[1], info
+        directory,
+        ids,
+        ExampleLabels(tables[0], None if unknown is None else tables[1]),
+        info,
     )
 
 
@@ -131,40 +135,38 @@ class OpenImages(Dataset):
     Args:
         directory: Folder of `{id}.jpg`.
         ids: `(N,)` ids, bytes: a quarter of the memory of str.
-        labels: `LabelRows` of the present labels.
-        unknown: `LabelRows` of the unknown ones; None: not asked for.
+        labels: `ExampleLabels`.
         info: The data set's `Info`.
     """
 
-    def __init__(self, directory, ids, labels, unknown, info):
-        self.directory, self.info = Path(directory), info
-        self._ids, self._labels, self._unknown = ids, labels, unknown
-        self._width = 0 if unknown is None else max(1, unknown.count()[1])
+    def __init__(self, directory, ids, labels, info):
+        self.directory, self.info = str(directory), info
+        self._ids, self._labels = ids, labels
 
     def ids(self, positions):
         """Those of the images, str."""
         return np.char.decode(self._ids[np.asarray(positions)], "utf-8")
 
     def __getitem__(self, position):
-        name = self._ids[position].decode("utf-8")
-        image = decode_image(self.directory / f"{name}.jpg")
-        return {"images": image, **self._annotations(position)}
+        (known,) = self.annotations([position])
+        path = self._path(position)
+        pixels = decode_image(filesystem.image_source(path), path)
+        return {"images": pixels, **known}
+
+    def image_bytes(self, position):
+        """The image file."""
+        with filesystem.opened(self._path(position)) as file:
+            return file.read()
 
     def annotations(self, positions):
-        """Labels and ids; no image is opened."""
-        return [self._annotations(position) for position in positions]
+        """Labels and ids; no file is opened."""
+        return [
+            {**self._labels[position], "ids": self._ids[position].decode()}
+            for position in positions
+        ]
 
-    def _annotations(self, position):
-        example = {
-            "labels": self._labels[position],
-            "ids": self._ids[position].decode("utf-8"),
-        }
-        if self._unknown is not None:
-            found = np.setdiff1d(self._unknown[position], example["labels"])
-            padded = np.full(self._width, -1, "int32")
-            padded[: len(found)] = found
-            example["unknown_labels"] = padded
-        return example
+    def _path(self, position):
+        return f"{self.directory}/{self._ids[position].decode()}.jpg"
 
 
 # === Arguments ===
@@ -212,7 +214,8 @@ def _classes(classes, keys):
     """The LabelNames that count; None: all."""
     if isinstance(classes, str):
         (path,) = files_of(classes)
-        classes = Path(path).read_text(encoding="utf-8").split()
+        with filesystem.opened(path) as file:
+            classes = file.read().decode("utf-8", "replace").split()
     unknown = sorted(set(classes or ()) - set(keys))
     if unknown:
         raise ValueError(
@@ -266,12 +269,21 @@ def _with_files(ids, images, directory, missing):
 def _are_there(ids, directory):
     """`(N,)` bool; the folder is listed once, in bounded memory."""
     there = np.zeros(len(ids), bool)
-    if not directory.is_dir():
-        return there
-    with os.scandir(directory) as entries:
-        names = (e.name[:-4] for e in entries if e.name.endswith(".jpg"))
-        while chunk := list(itertools.islice(names, _CHUNK)):
-            found = np.array([os.fsencode(name) for name in chunk], "S")
-            places = np.minimum(np.searchsorted(ids, found), len(ids) - 1)
-            there[places[ids[places] == found]] = True
+    names = (name[:-4] for name in _names_in(directory) if name[-4:] == ".jpg")
+    while chunk := list(itertools.islice(names, _CHUNK)):
+        found = np.array([os.fsencode(name) for name in chunk], "S")
+        places = np.minimum(np.searchsorted(ids, found), len(ids) - 1)
+        there[places[ids[places] == found]] = True
     return there
+
+
+def _names_in(directory):
+    """Yields the names of the files in a folder; none if there is none."""
+    if not filesystem.is_folder(directory):
+        return
+    if not filesystem.is_local(directory):
+        yield from filesystem.list_folder(directory)
+        return
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            yield entry.name

@@ -12,6 +12,7 @@ References:
 """
 
 import csv
+import io
 import warnings
 
 import numpy as np
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
+from keras_jft.data.datasets import filesystem
 from keras_jft.data.datasets.file_patterns import files_of
 
 COLUMNS = ("ImageID", "Source", "LabelName", "Confidence")
@@ -40,11 +42,18 @@ def read_descriptions(path):
     """
     (path,) = files_of(path)
     names = {}
-    with open(path, encoding="utf-8", newline="") as lines:
+    # A byte that is no UTF-8 is kept, and refused with its line.
+    with io.TextIOWrapper(
+        io.BufferedReader(filesystem.opened(path)),
+        encoding="utf-8",
+        errors="surrogateescape",
+        newline="",
+    ) as lines:
         for number, row in enumerate(csv.reader(lines), 1):
             if number == 1 and row[:1] == ["LabelName"]:
                 continue
-            if len(row) != 2 or not all(row) or row[0] in names:
+            right = len(row) == 2 and all(row) and row[0] not in names
+            if not right or any(map(_has_stray_bytes, row)):
                 raise ValueError(
                     f"{path!r}, line {number}: expected a LabelName that no "
                     f"other line has and its DisplayName. Received: {row}."
@@ -57,6 +66,10 @@ def read_descriptions(path):
         key: f"{name} ({key})" if name in repeated else name
         for key, name in names.items()
     }
+
+
+def _has_stray_bytes(text):
+    return any("\udc80" <= letter <= "\udcff" for letter in text)
 
 
 class LabelReader:
@@ -199,16 +212,17 @@ def _blocks(path):
     text = dict.fromkeys(COLUMNS[:3], pa.string())
     try:
         # One thread: errors then say their row.
-        yield from arrow_csv.open_csv(
-            path,
-            read_options=arrow_csv.ReadOptions(
-                use_threads=False, block_size=_BLOCK
-            ),
-            convert_options=arrow_csv.ConvertOptions(
-                include_columns=COLUMNS,
-                column_types={**text, "Confidence": pa.float64()},
-            ),
-        )
+        with filesystem.opened(path) as file:
+            yield from arrow_csv.open_csv(
+                file,
+                read_options=arrow_csv.ReadOptions(
+                    use_threads=False, block_size=_BLOCK
+                ),
+                convert_options=arrow_csv.ConvertOptions(
+                    include_columns=COLUMNS,
+                    column_types={**text, "Confidence": pa.float64()},
+                ),
+            )
     except (pa.ArrowException, KeyError) as error:
         raise ValueError(
             f"{str(path)!r} must be a CSV file with the columns "

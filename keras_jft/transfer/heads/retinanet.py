@@ -3,6 +3,7 @@
 Shapes: B batch, A anchors, N boxes of an image, n detections, C classes.
 """
 
+import itertools
 import types
 
 import keras
@@ -29,7 +30,7 @@ class RetinaNet(training.Model):
 
     Args:
         backbone: A backbone, by the contract of `jft.backbones`, for images of
-            a fixed size.
+            a fixed size, whose sides P5 divides: multiples of 32.
         num_classes: Number of classes, background not counted.
         anchor_size: Side in pixels of the smallest anchor of P3; None: four
             features, 32 px after an ImageNet stem.
@@ -37,7 +38,9 @@ class RetinaNet(training.Model):
 
     Raises:
         ImportError: TensorFlow or KerasCV is not installed.
-        ValueError: Keras runs on another backend than TensorFlow.
+        ValueError: Keras runs on another backend than TensorFlow, or the
+            backbone is for images of any size, or of such a size that P4 is
+            not twice as large as P5.
 
     References:
         Lin et al. 2017, "Focal Loss for Dense Object Detection",
@@ -55,7 +58,7 @@ class RetinaNet(training.Model):
     ):
         # === Layers ===
         keras_cv = _keras_cv()
-        stride = backbone.input_shape[1] // _height(backbone, "P3")
+        stride = _stride(backbone)
         size = anchor_size or 4 * stride
         detector = keras_cv.models.RetinaNet(
             backbone,
@@ -188,15 +191,25 @@ def _keras_cv():
     return keras_cv
 
 
-def _height(backbone, level):
-    height = backbone.pyramid_outputs[level].shape[1]
-    if height is None:
+def _stride(backbone):
+    """Pixels a feature of P3."""
+    size = backbone.input_shape[1:3]
+    shapes = [backbone.pyramid_outputs[level].shape[1:3] for level in LEVELS]
+    if None in size:
         raise ValueError(
             "`RetinaNet` needs a backbone for images of a fixed size. "
             f"Received: image shape {backbone.input_shape[1:]}. Call "
             "`backbone.rebuild(image_shape=(height, width, 3))`."
         )
-    return height
+    for finer, coarser in itertools.pairwise(shapes):
+        if finer != tuple(2 * side for side in coarser):
+            raise ValueError(
+                "`RetinaNet` adds a level of the pyramid to the one below, "
+                "twice as large: the sides of images must be multiples of the "
+                f"stride of P5. Received: images of {size} with levels "
+                f"{shapes}. Pad them, and `backbone.rebuild(image_shape=...)`."
+            )
+    return size[0] // shapes[0][0]
 
 
 def _of_all(predict, features, units, name):

@@ -1,8 +1,14 @@
 """Small image files and annotations on disk."""
 
+import io
 import json
+import shutil
+import tarfile
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import scipy.io
 from PIL import Image
@@ -140,6 +146,45 @@ def save_open_images(tmp_path, save_image):
 
 
 @pytest.fixture
+def save_parquet(tmp_path, save_image):
+    """`save_parquet(num)`: options that load so many rows of two files."""
+
+    def save(num):
+        for part in range(2):
+            rows = [
+                {
+                    "image": save_image(f"{i}.png", i).read_bytes(),
+                    "labels": [*range(i % 4)],
+                    "label_probs": [0.25 * (j + 1) for j in range(i % 4)],
+                }
+                for i in range(part, num, 2)
+            ]
+            table = pa.Table.from_pylist(rows)
+            path = tmp_path / f"part-{part}.parquet"
+            pq.write_table(table, path, row_group_size=2)
+        return {"path": tmp_path, "threshold": 0.5, "label_names": "abcd"}
+
+    return save
+
+
+@pytest.fixture
+def in_bucket(tmp_path):
+    """`in_bucket(folder)`: a copy of its files that is not local."""
+    tf = pytest.importorskip("tensorflow")
+
+    def copy(folder):
+        for path in filter(Path.is_file, sorted(folder.rglob("*"))):
+            place = f"ram:/{path}"
+            tf.io.gfile.makedirs(f"ram:/{path.parent}")
+            with tf.io.gfile.GFile(place, "wb") as file:
+                file.write(path.read_bytes())
+        shutil.rmtree(folder)
+        return f"ram:/{folder}"
+
+    return copy
+
+
+@pytest.fixture
 def save_voc(tmp_path, save_image):
     """`save_voc(name, objects)`: an XML file and an image, 8 x 10, of VOC.
 
@@ -193,6 +238,23 @@ def save_mask(tmp_path):
         image = Image.fromarray(values)
         image.putpalette([(7 * i) % 256 for i in range(768)])
         image.save(path)
+        return path
+
+    return save
+
+
+@pytest.fixture
+def save_tar(tmp_path):
+    """`save_tar(path, [(name, bytes)])`: a tar of these members."""
+
+    def save(path, members):
+        path = tmp_path / path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(path, "w") as tar:
+            for name, content in members:
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
         return path
 
     return save

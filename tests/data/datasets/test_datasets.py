@@ -2,101 +2,19 @@
 
 import numpy as np
 import pytest
+import small_data_sets
 
 from keras_jft import data as jft_data
 from keras_jft.data.datasets import DATASETS, load
 
-NUM = 6
-
 
 @pytest.fixture(params=sorted(DATASETS))
-def make(request, save_image, tmp_path):
+def make(request, tmp_path):
     """A function that loads a small data set, anew at every call."""
-    name, options = request.param, {"directory": tmp_path}
-    if name == "synthetic":
-        options = {"num_examples": NUM}
-    elif name == "image_folder":
-        for i in range(NUM):
-            save_image(f"train/{'cat' if i % 2 else 'dog'}/{i}.png", i)
-    elif name == "manifest":
-        for i in range(NUM):
-            save_image(f"{i}.png", i)
-        lines = [f"{i}.png,{';'.join('abc'[: i % 4])}\n" for i in range(NUM)]
-        path = tmp_path / "list.csv"
-        path.write_text("".join(["image,labels\n", *lines]))
-        options = {"path": path}
-    elif name == "open_images":
-        options |= request.getfixturevalue("save_open_images")(NUM)
-    elif name == "coco":
-        request.getfixturevalue("save_coco")(_coco(NUM))
-    elif name == "coco_people":
-        request.getfixturevalue("save_coco")(_people(NUM))
-        folder = tmp_path / "annotations"
-        path = folder / "instances_train2017.json"
-        path.rename(folder / "person_keypoints_train2017.json")
-    elif name == "voc":
-        request.getfixturevalue("save_list")("train", map(str, range(NUM)))
-        for i in range(NUM):
-            boxes = [("cat", (1, 1 + i, 4, 2 + i), i % 2)] * (i % 3)
-            request.getfixturevalue("save_voc")(str(i), boxes, value=i)
-    elif name == "mask_folder":
-        options["classes"] = NUM
-        for i in range(NUM):
-            save_image(f"train/images/{i}.png", i)
-            save_image(f"train/masks/{i}.png", i, mode="L")
-    elif name == "voc_segmentation":
-        save = request.getfixturevalue("save_list")
-        save("train", map(str, range(NUM)), room="Segmentation")
-        options["directory"] = tmp_path / "VOC2007"
-        for i in range(NUM):
-            save_image(f"VOC2007/JPEGImages/{i}.png", i)
-            save_image(f"VOC2007/SegmentationClass/{i}.png", i, mode="L")
-    elif name == "camvid":
-        for i in range(NUM):
-            save_image(f"train/{i}.png", i)
-            save_image(f"trainannot/{i}.png", i, mode="L")
+    name = request.param
+    save = getattr(small_data_sets, name)
+    options = save(request.getfixturevalue, tmp_path)
     return lambda: load(name, **options)
-
-
-def _coco(num):
-    """A document of `num` images with 0 to 2 boxes each."""
-    return {
-        "images": [
-            {"id": i + 3, "file_name": f"{i}.png", "height": 8, "width": 10}
-            for i in range(num)
-        ],
-        "categories": [{"id": 3, "name": "cat"}, {"id": 9, "name": "dog"}],
-        "annotations": [
-            {
-                "id": 10 * i + j,
-                "image_id": i + 3,
-                "category_id": 9 if j else 3,
-                "bbox": [j, j, 5, i + 1],
-            }
-            for i in range(num)
-            for j in range(i % 3)
-        ],
-    }
-
-
-def _people(num):
-    """A document of `num` images with 1 to 3 people each."""
-    document = _coco(num)
-    document["categories"] = [
-        {"id": 3, "name": "person", "keypoints": ["left_ear", "right_ear"]}
-    ]
-    document["annotations"] = [
-        {
-            "id": 10 * i + j,
-            "image_id": i + 3,
-            "category_id": 3,
-            "bbox": [j, 0, 5, i + 1],
-            "keypoints": [j + 1, 0.5, 2, 0, 0, 0],
-        }
-        for i in range(num)
-        for j in range(1 + i % 3)
-    ]
-    return document
 
 
 def check_dataset(make):

@@ -2,6 +2,8 @@
 
 import io
 import pickle
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -53,6 +55,31 @@ def test_gray_is_repeated_and_16_bits_keep_the_high_byte(rng):
     np.testing.assert_array_equal(decoded[..., 1], deep // 256)
 
 
+def test_16_bits_of_colors_and_transparency_keep_the_high_byte(rng):
+    deep = rng.integers(0, 2**16, (5, 4, 4), "uint16")
+    decoded = decode_image(_deep_png(deep[..., :3], color_type=2))
+    np.testing.assert_array_equal(decoded, deep[..., :3] // 256)
+    high = deep // 256
+    share = high[..., 3:] / 255
+    expected = high[..., :3] * share + 255 * (1 - share)
+    blended = decode_image(_deep_png(deep, color_type=6))
+    np.testing.assert_allclose(blended, expected, atol=0.51)
+
+
+def _deep_png(pixels, color_type):
+    """A PNG of 16 bits a channel, which Pillow reads but does not write."""
+
+    def chunk(kind, data):
+        checksum = zlib.crc32(kind + data).to_bytes(4)
+        return len(data).to_bytes(4) + kind + data + checksum
+
+    height, width = pixels.shape[:2]
+    header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
+    lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines))
+    return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
+
+
 def test_palettes_are_looked_up():
     image = Image.new("P", (3, 1))
     image.putpalette([10, 20, 30, 200, 100, 0] + [0] * 6)
@@ -87,7 +114,7 @@ def test_floating_point_pixels_are_refused():
         decode_image(_encoded(image, "TIFF"), "a.tif")
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
 @pytest.mark.parametrize("part", [0, 0.02, 0.5, 0.9])
 def test_a_truncated_file_is_refused_by_name(rng, kind, part):
     noise = rng.integers(0, 256, (64, 64, 3), "uint8")

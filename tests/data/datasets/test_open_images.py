@@ -183,6 +183,32 @@ def test_batches_carry_unknown_labels_of_one_width(write, rng):
     assert len(shapes) == 1
 
 
+def test_the_file_of_an_image_is_handed_out_as_it_is(write, tmp_path):
+    data = open_images.load(**write([("a", "machine", "/m/6", 0.9)]))
+    assert data.image_bytes(0) == (tmp_path / "train/a.jpg").read_bytes()
+
+
+def test_files_may_lie_in_a_bucket(save_open_images, in_bucket, tmp_path):
+    options = save_open_images(6)
+    here = open_images.load(**options, directory=tmp_path)
+    expected, image = here.take(range(6)), here.image_bytes(3)
+    bucket = in_bucket(tmp_path)
+    options |= {
+        "labels": f"{bucket}/lab*.csv",
+        "descriptions": f"{bucket}/classes.csv",
+        "directory": bucket,
+    }
+    there = open_images.load(**options)
+    assert there.image_bytes(3) == image
+    for one, other in zip(expected, there.take(range(6)), strict=True):
+        np.testing.assert_array_equal(one["images"], other["images"])
+        assert one["labels"].tolist() == other["labels"].tolist()
+    with pytest.raises(ValueError, match="There must be a file 'ram:"):
+        open_images.load(**options | {"labels": f"{bucket}/none.csv"})
+    with pytest.raises(ValueError, match="6 of 6"):
+        open_images.load(**options | {"directory": f"{bucket}/none"})
+
+
 def test_classes_choose_rows_but_not_images(write, tmp_path):
     options = write(
         [

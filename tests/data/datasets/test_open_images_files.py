@@ -172,6 +172,9 @@ def test_descriptions_are_read_with_and_without_a_header(tmp_path):
         path.write_text(lines + line + "\n")
         with pytest.raises(ValueError, match=r"classes\.csv', line 4"):
             files.read_descriptions(path)
+    path.write_bytes(lines.encode() + b"/m/3,\xff\n")
+    with pytest.raises(ValueError, match=r"classes\.csv', line 4"):
+        files.read_descriptions(path)
 
 
 def test_ids_of_any_letters_are_kept(save):

@@ -47,11 +47,13 @@ def test_detections_have_the_form_of_faster_rcnn(tiny_backbone, rng):
     ).all()
 
 
-def test_a_backbone_of_any_image_size_and_no_tensorflow_are_refused(
+def test_backbones_of_other_sizes_and_no_tensorflow_are_refused(
     tiny_backbone, monkeypatch
 ):
     with pytest.raises(ValueError, match="a fixed size"):
         jft.RetinaNet(tiny_backbone.rebuild(image_shape=(None, None, 3)), 3)
+    with pytest.raises(ValueError, match=r"\(18, 16\) with levels"):
+        jft.RetinaNet(tiny_backbone.rebuild(image_shape=(18, 16, 3)), 3)
     with monkeypatch.context() as patched:
         patched.setattr(keras.backend, "backend", lambda: "jax")
         with pytest.raises(ValueError, match="on TensorFlow alone"):

@@ -1,0 +1,233 @@
+"""Files of any filesystem that TensorFlow opens: local, gs://, s3:// and more.
+
+Errors of TensorFlow become `OSError`s and `ValueError`s that name the file.
+"""
+
+import contextlib
+import glob
+import io
+import os
+
+
+def tensorflow(purpose):
+    """The module `tensorflow`, imported when it is needed.
+
+    Args:
+        purpose: What needs it, for the error.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        raise ImportError(
+            f"{purpose} needs TensorFlow, which is not installed. Install it, "
+            "or use a data set of files, such as `image_folder`."
+        ) from error
+    return tf
+
+
+def gfile():
+    """`tf.io.gfile`."""
+    return tensorflow("Reading and writing records").io.gfile
+
+
+def is_local(path):
+    """Whether a path is one of the operating system, not gs:// or the like.
+
+    >>> is_local("/data/a"), is_local("gs://bucket/a")
+    (True, False)
+    """
+    return "://" not in str(path)
+
+
+@contextlib.contextmanager
+def named_errors(path, doing):
+    """Turns TensorFlow's errors of a file into `OSError`s that name it.
+
+    Args:
+        path: The file.
+        doing: What was tried, such as "read".
+    """
+    errors = tensorflow("Reading and writing records").errors
+    try:
+        yield
+    except errors.OpError as error:
+        reason = str(error.message).strip() or type(error).__name__
+        raise OSError(
+            f"{str(path)!r} could not be {doing}: {reason}. Check that it is "
+            "there, that you may use it, and that the disk is not full."
+        ) from error
+
+
+def read_range(path, start, size):
+    """`size` bytes of a file from byte `start`, fewer if it ends there.
+
+    Any number of threads may read at once.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    if is_local(path):
+        with open(path, "rb", buffering=0) as file:
+            return os.pread(file.fileno(), size, start)
+    with named_errors(path, "read"), gfile().GFile(path, "rb") as file:
+        file.seek(start)
+        return file.read(size)
+
+
+class _Remote(io.RawIOBase):
+    """A file that is not local, as Python's own are; libraries read those."""
+
+    def __init__(self, path):
+        self._path = str(path)
+        with named_errors(path, "read"):
+            self._file = gfile().GFile(self._path, "rb")
+            self._size = self._file.size()
+
+    def readable(self):
+        """True."""
+        return True
+
+    def seekable(self):
+        """True."""
+        return True
+
+    def tell(self):
+        """The byte that is read next."""
+        with named_errors(self._path, "read"):
+            return self._file.tell()
+
+    def seek(self, offset, whence=os.SEEK_SET):
+        """Goes to a byte, counted from the start, from here or the end."""
+        start = {os.SEEK_SET: 0, os.SEEK_END: self._size}
+        offset += self.tell() if whence == os.SEEK_CUR else start[whence]
+        with named_errors(self._path, "read"):
+            self._file.seek(offset)
+        return offset
+
+    def readinto(self, buffer):
+        """Fills a buffer; the number of bytes that there were."""
+        with named_errors(self._path, "read"):
+            found = self._file.read(len(buffer))
+        buffer[: len(found)] = found
+        return len(found)
+
+    def close(self):
+        """Closes the file."""
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
+def opened(path):
+    """A file, opened to be read as bytes at any place.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    return open(path, "rb") if is_local(path) else _Remote(path)
+
+
+def is_file(path):
+    """Whether there is such a file."""
+    if is_local(path):
+        return os.path.isfile(path)
+    return gfile().exists(str(path)) and not gfile().isdir(str(path))
+
+
+def is_folder(path):
+    """Whether there is such a folder."""
+    if is_local(path):
+        return os.path.isdir(path)
+    return gfile().isdir(str(path))
+
+
+def matching(pattern):
+    """Paths that a pattern with `*` names, sorted."""
+    if is_local(pattern):
+        return sorted(glob.glob(pattern))
+    with named_errors(pattern, "found"):
+        return sorted(gfile().glob(pattern))
+
+
+def image_source(path):
+    """What `decode_image` takes: a local path, or the bytes of a file.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    return str(path) if is_local(path) else read_bytes(path)
+
+
+def read_bytes(path):
+    """All of a file.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with named_errors(path, "read"), gfile().GFile(str(path), "rb") as file:
+        return file.read()
+
+
+def write_bytes(path, content):
+    """Writes a file whole or not at all.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    with (
+        whole(path) as partial,
+        named_errors(path, "written"),
+        gfile().GFile(partial, "wb") as file,
+    ):
+        file.write(content)
+
+
+@contextlib.contextmanager
+def whole(path):
+    """Gives another name to write a file under; it gets its own at the end.
+
+    When the block raises, the file is removed; when the process dies, it keeps
+    the other name, `PATH.partial`.
+
+    Args:
+        path: The file's own name.
+    """
+    partial = f"{path}.partial"
+    try:
+        yield partial
+        with named_errors(path, "written"):
+            gfile().rename(partial, path, overwrite=True)
+    except BaseException:
+        errors = tensorflow("Writing records").errors
+        with contextlib.suppress(errors.OpError, OSError):
+            gfile().remove(partial)
+        raise
+
+
+def make_folder(folder):
+    """Makes a folder, and those that it lies in, if they are not there.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    with named_errors(folder, "made"):
+        gfile().makedirs(str(folder))
+
+
+def list_folder(folder):
+    """Names of the files in a folder, sorted.
+
+    Raises:
+        ValueError: There is no such folder.
+    """
+    errors = tensorflow("Reading and writing records").errors
+    try:
+        return sorted(gfile().listdir(str(folder)))
+    except errors.OpError as error:
+        raise ValueError(
+            f"A folder is needed. Received: {str(folder)!r}, which cannot be "
+            f"listed: {error.message}."
+        ) from error

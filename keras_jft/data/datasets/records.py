@@ -1,0 +1,254 @@
+"""Sharded TFRecord and ArrayRecord files, on any filesystem of TensorFlow.
+
+`jft.data.write_records` writes them; `record_schema.py` says what is in a
+record, `record_files.py` how files are called. Beside the shards of `DIR/train`
+lies `DIR/train.json`, written last, with all that is known of the set:
+
+    {"format": "keras_jft.records", "version": 1, "kind": "tfrecord",
+     "shards": [{"file": "train.tfrecord-00000-of-00002",
+                 "num_examples": 500, "first_id": 0}, ...],
+     "one_label": false, "id_type": "int", "image_id_type": "int",
+     "label_names": [...], "class_counts": [...],
+     "hierarchy": {"names": {key: name}, "edges": [[parent, child], ...]}, ...}
+
+`first_id` is null where the ids of a shard are not consecutive; they are then
+in its index. The rest are fields of `Info`.
+"""
+
+import json
+
+import numpy as np
+
+from keras_jft.data.datasets import filesystem, record_schema
+from keras_jft.data.datasets.dataset import Dataset, Info
+from keras_jft.data.datasets.record_shards import SHARDS
+from keras_jft.data.labels import LabelHierarchy
+
+FORMAT, VERSION = "keras_jft.records", 1
+# Fields of `Info` that are written as they are; `people` is not written.
+PLAIN = (
+    "label_names",
+    "max_labels",
+    "max_boxes",
+    "category_ids",
+    "keypoint_names",
+    "skeleton",
+    "sigmas",
+    "mask_names",
+)
+
+
+def load(directory, split="train"):
+    """The examples of `DIRECTORY/SPLIT.json`, in the order they were written.
+
+    Any number of threads read at any position. A TFRecord is read where the
+    index beside it says, which takes 16 bytes of memory an example; an index
+    that was lost is built again in one pass. Ids that are not positions take
+    their own size on top.
+
+    Args:
+        directory: Folder of the shards, local or a bucket (gs://, s3://).
+            ArrayRecord files must be local or on gs://.
+        split: Name of the set in it.
+
+    Returns:
+        A `Dataset` of what was written.
+
+    Raises:
+        ImportError: TensorFlow is not installed.
+        ValueError: There is no such set, or a shard is missing. While reading:
+            a record is damaged, or a shard is cut short or of another set.
+    """
+    directory = str(directory).rstrip("/") or "/"
+    names = filesystem.list_folder(directory)
+    path = f"{directory}/{split}.json"
+    if f"{split}.json" not in names:
+        known = [name[:-5] for name in names if name.endswith(".json")]
+        raise ValueError(
+            f"`split` must be the name of a set of records in {directory!r}, "
+            f"one of {known}. Received: {split!r}. A set without its .json "
+            "was not written to its end: write it again."
+        )
+    note = _read_note(path)
+    missing = {shard["file"] for shard in note["shards"]} - set(names)
+    if missing:
+        raise ValueError(
+            f"Every shard of {path!r} must be beside it. Missing are "
+            f"{len(missing)} of {len(note['shards'])}: {sorted(missing)[:5]}. "
+            "Fetch them, or write the set again."
+        )
+    return Records(directory, note)
+
+
+class Records(Dataset):
+    """Examples of shards.
+
+    Args:
+        directory: Their folder.
+        note: What the `.json` file says.
+    """
+
+    def __init__(self, directory, note):
+        self._id_type = _TYPES[note["id_type"]]
+        self._image_id_type = _TYPES[note["image_id_type"]]
+        self._one_label = note["one_label"]
+        self._shards = [
+            SHARDS[note["kind"]](
+                directory,
+                shard["file"],
+                shard["num_examples"],
+                shard["first_id"],
+                self._id_type,
+            )
+            for shard in note["shards"]
+        ]
+        sizes = [shard.num_records for shard in self._shards]
+        self._starts = np.cumsum([0, *sizes])
+        self.info = _info(note, int(self._starts[-1]))
+
+    def ids(self, positions):
+        """The ids that were written, int64 or str."""
+        positions = np.asarray(positions, "int64")
+        numbers, places = self._find(positions)
+        parts = {
+            number: self._shards[number].ids_at(places[numbers == number])
+            for number in np.unique(numbers).tolist()
+        }
+        if not parts:
+            return np.zeros(0, "int64")
+        ids = np.empty(len(positions), np.result_type(*parts.values()))
+        for number, part in parts.items():
+            ids[numbers == number] = part
+        return ids
+
+    def annotations(self, positions):
+        """Examples without pixels; no image is decoded."""
+        return [self._example(position, pixels=False) for position in positions]
+
+    def __getitem__(self, position):
+        return self._example(position)
+
+    def _example(self, position, pixels=True):
+        shard, place = self._shard_at(position)
+        where = shard.where(place)
+        example = record_schema.from_record(
+            shard.read(place),
+            where,
+            one_label=self._one_label,
+            num_keypoints=len(self.info.keypoint_names),
+            pixels=pixels,
+        )
+        self._check_labels(example.get("labels"), where)
+        # Padded with -1 by their contract.
+        self._check_labels(example.get("unknown_labels"), where, lowest=-1)
+        if "bounding_boxes" in example:
+            self._check_labels(example["bounding_boxes"]["labels"], where)
+        expected = shard.ids_at(np.array([place])).tolist()[0]
+        if example["ids"] != str(expected):
+            raise ValueError(
+                f"{where} must have the id {expected!r}. Received: "
+                f"{example['ids']!r}. The shard is of another set: write or "
+                "fetch it again."
+            )
+        example["ids"] = expected
+        if "image_ids" in example:
+            example["image_ids"] = self._image_id_type(example["image_ids"])
+        return example
+
+    def image_bytes(self, position):
+        """The image file in the record."""
+        shard, place = self._shard_at(position)
+        return record_schema.stored_image(shard.read(place), shard.where(place))
+
+    def _shard_at(self, position):
+        number, place = self._find(np.asarray(position, "int64"))
+        return self._shards[int(number)], int(place)
+
+    def _find(self, positions):
+        """Numbers of shards, and places in them."""
+        numbers = np.searchsorted(self._starts, positions, side="right") - 1
+        return numbers, positions - self._starts[numbers]
+
+    def _check_labels(self, labels, where, lowest=0):
+        count = len(self.info.label_names)
+        if not count or not np.size(labels) or labels is None:
+            return
+        if np.min(labels) < lowest or np.max(labels) >= count:
+            raise ValueError(
+                f"Labels of {where} must be in 0..{count - 1}. Received: "
+                f"{np.min(labels)}..{np.max(labels)}. Write the set again "
+                "with all label names."
+            )
+
+
+_FIELDS = {
+    *PLAIN, "kind", "shards", "one_label", "id_type", "image_id_type",
+    "class_counts", "hierarchy",
+}  # fmt: skip
+_TYPES = {"int": int, "str": str}
+
+
+def _read_note(path):
+    """What a `.json` file of records says."""
+    try:
+        note = json.loads(filesystem.read_bytes(path))
+    except ValueError as error:  # Also of text that is not UTF-8.
+        raise ValueError(
+            f"{path!r} is not JSON: {error}. Write the set again."
+        ) from error
+    if not isinstance(note, dict) or note.get("format") != FORMAT:
+        raise ValueError(
+            f"{path!r} must describe records (`jft.data.write_records`). "
+            f"Received: {str(note)[:80]}."
+        )
+    if note.get("version") != VERSION:
+        raise ValueError(
+            f"{path!r} must be of version {VERSION}. Received: "
+            f"{note.get('version')}. Read it with the release that wrote it."
+        )
+    missing = _FIELDS - note.keys()
+    if missing:
+        raise ValueError(
+            f"{path!r} lacks {sorted(missing)}. Write the set again."
+        )
+    return note
+
+
+def _info(note, num_examples):
+    plain = {
+        key: tuple(note[key]) if isinstance(note[key], list) else note[key]
+        for key in PLAIN
+    }
+    plain["skeleton"] = tuple(map(tuple, plain["skeleton"]))
+    hierarchy = note["hierarchy"]
+    return Info(
+        num_examples=num_examples,
+        hierarchy=hierarchy and LabelHierarchy.from_json(hierarchy),
+        class_counts=np.array(note["class_counts"], "int64"),
+        **plain,
+    )
+
+
+def note_of(kind, shards, info, *, id_type, image_id_type, one_label):
+    """What the `.json` file of a set says, as a dict.
+
+    Args:
+        kind: One of `record_files.KINDS`.
+        shards: A dict a shard: `file`, `num_examples`, `first_id`.
+        info: The `Info` of the examples that were written.
+        id_type: `"int"` or `"str"`.
+        image_id_type: The same of `image_ids`.
+        one_label: Whether `labels` is a scalar.
+    """
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "kind": kind,
+        "shards": shards,
+        "one_label": one_label,
+        "id_type": id_type,
+        "image_id_type": image_id_type,
+        "class_counts": np.asarray(info.class_counts).tolist(),
+        "hierarchy": info.hierarchy and info.hierarchy.to_json(),
+        **{key: getattr(info, key) for key in PLAIN},
+    }

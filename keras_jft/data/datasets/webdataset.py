@@ -1,0 +1,309 @@
+"""Tar shards of WebDataset: `17.jpg` and `17.cls` of a tar are one example.
+
+Members of one example share a key, their path up to the first dot of the file's
+name. Tars are not unpacked: their headers are read once, which also notices a
+tar that is cut short, and images are then read where they lie. A tar has no
+checksum of contents; damage inside an image is noticed by its decoder.
+"""
+
+import concurrent.futures
+import contextlib
+import itertools
+import json
+import os
+import re
+import tarfile
+
+import numpy as np
+
+from keras_jft import checks
+from keras_jft.data.datasets import filesystem
+from keras_jft.data.datasets.dataset import Dataset, Info
+from keras_jft.data.datasets.decoding import IMAGE_SUFFIXES, decode_image
+
+LABEL_SUFFIXES = (".cls", ".json", ".txt")
+_MEMBER = re.compile(r"((?:.*/)?[^./]+)(\.[^/]*)")
+_BLOCK = 512
+
+
+def load(
+    urls,
+    split="train",
+    *,
+    label_names=None,
+    label_suffix=".cls",
+    label_key="labels",
+    separator=";",
+    many=True,
+):
+    """The images of tar shards, in their order; ids are `tar/key`.
+
+    Args:
+        urls: Path of a tar, or of several with braces:
+            "gs://bucket/{split}-{000..010}.tar", "a/{x,y}.tar". `{split}`
+            stands for the split.
+        split: See `urls`.
+        label_names: All labels, in the order of their ids; those of the tars,
+            sorted, if left out. Needed where labels are numbers.
+        label_suffix: The members with labels: ".cls", one number; ".json", a
+            label, a list, or an object with `label_key`; ".txt", text split
+            at `separator`. A label is one of `label_names`, or its number.
+        label_key: Key of the labels in `.json` members.
+        separator: Between labels in `.txt` members.
+        many: Whether an example has a list of labels, which may be empty. If
+            not, each must have one.
+
+    Returns:
+        A `Dataset`.
+
+    Raises:
+        OSError: A tar cannot be read.
+        ValueError: A tar is cut short, damaged or compressed; a key has two
+            members of one suffix, no image or no labels; or a label is not
+            known. While reading: an image is damaged.
+    """
+    checks.one_of("label_suffix", label_suffix, LABEL_SUFFIXES)
+    paths = expand(str(urls).replace("{split}", str(split)))
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        shards = list(
+            threads.map(lambda path: _examples(path, label_suffix), paths)
+        )
+    found = [
+        (path, *example)
+        for path, shard in zip(paths, shards, strict=True)
+        for example in shard
+    ]
+    if not found:
+        raise ValueError(
+            f"`urls` must name tars with images. Received: {str(urls)!r}, "
+            "without any."
+        )
+    parse = _json_labels(label_key)
+    if label_suffix != ".json":
+        parse = _text_labels(separator)
+    wheres = [f"{key + label_suffix!r} of {path!r}" for path, key, *_ in found]
+    rows = [
+        _as_list(content, parse, where)
+        for (*_, content), where in zip(found, wheres, strict=True)
+    ]
+    if label_names is None:
+        label_names = _names_of(rows)
+    labels = _to_ids(rows, list(label_names), wheres, many)
+    names = _short_names(paths)
+    return WebDataset(
+        [f"{names[path]}/{key}" for path, key, _, _ in found],
+        [(path, *place) for path, _, place, _ in found],
+        [ids if many else ids[0] for ids in labels],
+        Info(
+            num_examples=len(found),
+            label_names=tuple(label_names),
+            max_labels=max(1, *map(len, labels)) if many else None,
+            class_counts=np.bincount(
+                np.concatenate(labels), minlength=len(label_names)
+            ),
+        ),
+    )
+
+
+class WebDataset(Dataset):
+    """Images that lie in tars, and their labels.
+
+    Args:
+        ids: One text an image.
+        places: Path of a tar, start and size in it, of each image.
+        labels: An int32 scalar or `(L,)` int32 an image.
+        info: The data set's `Info`.
+    """
+
+    def __init__(self, ids, places, labels, info):
+        self._ids, self._places = np.asarray(ids), places
+        self._labels, self.info = labels, info
+
+    def ids(self, positions):
+        """Name of the tar and key, str."""
+        return self._ids[np.asarray(positions, "int64")]
+
+    def image_bytes(self, position):
+        """The image file in the tar."""
+        path, start, size = self._places[position]
+        content = filesystem.read_range(path, start, size)
+        if len(content) < size:
+            raise ValueError(
+                f"Image {self._ids[position]!r} ends at byte {start + size} "
+                f"of {path!r}, which has become shorter. Fetch it again."
+            )
+        return content
+
+    def annotations(self, positions):
+        """Labels and ids; no tar is opened."""
+        return [
+            {"labels": self._labels[i], "ids": self._ids[i].item()}
+            for i in positions
+        ]
+
+    def __getitem__(self, position):
+        (example,) = self.annotations([position])
+        image = decode_image(self.image_bytes(position), example["ids"])
+        return {"images": image, **example}
+
+
+def expand(pattern):
+    """The paths of a pattern with braces, as a shell expands them.
+
+    Example:
+
+    >>> expand("a-{08..10}.tar")
+    ['a-08.tar', 'a-09.tar', 'a-10.tar']
+    >>> expand("{x,y}/{0..1}.tar")
+    ['x/0.tar', 'x/1.tar', 'y/0.tar', 'y/1.tar']
+    """
+    parts = re.split(r"\{([^{}]*)\}", pattern)
+    for i in range(len(parts)):
+        parts[i] = _choices(parts[i], pattern) if i % 2 else [parts[i]]
+    return ["".join(chosen) for chosen in itertools.product(*parts)]
+
+
+def _choices(text, pattern):
+    """What stands for one pair of braces."""
+    if "," in text:
+        return text.split(",")
+    found = re.fullmatch(r"(\d+)\.\.(\d+)", text)
+    if not found or int(found[1]) > int(found[2]):
+        raise ValueError(
+            "Braces must hold a range, such as {000..010}, or choices, such "
+            f"as {{a,b}}. Received: {{{text}}} in {pattern!r}."
+        )
+    first, last = found.groups()
+    return [f"{n:0{len(first)}}" for n in range(int(first), int(last) + 1)]
+
+
+def _short_names(paths):
+    """`{path: name}` for ids: the file's, where these differ."""
+    names = {path: os.path.basename(path).split(".")[0] for path in paths}
+    unique = len(set(names.values())) == len(paths)
+    return names if unique else {path: path for path in paths}
+
+
+# === Tars ===
+
+
+def _examples(path, label_suffix):
+    """`[(key, (start, size) of its image, text of its labels)]` of a tar."""
+    examples = {}
+    with _opened(path) as file, filesystem.named_errors(path, "read"):
+        for member in _members(path, file):
+            found = _MEMBER.fullmatch(member.name)
+            if not member.isfile() or not found:
+                continue
+            key, suffix = found[1], found[2].lower()
+            kind = "image" if suffix in IMAGE_SUFFIXES else suffix
+            if kind not in ("image", label_suffix):
+                continue
+            example = examples.setdefault(key, {})
+            if kind in example:
+                raise ValueError(
+                    f"A key must have one member of a kind. Received two of "
+                    f"{key!r} in {path!r}, the second {member.name!r}. Remove "
+                    "one, or give it another key."
+                )
+            example[kind] = (member.offset_data, member.size)
+        for key, example in examples.items():
+            missing = {"image", label_suffix} - example.keys()
+            if missing:
+                raise ValueError(
+                    f"Every key must have an image and a {label_suffix} "
+                    f"member. {key!r} of {path!r} has no {missing.pop()}. Set "
+                    "`label_suffix`, or remove its members."
+                )
+            start, size = example[label_suffix]
+            file.seek(start)
+            example["text"] = file.read(size)
+    return [(key, e["image"], e["text"]) for key, e in examples.items()]
+
+
+def _opened(path):
+    if filesystem.is_local(path):
+        return open(path, "rb")  # noqa: SIM115  A context for the caller.
+    return filesystem.gfile().GFile(path, "rb")
+
+
+def _members(path, file):
+    """The members of a tar, read to its mark of the end."""
+    fault = "is no tar, or cut short"
+    with contextlib.suppress(tarfile.TarError):
+        tar = tarfile.TarFile(fileobj=file)
+        members = list(tar)
+        # `tarfile` takes whatever it cannot read for the end.
+        file.seek(tar.offset)
+        if file.read(_BLOCK) == bytes(_BLOCK):
+            return members
+        fault = f"is cut short or damaged at byte {tar.offset}"
+    raise ValueError(
+        f"{path!r} {fault}. Compressed tars must be unpacked to tars; others "
+        "fetched again."
+    )
+
+
+# === Labels ===
+
+
+def _json_labels(key):
+    def parse(text):
+        found = json.loads(text)
+        found = found[key] if isinstance(found, dict) else found
+        return found if isinstance(found, list) else [found]
+
+    return parse
+
+
+def _text_labels(separator):
+    def parse(text):
+        parts = [part.strip() for part in text.split(separator)]
+        return [part for part in parts if part]
+
+    return parse
+
+
+def _as_list(content, parse, where):
+    """The labels of one member, numbers or texts."""
+    try:
+        return parse(content.decode())
+    except (ValueError, KeyError) as error:
+        raise ValueError(
+            f"{where} holds no labels: {error!r}. Mend the member, or set "
+            "`label_suffix` and `label_key`."
+        ) from error
+
+
+def _names_of(rows):
+    names = {label for row in rows for label in row}
+    numbers = [n for n in names if not isinstance(n, str) or n.isdigit()]
+    if numbers:
+        raise ValueError(
+            "`label_names` must be given where labels are numbers. Received "
+            f"labels such as {numbers[0]!r}."
+        )
+    return sorted(names)
+
+
+def _to_ids(rows, label_names, wheres, many):
+    """`(L,)` int32 an example, sorted and unique."""
+    ids = {str(label): label for label in range(len(label_names))}
+    ids |= {name: label for label, name in enumerate(label_names)}
+    labels = []
+    for row, where in zip(rows, wheres, strict=True):
+        unknown = [label for label in row if str(label) not in ids]
+        if unknown:
+            raise ValueError(
+                f"The labels of {where} must be among `label_names`, or "
+                f"numbers in 0..{len(label_names) - 1}. Received: "
+                f"{unknown[:5]}."
+            )
+        found = sorted({ids[str(label)] for label in row})
+        if not many and len(found) != 1:
+            raise ValueError(
+                f"With many=False every example must have one label. Received "
+                f"{len(found)} for {where}."
+            )
+        labels.append(np.array(found, "int32"))
+    return labels

@@ -1,0 +1,88 @@
+"""`mixup`: a batch of images mixed in pairs, and their labels with them.
+
+Shapes: B batch, L labels of one image.
+"""
+
+import numpy as np
+
+from keras_jft.data.batch import PADDING
+
+_IMAGE_KEYS = {"images", "labels", "ids"}
+
+
+def mixup(batch, rng, alpha=0.2):
+    """The batch with each image mixed with another one of it.
+
+    An image has a share s of its own, from Beta(alpha, alpha), and 1 - s of
+    the other's. So have its labels: no dense target is made of them, but the
+    batch names the labels of both, with their weights. A label of both has 1.
+
+    Args:
+        batch: A contract batch of NumPy arrays, with `images` and `labels`.
+        rng: A NumPy generator.
+        alpha: Above 0; the larger, the more evenly images are mixed.
+
+    Returns:
+        A new batch: `images` as before; `labels` `(B, 2 L)` and
+        `label_weights` `(B, 2 L)` float32, which `jft.MultiLabelClassifier`
+        and its losses take; `ids` of the first images.
+
+    Raises:
+        ValueError: `alpha` is not positive; or the batch has no labels, or
+            anything that cannot be mixed: boxes, masks, keypoints, padding.
+
+    Example:
+
+    >>> batch = {"images": np.uint8([[[[0] * 3]], [[[200] * 3]]]),
+    ...          "labels": np.int32([[4], [7]])}
+    >>> mixed = mixup(batch, np.random.default_rng(0), alpha=1.0)
+    >>> mixed["labels"].tolist()
+    [[4, 7], [7, 4]]
+
+    References:
+        Zhang et al. 2018, https://arxiv.org/abs/1710.09412.
+    """
+    if not alpha > 0:
+        raise ValueError(f"`alpha` must be above 0. Received: {alpha}.")
+    others = batch.keys() - _IMAGE_KEYS
+    if others or "labels" not in batch:
+        raise ValueError(
+            "Only images and their labels can be mixed. Received a batch of "
+            f"{sorted(batch)}. Leave {sorted(others)} out of it, or do not mix."
+        )
+    size = len(batch["images"])
+    shares = rng.beta(alpha, alpha, size).astype("float32")
+    # Shifted in a random order: no image is mixed with itself.
+    order = rng.permutation(size)
+    partner = np.empty(size, int)
+    partner[order] = np.roll(order, 1)
+    labels, weights = _mixed_labels(batch["labels"], partner, shares)
+    return {
+        **batch,
+        "images": _mixed(batch["images"], partner, shares),
+        "labels": labels,
+        "label_weights": weights,
+    }
+
+
+def _mixed(images, partner, shares):
+    mixed = np.empty_like(images)
+    for i, share in enumerate(shares):
+        pixels = share * images[i] + (1 - share) * images[partner[i]]
+        if images.dtype == np.uint8:
+            pixels = np.rint(pixels)
+        mixed[i] = pixels
+    return mixed
+
+
+def _mixed_labels(labels, partner, shares):
+    if labels.ndim == 1:
+        labels = labels[:, None]
+    theirs = labels[partner]
+    same = (labels[:, :, None] == theirs[:, None, :]) & (labels >= 0)[..., None]
+    theirs = np.where(same.any(axis=1), PADDING, theirs)
+    own = np.where(same.any(axis=2), 1, shares[:, None])
+    ids = np.concatenate([labels, theirs], axis=1)
+    rest = np.broadcast_to(1 - shares[:, None], theirs.shape)
+    weights = np.concatenate([own, rest], axis=1)
+    return ids, np.where(ids == PADDING, 0, weights).astype("float32")

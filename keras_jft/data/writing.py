@@ -1,0 +1,278 @@
+"""A data set to sharded records: shards whole or not there, and a note."""
+
+import concurrent.futures
+import dataclasses
+import json
+import os
+import threading
+import warnings
+
+import numpy as np
+from rich import console, progress
+
+from keras_jft import checks
+from keras_jft.data.batch import check_batch
+from keras_jft.data.collation import collate
+from keras_jft.data.datasets import filesystem, record_files, record_schema
+from keras_jft.data.datasets.records import note_of
+from keras_jft.data.reading import Examples
+
+ENCODINGS = ("png", "jpeg")
+
+
+def write_records(
+    data, path, *, encoding="png", tolerate=0, workers=None, verbose=True
+):
+    """Writes a data set as sharded records, for `load("records", ...)`.
+
+    Every example is read, checked against the contract and written in the
+    order of `data`. An image that came from a file is written as that file,
+    bit for bit. A shard has its name only once it is whole, and the note of
+    the set, `DIR/NAME.json`, is written last: what is left by a run that was
+    killed, or whose disk was full, cannot be loaded, and the same call writes
+    it anew.
+
+    Args:
+        data: A `Dataset`. `info.people` is not written.
+        path: `DIR/NAME@SHARDS`, such as "gs://bucket/jft/train@128", for
+            TFRecord files; `DIR/NAME.array_record@SHARDS` for ArrayRecord.
+        encoding: What images without a file become: "png" loses nothing,
+            "jpeg" (quality 95) is smaller. Masks are PNG always.
+        tolerate: How many examples may be left out because they cannot be
+            read or break the contract: a count, or a fraction of `data` (a
+            float). Each gives a warning.
+        workers: Threads, each with a shard of its own; by default one a core,
+            at most 8.
+        verbose: Whether to show progress.
+
+    Returns:
+        Number of examples written.
+
+    Raises:
+        ImportError: TensorFlow is not installed.
+        OSError: A file cannot be written.
+        ValueError: `path` has another form or names a set that is there; or an
+            example cannot be read or breaks the contract: a label is above
+            the number of classes, a box outside of its image.
+
+    Example:
+
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> data = keras_jft.data.load("synthetic", num_examples=100)
+    >>> write_records(data, f"{folder}/train@4", verbose=False)
+    100
+    >>> again = keras_jft.data.load("records", "train", directory=folder)
+    >>> bool((again[7]["images"] == data[7]["images"]).all())
+    True
+    """
+    checks.one_of("encoding", encoding, ENCODINGS)
+    folder, name, kind, count = record_files.parse(path)
+    if count > len(data):
+        raise ValueError(
+            "Every shard must have an example. Received: "
+            f"{count} shards, num_examples={len(data)}. Ask for fewer shards."
+        )
+    note = f"{folder}/{name}.json"
+    filesystem.make_folder(folder)
+    if f"{name}.json" in filesystem.list_folder(folder):
+        raise ValueError(
+            f"`path` must name a new set. Received: {str(path)!r}, but "
+            f"{note!r} is there. Remove it and its shards, or give another "
+            "name."
+        )
+    with _bar(verbose) as bar:
+        task = bar.add_task(name, total=len(data))
+        writer = _Writer(
+            data=data,
+            folder=folder,
+            kind=kind,
+            encoding=encoding,
+            seen=_Seen(data, tolerate),
+            advance=lambda: bar.advance(task),
+        )
+        shards = writer.write(name, count, workers or min(8, os.cpu_count()))
+    found = writer.seen.note(kind, shards)
+    filesystem.write_bytes(note, json.dumps(found).encode())
+    return sum(shard["num_examples"] for shard in shards)
+
+
+@dataclasses.dataclass(kw_only=True)
+class _Writer:
+    """Writes shards, each in a thread of its own."""
+
+    data: object
+    folder: str
+    kind: str
+    encoding: str
+    seen: object
+    advance: object
+
+    def __post_init__(self):
+        self._stop = threading.Event()
+
+    def write(self, name, count, workers):
+        """Writes all shards; what the note says of each."""
+        jobs = [
+            (record_files.shard_name(name, self.kind, number, count), range(
+                len(self.data) * number // count,
+                len(self.data) * (number + 1) // count,
+            ))
+            for number in range(count)
+        ]  # fmt: skip
+        executor = concurrent.futures.ThreadPoolExecutor(workers)
+        try:
+            return list(executor.map(self._shard, *zip(*jobs, strict=True)))
+        finally:  # Also when one failed, or the user stops: none goes on.
+            self._stop.set()
+            executor.shutdown(cancel_futures=True)
+
+    def _shard(self, file, positions):
+        index = record_files.Index(self.kind == "tfrecord")
+        path = f"{self.folder}/{file}"
+        with record_files.writer(path, self.kind) as write:
+            for position in positions:
+                if self._stop.is_set():
+                    raise InterruptedError(f"{path!r} was not written to end.")
+                found = self._record(position)
+                if found is not None:
+                    write(found[0])
+                    index.add(*found)
+                self.advance()
+        index.write(record_files.index_path(path))
+        return {
+            "file": file,
+            "num_examples": index.num_records,
+            "first_id": index.first_id,
+        }
+
+    def _record(self, position):
+        """`(bytes, id)` of an example; None if it is left out."""
+        try:
+            example = self.data[position]
+            self.seen.check(example)
+            encoded = self.data.image_bytes(position)
+        except (ValueError, OSError) as error:
+            self.seen.skip(position, error)
+            return None
+        if encoded is None:
+            encoded = record_schema.encode_image(
+                example["images"], self.encoding
+            )
+        self.seen.add(example)
+        return record_schema.to_record(example, encoded), example["ids"]
+
+
+class _Seen:
+    """What is learned of the examples while they are written."""
+
+    def __init__(self, data, tolerate):
+        self._data, self._lock = data, threading.Lock()
+        self._tolerate = Examples(data, False, 0, tolerate).tolerate
+        self._skipped, self._keys = 0, None
+        self._most = {"labels": 1, "boxes": 1}
+        self._types = {"ids": "int", "image_ids": "int"}
+        self._one_label = False
+        self._counts = np.zeros(len(data.info.label_names), "int64")
+
+    def check(self, example):
+        """Raises unless an example keeps the contract."""
+        info = self._data.info
+        if example["images"].dtype != np.uint8:
+            raise ValueError(
+                "Images of records must be uint8. Received: "
+                f"{example['images'].dtype}."
+            )
+        check_batch(
+            collate([example]),
+            num_classes=len(info.label_names) or None,
+            num_mask_classes=len(info.mask_names) or None,
+            num_keypoints=len(info.keypoint_names) or None,
+        )
+        for labels in _labels(example):
+            if labels.size and labels.min() < 0:
+                raise ValueError(
+                    "An example must not be padded. Received the labels "
+                    f"{labels.tolist()}."
+                )
+
+    def add(self, example):
+        """Counts an example that is written."""
+        with self._lock:
+            self._keys = self._keys or set(example)
+            if set(example) != self._keys:
+                raise ValueError(
+                    "Examples must have the same keys. Received: "
+                    f"{sorted(self._keys)} and, for example "
+                    f"{example['ids']!r}, {sorted(example)}."
+                )
+            for labels in _labels(example) if len(self._counts) else ():
+                self._counts[np.unique(labels)] += 1
+            boxes = example.get("bounding_boxes", {"labels": ()})["labels"]
+            for key, rows in (
+                ("labels", np.atleast_1d(example.get("labels", ()))),
+                ("boxes", boxes),
+            ):
+                self._most[key] = max(self._most[key], len(rows))
+            for key in self._types:
+                if isinstance(example.get(key, 0), str):
+                    self._types[key] = "str"
+            if "labels" in example:
+                self._one_label = np.ndim(example["labels"]) == 0
+
+    def skip(self, position, error):
+        """Leaves an example out, or raises if these are too many."""
+        (name,) = np.asarray(self._data.ids([position])).tolist()
+        with self._lock:
+            self._skipped += 1
+            count = self._skipped
+        if count > self._tolerate:
+            raise ValueError(
+                f"Example {name!r} cannot be written: {error} Left out so "
+                f"far: {count}, allowed: tolerate={self._tolerate}."
+            ) from error
+        warnings.warn(
+            f"Left example {name!r} out, {count} of at most "
+            f"{self._tolerate}: {error}",
+            stacklevel=2,
+        )
+
+    def note(self, kind, shards):
+        """What the `.json` file says."""
+        info = self._data.info
+        has_labels = "labels" in self._keys and not self._one_label
+        most_labels = info.max_labels or self._most["labels"]
+        most_boxes = info.max_boxes or self._most["boxes"]
+        return note_of(
+            kind,
+            shards,
+            dataclasses.replace(
+                info,
+                class_counts=self._counts,
+                max_labels=most_labels if has_labels else None,
+                max_boxes=(
+                    most_boxes if "bounding_boxes" in self._keys else None
+                ),
+            ),
+            id_type=self._types["ids"],
+            image_id_type=self._types["image_ids"],
+            one_label=self._one_label,
+        )
+
+
+def _labels(example):
+    """Arrays of the labels of an example, of its own and of its boxes."""
+    entry = example.get("bounding_boxes", {})
+    found = (example.get("labels"), entry.get("labels"))
+    return [np.atleast_1d(labels) for labels in found if labels is not None]
+
+
+def _bar(verbose):
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+        console=console.Console(stderr=True),
+        disable=not verbose,
+    )

@@ -1,0 +1,173 @@
+"""Figure 5: what nets of other capacity make of data."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from keras_jft.metrics import METRICS
+from keras_jft.scaling import evidence, fitting
+from keras_jft.scaling import paper as printed
+from keras_jft.scaling.figure import LOOKS, PANEL, STYLE, short
+
+
+def plot_capacity(
+    rows, capacity="arm", *, x="num_examples", y=None, paper=False
+):
+    """A figure: score by net, a curve a data size, and what each net gains.
+
+    On the left small points are runs, large ones their means. On the right the
+    score at the largest size less that at the smallest, with a 95% interval of
+    Student's t: over the differences of seeds that ran both sizes.
+
+    Args:
+        rows: Rows of one task and mode, a list of dicts or a DataFrame.
+        capacity: The column that tells nets apart: numbers, or names in the
+            order in which they stand side by side.
+        x: The column of sizes; random initialization (0) is left out.
+        y: The column of scores. None means `score` or the main number of the
+            task.
+        paper: Whether what the paper prints of its own gains, from
+            ImageNet to JFT-300M, stands beside them.
+
+    Returns:
+        The Matplotlib figure.
+
+    Raises:
+        ValueError: If rows of several tasks or modes are mixed, a column is
+            missing, or there are less than two sizes.
+
+    References:
+        Sun et al. 2017, Figure 5 and section 1.
+    """
+    import matplotlib.pyplot as plt
+
+    table, y, percent = _checked(rows, capacity, x, y)
+    nets = table[capacity].unique().tolist()
+    if pd.api.types.is_numeric_dtype(table[capacity]):
+        nets = sorted(nets)
+    with plt.rc_context(STYLE):
+        figure, (left, right) = plt.subplots(
+            ncols=2, figsize=(2 * PANEL[0], PANEL[1]), layout="constrained"
+        )
+        _draw_scores(left, table, nets, capacity, x, y)
+        _draw_gains(right, table, nets, capacity, x, y, paper)
+        left.set_ylabel(_title(table, y) + (" (%)" if percent else ""))
+    return figure
+
+
+def gains(table, nets, capacity, x, y):
+    """What each net gains from the smallest to the largest size.
+
+    Args:
+        table: A DataFrame of rows.
+        nets: The values of `capacity`.
+        capacity: The column that tells nets apart.
+        x: The column of sizes.
+        y: The column of scores.
+
+    Returns:
+        `(n, 2)`: gain, and half the width of its 95% interval; nan where a
+        size lacks a net, or the interval a second seed.
+    """
+    ends = table[x].min(), table[x].max()
+    found = []
+    for net in nets:
+        part = table[table[capacity] == net]
+        small, large = (
+            part[part[x] == size].set_index("seed") for size in ends
+        )
+        each = (large[y] - small[y]).dropna().to_numpy()
+        spread = np.nan
+        if len(each) > 1:
+            spread = stats.t.ppf(0.975, len(each) - 1) * stats.sem(each)
+        found.append((each.mean() if len(each) else np.nan, spread))
+    return np.array(found)
+
+
+def _checked(rows, capacity, x, y):
+    """The table of trained runs, in percent where scores are fractions."""
+    table = evidence.succeeded(rows)
+    y = evidence.score_of(table, y)
+    evidence.check_columns(table, [capacity, x, y])
+    for column in set(evidence.CURVES) - {capacity}:
+        if column in table and table[column].nunique() > 1:
+            raise ValueError(
+                f"A figure of capacity shows one `{column}`. Received rows of "
+                f"{sorted(table[column].unique())}. Choose one."
+            )
+    evidence.check_numbers(table, y)
+    table = table[~evidence.untrained(table)]
+    if table[x].nunique() < 2:
+        raise ValueError(
+            f"A gain needs two sizes in `{x}`. Received: "
+            f"{sorted(table[x].unique())}."
+        )
+    if "seed" not in table:
+        table = table.assign(seed=0)
+    percent = fitting.natural_bounds(table[y]) == (0, 1)
+    return table.assign(**{y: table[y] * (100 if percent else 1)}), y, percent
+
+
+def _title(table, y):
+    task = table["task"].iloc[0] if "task" in table else None
+    known = task in METRICS and METRICS[task].score == y
+    return METRICS[task].title if known else y
+
+
+def _draw_scores(ax, table, nets, capacity, x, y):
+    """Draws a curve a size."""
+    looks = itertools.cycle(LOOKS)
+    for (size, part), (color, marker) in zip(
+        table.groupby(x), looks, strict=False
+    ):
+        at = part[capacity].map(nets.index)
+        ax.scatter(at, part[y], s=9, alpha=0.45, lw=0, color=color)
+        means = part.groupby(capacity)[y].mean().reindex(nets)
+        ax.plot(
+            range(len(nets)),
+            means,
+            color=color,
+            marker=marker,
+            markersize=5,
+            lw=1.3,
+            label=f"{short(size)} images",
+        )
+    ax.set_xticks(range(len(nets)), [str(net) for net in nets])
+    ax.set_xlim(-0.4, len(nets) - 0.6)
+    ax.grid(axis="y", alpha=0.25, linewidth=0.5)
+    ax.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.1), ncols=3)
+
+
+def _draw_gains(ax, table, nets, capacity, x, y, paper):
+    """Draws a point a net, and the paper's."""
+    names = [str(net) for net in nets]
+    gain, spread = gains(table, nets, capacity, x, y).T
+    ends = [short(size) for size in (table[x].min(), table[x].max())]
+    ax.errorbar(
+        range(len(nets)),
+        gain,
+        np.nan_to_num(spread),
+        fmt="o",
+        color=LOOKS[0][0],
+        markersize=5,
+        elinewidth=0.8,
+        label=f"{ends[0]} to {ends[1]} images, 95% interval",
+    )
+    if paper:
+        ax.plot(
+            len(nets) + np.arange(len(printed.CAPACITY_GAINS)),
+            list(printed.CAPACITY_GAINS.values()),
+            **printed.LOOK,
+            label="Sun et al. 2017: ImageNet to JFT-300M, COCO AP",
+        )
+        names += [f"ResNet-{layers}" for layers in printed.CAPACITY_GAINS]
+    ax.axhline(0, color="gray", lw=0.6)
+    turned = {"rotation": 30, "ha": "right"} if len(names) > 4 else {}
+    ax.set_xticks(range(len(names)), names, **turned)
+    ax.set_xlim(-0.4, len(names) - 0.6)
+    ax.set_ylabel("Points gained")
+    ax.grid(axis="y", alpha=0.25, linewidth=0.5)
+    below = -0.25 if turned else -0.1
+    ax.legend(loc="upper left", bbox_to_anchor=(-0.02, below))

@@ -1,0 +1,117 @@
+"""What the experiments on pre-training compute from rows and configs."""
+
+import dataclasses
+import pathlib
+import sys
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def arms(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import arms
+
+    yield arms
+    # Modules of this name may lie elsewhere, too.
+    for name in ("arms", "data_size", "epochs", "learning_rate", "classes"):
+        sys.modules.pop(name, None)
+    plt.close("all")
+
+
+def rows_of(scores, sizes=(100, 1_000)):
+    """`{arm: [score of each seed at each size]}` as rows."""
+    return [
+        {
+            "task": "classification",
+            "mode": "frozen",
+            "arm": arm,
+            "num_examples": size,
+            "seed": seed,
+            "top1": score,
+        }
+        for arm, by_size in scores.items()
+        for size, by_seed in zip(sizes, by_size, strict=True)
+        for seed, score in enumerate(by_seed)
+    ]
+
+
+SCORES = {"slow": [[0.2, 0.3], [0.4, 0.4]], "fast": [[0.1, 0.5], [0.6, 0.8]]}
+
+
+def test_an_arm_changes_what_it_says_and_nothing_else(arms):
+    base = arms.SYNTHETIC.pretrain
+    changed = arms.change(epochs=8)(base)
+    assert changed == dataclasses.replace(base, epochs=8)
+    changed = arms.options(wrong_labels=0.5)(base)
+    assert changed.options == {"num_examples": 10_000, "wrong_labels": 0.5}
+    assert dataclasses.replace(changed, options=base.options) == base
+
+
+def test_equal_steps_are_those_of_the_largest_size(arms):
+    import epochs
+
+    sizes = (300, 1_000, 3_000)
+    configs = [
+        epochs.equal_steps(
+            dataclasses.replace(arms.SYNTHETIC.pretrain, num_examples=size)
+        )
+        for size in sizes
+    ]
+    assert [c.num_examples for c in configs] == list(sizes)
+    # 93 whole batches of 32 an epoch, four times.
+    assert [c.steps for c in configs] == [372, 372, None]
+    assert [c.epochs for c in configs] == [None, None, 4]
+
+
+def test_the_table_has_means_spreads_and_slopes(arms):
+    text = arms.table(rows_of(SCORES))
+    head, slow, fast = (line.split() for line in text.splitlines())
+    assert head == ["100", "1,000", "a", "decade"]
+    # The standard deviation of 20 and 30 is 10 / sqrt(2).
+    assert slow == ["slow", "25.0", "±7.1", "40.0", "±0.0", "+15.0"]
+    assert fast == ["fast", "30.0", "±28.3", "70.0", "±14.1", "+40.0"]
+
+
+def test_the_figure_has_a_curve_an_arm(arms):
+    (ax,) = arms.plot(rows_of(SCORES)).axes
+    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert names == ["slow", "fast"]
+    curves = {line.get_label(): line.get_ydata() for line in ax.lines}
+    np.testing.assert_allclose(curves["fast"], [30, 70])
+
+
+def test_the_best_rate_is_chosen_without_the_score_it_is_given(arms):
+    import learning_rate
+
+    found = learning_rate.best_of_the_grid(arms.frame(rows_of(SCORES)))
+    expected = pd.DataFrame(
+        {
+            "num_examples": [100, 100, 1_000, 1_000],
+            "seed": [0, 1, 0, 1],
+            # At 100 images seed 1 is best fast, seed 0 slow: each sees the
+            # other's.
+            "arm": ["fast", "slow", "fast", "fast"],
+            "score": [10.0, 30.0, 60.0, 80.0],
+        }
+    )
+    pd.testing.assert_frame_equal(found, expected)
+
+
+def test_a_subset_of_classes_has_every_so_manieth(arms, tmp_path):
+    import classes
+
+    for i in range(8):
+        (tmp_path / "train" / f"class{i}").mkdir(parents=True)
+    options = {"directory": str(tmp_path), "exclude": ["class0", "class3"]}
+    folders = dataclasses.replace(
+        arms.SYNTHETIC.pretrain, dataset="image_folder", options=options
+    )
+    changed = classes.every(4)(folders).options
+    assert changed["classes"] == ["class1", "class6"]
+    assert classes.every(4)(arms.SYNTHETIC.pretrain).options["num_names"] == 50

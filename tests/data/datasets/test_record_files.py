@@ -1,0 +1,84 @@
+"""Names of shards, their index, and how they are written."""
+
+import io
+import resource
+
+import numpy as np
+import pytest
+
+from keras_jft.data.datasets import filesystem, record_files
+
+tf = pytest.importorskip("tensorflow")
+
+
+def test_paths_of_other_forms_are_refused():
+    for path in ("train", "train@", "train@0", "a/@3", "a@3/b", "a@b@3"):
+        with pytest.raises(ValueError, match="DIR/NAME@SHARDS"):
+            record_files.parse(path)
+    with pytest.raises(ValueError, match=r"\['tfrecord', 'array_record'\]"):
+        record_files.parse("a/train.csv@3")
+    assert record_files.parse("/train@3")[0] == "/"
+
+
+def test_an_index_says_where_records_lie(tmp_path, rng):
+    records = [rng.bytes(size) for size in (5, 0, 1000)]
+    index = record_files.Index(True)
+    path = str(tmp_path / "a.tfrecord-00000-of-00001")
+    with record_files.writer(path, "tfrecord") as write:
+        for record, name in zip(records, "cab", strict=True):
+            write(record)
+            index.add(record, name)
+    content = (tmp_path / "a.tfrecord-00000-of-00001").read_bytes()
+    for record, place in zip(records, index.arrays()["places"], strict=True):
+        start, size, _ = place
+        assert content[start : start + size] == record
+    assert index.arrays()["places"].nbytes == 16 * 3
+    assert index.arrays()["ids"].tolist() == list("cab")
+    index.write(record_files.index_path(path))
+    saved = np.load(io.BytesIO((tmp_path / "a.index-00000-of-00001")
+                               .read_bytes()))  # fmt: skip
+    assert saved["ids"].tolist() == list("cab")
+
+
+@pytest.mark.parametrize(
+    ("ids", "first"),
+    [([3, 4, 5], 3), ([], 0), ([0, 2], None), (["0", "1"], None), ([7], 7)],
+)
+def test_ids_in_a_row_are_not_stored(ids, first):
+    index = record_files.Index(False)
+    for name in ids:
+        index.add(b"", name)
+    assert index.first_id == first
+    assert ("ids" in index.arrays()) == (first is None)
+
+
+@pytest.fixture
+def small_disk():
+    """Files of at most 100 kB, as if the disk were full behind them."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+
+
+@pytest.mark.parametrize("kind", record_files.KINDS)
+def test_a_full_disk_leaves_no_shard(kind, tmp_path, rng, small_disk):
+    path = str(tmp_path / "a")
+    with (
+        pytest.raises(OSError, match="/a.* could not be written: .*File too"),
+        record_files.writer(path, kind) as write,
+    ):
+        for _ in range(50):
+            write(rng.bytes(10_000))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", record_files.KINDS)
+def test_a_shard_reaches_a_bucket(kind, tmp_path):
+    path = f"ram:/{tmp_path}/a"
+    filesystem.make_folder(f"ram:/{tmp_path}")
+    with record_files.writer(path, kind) as write:
+        write(b"one")
+        assert filesystem.list_folder(f"ram:/{tmp_path}") != ["a"]
+    assert filesystem.list_folder(f"ram:/{tmp_path}") == ["a"]
+    assert len(filesystem.read_bytes(path)) >= 3

@@ -1,0 +1,168 @@
+"""Sets of records on disk and in a bucket: what was written comes back."""
+
+import dataclasses
+import json
+import pickle
+
+import numpy as np
+import pytest
+
+import keras_jft as jft
+from keras_jft.data.datasets import filesystem, record_files, records
+
+pytest.importorskip("tensorflow")
+NUM = 11
+TREE = {
+    "names": {"n1": "a", "n2": "b", "n3": "b"},
+    "edges": [["n1", "n2"], ["n1", "n3"]],
+}
+
+
+@pytest.fixture(params=record_files.KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def folder(kind, make_data, tmp_path):
+    """Where `train`, 3 shards of 11 examples, lies."""
+    _write(make_data(NUM), f"{tmp_path}/train.{kind}@3")
+    return tmp_path
+
+
+def _write(data, path):
+    return jft.data.write_records(data, path, verbose=False)
+
+
+def _assert_same(found, expected):
+    assert len(found) == len(expected)
+    for position in range(len(found)):
+        one, other = found[position], expected[position]
+        assert one.keys() == other.keys()
+        for key in other:
+            np.testing.assert_array_equal(one[key], other[key])
+
+
+def test_what_was_written_comes_back(folder, make_data):
+    data = jft.data.load("records", directory=folder)
+    expected = make_data(NUM)
+    _assert_same(data, expected)
+    positions = np.array([7, 0, 10, 3])
+    assert data.ids(positions).tolist() == [7, 0, 10, 3]
+    assert data.ids(np.array([], "int64")).tolist() == []
+    assert data.info.label_names == expected.info.label_names
+    assert data.info.max_labels == 3
+    labels = np.concatenate([e["labels"] for e in expected.examples])
+    counts = [(labels == label).sum() for label in range(9)]
+    assert data.info.class_counts.tolist() == counts
+    _assert_same(pickle.loads(pickle.dumps(data)), expected)
+
+
+def test_ids_of_any_kind_come_back(kind, make_data, tmp_path):
+    for name, ids in (
+        ("text", [f"a/{i}ü.jpg" for i in range(NUM)]),
+        ("gaps", [10**12 + 7 * i for i in range(NUM)]),
+        ("from_five", [5 + i for i in range(NUM)]),
+    ):
+        expected = make_data(NUM, ids=ids)
+        _write(expected, f"{tmp_path}/{name}.{kind}@3")
+        data = records.load(tmp_path, name)
+        assert data.ids(np.arange(NUM)[::-1]).tolist() == ids[::-1]
+        _assert_same(data, expected)
+        small = jft.data.subset(expected, 5, seed=3).ids(np.arange(5))
+        again = jft.data.subset(data, 5, seed=3).ids(np.arange(5))
+        assert small.tolist() == again.tolist()
+
+
+def test_what_is_known_of_the_set_comes_back(make_data, tmp_path):
+    hierarchy = jft.data.LabelHierarchy.from_json(TREE)
+    data = make_data(2)
+    data.info = dataclasses.replace(
+        data.info,
+        label_names=hierarchy.names,
+        hierarchy=hierarchy,
+        max_labels=7,
+        keypoint_names=("nose", "ear"),
+        skeleton=((0, 1),),
+        sigmas=(0.25, 0.5),
+        mask_names=("sky",),
+        category_ids=(1, 5, 90),
+    )
+    for example in data.examples:
+        example["labels"] = example["labels"] % 3
+    _write(data, f"{tmp_path}/val@1")
+    found = records.load(tmp_path, "val").info
+    for key in (*records.PLAIN, "num_examples"):
+        assert getattr(found, key) == getattr(data.info, key), key
+    assert found.hierarchy.keys == ("n1", "n2", "n3")
+    assert found.hierarchy.close([2]).tolist() == [0, 2]
+
+
+def test_a_bucket_is_a_folder_too(make_data, tmp_path):
+    _write(make_data(NUM), f"ram:/{tmp_path}/train@2")
+    data = records.load(f"ram:/{tmp_path}/")
+    _assert_same(data, make_data(NUM))
+    with pytest.raises(ValueError, match="must hold .* Received: 0.*missing"):
+        _write(make_data(NUM), f"ram:/{tmp_path}/other.array_record@2")
+        # The library of ArrayRecord does not open TensorFlow's memory.
+        records.load(f"ram:/{tmp_path}", "other")[0]
+
+
+def test_a_damaged_record_is_skipped_within_the_limit(folder, kind):
+    path = folder / f"train.{kind}-00001-of-00003"
+    content = bytearray(path.read_bytes())
+    content[300] ^= 4  # In the first record's image.
+    path.write_bytes(content)
+    data = records.load(folder)
+    with pytest.raises(ValueError, match=f"record 0 of .*{path.name}"):
+        list(jft.data.iterate(data, 4))
+    batches = jft.data.iterate(data, 4, tolerate=1)
+    with pytest.warns(UserWarning, match=f"Skipped example 3.*{path.name}"):
+        ids = np.concatenate([batch["ids"] for batch in batches])
+    assert sorted(ids.tolist()) == [0, 1, 2, *range(4, NUM)]
+    assert list(batches.skipped) == [3]
+
+
+def test_a_missing_shard_or_set_is_named(folder, kind):
+    (folder / f"train.{kind}-00001-of-00003").unlink()
+    with pytest.raises(ValueError, match="Missing are 1 of 3:.*00001-of"):
+        records.load(folder)
+    with pytest.raises(ValueError, match=r"one of \['train'\].*'val'"):
+        records.load(folder, "val")
+    with pytest.raises(ValueError, match="A folder is needed"):
+        records.load(folder / "none")
+
+
+def test_shards_of_two_sets_are_noticed(folder, kind, make_data, tmp_path):
+    other = make_data(NUM, ids=range(100, 100 + NUM))
+    _write(other, f"{tmp_path}/other/train.{kind}@3")
+    for path in (tmp_path / "other").glob("*00001*"):
+        path.rename(folder / path.name)
+    data = records.load(folder)
+    assert data[0]["ids"] == 0
+    with pytest.raises(ValueError, match="must have the id 3.*'103'.*set"):
+        data[3]
+
+
+def test_labels_beyond_the_names_are_refused(folder):
+    path = folder / "train.json"
+    note = json.loads(path.read_text())
+    path.write_text(json.dumps({**note, "label_names": ["a", "b"]}))
+    data = records.load(folder)
+    with pytest.raises(ValueError, match=r"Labels of record .* in 0\.\.1"):
+        data.take(range(NUM))
+
+
+def test_a_faulty_note_is_named(folder):
+    path = folder / "train.json"
+    note = json.loads(path.read_text())
+    for text, message in (
+        (json.dumps(note)[:99], "train.json' is not JSON"),
+        ('{"format": "other"}', "train.json' must describe records"),
+        ("[]", "train.json' must describe records"),
+        (json.dumps({**note, "version": 2}), "version 1. Received: 2"),
+        (json.dumps({"format": records.FORMAT, "version": 1}), "lacks"),
+    ):
+        filesystem.write_bytes(path, text.encode())
+        with pytest.raises(ValueError, match=message):
+            records.load(folder)

@@ -1,0 +1,169 @@
+"""Tar shards: labels of three kinds, order, random access and damage."""
+
+import gzip
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_jft as jft
+from keras_jft.data.datasets import filesystem
+from keras_jft.data.datasets.webdataset import expand, load
+
+pytest.importorskip("tensorflow")
+NAMES = ["cat", "dog", "pet"]
+
+
+def _png(value):
+    buffer = io.BytesIO()
+    Image.new("RGB", (5, 4), (value,) * 3).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _labels(data):
+    return [example["labels"].tolist() for example in data.take(range(4))]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "texts", "expected"),
+    [
+        (".cls", ["2", " 0\n", "1", "1"], [[2], [0], [1], [1]]),
+        (
+            ".json",
+            ['{"labels": ["pet", "cat"], "x": 1}', "[]", '"dog"', "[2, 1]"],
+            [[0, 2], [], [1], [1, 2]],
+        ),
+        (".txt", ["pet; dog;pet", "", "dog\n", "cat"],
+         [[1, 2], [], [1], [0]]),
+    ],
+)  # fmt: skip
+def test_labels_are_numbers_lists_or_texts(
+    suffix, texts, expected, save_tar, brightness, tmp_path
+):
+    for shard in (0, 1):
+        members = [("dir", b"")]
+        for i in (2 * shard, 2 * shard + 1):
+            members += [
+                (f"x/{i}.JPG" if i == 3 else f"x/{i}.png", _png(i)),
+                (f"x/{i}{suffix}", texts[i].encode()),
+                (f"x/{i}.seg.png", b"something else"),
+                (f"x/._{i}.png", b"of another system"),
+            ]
+        save_tar(f"train-0{shard}.tar", members)
+    data = load(
+        f"{tmp_path}/{{split}}-{{00..01}}.tar",
+        label_names=NAMES,
+        label_suffix=suffix,
+    )
+    assert _labels(data) == expected
+    assert [brightness(data[i]) for i in (3, 1, 0, 2)] == [3, 1, 0, 2]
+    assert data.ids([3, 0]).tolist() == ["train-01/x/3", "train-00/x/0"]
+    assert data.image_bytes(2) == _png(2)
+    counts = [sum(row.count(i) for row in expected) for i in range(3)]
+    assert data.info.class_counts.tolist() == counts
+    assert data.info.max_labels == max(map(len, expected))
+
+
+def _members(num=3):
+    return [
+        member
+        for i in range(num)
+        for member in ((f"{i}.png", _png(i)), (f"{i}.cls", b"%d" % i))
+    ]
+
+
+def test_one_label_an_image_on_request(save_tar):
+    path = save_tar("a.tar", _members())
+    data = load(path, label_names=NAMES, many=False)
+    assert [int(data[i]["labels"]) for i in range(3)] == [0, 1, 2]
+    assert np.ndim(data[0]["labels"]) == 0 and data.info.max_labels is None
+    path = save_tar("b.tar", [("0.png", _png(0)), ("0.txt", b"cat;dog")])
+    with pytest.raises(ValueError, match=r"one label.*2 for '0\.txt' of.*b\.t"):
+        load(path, label_suffix=".txt", many=False)
+
+
+def test_names_are_gathered_where_labels_are_texts(save_tar):
+    members = [("0.png", _png(0)), ("0.txt", b"pet;cat")]
+    data = load(save_tar("a.tar", members), label_suffix=".txt")
+    assert data.info.label_names == ("cat", "pet")
+    with pytest.raises(ValueError, match="`label_names` must be given"):
+        load(save_tar("b.tar", _members()))
+
+
+def test_tars_of_one_name_have_ids_of_their_own(save_tar, tmp_path):
+    for folder in "xy":
+        save_tar(f"{folder}/a.tar", _members())
+    data = load(f"{tmp_path}/{{x,y}}/a.tar", label_names=NAMES)
+    ids = data.ids(np.arange(6))
+    assert len(set(ids.tolist())) == 6
+    assert ids[3] == f"{tmp_path}/y/a.tar/0"
+
+
+def test_a_bucket_is_a_folder_too(save_tar, tmp_path, brightness):
+    content = save_tar("a.tar", _members()).read_bytes()
+    filesystem.make_folder(f"ram:/{tmp_path}")
+    filesystem.write_bytes(f"ram:/{tmp_path}/a.tar", content)
+    data = load(f"ram:/{tmp_path}/a.tar", label_names=NAMES)
+    assert [brightness(data[i]) for i in range(3)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ([("0.png", b""), ("0.png", b"")], r"two of '0' in.*a\.tar"),
+        ([("0.png", b""), ("0.jpg", b"")], "two of '0'.*the second '0.jpg'"),
+        ([("0.png", b"")], r"'0' of '.*a\.tar' has no \.cls"),
+        ([("0.cls", b"1")], "'0' of '.*' has no image"),
+        ([("0.png", b""), ("0.cls", b"3")], r"0\.cls.*0\.\.2.*\['3'\]"),
+        ([("0.png", b""), ("0.cls", b"-1")], r"0\.cls.*0\.\.2.*\['-1'\]"),
+        ([("0.png", b""), ("0.cls", b"\xff")], r"'0\.cls' of.* no labels"),
+        ([("notes", b"")], "must name tars with images"),
+    ],
+)
+def test_faulty_members_are_named(members, message, save_tar):
+    with pytest.raises(ValueError, match=message):
+        load(save_tar("a.tar", members), label_names=NAMES)
+
+
+def test_a_tar_that_is_cut_anywhere_is_refused(save_tar):
+    path = save_tar("a.tar", _members())
+    content = path.read_bytes()
+    # 512 a header and 512 a content, six times; then the mark of the end.
+    for size in (0, 100, 512, 600, 1024, 3000, 4096, 6 * 1024):
+        path.write_bytes(content[:size])
+        with pytest.raises(ValueError, match=r"a\.tar' is .*cut short"):
+            load(path, label_names=NAMES)
+
+
+def test_damage_and_other_files_are_named(save_tar, tmp_path):
+    path = save_tar("a.tar", _members())
+    content = path.read_bytes()
+    path.write_bytes(gzip.compress(content))
+    with pytest.raises(ValueError, match=r"a\.tar' is no tar.*Compressed"):
+        load(path, label_names=NAMES)
+    damaged = bytearray(content)
+    damaged[2 * 1024 + 150] ^= 1  # The checksum of the third header.
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match="damaged at byte 2048"):
+        load(path, label_names=NAMES)
+    with pytest.raises(OSError, match="none"):
+        load(tmp_path / "none.tar")
+
+
+def test_a_damaged_image_is_skipped_within_the_limit(save_tar):
+    members = _members()
+    members[2] = ("1.png", _png(1)[:-30])
+    data = load(save_tar("a.tar", members), label_names=NAMES)
+    with pytest.raises(ValueError, match="'a/1' cannot be read as an image"):
+        data[1]
+    batches = jft.data.iterate(data, 3, tolerate=1)
+    with pytest.warns(UserWarning, match="Skipped example 'a/1'"):
+        (batch,) = batches
+    assert batch["ids"].tolist() == ["a/0", "a/2"]
+
+
+def test_braces_of_other_forms_are_refused():
+    for pattern in ("{}", "{1..}", "{3..1}", "{a..c}"):
+        with pytest.raises(ValueError, match=r"\{000\.\.010\}"):
+            expand(pattern)
