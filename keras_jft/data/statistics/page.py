@@ -69,7 +69,7 @@ def headline(description):
     closed = ", the most specific ones" * (description.hierarchy is not None)
     return (
         f"{counts}{split} with {mean} {what} an image{closed}, of "
-        f"{len(labels.images):,} classes."
+        f"{len(labels.images):,} class{'es' * (len(labels.images) != 1)}."
     )
 
 

@@ -174,7 +174,7 @@ def test_one_class_has_no_pairs(listed):
     ]
     found = jft.data.describe(listed(examples, label_names=("dog",)))
     assert found.pairs == ([], [])
-    assert "30 images with 1.00 labels an image, of 1 classes." in str(found)
+    assert "30 images with 1.00 labels an image, of 1 class." in str(found)
 
 
 def test_empty_data_is_described(listed, tmp_path):
