@@ -1,8 +1,8 @@
 """Do labels cost the same an image at 10,000 and at 10,000,000 images?
 
-Question: microseconds an image, and memory beyond the labels, of closing label
-sets upward, of a nested subset, of label noise and of `jft.data.describe`, over
-three decades of size.
+Question: microseconds of a core an image, and memory beyond the labels, of
+closing label sets upward, of a nested subset, of label noise and of
+`jft.data.describe`, over three decades of size.
 
 Command:
 
@@ -11,9 +11,10 @@ Command:
 Rows of labels are drawn by key when they are read, so they take no memory:
 18,291 labels in a hierarchy of depth 12 with up to 2,876 children, as
 JFT-300M's, 1.26 labels a row, common ones first (Zipf), closed upward. Each
-measurement is a process of its own; its memory is the growth of the resident
-set from before the work to the peak of it. "source" is the drawing itself,
-which all but "closure" have in them. A subset holds a tenth of the images. Rows
+measurement is a process of its own; its seconds are those of the processor,
+its memory is the growth of the resident set from before the work to its peak.
+"source" is the drawing itself, which all but "closure" have in them. A subset
+holds a tenth of the images, and its cost is given an image of the whole. Rows
 go to benchmarks/results/data_scale.jsonl.
 
 Result: RESULT
@@ -102,9 +103,9 @@ def close_all(data):
     seconds = 0.0
     for start in range(0, len(data), CHUNK):
         labels = data.named(np.arange(start, min(start + CHUNK, len(data))))
-        began = time.perf_counter()
+        began = time.process_time()
         data.hierarchy.close_batch(labels)
-        seconds += time.perf_counter() - began
+        seconds += time.process_time() - began
     return seconds
 
 
@@ -134,10 +135,10 @@ def measure(part, num_examples, num_labels):
     PARTS[part](LabelRows(1_000, num_labels))  # Imports and caches.
     data = LabelRows(num_examples, num_labels)
     pathlib.Path("/proc/self/clear_refs").write_text("5")  # Resets the peak.
-    before, began = resident("VmRSS"), time.perf_counter()
+    before, began = resident("VmRSS"), time.process_time()
     seconds = PARTS[part](data)
     if not isinstance(seconds, float):
-        seconds = time.perf_counter() - began
+        seconds = time.process_time() - began
     return {
         "part": part,
         "num_examples": num_examples,

@@ -13,7 +13,11 @@ from keras_jft.data.statistics.label_pairs import FEWEST_SHARED, LabelPairs
 from keras_jft.data.statistics.label_sets import label_sets
 from keras_jft.data.statistics.prototypes import Members, bin_by_distance
 from keras_jft.data.statistics.scanning import scan
-from keras_jft.data.statistics.thumbnails import captions, thumbnails
+from keras_jft.data.statistics.thumbnails import (
+    captions,
+    file_name,
+    thumbnails,
+)
 from keras_jft.data.subsets import subset
 from keras_jft.pages import Gallery
 
@@ -125,8 +129,7 @@ def describe(
         samples=_samples(data, min(num_images, _NUM_SHOWN), seed, caption),
         prototypes=prototypes,
         galleries={
-            label: _galleries(data, bins, caption)
-            for label, bins in prototypes.items()
+            label: _galleries(data, bins) for label, bins in prototypes.items()
         },
         seconds=time.perf_counter() - began,
         seed=seed,
@@ -231,13 +234,13 @@ def _samples(data, num_images, seed, caption):
     )
 
 
-def _galleries(data, bins, caption):
-    """One `Gallery` a bin that holds images."""
+def _galleries(data, bins):
+    """One `Gallery` a bin that holds images, with the names of the files."""
     return tuple(
         Gallery(
             f"Distance {found.low:.3g} to {found.high:.3g}: "
-            f"{found.num_images:,} images",
-            thumbnails(data, found.positions, caption),
+            f"{found.num_images:,} image{'s' * (found.num_images > 1)}",
+            thumbnails(data, found.positions, file_name),
         )
         for found in bins
         if found.num_images

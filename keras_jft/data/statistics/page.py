@@ -69,7 +69,7 @@ def headline(description):
     closed = ", the most specific ones" * (description.hierarchy is not None)
     return (
         f"{counts}{split} with {mean} {what} an image{closed}, of "
-        f"{len(labels.images):,} classes."
+        f"{len(labels.images):,} class{'es' * (len(labels.images) != 1)}."
     )
 
 
@@ -216,10 +216,13 @@ def _labels(description, found):
     )
     yield _quantiles(what, labels.given, others)
     columns = [c for c in table if c != "name"]
+    specific = "; specific: without a label that lies below" * bool(others)
+    if not others:
+        columns.remove("specific_images")
     head = ("", *(column.replace("_", " ") for column in columns))
     for caption, rows in (
-        ("The commonest classes", seen.head(_LISTED)),
-        ("The rarest classes that have images", seen.tail(_LISTED)),
+        ("The commonest classes" + specific, seen.head(_LISTED)),
+        ("The rarest classes that have images" + specific, seen.tail(_LISTED)),
     ):
         cells = rows[["name", *columns]].itertuples(index=False)
         lines = [(name, *map(number, rest)) for name, *rest in cells]

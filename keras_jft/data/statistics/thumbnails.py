@@ -53,6 +53,11 @@ def _read(data, position):
         return None
 
 
+def file_name(example):
+    """The id of an example, without the folders that it may begin with."""
+    return str(example["ids"]).rsplit("/", maxsplit=1)[-1]
+
+
 def captions(label_names, hierarchy=None):
     """A function from an example to the names of its most specific labels.
 
@@ -63,7 +68,7 @@ def captions(label_names, hierarchy=None):
 
     def caption(example):
         if "labels" not in example:
-            return str(example["ids"])
+            return file_name(example)
         sets = label_sets([example["labels"]], len(label_names), hierarchy)
         labels = sets.labels[sets.is_specific]
         names = [str(label_names[label]) for label in labels[:_MOST_NAMES]]

@@ -33,5 +33,6 @@ def test_a_caption_says_the_most_specific_labels(tree):
     assert caption({"labels": np.array([], "int32")}) == "no label"
     assert caption({"labels": np.array([-1, 99, 2])}) == "cat"
     assert caption({"ids": 7}) == "7"
+    assert caption({"ids": "train/cat/7.jpg"}) == "7.jpg"
     many = captions(tuple("abcdef"))({"labels": np.arange(5)})
     assert many == "a, b, c and 2 more"
