@@ -86,13 +86,12 @@ def _pixels(data, name):
     if data.startswith(jpeg.START):
         return jpeg.decode(data)
     image = _open(data)
-    if image.mode in ("I", "I;16", "I;16B", "I;16L"):
-        gray = np.asarray(image).astype("int64")
-        gray = np.clip(gray >> 8, 0, 255).astype("uint8")
+    if image.mode in ("I;16", "I;16B", "I;16L"):
+        gray = (np.asarray(image) >> 8).astype("uint8")
         return np.repeat(gray[..., None], 3, axis=-1)
-    if image.mode == "F":
+    if image.mode in ("F", "I"):
         raise UnreadableImage(
-            f"{name!r} has floating-point pixels, whose range is not known. "
+            f"{name!r} has pixels of 32 bits, whose range is not known. "
             "Save it with 8 bits a channel.",
             "unsupported",
         )

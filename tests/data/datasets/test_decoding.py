@@ -108,10 +108,12 @@ def test_bilevel_is_black_and_white():
     assert decode_image(_encoded(image)).tolist() == [[[0] * 3, [255] * 3]]
 
 
-def test_floating_point_pixels_are_refused():
-    image = Image.fromarray(np.zeros((2, 2), "float32"))
-    with pytest.raises(ValueError, match="'a.tif'.*floating-point"):
-        decode_image(_encoded(image, "TIFF"), "a.tif")
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_pixels_of_32_bits_are_refused(dtype):
+    data = _encoded(Image.fromarray(np.ones((2, 2), dtype)), "TIFF")
+    with pytest.raises(ValueError, match="'a.tif'.*of 32 bits") as raised:
+        decode_image(data, name="a.tif")
+    assert raised.value.cause == "unsupported"
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
