@@ -13,21 +13,12 @@ benchmarks/results/head.jsonl.
 """
 
 import argparse
-import os
 import pathlib
-import sys
 import time
 
-# Big arrays given back to the system at every step make page faults dominate
-# on virtual machines. glibc reads these when a process starts.
-MALLOC = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "100000000000",
-    "MALLOC_TOP_PAD_": "1000000000",
-}
-if any(os.environ.get(key) != value for key, value in MALLOC.items()):
-    os.environ.update(MALLOC)
-    os.execv(sys.executable, [sys.executable, *sys.argv])
+import kept_memory
+
+kept_memory.restart()
 
 import keras
 import numpy as np

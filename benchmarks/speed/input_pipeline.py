@@ -41,20 +41,13 @@ RandAugment: most of its time is in Keras's layers.
 
 import argparse
 import functools
-import os
 import pathlib
-import sys
 import tempfile
 import time
 
-MALLOC = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "100000000000",
-    "MALLOC_TOP_PAD_": "1000000000",
-}
-if any(os.environ.get(key) != value for key, value in MALLOC.items()):
-    os.environ.update(MALLOC)
-    os.execv(sys.executable, [sys.executable, *sys.argv])
+import kept_memory
+
+kept_memory.restart()
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -36,13 +36,8 @@ import sys
 import tempfile
 import time
 
-# Big arrays given back to the system at every step make page faults dominate
-# on virtual machines. glibc reads these when a process starts.
-MALLOC = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "100000000000",
-    "MALLOC_TOP_PAD_": "1000000000",
-}
+import kept_memory
+
 RESULTS = pathlib.Path(__file__).parent.parent / "results"
 EPOCHS = 4
 # Side: what starts it.
@@ -127,7 +122,7 @@ def run(side, arguments, seed, folder):
         script += [f"--{name}", str(value)]
     done = subprocess.run(
         [sys.executable, *SIDES[side], *script],
-        env={**os.environ, **MALLOC},
+        env={**os.environ, **kept_memory.ENVIRONMENT},
         capture_output=True,
         text=True,
     )

@@ -44,21 +44,15 @@ one large product. Another run of resnet50, its cores shared, gave 1.20x and
 import argparse
 import functools
 import importlib.util
-import os
 import pathlib
 import subprocess
 import sys
 import time
 
+import kept_memory
+
 NETS = {"small": (32, 64, 200), "resnet50": (224, 16, 1000)}
 """Net: side in pixels, batch, classes."""
-# Big activations given back to the system at every step make page faults
-# dominate on virtual machines. glibc reads these when a process starts.
-MALLOC = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "100000000000",
-    "MALLOC_TOP_PAD_": "1000000000",
-}
 
 
 def parse():
@@ -75,12 +69,9 @@ def parse():
 
 ARGUMENTS = parse()
 # Keras reads its backend when it is imported.
-ENVIRONMENT = dict(MALLOC)
-if ARGUMENTS.backend:
-    ENVIRONMENT["KERAS_BACKEND"] = ARGUMENTS.backend
-if any(os.environ.get(key) != value for key, value in ENVIRONMENT.items()):
-    os.environ.update(ENVIRONMENT)
-    os.execv(sys.executable, [sys.executable, *sys.argv])
+kept_memory.restart(
+    **({"KERAS_BACKEND": ARGUMENTS.backend} if ARGUMENTS.backend else {})
+)
 
 import keras
 import numpy as np
