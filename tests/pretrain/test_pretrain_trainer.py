@@ -174,6 +174,7 @@ def test_the_recipe_of_the_paper_reads_records(tmp_path):
         width=16,
         block="basic",
         stem="small",
+        shards=2,
         batch_size=4,
         epochs=1,
     )
