@@ -163,13 +163,18 @@ def test_the_recipe_of_the_paper_reads_records(tmp_path):
     pytest.importorskip("tensorflow")
     if keras.backend.backend() != "tensorflow":
         pytest.skip("tf.data is TensorFlow's")
-    data = jft.data.load("synthetic", num_examples=8, image_size=48)
+    data = jft.data.load("synthetic", num_examples=8, image_size=16)
     jft.data.write_records(data, f"{tmp_path}/train@2", verbose=False)
     config = dataclasses.replace(
         jft.pretrain.RECIPES["jft300m"],
         options={"directory": str(tmp_path)},
+        transforms="flip",
+        image_size=(16, 16),
         blocks=(1, 1, 1, 1),
         width=16,
+        block="basic",
+        stem="small",
+        shards=2,
         batch_size=4,
         epochs=1,
     )
