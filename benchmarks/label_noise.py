@@ -12,6 +12,24 @@ Command:
 
 Rows go to results/label_noise.jsonl, the figure to figures/label_noise.png;
 `--dry-run` says what is left to do, `--smoke` goes the whole way with one arm.
+
+Result (`--sizes 300 3000 --seeds 0 1`: two seeds and sizes so far; top-1
+of frozen transfer, mean and standard deviation):
+
+                      300      3,000   a decade
+    clean        41.2 0.0   56.0 0.4      +14.8
+    as in JFT    34.9 4.0   55.5 0.5      +20.6
+    half wrong   34.2 0.8   55.6 1.1      +21.4
+    half missing 36.7 0.6   53.6 2.3      +16.9
+
+The claim holds for wrong names: with half of them wrong, 7.0 points are lost at
+300 images and 0.4 at 3,000; with the noise of JFT 6.4 and half a point. With
+half of them missing 4.5 and 2.4 are lost: about half of that cost stays, as far
+as two seeds can tell. From 300 images of JFT's noise, ten times the images are
+worth more (+20.6) than clean names (+6.4).
+
+Cost: 7 minutes on 2 cores of an AMD EPYC (24 GB) that other work shared;
+TensorFlow 2.21, Keras 3.15.1.
 """
 
 import arms

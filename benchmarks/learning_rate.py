@@ -14,6 +14,22 @@ figures/learning_rate.png; `--tiny-imagenet DIR` asks the same of real images,
 `--dry-run` says what is left to do, `--smoke` goes the whole way with one arm.
 "Best of the grid" is chosen for each size and seed by the mean of the other
 seeds, so that the choice does not see the score it is given.
+
+Result (`--sizes 300 3000 --seeds 0 1`: two seeds and sizes so far; top-1
+of frozen transfer, mean and standard deviation):
+
+                      300      3,000   a decade
+    rate 0.01    28.1 4.5   52.2 0.1      +24.1
+    rate 0.03    34.9 4.0   55.5 0.5      +20.6
+    rate 0.09    25.6 2.8   54.5 0.5      +28.9
+
+The disclaimer does not show: 0.03 is the best rate for both sizes and both
+seeds, so the best of the grid is the fixed one, at +20.6 points a decade. A
+wrong rate, fixed for all sizes, rather overstates what data is worth (+24.1,
++28.9): it hurts the small size most.
+
+Cost: 5.5 minutes on 2 cores of an AMD EPYC (24 GB) that other work shared;
+TensorFlow 2.21, Keras 3.15.1.
 """
 
 import arms
