@@ -119,7 +119,7 @@ def main():
         for family in FAMILIES:
             rows += [measure(family, seed) for seed in range(curves)]
             print(summary(rows).to_string(), flush=True)
-        summary(rows).to_csv(path)
+            summary(rows).to_csv(path)
 
 
 if __name__ == "__main__":
