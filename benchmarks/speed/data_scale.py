@@ -30,8 +30,8 @@ Result on an AMD EPYC (2 cores, shared with other work; 24 GB), one run each:
 
 All are flat. What grows in `describe` is the table of pairs, which fills: of
 1,000 classes it and its reading take up to some 40 MB, whatever the images are.
-With `pairs_among=10` 500,000 images take 5.5 MB and 2,000,000 take 5.6. A subset
-checks ids a million at a time, 8 MB an array.
+With `pairs_among=10` 500,000 images take 5.5 MB and 2,000,000 take 5.6. A
+subset checks ids a million at a time, 8 MB an array.
 
 For 300M images on one core that is: closing 300M x 0.25 us = 75 s; a subset of
 30M, drawn and read, 300M x 0.23 us = 69 s; noise 300M x 9 to 12 us = 45 to 60
