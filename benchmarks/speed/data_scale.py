@@ -23,7 +23,7 @@ Result on an AMD EPYC (2 cores, shared with other work; 24 GB), one run each:
     source                        2.2     2.0     2.5     2.0
     closure                      0.32    0.26    0.24    0.25
     subset                       0.31    0.23    0.25    0.23
-    noise                        11.5    11.7     8.7       -
+    noise                        11.5    11.7     8.7     8.6
     describe                      8.6     7.1     7.3     7.5
 
     megabytes of describe         9.1    10.7    11.1    20.9
