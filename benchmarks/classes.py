@@ -14,6 +14,21 @@ A subset shows and names only its own combinations, common and rare ones. Rows
 go to results/classes.jsonl, the figure to figures/classes.png;
 `--tiny-imagenet DIR` asks the same of real images, `--dry-run` says what is
 left to do, `--smoke` goes the whole way with one arm.
+
+Result (`--sizes 300 3000 --seeds 0 1`: two seeds and sizes so far; top-1
+of frozen transfer, mean and standard deviation):
+
+                                 300      3,000   a decade
+    all 200 classes         34.9 4.0   55.5 0.5      +20.6
+    a quarter of them       38.5 5.7   55.4 0.3      +16.9
+    a twentieth of them     32.5 0.6   55.2 1.5      +22.7
+
+The paper's finding holds: at 3,000 images 10, 50 and 200 classes are on par
+within 0.3 points, where ten times the images are worth 17 to 23; at 300 images
+the differences are those of seeds.
+
+Cost: 8 minutes on 2 cores of an AMD EPYC (24 GB) that other work shared;
+TensorFlow 2.21, Keras 3.15.1.
 """
 
 import pathlib
