@@ -68,7 +68,7 @@ def _replace(fields, pretrain):
     return dataclasses.replace(pretrain, **fields)
 
 
-def main(doc, name, arms, *, real=False, tell=None, draw=None):
+def main(doc, name, arms, *, synthetic=False, tell=None, draw=None):
     """The command line of an experiment: its rows, its table, its figure.
 
     Args:
@@ -77,22 +77,18 @@ def main(doc, name, arms, *, real=False, tell=None, draw=None):
             to `figures/<name>.png`.
         arms: `{name: change}`; a change takes a `jft.pretrain.Config` and
             gives another.
-        real: Whether the arms are of Tiny ImageNet alone.
+        synthetic: Whether the arms are of the synthetic world alone: then
+            there is no `--tiny-imagenet`.
         tell: `tell(rows)`: more to print, a string.
         draw: `draw(rows)`: a Matplotlib figure; None draws score by size, a
             curve an arm.
     """
-    arguments = _arguments(doc)
+    arguments = _arguments(doc, synthetic)
     if not arguments.smoke:
-        if real and not arguments.tiny_imagenet:
-            raise SystemExit("--tiny-imagenet DIR is needed, or --smoke.")
         _experiment(arguments, HERE, name, arms, tell, draw)
         return
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        if real:
-            data_size.make_up_classes(folder / "tiny")
-            arguments.tiny_imagenet = folder / "tiny"
         small = {"sizes": (32,), "seeds": (0,), "epochs": 1}
         vars(arguments).update(small, cache=folder / "cache")
         if not arguments.dry_run:  # One arm has all that can break.
@@ -100,9 +96,11 @@ def main(doc, name, arms, *, real=False, tell=None, draw=None):
         _experiment(arguments, folder, name, arms, tell, draw)
 
 
-def _arguments(doc):
+def _arguments(doc, synthetic):
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
-    parser.add_argument("--tiny-imagenet", type=pathlib.Path)
+    parser.set_defaults(tiny_imagenet=None)
+    if not synthetic:
+        parser.add_argument("--tiny-imagenet", type=pathlib.Path)
     parser.add_argument("--cache", type=pathlib.Path, default=".cache")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))

@@ -49,4 +49,4 @@ ARMS = {
 
 
 if __name__ == "__main__":
-    arms.main(__doc__, "label_noise", ARMS)
+    arms.main(__doc__, "label_noise", ARMS, synthetic=True)
