@@ -12,6 +12,19 @@ fare then is reported apart (`..., break beyond`).
 Command:
 
     python benchmarks/coverage.py --curves 1000
+
+Result (1,000 curves a law, held in percent; widths and errors in points):
+
+                    held   median width   median error   of the paper's line
+    log-linear      92.7       11.5           2.1                0.5
+    power law       97.5        9.1           0.9                8.7
+    M4              96.4        9.8           1.2                1.4
+    broken power    96.3        9.7           1.2               11.0
+
+So the intervals hold between 92.7 and 97.5% of the runs, whichever law it is.
+Straight lines, which are unlikely beforehand (1%), are held least often.
+
+Cost: about 6 minutes of one core of an AMD EPYC a law.
 """
 
 import argparse
