@@ -25,7 +25,8 @@ import pandas as pd
 import keras_jft as jft
 
 HERE = pathlib.Path(__file__).parent
-SIZES = (300, 1_000, 3_000)
+# By data set of the pre-training; below 3,000 real images nothing transfers.
+SIZES = {"synthetic": (300, 1_000, 3_000), "image_folder": (3_000, 30_000)}
 SYNTHETIC = jft.scaling.Run(
     pretrain=jft.pretrain.Config(
         options={"num_examples": 10_000},
@@ -83,7 +84,8 @@ def main(doc, name, arms, *, synthetic=False, tell=None, draw=None):
         draw: `draw(rows)`: a Matplotlib figure; None draws score by size, a
             curve an arm.
     """
-    arguments = _arguments(doc, synthetic)
+    arguments = _arguments(doc, arms, synthetic)
+    arms = {arm: arms[arm] for arm in arguments.arms}
     if not arguments.smoke:
         _experiment(arguments, HERE, name, arms, tell, draw)
         return
@@ -96,21 +98,26 @@ def main(doc, name, arms, *, synthetic=False, tell=None, draw=None):
         _experiment(arguments, folder, name, arms, tell, draw)
 
 
-def _arguments(doc, synthetic):
+def _arguments(doc, arms, synthetic):
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.set_defaults(tiny_imagenet=None)
     if not synthetic:
         parser.add_argument("--tiny-imagenet", type=pathlib.Path)
     parser.add_argument("--cache", type=pathlib.Path, default=".cache")
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--sizes", type=int, nargs="+")
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     parser.add_argument(
         "--modes", nargs="+", default=("frozen",), choices=jft.transfer.MODES
     )
+    parser.add_argument("--arms", nargs="+", default=list(arms), choices=arms)
     parser.add_argument("--epochs", type=int, default=20, help="of transfer")
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--smoke", action="store_true")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.sizes is None:
+        real = arguments.tiny_imagenet
+        arguments.sizes = SIZES["image_folder" if real else "synthetic"]
+    return arguments
 
 
 def _experiment(arguments, folder, name, arms, tell, draw):

@@ -36,14 +36,13 @@ TensorFlow 2.21, Keras 3.15.1.
 
 import arms
 
-LARGEST = arms.SIZES[-1]
-
 
 def equal_steps(pretrain):
     """As many steps for each size as 4 epochs of the largest size have."""
-    if pretrain.num_examples == LARGEST:  # The same run as the arm beside it.
+    largest = arms.SIZES[pretrain.dataset][-1]
+    if pretrain.num_examples == largest:  # The same run as the arm beside it.
         return pretrain
-    steps = 4 * (LARGEST // pretrain.batch_size)
+    steps = 4 * (largest // pretrain.batch_size)
     return arms.change(epochs=None, steps=steps)(pretrain)
 
 

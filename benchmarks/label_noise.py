@@ -34,19 +34,32 @@ TensorFlow 2.21, Keras 3.15.1.
 
 import arms
 
+# Rates of wrong and missing labels that the base has.
+BASE = {"synthetic": (0.2, 0.1), "image_folder": (0.0, 0.0)}
+
 
 def noise(wrong, missing):
-    """An arm with wrong and missing names at these rates."""
-    return arms.options(wrong_labels=wrong, missing_labels=missing)
+    """An arm with wrong and missing labels at these rates."""
+
+    def changed(pretrain):
+        if BASE[pretrain.dataset] == (wrong, missing):
+            return pretrain
+        if pretrain.dataset == "synthetic":
+            rates = {"wrong_labels": wrong, "missing_labels": missing}
+        else:
+            rates = {"noise": {"wrong": wrong, "missing": missing}}
+        return arms.options(**rates)(pretrain)
+
+    return changed
 
 
 ARMS = {
     "clean": noise(0.0, 0.0),
-    "as in JFT (20% wrong, 10% missing)": arms.change(),
+    "as in JFT (20% wrong, 10% missing)": noise(0.2, 0.1),
     "half wrong": noise(0.5, 0.0),
     "half missing": noise(0.0, 0.5),
 }
 
 
 if __name__ == "__main__":
-    arms.main(__doc__, "label_noise", ARMS, synthetic=True)
+    arms.main(__doc__, "label_noise", ARMS)

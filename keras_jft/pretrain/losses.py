@@ -141,16 +141,20 @@ def asymmetric_loss(
 
     def of_absent(x):
         p = ops.sigmoid(x)
+        spread = p * (1 - p)
         if margin:
             q = ops.maximum(p - margin, 0.0)
-            log, rate = -ops.log1p(-q), p * (1 - p) / (1 - q)
+            rest = 1 - q
+            # Of a small q `log1p` is exact; a power of q does not need it.
+            log = -(ops.log(rest) if gamma_negative else ops.log1p(-q))
+            rate = spread / rest
         else:  # Finite for a large logit, too.
             q, log, rate = p, ops.softplus(x), p
         if not gamma_negative:
             return log, ops.where(q > 0, rate, 0.0)
         focus = _power(q, gamma_negative - 1)
-        slope = q + gamma_negative * (1 - q) * log
-        return focus * q * log, focus * rate * slope
+        slope = rate * q + gamma_negative * spread * log
+        return focus * q * log, focus * slope
 
     def losses_and_slopes(x, is_label, classes):
         weight = _at(weights, classes)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
+STUDIES = ("epochs", "learning_rate", "classes", "label_noise")
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def arms(monkeypatch):
 
     yield arms
     # Modules of this name may lie elsewhere, too.
-    for name in ("arms", "data_size", "epochs", "learning_rate", "classes"):
+    for name in ("arms", "data_size", *STUDIES):
         sys.modules.pop(name, None)
     plt.close("all")
 
@@ -67,6 +68,20 @@ def test_equal_steps_are_those_of_the_largest_size(arms):
     # 93 whole batches of 32 an epoch, four times.
     assert [c.steps for c in configs] == [372, 372, None]
     assert [c.epochs for c in configs] == [None, None, 4]
+
+
+def test_noise_is_that_of_the_world_or_is_added_to_real_labels(arms):
+    import label_noise
+
+    world = arms.SYNTHETIC.pretrain
+    real = dataclasses.replace(world, dataset="image_folder", options={})
+    clean, own, half = (
+        label_noise.noise(*r) for r in ((0, 0), (0.2, 0.1), (0.5, 0))
+    )
+    assert own(world) == world and clean(real) == real
+    assert clean(world).options["wrong_labels"] == 0
+    assert half(world).options["wrong_labels"] == 0.5
+    assert own(real).options == {"noise": {"wrong": 0.2, "missing": 0.1}}
 
 
 def test_the_table_has_means_spreads_and_slopes(arms):

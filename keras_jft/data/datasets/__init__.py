@@ -18,6 +18,7 @@ from keras_jft.data.datasets import (
     webdataset,
 )
 from keras_jft.data.datasets.dataset import Dataset, Info
+from keras_jft.data.noise import NoisyLabels
 
 DATASETS = {
     "synthetic": synthetic.load,
@@ -37,12 +38,14 @@ DATASETS = {
 }
 
 
-def load(name, split="train", **options):
+def load(name, split="train", *, noise=None, **options):
     """A data set by name.
 
     Args:
         name: A key of `DATASETS`.
         split: The part of it to load; None where it has no parts.
+        noise: What `jft.data.NoisyLabels` takes besides the data set, to study
+            what noise costs: `{"wrong": 0.2}` has a fifth of the labels wrong.
         **options: What that data set's own `load` takes.
 
     Returns:
@@ -58,7 +61,8 @@ def load(name, split="train", **options):
     (32, 32, 3)
     """
     checks.one_of("name", name, DATASETS)
-    return DATASETS[name](split=split, **options)
+    data = DATASETS[name](split=split, **options)
+    return data if noise is None else NoisyLabels(data, **noise)
 
 
 __all__ = ["DATASETS", "Dataset", "Info", "load"]

@@ -86,3 +86,18 @@ def test_every_data_set_goes_through_the_whole_pipeline(make):
 def test_an_unknown_name_lists_the_known():
     with pytest.raises(ValueError, match="'synthetic'.*'imagenet21k'"):
         load("imagenet21k")
+
+
+def test_any_data_set_is_loaded_with_noise():
+    options = {"num_examples": 40, "wrong_labels": 0.0, "missing_labels": 0.0}
+    clean = load("synthetic", **options)
+    noise = {"wrong": 0.5, "missing": 0.2, "seed": 3}
+    noisy = load("synthetic", noise=noise, **options)
+    expected = jft_data.NoisyLabels(clean, **noise).take(range(40))
+    changed = 0
+    for i, example in enumerate(expected):
+        np.testing.assert_array_equal(noisy[i]["labels"], example["labels"])
+        changed += example["labels"].tolist() != clean[i]["labels"].tolist()
+    assert changed > 20
+    with pytest.raises(ValueError, match="`wrong` must be a rate"):
+        load("synthetic", noise={"wrong": 2}, **options)
