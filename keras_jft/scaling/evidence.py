@@ -217,3 +217,23 @@ def check_numbers(table, column):
             f"{wrong[0]!r} in {len(wrong)} of {len(table)} rows. Leave "
             "those rows out if they should not count."
         )
+
+
+def setting(row, name):
+    """A setting of a run, as JSON has it; None where the row does not say it.
+
+    Args:
+        row: A row, a dict.
+        name: A column, or a dotted path into its `config`, such as
+            `"pretrain.epochs"`.
+    """
+    value = row
+    if name not in row:
+        value = row.get("config")
+        *path, name = name.split(".")
+        for part in path:
+            value = value.get(part) if isinstance(value, dict) else None
+    value = value.get(name) if isinstance(value, dict) else None
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return list(value) if isinstance(value, tuple) else value

@@ -81,7 +81,7 @@ def alternatives(rows, base, y=None):
     y = evidence.score_of(table, y)
     evidence.check_numbers(table, y)
     records = table.to_dict("records")
-    settings = {n: [_setting(r, n) for r in records] for n in base}
+    settings = {n: [evidence.setting(r, n) for r in records] for n in base}
     same = {
         name: np.array([_same(value, base[name]) for value in values])
         for name, values in settings.items()
@@ -108,20 +108,6 @@ def alternatives(rows, base, y=None):
                 )
             )
     return sorted(found, key=_order)
-
-
-def _setting(row, name):
-    """A column, or what a dotted path finds in the config; as JSON has it."""
-    value = row
-    if name not in row:
-        value = row.get("config")
-        *path, name = name.split(".")
-        for part in path:
-            value = value.get(part) if isinstance(value, dict) else None
-    value = value.get(name) if isinstance(value, dict) else None
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _same(value, other):

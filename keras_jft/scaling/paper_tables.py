@@ -66,7 +66,8 @@ def paper_table(number, rows=None, *, by=None, class_names=None):
             the table's do not count. None gives the paper's numbers alone.
         by: Columns whose values make a column of the table each; None means
             `mode`, `arm` and `num_examples`, where they are there. A column
-            is the mean of its rows, whatever else they differ in.
+            is the mean of its rows, whatever else they differ in, in scores
+            and, in Tables 4 and 5, in epochs of pre-training.
         class_names: C names, in the order of the rows' scores of classes, for
             Tables 3, 12 and 14. Classes that the paper does not have are lines
             below its own.
@@ -118,17 +119,21 @@ def _yours(number, printed, rows, by, class_names):
     for line in printed["lines"]:
         part = _of_task(table, line.get("task", printed["task"]))
         if line["score"] in part:
-            scores = _percent(part[line["score"]])
-            for group, places in _groups(part, by):
-                mean = scores[places].mean()
-                columns.setdefault(group, {})[line["name"]] = mean
+            values = _percent(part[line["score"]])
+        elif "setting" in line:
+            values = _settings(part, line["setting"])
+        else:
+            continue
+        for group, places in _groups(part, by):
+            columns.setdefault(group, {})[line["name"]] = values[places].mean()
     if class_names is not None and "classes" in printed:
         part = _of_task(table, printed["task"])
         scores = _class_scores(number, printed, part, class_names)
         for group, places in _groups(part, by):
             means = scores[places].mean().to_dict()
             columns.setdefault(group, {}).update(means)
-    if not columns:
+    settings = {line["name"] for line in printed["lines"] if "setting" in line}
+    if all(column.keys() <= settings for column in columns.values()):
         wanted = [line["score"] for line in printed["lines"] if line["score"]]
         raise ValueError(
             f"Table {number} needs rows with one of the scores {wanted}, of "
@@ -136,6 +141,12 @@ def _yours(number, printed, rows, by, class_names):
             f"rows with the columns {sorted(map(str, table))}."
         )
     return pd.DataFrame(columns)
+
+
+def _settings(table, name):
+    """A number a row, nan where it does not say it."""
+    values = [evidence.setting(row, name) for row in table.to_dict("records")]
+    return pd.Series(values, table.index, dtype="float64")
 
 
 def _of_task(table, task):

@@ -51,6 +51,23 @@ def test_rows_of_other_tasks_and_failed_ones_do_not_count():
     assert scores["VOC 2012 mIOU"] == pytest.approx(50)
 
 
+def test_epochs_are_those_of_the_pre_training():
+    rows = [
+        row(
+            arm=f"{epochs} epochs",
+            ap=0.1,
+            config={"pretrain": {"epochs": epochs}},
+        )
+        for epochs in (4, 8)
+    ] + [row(arm="by steps", ap=0.2, config={"pretrain": {"epochs": None}})]
+    scores = paper_table(4, rows, by="arm").scores
+    assert scores.loc["epochs", "36M steps"] == 4.0
+    yours = scores.loc["epochs", ["yours: 4 epochs", "yours: 8 epochs"]]
+    assert yours.tolist() == [4, 8]
+    assert np.isnan(scores.loc["epochs", "yours: by steps"])
+    assert scores.loc["mAP@[.5,.95]", "yours: by steps"] == 20
+
+
 def test_classes_stand_beside_the_papers_by_name():
     rows = [
         row(seed, task="segmentation", miou=0.4, per_class=scores)
@@ -80,6 +97,8 @@ def test_what_cannot_be_filled_in_is_refused():
         paper_table(15)
     with pytest.raises(ValueError, match=r"Table 1 needs rows with .*'top1'"):
         paper_table(1, [row(ap=0.5)])
+    with pytest.raises(ValueError, match=r"Table 4 needs rows with .*'ap'"):
+        paper_table(4, [row(top1=0.5, config={"pretrain": {"epochs": 4}})])
     rows = [row(task="segmentation", miou=0.4, per_class=[0.1, 0.2])]
     with pytest.raises(ValueError, match="the 3 classes of `class_names`"):
         paper_table(12, rows, class_names=["a", "b", "c"])
