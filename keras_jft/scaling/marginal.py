@@ -1,6 +1,7 @@
 """Data against its alternatives, in one unit: gain per device-hour."""
 
 import json
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ class Alternative(NamedTuple):
         end: Its value after the change.
         gain: Mean score there less that at the base.
         low: Low end of its 95% interval (Welch's t); nan where one of the two
-            has one run.
+            has one run, or the runs of each are all alike.
         high: High end of it.
         hours: Device-hours that a run takes more; nan where rows do not tell.
         per_hour: Gain per device-hour; nan where a run takes no more.
@@ -145,9 +146,12 @@ def _check(settings, same, base, table):
 def _difference(before, after):
     """Gain, and the ends of its 95% interval."""
     gain = float(after.mean() - before.mean())
-    if min(len(before), len(after)) < 2:
+    alike = np.ptp(before) == 0 and np.ptp(after) == 0
+    if min(len(before), len(after)) < 2 or alike:
         return gain, np.nan, np.nan
-    test = stats.ttest_ind(after, before, equal_var=False)
+    with warnings.catch_warnings():  # Of one that is alike, to no harm.
+        warnings.filterwarnings("ignore", "Precision loss")
+        test = stats.ttest_ind(after, before, equal_var=False)
     return gain, *map(float, test.confidence_interval(0.95))
 
 

@@ -68,6 +68,20 @@ def test_the_interval_is_welchs():
     assert np.isnan([one.low, one.high]).all()
 
 
+def test_runs_that_are_all_alike_have_no_spread_to_go_by():
+    def to_3_000(at_base, more):
+        rows = [row_of(i, score, 1) for i, score in enumerate(at_base)]
+        rows += [row_of(i, s, 3, size=3_000) for i, s in enumerate(more)]
+        return alternatives(rows, {"num_examples": 1_000})[0]
+
+    alike = to_3_000([0.3, 0.3, 0.3], [0.4, 0.4])
+    assert alike.gain == pytest.approx(0.1)
+    assert np.isnan([alike.low, alike.high]).all()
+    # One side that scatters has an interval, without a warning.
+    half = to_3_000([0.3, 0.3, 0.3], [0.4, 0.5])
+    assert half.low < half.gain < half.high
+
+
 def test_settings_that_are_lists_are_told_apart():
     rows = [row_of(0, 0.3, 1), row_of(0, 0.4, 2, depth=101)]
     (found,) = alternatives(rows, {"blocks": (50, 1)})
