@@ -13,22 +13,22 @@ Command:
 Rows go to results/label_noise.jsonl, the figure to figures/label_noise.png;
 `--dry-run` says what is left to do, `--smoke` goes the whole way with one arm.
 
-Result (`--sizes 300 3000 --seeds 0 1`: two seeds and sizes so far; top-1
-of frozen transfer, mean and standard deviation):
+Result (3 seeds; top-1 of frozen transfer, mean and standard deviation):
 
-                      300      3,000   a decade
-    clean        41.2 0.0   56.0 0.4      +14.8
-    as in JFT    34.9 4.0   55.5 0.5      +20.6
-    half wrong   34.2 0.8   55.6 1.1      +21.4
-    half missing 36.7 0.6   53.6 2.3      +16.9
+                        300      1,000      3,000   a decade
+    clean          41.6 0.6   51.0 1.1   57.6 2.8      +16.1
+    as in JFT      36.0 3.4   48.7 1.2   55.6 0.4      +19.7
+    half wrong     35.1 1.7   45.4 2.9   55.5 0.8      +20.4
+    half missing   35.5 2.1   46.1 3.8   54.5 2.3      +19.1
 
-The claim holds for wrong names: with half of them wrong, 7.0 points are lost at
-300 images and 0.4 at 3,000; with the noise of JFT 6.4 and half a point. With
-half of them missing 4.5 and 2.4 are lost: about half of that cost stays, as far
-as two seeds can tell. From 300 images of JFT's noise, ten times the images are
-worth more (+20.6) than clean names (+6.4).
+The claim holds in part: with half of the names wrong 6.5, 5.5 and 2.1 points
+are lost at 300, 1,000 and 3,000 images, with the noise of JFT 5.6, 2.3 and 2.0,
+with half of them missing 6.1, 4.9 and 3.1. So scale makes the cost smaller by
+half and more; that it overpowers noise, three seeds cannot tell (the losses at
+3,000 scatter by 3). From 300 images of JFT's noise, ten times the images are
+worth more (+19.7) than clean names (+5.6).
 
-Cost: 7 minutes on 2 cores of an AMD EPYC (24 GB) that other work shared;
+Cost: 12 minutes on 2 cores of an AMD EPYC (24 GB) that other work shared;
 TensorFlow 2.21, Keras 3.15.1.
 """
 

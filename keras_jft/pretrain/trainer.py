@@ -42,6 +42,7 @@ class Config(training.Optimization):
         shards: Number of kernels of the head.
         loss: A name in `LOSSES`.
         loss_options: What the loss takes.
+        mixup: alpha of `jft.data.mixup`; 0 for none.
         optimizer: This and the following: see `jft.training.Optimization`.
         momentum: See there.
         epsilon: See there.
@@ -81,6 +82,7 @@ class Config(training.Optimization):
     shards: int = 1
     loss: str = "logistic"
     loss_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    mixup: float = dataclasses.field(default=0.0, metadata={"added": True})
 
     def __post_init__(self):
         super().__post_init__()
@@ -201,6 +203,8 @@ def compile_arguments(config, steps=None):
 
 def _metrics(config):
     if config.loss == "softmax":
+        if config.mixup:  # An image has no one label then.
+            return []
         return [
             keras.metrics.SparseCategoricalAccuracy(name="top1"),
             keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5"),
@@ -247,6 +251,7 @@ def run(
         transforms=config.transforms,
         training=True,
         seed=config.seed,
+        mixup=config.mixup,
     )
     model = classifier(config, examples, initial)
     steps = (config.epochs or 0) * len(batches)

@@ -168,7 +168,10 @@ def key(config):
     """16 hexadecimal digits that name a config by the values of its fields.
 
     The order of the fields and the version of the package do not matter, nor
-    does 1 against 1.0; a field more or less does.
+    does 1 against 1.0; a field more or less does, unless it is marked as
+    `dataclasses.field(default=..., metadata={"added": True})`: then it counts
+    only where it is not its default, and runs done before it was there keep
+    their keys.
 
     Args:
         config: A dataclass; its fields hold what a row may hold.
@@ -191,9 +194,21 @@ def key(config):
             "A config must be an instance of a dataclass. Received: "
             f"{type(config).__name__} {config!r}."
         )
-    fields = _canonical(rows_lib.to_json(config))
+    fields = _canonical(rows_lib.to_json(_keyed(config)))
     text = json.dumps(fields, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _keyed(value):
+    """The fields of a config that are in its key."""
+    if not dataclasses.is_dataclass(value):
+        return value
+    fields = {f: getattr(value, f.name) for f in dataclasses.fields(value)}
+    return {
+        field.name: _keyed(given)
+        for field, given in fields.items()
+        if not (field.metadata.get("added") and given == field.default)
+    }
 
 
 def _canonical(value):

@@ -134,6 +134,25 @@ def test_a_run_by_steps_starts_from_a_given_backbone(tiny_backbone):
         np.testing.assert_array_equal(theirs, old)
 
 
+@pytest.mark.parametrize("loss", ["logistic", "softmax"])
+def test_mixup_trains_on_images_mixed_in_pairs(loss, monkeypatch):
+    config = dataclasses.replace(CONFIG, mixup=0.5, loss=loss, epochs=1)
+    if loss == "softmax":
+        single = {**config.options, "task": "classification"}
+        config = dataclasses.replace(config, options=single)
+    mixed, targets = [], jft.MultiLabelClassifier.targets
+
+    def seen(self, batch):
+        mixed.append("label_weights" in batch)
+        return targets(self, batch)
+
+    monkeypatch.setattr(jft.MultiLabelClassifier, "targets", seen)
+    history = keras.callbacks.History()
+    jft.pretrain.run(config, verbose=0, callbacks=[history])
+    assert mixed and all(mixed)
+    assert np.isfinite(history.history["loss"]).all()
+
+
 def test_every_recipe_compiles():
     for name in jft.pretrain.RECIPES:
         arguments = jft.pretrain.recipe(name, steps=100)

@@ -210,6 +210,25 @@ def test_a_key_names_the_values_and_nothing_else():
     assert len({study.key(c) for c in [config, *others]}) == 5
 
 
+def test_a_key_outlives_a_field_that_is_added():
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Wider(Config):
+        mixup: float = dataclasses.field(default=0.0, metadata={"added": True})
+        inner: object = None
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Nested(Config):
+        inner: object = None
+
+    old, new = Config(num_examples=300), Wider(num_examples=300)
+    assert study.key(Nested(num_examples=300)) == study.key(new)
+    assert study.key(dataclasses.replace(new, mixup=0.2)) != study.key(new)
+    # The same one level down.
+    nested = [Nested(num_examples=300, inner=c) for c in (new, old)]
+    plain = Nested(num_examples=300, inner=Nested(num_examples=300))
+    assert study.key(nested[0]) == study.key(plain) != study.key(nested[1])
+
+
 def test_a_key_outlives_the_process():
     # By hand: sha256 of {"blocks": [1, 1], "num_examples": 300, "seed": 0}.
     assert study.key(Config(num_examples=300)) == "4957e941b67c24c9"
