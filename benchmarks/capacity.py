@@ -13,22 +13,21 @@ Rows go to results/capacity.jsonl, the figure, in the form of the paper's, to
 figures/capacity.png; `--tiny-imagenet DIR` asks the same of real images,
 `--dry-run` says what is left to do, `--smoke` goes the whole way with one arm.
 
-Result (`--sizes 300 3000 --seeds 0 1`: two seeds and sizes so far; top-1
-of frozen transfer, mean and standard deviation):
+Result (3 seeds; top-1 of frozen transfer, mean and standard deviation):
 
-                          300      3,000   a decade
-    base             34.9 4.0   55.5 0.5      +20.6
-    twice as deep    32.5 3.6   53.8 1.6      +21.3
-    twice as wide    44.5 4.7   56.3 0.8      +11.9
+                          300      1,000      3,000   a decade
+    base             36.0 3.4   48.7 1.2   55.6 0.4      +19.7
+    twice as deep    29.8 5.5   43.1 4.2   52.4 2.7      +22.6
+    twice as wide    46.2 4.4   51.9 1.3   56.7 0.8      +10.5
 
-The paper's finding does not show here: the deeper net gains as much as the base
-(+0.7 points a decade, less than the seeds differ), and the wider one less: it
-is ahead by 10 points at 300 images and by 1 at 3,000. But two seeds leave
-intervals of 18 points and more either way, and a net that is trained for 36
-steps is judged by how fast it learns: this says something of small studies, and
-little against the paper's.
+The paper's finding does not show here beyond doubt: the deeper net gains 2.9
+points a decade more than the base (by seed -3.5, +4.7, +7.5), but is behind it
+at every size; the wider one gains half as much: it is ahead by 10 points at 300
+images and by 1 at 3,000. A net that is trained for 36 to 372 steps is judged by
+how fast it learns, and a deep one learns slowly at first: this says something
+of small studies, and little against the paper's.
 
-Cost: 8 minutes on 2 cores of an AMD EPYC (24 GB) that other work shared;
+Cost: 14 minutes on 2 cores of an AMD EPYC (24 GB) that other work shared;
 TensorFlow 2.21, Keras 3.15.1.
 """
 

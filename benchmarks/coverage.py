@@ -122,6 +122,9 @@ def summary(rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--curves", type=int, default=1_000)
+    parser.add_argument(
+        "--families", nargs="+", default=FAMILIES, choices=FAMILIES
+    )
     parser.add_argument("--smoke", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -129,7 +132,7 @@ def main():
         if arguments.smoke:
             curves, path = 2, pathlib.Path(folder) / "coverage.csv"
         rows = []
-        for family in FAMILIES:
+        for family in arguments.families:
             rows += [measure(family, seed) for seed in range(curves)]
             print(summary(rows).to_string(), flush=True)
             summary(rows).to_csv(path)
