@@ -79,8 +79,8 @@ class Forecast:
         data, points = self.law.evidence, self._points
         sizes = ", ".join(f"{size:,.0f}" for size in data.sizes)
         lines = [
-            f"Probability of more than {points(self.worth):g} points: "
-            f"{self.chance:.0%}",
+            "Probability that the curve rises by more than "
+            f"{points(self.worth):g} points: {self.chance:.0%}",
             f"Score at {data.x_name}={self.factor * data.sizes[-1]:,.0f}: "
             f"{points(self.score):.1f} [{points(self.low):.1f}, "
             f"{points(self.high):.1f}], 95% prediction interval of one run",

@@ -40,7 +40,9 @@ def test_a_card_has_verdict_gain_chance_score_and_cost(found):
     assert (card.title, card.verdict) == ("steep", "collect")
     assert card.lead == sheet.headline
     chance, score, cost = card.lines
-    assert chance == "Probability of more than 5 points: 100%"
+    assert chance == (
+        "Probability that the curve rises by more than 5 points: 100%"
+    )
     assert score.startswith("Score at num_examples=100,000: 70.1 [")
     # An hour a run whatever its size; 12 points.
     assert cost == "Cost: 1 device-hours a run, 0.0833 a point"
