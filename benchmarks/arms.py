@@ -223,6 +223,7 @@ def frame(rows):
 
 def slope(scores):
     """Points gained with every tenfold of images, by least squares."""
+    scores = scores[scores["num_examples"] > 0]
     return np.polyfit(np.log10(scores["num_examples"]), scores["score"], 1)[0]
 
 

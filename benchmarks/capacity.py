@@ -43,8 +43,9 @@ ARMS = {
 
 
 def draw(rows):
-    """In the form of Figure 5; a curve a net where there is one size."""
-    if len({row["num_examples"] for row in rows}) < 2:
+    """In the form of Figure 5; a curve a net where it has one size, or modes."""
+    kinds = {(row["num_examples"], row["mode"]) for row in rows}
+    if len(kinds) < 2 or len({mode for _, mode in kinds}) > 1:
         return arms.plot(rows)
     return jft.scaling.plot_capacity(rows, paper=True)
 

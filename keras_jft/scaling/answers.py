@@ -3,6 +3,7 @@
 import collections
 
 from keras_jft.pages import Card, Heading, Table
+from keras_jft.scaling import units
 from keras_jft.scaling.decision import (
     COLLECT,
     DO_NOT_COLLECT,
@@ -50,12 +51,19 @@ def _next_runs(sheet):
     counts = collections.Counter()
     for size, count, *_ in sheet.next_runs:
         counts[size] += count
-    runs = ", ".join(f"{n} at {size:,.0f}" for size, n in counts.items())
+    runs = ", ".join(
+        f"{n} at {units.sized(size)}" for size, n in counts.items()
+    )
     hours = sum(n.hours for n in sheet.next_runs)
     cost = f" for {hours:.2g} device-hours" if hours >= 0 else ""
+    where = f"{runs} ({sheet.law.evidence.x_name}){cost}, which would"
+    if sheet.admitted:
+        return (
+            f"{where} admit {' and '.join(sheet.admitted)}, too: the interval "
+            "may widen, and be truer"
+        )
     return (
-        f"{runs} ({sheet.law.evidence.x_name}){cost}, which would narrow the "
-        f"gain from ±{points * half:.1f} to "
+        f"{where} narrow the gain from ±{points * half:.1f} to "
         f"±{points * sheet.next_runs[-1].half_width:.1f} points"
     )
 
@@ -77,7 +85,9 @@ def against(alternatives):
                 if a.low <= a.high
                 else "unknown",
                 _or_unknown(f"{a.hours:+.3g}"),
-                _or_unknown(f"{a.per_hour:+.3g}", "none"),
+                _or_unknown(
+                    f"{a.per_hour:+.3g}", "none" if a.hours <= 0 else "unknown"
+                ),
                 " and ".join(map(str, a.runs)),
             )
             for a in alternatives

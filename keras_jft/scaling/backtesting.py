@@ -1,9 +1,8 @@
 """How well the laws would have foreseen curves that are known by now."""
 
-import numpy as np
 import pandas as pd
 
-from keras_jft.scaling import evidence
+from keras_jft.scaling import evidence, units
 from keras_jft.scaling.fitting import fit
 from keras_jft.scaling.laws import LAWS
 
@@ -23,7 +22,7 @@ def backtest(rows, x, y, by=None, factor=10, bounds=None, laws=None):
         y: The column of scores.
         by: Column or columns that tell curves apart; None for a single curve.
         factor: How far the forecast reaches.
-        bounds: As for `fit`.
+        bounds: As for `fit`; None goes by all scores of a curve.
         laws: Names in `LAWS` to try alone besides the choice; None means all.
 
     Returns:
@@ -53,14 +52,17 @@ def backtest(rows, x, y, by=None, factor=10, bounds=None, laws=None):
     for curve, part in evidence.curves(rows, by).items():
         data = evidence.gather(part, x, y)
         largest = data.sizes[-1]
+        ends = units.bounds_of(data.y, bounds, y)
+        far = largest / factor * (1 + 1e-9)
         shown = pd.DataFrame(part)
-        shown = shown[shown[x] <= largest / factor * (1 + 1e-9)]
+        shown = shown[shown[x] <= far]
+        left = (data.sizes <= far).sum()
         runs = data.y[data.x == largest]
         for name in (*names, CHOICE):
             tried = None if name == CHOICE else [name]
-            if tried and len(np.unique(shown[x])) < LAWS[name].fewest_sizes:
+            if tried and left < LAWS[name].fewest_sizes:
                 continue
-            law = fit(shown, x, y, bounds=bounds, laws=tried)
+            law = fit(shown, x, y, bounds=ends, laws=tried)
             low, high = law.prediction_interval(largest)
             predicted = float(law.predict(largest))
             found.append(

@@ -6,7 +6,7 @@ Letters: C classes.
 import numpy as np
 import pandas as pd
 
-from keras_jft.scaling import evidence, fitting
+from keras_jft.scaling import evidence, units
 
 
 def class_scores(rows, class_names, x="num_examples"):
@@ -26,7 +26,8 @@ def class_scores(rows, class_names, x="num_examples"):
         ValueError: If rows have no `per_class`, or not of C classes.
     """
     table = evidence.succeeded(rows)
-    counts = {len(scores) for scores in table.get("per_class", [()])}
+    evidence.check_columns(table, ["per_class", x])
+    counts = set(table["per_class"].map(np.size))
     if counts != {len(class_names)}:
         raise ValueError(
             f"`per_class` of each row must have the scores of the "
@@ -34,8 +35,7 @@ def class_scores(rows, class_names, x="num_examples"):
             f"{sorted(counts)} classes."
         )
     scores = np.array(table["per_class"].tolist(), "float64")
-    bounds = fitting.natural_bounds(scores[~np.isnan(scores)])
-    scale = 100 if bounds == (0, 1) else 1
+    scale = units.points(units.natural_bounds(scores[~np.isnan(scores)]))
     return pd.DataFrame(
         {
             "mode": np.repeat(_modes(table), len(class_names)),
@@ -81,8 +81,10 @@ def class_table(rows, class_names, x="num_examples"):
     blocks = []
     for mode, part in scores.groupby("mode"):
         means = part.groupby(["class", x])["score"].agg(["mean", "std"])
-        cells = means.apply(_cell, axis=1).unstack(fill_value="")
-        cells.columns = [f"{size:,.0f}" for size in cells.columns]
+        cells = means.apply(units.mean_and_spread, axis=1).unstack(
+            fill_value=""
+        )
+        cells.columns = list(map(units.sized, cells.columns))
         mean = means["mean"].unstack()
         gain = mean.iloc[:, -1] - mean.iloc[:, 0]
         cells["gain"] = [f"{points:+.1f}" for points in gain]
@@ -94,8 +96,3 @@ def class_table(rows, class_names, x="num_examples"):
 
 def _modes(table):
     return table["mode"] if "mode" in table else ["all"] * len(table)
-
-
-def _cell(score):
-    spread = f" ±{score['std']:.1f}" if score["std"] >= 0 else ""
-    return f"{score['mean']:.1f}{spread}"

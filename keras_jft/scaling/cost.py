@@ -20,7 +20,8 @@ def hours_of(table):
     for column in SECONDS:
         if column in table:
             seconds = pd.to_numeric(table[column], errors="coerce")
-            return seconds.to_numpy(np.float64) / 3600
+            if seconds.notna().any():
+                return seconds.to_numpy(np.float64) / 3600
     return np.full(len(table), np.nan)
 
 

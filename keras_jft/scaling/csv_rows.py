@@ -22,17 +22,24 @@ def read(path):
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a column has no name or that of another, another line
-            has more or fewer cells than there are columns, or two lines are
-            the same; names the lines.
+        ValueError: If the file is no UTF-8 text, a column has no name or that
+            of another, a quote is left open, another line has more or fewer
+            cells than there are columns, or two lines are the same; names the
+            lines.
     """
-    text = pathlib.Path(path).read_text(encoding="utf-8-sig", errors="replace")
-    reader = csv.reader(io.StringIO(text, newline=""))
-    lines = [
-        (reader.line_num, tuple(map(str.strip, cells)))
-        for cells in reader
-        if any(map(str.strip, cells))
-    ]
+    text = _text(path)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        lines = [
+            (reader.line_num, tuple(map(str.strip, cells)))
+            for cells in reader
+            if any(map(str.strip, cells))
+        ]
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}, line {reader.line_num}: {error}. Is a quote left open "
+            "there or before?"
+        ) from None
     (_, header), *lines = lines or [(1, ())]
     _check_header(path, header)
     if lines and len(lines[-1][1]) < len(header):
@@ -50,15 +57,31 @@ def read(path):
             stacklevel=3,
         )
     seen = {}
-    for number, cells in lines:
-        _check_line(path, number, cells, header, seen)
-    return [
-        {n: _value(n, cell) for n, cell in zip(header, cells, strict=True)}
-        for _, cells in lines
-    ]
+    return [_row(path, *line, header, seen) for line in lines]
+
+
+def _text(path):
+    content = pathlib.Path(path).read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        text, line = "\0", content.count(b"\n", 0, error.start) + 1
+    else:
+        line = text.count("\n", 0, max(text.find("\0"), 0)) + 1
+    if "\0" in text:
+        raise ValueError(
+            f"{path}, line {line}: expected text in UTF-8. Save the file as "
+            "CSV in UTF-8."
+        )
+    return text
 
 
 def _check_header(path, header):
+    if len(header) == 1 and ({*";\t|"} & {*header[0]}):
+        raise ValueError(
+            f"{path}, line 1: expected commas between the columns. Received: "
+            f"{header[0]!r}. Separate columns by commas."
+        )
     if not header or "" in header or len(set(header)) < len(header):
         raise ValueError(
             f"{path}, line 1: expected the names of the columns, each once, "
@@ -67,24 +90,28 @@ def _check_header(path, header):
         )
 
 
-def _check_line(path, number, cells, header, seen):
+def _row(path, number, cells, header, seen):
+    """A line as a dict; `seen` has the numbers of those before it."""
     if len(cells) != len(header):
         raise ValueError(
             f"{path}, line {number}: expected {len(header)} cells, one for "
             f"each of {','.join(header)}. Received {len(cells)}: "
             f"{','.join(cells)}. Mend or delete that line."
         )
-    if seen.setdefault(cells, number) != number:
+    values = tuple(map(_value, header, cells))
+    if seen.setdefault(values, number) != number:
         raise ValueError(
-            f"{path}, lines {seen[cells]} and {number}: the same run twice: "
+            f"{path}, lines {seen[values]} and {number}: the same run twice: "
             f"{','.join(cells)}. Delete one, or give repetitions of a run "
             "a column `seed`."
         )
+    return dict(zip(header, values, strict=True))
 
 
 def _value(name, text):
     """A cell as a number, None or what it says; names stay text."""
-    for kind in () if name in evidence.CURVES else (int, float):
+    kinds = () if name in evidence.CURVES or "_" in text else (int, float)
+    for kind in kinds:
         try:
             return kind(text)
         except ValueError:

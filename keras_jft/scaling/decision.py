@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from keras_jft.scaling import units
 from keras_jft.scaling.law import Law
 from keras_jft.scaling.next_runs import NextRuns, plan
 
@@ -71,17 +72,23 @@ class Forecast:
         if self.next_runs:
             lines.append("Next runs, the most telling first:")
             lines += [f"- {run}" for run in self.advice]
+            if self.admitted:
+                lines.append(
+                    f"They admit {' and '.join(self.admitted)}, too: the "
+                    "interval may widen, and be truer."
+                )
         return "\n".join(lines)
 
     @property
     def basis(self):
         """What it rests on: probability, score, cost, runs, laws; lines."""
         data, points = self.law.evidence, self._points
-        sizes = ", ".join(f"{size:,.0f}" for size in data.sizes)
+        sizes = ", ".join(map(units.sized, data.sizes))
         lines = [
             "Probability that the curve rises by more than "
             f"{points(self.worth):g} points: {self.chance:.0%}",
-            f"Score at {data.x_name}={self.factor * data.sizes[-1]:,.0f}: "
+            f"Score at {data.x_name}="
+            f"{units.sized(self.factor * data.sizes[-1])}: "
             f"{points(self.score):.1f} [{points(self.low):.1f}, "
             f"{points(self.high):.1f}], 95% prediction interval of one run",
             f"Cost: {self.cost}" if self.cost else "",
@@ -112,6 +119,13 @@ class Forecast:
     def advice(self):
         """The next runs as sentences, the most telling first."""
         return tuple(map(self._next, self.next_runs))
+
+    @property
+    def admitted(self):
+        """Names of laws that the sizes of the next runs make identifiable."""
+        new = {run.size for run in self.next_runs} - {*self.law.evidence.sizes}
+        candidates = self.law.candidates.items()
+        return tuple(n for n, c in candidates if 0 < c.more_sizes <= len(new))
 
     def _weights(self):
         candidates = self.law.candidates
@@ -148,7 +162,12 @@ class Forecast:
                 f"{self.factor:g}x is farther than the sizes reach, "
                 f"{_span(self.law):.3g}x from smallest to largest."
             )
-        if np.any(np.diff(data.means) < 0):
+        if np.all(np.diff(data.means) < 0):
+            yield (
+                "The score falls with every size. Higher must be better: of a "
+                "loss or an error, give the negative, and its range."
+            )
+        elif np.any(np.diff(data.means) < 0):
             yield "The mean score does not rise with every size."
         if data.noise_df:
             yield (
@@ -168,8 +187,13 @@ class Forecast:
     def _next(self, runs):
         size, count, half_width, hours = runs
         cost = f" ({hours:.2g} device-hours)" if np.isfinite(hours) else ""
+        if self.admitted:
+            return (
+                f"{count} at {self.law.evidence.x_name}={units.sized(size)}"
+                f"{cost}"
+            )
         return (
-            f"{count} at {self.law.evidence.x_name}={size:,.0f}{cost}, "
+            f"{count} at {self.law.evidence.x_name}={units.sized(size)}{cost}, "
             "after which the gain is known to "
             f"±{self._points(half_width):.1f} points"
         )

@@ -72,17 +72,28 @@ class Evidence:
         return cost.hours_at(size, self.x, self.hours)
 
 
+def failed(table):
+    """Which rows of a DataFrame are of runs that failed, booleans.
+
+    A number in a column `error` is an error rate or a deviation, not a failure.
+    """
+    if "error" not in table:
+        return pd.Series(False, index=table.index)
+    return table["error"].map(lambda error: isinstance(error, str)).astype(bool)
+
+
 def succeeded(rows):
     """A DataFrame of rows, without those of failed runs; not empty."""
     table = pd.DataFrame(rows)
-    if "error" in table:
-        table = table[table["error"].isna()]
     if table.empty:
+        raise ValueError("There are no rows.")
+    done = table[~failed(table)]
+    if done.empty:
         raise ValueError(
             f"There is no row of a run that succeeded. Received: {len(rows)} "
             "rows. What went wrong is in their `error`."
         )
-    return table
+    return done
 
 
 def untrained(table):
@@ -120,12 +131,15 @@ def curves(rows, by=None):
             splits or metrics, or a row does not say of which curve it is.
     """
     table = pd.DataFrame(rows)
+    if table.empty:
+        raise ValueError("There are no rows.")
     if by is None:
         parts = {None: table}
     else:
         _check_named(table, [by] if isinstance(by, str) else by)
         parts = dict(list(table.groupby(by)))
-    for part in map(succeeded, parts.values()):
+    for part in parts.values():
+        part = part[~failed(part)]
         there = [column for column in CURVES if column in part]
         for column in there:
             values = part[column].unique().tolist()

@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from keras_jft.metrics import METRICS
-from keras_jft.scaling import classes, evidence, fitting
+from keras_jft.scaling import classes, evidence, fitting, units
 from keras_jft.scaling import paper as printed
 
 # Okabe and Ito's colors, which color-blind readers tell apart; with a marker
@@ -197,7 +197,7 @@ def _draw_gains(ax, scores, class_names, x):
             color=look[0],
             xerr=errors[mode][order],
             error_kw={"lw": 0.7},
-            label=str(mode).replace("_", " "),
+            label=plain(str(mode).replace("_", " ")),
         )
     ax.axvline(0, color="black", lw=0.6)
     ax.set_yticks(range(len(order)), [class_names[i] for i in order])
@@ -212,16 +212,26 @@ def _draw_gains(ax, scores, class_names, x):
 
 
 def _values(table, column):
-    return sorted(table[column].unique()) if column in table else []
+    """Distinct values, sorted; none where there is no such column."""
+    if column not in table:
+        return []
+    if table[column].isna().any():
+        raise ValueError(
+            f"Every row must say its `{column}`, or none. Received none in "
+            f"{int(table[column].isna().sum())} of {len(table)} rows."
+        )
+    return sorted(table[column].unique())
 
 
 def _draw_panel(ax, table, x, y, modes, *, factor=1, bounds=None):
     """Draws the curves of one task, dresses the axes."""
-    bounds = tuple(bounds or fitting.natural_bounds(table[y]))
-    percent = bounds == (0, 1)
-    if percent:
-        table = table.assign(**{y: table[y] * 100})
-        bounds = (0, 100)
+    evidence.check_numbers(table, x)
+    evidence.check_numbers(table, y)
+    bounds = units.bounds_of(table[y], bounds, y)
+    scale = units.points(bounds)
+    table = table.assign(**{y: table[y] * scale})
+    bounds = tuple(scale * bound for bound in bounds)
+    percent = scale == 100 and bounds[0] == 0
     if not modes:
         modes, table = ["runs"], table.assign(mode="runs")
     for mode, look in zip(modes, itertools.cycle(LOOKS), strict=False):
@@ -229,7 +239,7 @@ def _draw_panel(ax, table, x, y, modes, *, factor=1, bounds=None):
         if part.empty:
             continue
         laws = {"factor": factor, "bounds": bounds}
-        name = str(mode).replace("_", " ")
+        name = plain(str(mode).replace("_", " "))
         _draw_curve(ax, part, x, y, name, *look, **laws)
     sizes = np.unique(table.loc[~evidence.untrained(table), x])
     ax.set_xscale("log")
@@ -237,12 +247,12 @@ def _draw_panel(ax, table, x, y, modes, *, factor=1, bounds=None):
     ax.set_xticks(ticks, [short(size) for size in ticks])
     ax.set_xticks([], minor=True)
     images = "Pre-training images" if x == "num_examples" else x
-    ax.set_xlabel(f"{images} (log scale)")
+    ax.set_xlabel(plain(f"{images} (log scale)"))
     (task,) = _values(table, "task") or [None]
     known = task in METRICS and METRICS[task].score == y
     title = METRICS[task].title if known else y
-    ax.set_ylabel(f"{title} (%)" if percent else title)
-    ax.set_title(str(task).capitalize() if task else "")
+    ax.set_ylabel(plain(f"{title} (%)" if percent else title))
+    ax.set_title(plain(units.titled(str(task))) if task else "")
     ax.grid(axis="y", alpha=0.25, linewidth=0.5)
     # Colors are modes; what the forms are is said once, in gray.
     if len(sizes) >= fitting.FEWEST_SIZES:
@@ -259,7 +269,7 @@ def _draw_paper(ax, table, x, y):
     if x != "num_examples" or (task, y) not in printed.POINTS:
         return
     name, points = printed.POINTS[task, y]
-    percent = fitting.natural_bounds(table[y]) == (0, 100)
+    percent = units.natural_bounds(table[y]) == (0, 100)
     percent = percent or ax.get_ylabel().endswith("(%)")
     scores = np.array(list(points.values())) / (1 if percent else 100)
     ax.plot(
@@ -307,6 +317,15 @@ def _draw_curve(ax, table, x, y, name, color, marker, *, factor, bounds):
         ax.plot(means.index, means, label=label, linestyle="none", **mean)
     if untrained.any():
         ax.axhline(table.loc[untrained, y].mean(), color=color, **DASHED)
+
+
+def plain(text):
+    """`text` as Matplotlib writes it, with dollars that start no formula.
+
+    Args:
+        text: A string.
+    """
+    return text.replace("$", r"\$")
 
 
 def short(number):

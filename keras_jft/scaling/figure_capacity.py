@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from keras_jft.metrics import METRICS
-from keras_jft.scaling import evidence, fitting
+from keras_jft.scaling import evidence, units
 from keras_jft.scaling import paper as printed
 from keras_jft.scaling.figure import LOOKS, PANEL, STYLE, short
 
@@ -106,8 +106,8 @@ def _checked(rows, capacity, x, y):
         )
     if "seed" not in table:
         table = table.assign(seed=0)
-    percent = fitting.natural_bounds(table[y]) == (0, 1)
-    return table.assign(**{y: table[y] * (100 if percent else 1)}), y, percent
+    scale = units.points(units.bounds_of(table[y], None, y))
+    return table.assign(**{y: table[y] * scale}), y, scale == 100
 
 
 def _title(table, y):

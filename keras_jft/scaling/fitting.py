@@ -6,18 +6,19 @@ import numpy as np
 from scipy import special, stats
 
 from keras_jft import checks
-from keras_jft.scaling import evidence, posterior
+from keras_jft.scaling import evidence, posterior, units
 from keras_jft.scaling.law import Candidate, Law
 from keras_jft.scaling.laws import LAWS
 
 # The log-linear law has two parameters, and two sizes more say how it fits.
 FEWEST_SIZES = min(family.fewest_sizes for family in LAWS.values())
-UNITS = 20  # Scores of one unit, some above 1, are not so many times apart.
 HELD_OUT = 1 / 3  # Share of the sizes, the largest, that choose the law.
 
 
 def fit(rows, x, y, by=None, bounds=None, laws=None):
     """Fits laws to the rows of a study and weighs them.
+
+    Higher scores must be better: negate a loss or an error, and give its range.
 
     Each law that there are sizes enough for (two more than it has parameters)
     is fitted; the others are named in `candidates` with the sizes they lack.
@@ -97,29 +98,7 @@ def trend(rows, x, y):
     return float(stats.spearmanr(data.x, data.y).statistic)
 
 
-def natural_bounds(scores):
-    """Lowest and highest score: of fractions if all are at most 1, or percent.
-
-    Args:
-        scores: Scores, an array.
-
-    Returns:
-        `(0, 1)` or `(0, 100)`.
-    """
-    return (0.0, 1.0) if np.max(scores) <= 1 else (0.0, 100.0)
-
-
 def _fit_one(data, bounds, names):
-    if bounds is None:
-        _check_one_unit(data)
-    low, high = natural_bounds(data.y) if bounds is None else bounds
-    if data.y.min() < low or data.y.max() > high:
-        raise ValueError(
-            f"`{data.y_name}` must lie within the bounds {(low, high)}. "
-            f"Received: scores from {data.y.min()} to {data.y.max()}. Pass "
-            "the metric's own range as `bounds=(low, high)`."
-        )
-    bounds = (float(low), float(high))
     there = len(data.sizes)
     lacking = {n: LAWS[n].fewest_sizes - there for n in names}
     usable = [name for name in names if lacking[name] <= 0]
@@ -132,6 +111,7 @@ def _fit_one(data, bounds, names):
             f"{data.x_name}={data.sizes.tolist()}. Left out: "
             f"{data.left_out or 'nothing'}."
         )
+    bounds = units.bounds_of(data.y, bounds, data.y_name)
     grids = {n: posterior.grid_of(LAWS[n], data) for n in usable}
     held_out = {n: _held_out(grids[n], data) for n in usable}
     log_weights = {
@@ -152,17 +132,6 @@ def _fit_one(data, bounds, names):
             n: found.get(n) or Candidate(more_sizes=lacking[n]) for n in names
         },
     )
-
-
-def _check_one_unit(data):
-    below, above = data.y[data.y <= 1], data.y[data.y > 1]
-    low, high = below.max(initial=0), above.min(initial=np.inf)
-    if UNITS * low < high < np.inf and low > 0:
-        raise ValueError(
-            f"`{data.y_name}` must be all fractions or all percent. Received "
-            f"both, as it looks: {low:g} and {high:g}. Mend them, or pass the "
-            "metric's own range as `bounds=(low, high)`."
-        )
 
 
 def _held_out(grid, data):

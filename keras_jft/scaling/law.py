@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from keras_jft.scaling import units
 from keras_jft.scaling.evidence import Evidence
 from keras_jft.scaling.posterior import Posterior
 
@@ -80,7 +81,7 @@ class Law:
     @property
     def points(self):
         """Factor from scores to points: 100 for fractions, else 1."""
-        return 100 if self.bounds == (0, 1) else 1
+        return units.points(self.bounds)
 
     # === What it says ===
 
@@ -200,9 +201,10 @@ class Law:
 
     def _gains(self, factor):
         """`(n,)` gains of the curves, and of one run each."""
-        if not factor > 1:
+        if not 1 < factor < np.inf:
             raise ValueError(
-                f"`factor` must be more than 1. Received: factor={factor}"
+                "`factor` must be more than 1, and finite. Received: "
+                f"factor={factor}."
             )
         largest = self.evidence.sizes[-1]
         now = self._curves(largest)[0]

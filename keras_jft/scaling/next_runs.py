@@ -5,6 +5,7 @@ together: a run there shows the gain as far as they do. Taken as jointly
 normal, each run narrows the gain by the formula of a conditional variance.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -46,14 +47,15 @@ def plan(law, factor, steps=3):
     runs = int(data.counts.max())
     planned = dict(zip(data.sizes.tolist(), data.counts.tolist(), strict=True))
     sizes = sorted({*planned, *_between(sorted(planned))})
-    smallest = _rounded(max(planned) / factor)
-    if smallest < min(planned):  # The sizes do not reach far enough.
+    smallest = _rounded(max(planned) / factor, down=True)
+    reach = max(planned) / min(planned) >= factor
+    if not reach:
         sizes = [smallest, *sizes]
     outlook = _Outlook(law, factor, sizes)
     named = []
     for _ in range(steps):
-        if smallest < min(planned):
-            best = smallest
+        if not reach:
+            best, reach = smallest, True
         else:
             best = max(sizes, key=lambda s: outlook.worth(s, planned, runs))
         outlook.add(best, planned, runs)
@@ -122,7 +124,11 @@ def _between(sizes):
             yield middle
 
 
-def _rounded(size):
+def _rounded(size, down=False):
     """Two significant digits; a whole number, if it is 1 or more."""
-    size = float(f"{size:.2g}")
-    return float(round(size)) if size >= 1 else size
+    step = 10.0 ** (math.floor(math.log10(size)) - 1)
+    steps = math.floor(size / step) if down else round(size / step)
+    rounded = float(f"{steps * step:.2g}")
+    if rounded < 1:
+        return rounded
+    return float(math.floor(rounded) if down else round(rounded))

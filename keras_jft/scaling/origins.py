@@ -5,7 +5,7 @@ import json
 import pandas as pd
 
 from keras_jft.pages import Code, Table, Text
-from keras_jft.scaling import cost
+from keras_jft.scaling import cost, evidence
 
 # Columns of a row that say how it was made, and what each is called.
 MADE_BY = {
@@ -52,12 +52,13 @@ def made_by(rows, command=None):
 def _facts(table):
     """Pairs of what is on record and its values."""
     if "error" in table:
-        yield "Failed runs", f"{int(table['error'].notna().sum()):,}"
+        yield "Failed runs", f"{int(evidence.failed(table).sum()):,}"
     if "seed" in table:
         yield "Seeds", _values(table["seed"])
     if "time" in table:
-        times = table["time"].dropna()
-        yield "Made (UTC)", f"{times.min()} to {times.max()}"
+        times = [time for time in table["time"] if isinstance(time, str)]
+        if times:
+            yield "Made (UTC)", f"{min(times)} to {max(times)}"
     hours = cost.hours_of(table)
     if pd.notna(hours).any():
         yield "Device-hours in all", f"{pd.Series(hours).sum():.3g}"

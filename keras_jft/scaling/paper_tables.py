@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from keras_jft import checks
-from keras_jft.scaling import evidence, fitting, paper
+from keras_jft.scaling import evidence, paper, units
 
 BY = ("mode", "arm", "num_examples")
 # What the paper calls the classes of VOC: other spellings.
@@ -168,8 +168,8 @@ def _groups(table, by):
 
 
 def _said(value):
-    if isinstance(value, (int, np.integer)):
-        return f"{value:,}"
+    if isinstance(value, (int, float, np.number)):
+        return units.sized(value)
     return str(value).replace("_", " ")
 
 
@@ -177,8 +177,9 @@ def _percent(scores):
     """Scores, a column or a table of them, in percent if they are fractions."""
     known = scores.to_numpy(np.float64)
     known = known[~np.isnan(known)]
-    fractions = known.size and fitting.natural_bounds(known) == (0, 1)
-    return scores * 100 if fractions else scores
+    if not known.size:
+        return scores
+    return scores * units.points(units.natural_bounds(known))
 
 
 def _class_scores(number, printed, table, class_names):

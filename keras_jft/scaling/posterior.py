@@ -142,7 +142,8 @@ def _grid(family, shapes, log_weights, data, shown):
         np.concatenate(part) for part in zip(*parts, strict=True)
     )
     squares = squares + data.within[:shown].sum()
-    squares = squares + (FLOOR * (np.ptp(data.means) or 1.0)) ** 2
+    scale = np.ptp(data.means) or np.abs(data.means).max() or 1.0
+    squares = squares + (FLOOR * scale) ** 2
     df = float(runs - 2)
     determinant = gram[:, 0] * gram[:, 2] - gram[:, 1] ** 2
     times = len(ratios)

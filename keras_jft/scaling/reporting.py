@@ -12,7 +12,7 @@ from keras_jft.pages import (
     svg_of,
     write,
 )
-from keras_jft.scaling import answers, cost, evidence, fitting, origins, summary
+from keras_jft.scaling import answers, cost, evidence, origins, summary, units
 from keras_jft.scaling.figure import plot_data_size
 from keras_jft.scaling.laws import LAWS
 from keras_jft.scaling.paper_tables import paper_table
@@ -133,7 +133,7 @@ def _panels(table, by):
     if not apart:
         return [("All runs", table)]
     return [
-        (answers.called(name).capitalize(), part)
+        (units.titled(answers.called(name)), part)
         for name, part in table.groupby(apart)
     ]
 
@@ -150,8 +150,7 @@ def _picture(title, part, *, x, y, factor, **options):
 
 def _scores(title, part, by, x, y, bounds):
     y = evidence.score_of(part, y)
-    bounds = tuple(bounds or fitting.natural_bounds(part[y]))
-    scale = 100 if bounds == (0, 1) else 1
+    scale = units.points(units.bounds_of(part[y], bounds, y))
     modes = [column for column in by if column == "mode"]
     cells = summary.means(part.assign(**{y: part[y] * scale}), modes, x, y)
     runs = part.groupby([*modes, x]).size()

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from keras_jft.scaling import evidence, fitting
+from keras_jft.scaling import evidence, fitting, units
 from keras_jft.scaling.decision import forecast
 
 BY = ("task", "mode", "arm")
@@ -20,12 +20,13 @@ def forecasts(
             task.
         by: Columns that tell curves apart; None means `task`, `mode` and
             `arm`, where they are there.
-        bounds: Lowest and highest score there can be, as for `fit`.
+        bounds: Lowest and highest score there can be. None goes by the
+            scores, as `fit` does: by those of all modes of a task together.
         **options: `factor` and `worth`, as for `forecast`.
 
     Returns:
         `{name: Forecast}`, the name a tuple of the values of `by`. For a curve
-        with too few sizes a string that says so.
+        with too few sizes, or no run that succeeded, a string that says so.
 
     Raises:
         ValueError: As `fit` and `forecast` do, but for too few sizes.
@@ -43,9 +44,14 @@ def forecasts(
         >>> found["tuned",]
         '1 size, a forecast needs 4'
     """
-    curves = evidence.curves(rows, curve_columns(rows, by) or None)
+    by = curve_columns(rows, by)
+    curves = evidence.curves(rows, by or None)
+    panels = {}
+    for name, curve in curves.items():
+        panels.setdefault(_panel(by, name), []).append(curve)
+    units_of = {p: _bounds(parts, y, bounds) for p, parts in panels.items()}
     return {
-        name or (): _forecast(curve, x, y, bounds, options)
+        name or (): _forecast(curve, x, y, units_of[_panel(by, name)], options)
         for name, curve in curves.items()
     }
 
@@ -108,9 +114,10 @@ def table(rows, x="num_examples", factor=10):
     blocks = []
     for task, part in data.groupby("task"):
         y = evidence.score_of(part)
-        scale = 100 if fitting.natural_bounds(part[y]) == (0, 1) else 1
+        evidence.check_numbers(part, y)
+        scale = units.points(units.bounds_of(part[y], None, y))
         blocks += [
-            f"{task.capitalize()}: {y}, points",
+            f"{units.titled(task)}: {y}, points",
             means(part.assign(**{y: part[y] * scale}), ["mode"], x, y)
             .rename_axis(None)
             .to_string(),
@@ -140,30 +147,40 @@ def means(table, by, x, y):
         A DataFrame of strings.
     """
     scores = table.groupby([*by, x])[y].agg(["mean", "std"])
-    cells = scores.apply(_cell, axis=1)
+    cells = scores.apply(units.mean_and_spread, axis=1)
     # One curve is a line, too.
     cells = cells.unstack(fill_value="") if by else cells.to_frame("runs").T
-    cells.columns = [f"{size:,.0f}" for size in cells.columns]
+    cells.columns = list(map(units.sized, cells.columns))
     return cells
 
 
-def _cell(score):
-    spread = f" ±{score['std']:.1f}" if score["std"] >= 0 else ""
-    return f"{score['mean']:.1f}{spread}"
+def _panel(by, name):
+    """What tells a curve from those of other panels: all but its mode."""
+    values = zip(by, name or (), strict=True)
+    return tuple(value for column, value in values if column != "mode")
+
+
+def _bounds(curves, y, bounds):
+    """The bounds of the scores of a panel; None where no run succeeded."""
+    table = pd.concat(curves)
+    table = table[~evidence.failed(table)]
+    if table.empty:
+        return None
+    y = evidence.score_of(table, y)
+    evidence.check_numbers(table, y)
+    return units.bounds_of(table[y], bounds, y)
 
 
 def _forecast(curve, x, y, bounds, options):
     """A `Forecast`, or why there is none."""
-    done = evidence.succeeded(curve)
-    if x in done:
-        sizes = done.loc[~evidence.untrained(done), x].nunique()
-        if sizes < fitting.FEWEST_SIZES:
-            plural = "s" * (sizes != 1)
-            return (
-                f"{sizes} size{plural}, a forecast needs {fitting.FEWEST_SIZES}"
-            )
-    law = fitting.fit(curve, x, evidence.score_of(done, y), bounds=bounds)
-    return forecast(law, **options)
+    if evidence.failed(curve).all():
+        return "no run succeeded"
+    y = evidence.score_of(evidence.succeeded(curve), y)
+    sizes = len(evidence.gather(curve, x, y).sizes)
+    if sizes < fitting.FEWEST_SIZES:
+        plural = "s" * (sizes != 1)
+        return f"{sizes} size{plural}, a forecast needs {fitting.FEWEST_SIZES}"
+    return forecast(fitting.fit(curve, x, y, bounds=bounds), **options)
 
 
 def _line(found):

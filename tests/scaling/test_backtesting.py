@@ -39,3 +39,24 @@ def test_curves_are_told_apart_and_laws_need_their_sizes(rng):
     ]
     with pytest.raises(ValueError, match="Not identifiable"):
         backtest(rows, x="num_examples", y="top1", by="task", factor=100)
+
+
+def test_random_initialization_and_failures_are_no_sizes():
+    rows = [
+        {"num_examples": n, "top1": y}
+        for n, y in (
+            (100, 0.1),
+            (200, 0.2),
+            (400, 0.3),
+            (1_000, 0.5),
+            (10_000, 8),
+        )
+    ]
+    more = [
+        {"num_examples": 0, "top1": 0.05},
+        {"num_examples": 700, "error": "ValueError"},
+    ]
+    found = backtest(rows + more, "num_examples", "top1")
+    assert {line["law"] for line in found} == {"log_linear", "choice"}
+    # All scores are percent, though those that are shown could be fractions.
+    assert found == backtest(rows, "num_examples", "top1", bounds=(0, 100))

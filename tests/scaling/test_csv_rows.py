@@ -61,6 +61,17 @@ def test_two_sizes_are_answered_with_what_is_lacking(read):
         (HEADER + "300,0.3\n" + LINE, "line 2: expected 5 cells.*Received 2"),
         (HEADER + "300,0,3,0,birds,frozen\n", "line 2: .*Received 6: 300,0,3"),
         (HEADER + LINE + LINE, "lines 2 and 4: the same run twice: 300,0.30"),
+        (
+            HEADER + LINE + LINE.replace("300,0.30", "3e2,.3"),
+            "2 and 4: the same",
+        ),
+        ("num_examples;score\n300;0.3\n", "line 1: expected commas"),
+        ("num_examples\tscore\n300\t0.3\n", "line 1: expected commas"),
+        (
+            HEADER + LINE + '3000,"0.3,0,birds,frozen\n',
+            "line 4: unexpected end",
+        ),
+        ('a,b\n1,"' + 200_000 * "x" + '"\n', "line 2: field larger than"),
     ],
 )
 def test_a_file_that_is_no_table_is_refused_by_its_line(read, text, message):
@@ -71,8 +82,7 @@ def test_a_file_that_is_no_table_is_refused_by_its_line(read, text, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (HEADER, "no row of a run that succeeded. Received: 0 rows"),
-        ("num_examples;score\n300;0.3\n", r"columns \['num_examples;score'\]"),
+        (HEADER, "There are no rows"),
         (
             HEADER + LINE + MORE + "30000,nan,0,birds,frozen\n",
             "`score` must be a finite number in every row. Received: nan in 1",
@@ -116,7 +126,7 @@ def test_scores_of_several_splits_or_metrics_are_not_mixed(read, column):
 
 def test_scores_out_of_the_range_of_the_metric_are_refused(read):
     rows = read(HEADER + LINE + MORE)
-    with pytest.raises(ValueError, match=r"within the bounds \(0, 0.4\)"):
+    with pytest.raises(ValueError, match=r"within the bounds \(0.0, 0.4\)"):
         scaling.forecasts(rows, bounds=(0, 0.4))
     rows = read(HEADER + LINE + MORE + "30000,-0.1,0,birds,frozen\n")
     with pytest.raises(ValueError, match="within the bounds.*from -0.1"):
@@ -147,3 +157,30 @@ def test_a_last_line_that_was_cut_off_is_dropped_or_doubted(read):
 def test_a_csv_that_is_missing_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.csv"):
         scaling.read_rows(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
+def test_text_that_is_not_utf_8_is_refused(tmp_path, encoding):
+    path = tmp_path / "scores.csv"
+    mode = "mod\N{LATIN SMALL LETTER E WITH ACUTE}"
+    text = f"num_examples,score,mode\n300,0.3,{mode}\n"
+    path.write_bytes(text.encode(encoding))
+    with pytest.raises(ValueError, match=r"line \d: expected text in UTF-8"):
+        scaling.read_rows(path)
+
+
+def test_a_number_in_error_is_no_failure(read):
+    rows = read("num_examples,score,error\n300,0.3,0.01\n1000,0.4,0.02\n")
+    assert scaling.forecasts(rows) == {(): "2 sizes, a forecast needs 4"}
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [(("20%", "30%"), "finite number"), (("-5", "200"), "within the bounds")],
+)
+def test_few_sizes_are_checked_like_many(read, scores, message):
+    rows = read("num_examples,score\n300,{}\n1000,{}\n".format(*scores))
+    with pytest.raises(ValueError, match=message):
+        scaling.forecasts(rows)
+    with pytest.raises(ValueError, match="no column"):
+        scaling.forecasts(rows, y="accuracy")

@@ -109,7 +109,7 @@ def test_what_a_run_costs_is_read_off_the_rows():
     assert sheet.hours == pytest.approx(1.01)
     assert sheet.hours_per_point == pytest.approx(1.01 / 12, rel=0.05)
     assert "1.01 device-hours a run" in str(sheet)
-    assert "device-hours), after which" in str(sheet)
+    assert "device-hours)" in str(sheet)
     assert np.isnan(forecast(steep()).hours)
 
 
@@ -135,3 +135,17 @@ def test_several_laws_or_no_worth_are_refused():
         forecast({"frozen": steep()})
     with pytest.raises(ValueError, match="`worth` must be a finite number"):
         forecast(steep(), worth=float("nan"))
+
+
+def test_runs_that_admit_a_law_promise_no_narrower_interval():
+    sheet = forecast(bent(), factor=10)
+    # A fifth size admits the power law, and it is one of the next runs.
+    assert {run.size for run in sheet.next_runs} - {*SIZES}
+    assert sheet.admitted == ("power", "m4")
+    assert "±" not in " ".join(sheet.advice)
+    assert "They admit power and m4, too: the interval may widen" in str(sheet)
+    sizes = (300, 500, 800, 1_200, 2_000, 3_000, 6_000, 10_000)
+    law = steep(sizes=sizes, noise=0.01)  # Sizes enough for every law.
+    wide = forecast(law, factor=10, worth=law.gain_at(10).value)
+    assert wide.admitted == ()
+    assert all("±" in line for line in wide.advice)

@@ -91,9 +91,11 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are():
 
 
 def test_a_study_that_failed_throughout_says_so():
-    for rows in ([], [FAILED]):
-        with pytest.raises(ValueError, match="no row of a run that succeeded"):
-            evidence.succeeded(rows)
+    with pytest.raises(ValueError, match="no row of a run that succeeded"):
+        evidence.succeeded([FAILED])
+    for read in (evidence.succeeded, evidence.curves):
+        with pytest.raises(ValueError, match="There are no rows"):
+            read([])
 
 
 def test_the_score_of_a_task_is_its_metrics_main_number():

@@ -57,3 +57,12 @@ def test_what_a_run_costs_counts(rng):
     first = plan(of(dear), factor=10)[0]
     assert first.size < free.size or first.size == 300
     assert first.hours == pytest.approx(3 * 10 * first.size)
+
+
+@pytest.mark.parametrize("largest", [9_990, 9_560, 10_040])
+def test_after_the_next_runs_the_sizes_reach(largest, rng):
+    sizes = np.array([1_010, 2_000, 4_000, largest])
+    law = of(rows_of(sizes, draw(rng, line(sizes), 0, 0.02, 2)))
+    first = plan(law, factor=10)[0].size
+    assert largest / first >= 10
+    assert first == pytest.approx(largest / 10, rel=0.1)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from keras_jft import scaling
 from keras_jft.scaling import fit, forecast, table
 
 SIZES = (0, 300, 1_000, 3_000, 10_000)
@@ -58,3 +59,44 @@ def test_rows_without_a_mode_or_of_failed_runs_are_no_obstacle():
     assert table([*rows, failed]) == table(rows)
     with pytest.raises(ValueError, match="need a column `task`"):
         table([{"num_examples": 1, "top1": 0.5}])
+
+
+def study_of(**scores):
+    return [
+        {"mode": mode, "num_examples": 10**i, "score": score}
+        for mode, values in scores.items()
+        for i, score in enumerate(values, 2)
+    ]
+
+
+def test_the_modes_of_a_task_are_of_one_unit():
+    # Alone, the frozen scores would look like fractions.
+    rows = study_of(frozen=(0.2, 0.35, 0.6, 0.9), tuned=(2.1, 9, 20, 30))
+    found = scaling.forecasts(rows)
+    assert {f.law.bounds for f in found.values()} == {(0, 100)}
+    assert found["frozen",].score < 2
+    rows = study_of(frozen=(0.2, 0.3, 0.4, 0.5), tuned=(20, 30, 40, 50))
+    with pytest.raises(ValueError, match="all fractions or all percent"):
+        scaling.forecasts(rows)
+
+
+def test_a_curve_without_a_success_does_not_stop_the_others():
+    rows = study_of(frozen=(0.2, 0.3, 0.4, 0.5))
+    rows += [
+        {"mode": "tuned", "num_examples": n, "error": "ValueError: no"}
+        for n in (100, 1_000)
+    ]
+    found = scaling.forecasts(rows)
+    assert found["tuned",] == "no run succeeded"
+    assert found["frozen",].gain > 0
+
+
+def test_scores_of_another_range_are_in_points_too():
+    rows = study_of(kappa=(0.2, 0.3, 0.4, 0.5))
+    (found,) = scaling.forecasts(rows, bounds=(-1, 1)).values()
+    assert found.headline.startswith("10x more: +10.0 [")
+
+
+def test_a_score_that_falls_with_every_size_is_said_to():
+    (found,) = scaling.forecasts(study_of(loss=(0.9, 0.7, 0.55, 0.45))).values()
+    assert any("Higher must be better" in line for line in found.caveats)
