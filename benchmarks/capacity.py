@@ -43,7 +43,7 @@ ARMS = {
 
 
 def draw(rows):
-    """In the form of Figure 5; a curve a net where it has one size, or modes."""
+    """In the form of Figure 5; as curves where there is one size, or modes."""
     kinds = {(row["num_examples"], row["mode"]) for row in rows}
     if len(kinds) < 2 or len({mode for _, mode in kinds}) > 1:
         return arms.plot(rows)

@@ -87,15 +87,43 @@ class MultiLabelClassifier(training.Model):
         labels = super().targets(batch)
         if len(labels.shape) == 1:
             labels = labels[:, None]
+        if isinstance(labels, np.ndarray) and labels.max(initial=-1) >= (
+            self.num_classes
+        ):
+            raise ValueError(
+                f"Labels must be in 0..{self.num_classes - 1}. Received "
+                f"{labels.max()}. Build the model with more `num_classes`."
+            )
+        if {"label_weights", "unknown_labels"} <= {*batch}:
+            raise ValueError(
+                "A batch has `label_weights` or `unknown_labels`, not both. "
+                "Leave mixup out, or the unknown labels."
+            )
         if "label_weights" in batch:
             return label_ids.with_weights(labels, batch["label_weights"])
         if "unknown_labels" in batch:
             labels = label_ids.encode_unknown(labels, batch["unknown_labels"])
         return labels
 
+    def fit(self, x=None, y=None, *, class_weight=None, **kwargs):
+        """Trains, as `Model.fit` does; classes are weighed by the loss.
+
+        Raises:
+            ValueError: `class_weight` is given, which Keras would take for the
+                weights of columns of ids.
+        """
+        if class_weight is not None:
+            raise ValueError(
+                "`class_weight` does not go with label ids. Give the loss "
+                "`class_weights`, one number a class."
+            )
+        return super().fit(x, y, **kwargs)
+
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Updates the metrics; unknown labels rank below all others there."""
         labels, _ = label_ids.split(y)
+        if len(labels.shape) == 1:
+            labels = labels[:, None]
         y_pred = label_ids.drop_unknown(labels, y_pred)
         return super().compute_metrics(
             x, ops.maximum(labels, -1), y_pred, sample_weight

@@ -87,7 +87,9 @@ def split(labels):
 def check(labels):
     """Raises a ValueError for labels that are no integers, without weights."""
     dtype = keras.backend.standardize_dtype(labels.dtype)
-    if len(labels.shape) < 3 and "float" in dtype:
+    # Of unsigned integers none could be the -1 of padding.
+    dense = "float" in dtype or "uint" in dtype or dtype == "bool"
+    if len(labels.shape) < 3 and dense:
         raise ValueError(
             "Labels must be integer ids, (batch, labels), padded with -1. "
             f"Received {dtype} of shape {tuple(labels.shape)}; dense targets? "

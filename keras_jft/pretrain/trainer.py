@@ -191,25 +191,29 @@ def recipe(name, steps=None):
     return compile_arguments(RECIPES[name], steps)
 
 
-def compile_arguments(config, steps=None):
-    """What `Model.compile` takes, for a `Config` of any run."""
+def compile_arguments(config, steps=None, *, many=False):
+    """What `Model.compile` takes, for a `Config` of any run.
+
+    Args:
+        config: A `Config`.
+        steps: Steps of the whole run, where the config counts epochs.
+        many: Whether an image may have several labels, whatever the loss.
+    """
     return {
         "optimizer": config.build_optimizer(steps),
         "loss": LOSSES[config.loss](**config.loss_options),
-        "metrics": _metrics(config),
+        "metrics": _metrics(many or config.mixup or config.loss != "softmax"),
         "l2": config.l2,
     }
 
 
-def _metrics(config):
-    if config.loss == "softmax":
-        if config.mixup:  # An image has no one label then.
-            return []
-        return [
-            keras.metrics.SparseCategoricalAccuracy(name="top1"),
-            keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5"),
-        ]
-    return [metrics.MeanAveragePrecision(k=100)]
+def _metrics(many):
+    if many:
+        return [metrics.MeanAveragePrecision(k=100)]
+    return [
+        keras.metrics.SparseCategoricalAccuracy(name="top1"),
+        keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5"),
+    ]
 
 
 def run(
@@ -255,7 +259,8 @@ def run(
     )
     model = classifier(config, examples, initial)
     steps = (config.epochs or 0) * len(batches)
-    model.compile(**compile_arguments(config, steps))
+    many = examples.info.max_labels is not None
+    model.compile(**compile_arguments(config, steps, many=many))
     training.fit(
         model,
         batches,
@@ -293,7 +298,8 @@ def backbone(config, initial=None):
     }
     with training.dtype_policy(config.dtype):
         if initial is not None:
-            return initial.rebuild(**arguments)
+            policy = keras.config.dtype_policy().name
+            return initial.rebuild(**arguments, dtype=policy)
         return backbones.ResNet(
             blocks=config.blocks,
             width=config.width,

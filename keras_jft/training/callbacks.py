@@ -8,6 +8,27 @@ import numpy as np
 from keras_jft.training.resuming import is_passing_over
 
 
+def without_writers(callbacks):
+    """Callbacks for a process that leaves logs to another.
+
+    Args:
+        callbacks: What `fit` was given; a `CallbackList` is left as it is.
+
+    Returns:
+        Those that write no log file.
+    """
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return callbacks
+    return [c for c in callbacks if not isinstance(c, _WRITERS)]
+
+
+class Logger(keras.callbacks.Callback):
+    """A callback that writes a log file."""
+
+
+_WRITERS = Logger, keras.callbacks.CSVLogger, keras.callbacks.TensorBoard
+
+
 class StopOnNonFiniteLoss(keras.callbacks.Callback):
     """Raises in the step whose loss is NaN or infinite.
 

@@ -31,7 +31,9 @@ class Checkpoint(keras.callbacks.Callback):
     (`keras_jft/training/archive.py`), written beside its place and renamed. A
     damaged one is set aside with a warning and the one before it is used.
     The state of other callbacks (the patience of an `EarlyStopping`) is not
-    saved. Of several workers the chief writes, and all read the same directory.
+    saved. The learning rate is, where it is a number and no schedule: a resumed
+    run goes on with it, whatever it was compiled with.
+    Of several workers the chief writes, and all read the same directory.
 
     What `jft.data.batches` gives is begun at the right batch. Of other data,
     the batches seen in the epoch are read and dropped, which is exact where
@@ -115,6 +117,9 @@ class Checkpoint(keras.callbacks.Callback):
         """Restores the newest checkpoint that can be read."""
         model = self.model
         self._finish_writing()
+        replicas.wait_for_all(model)  # Of a fit before, one may still write.
+        if resuming.is_passing_over(model):  # That fit was interrupted.
+            model.train_function.remove()
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         self._architecture = state.architecture(model)
@@ -125,7 +130,7 @@ class Checkpoint(keras.callbacks.Callback):
         newest = _newest(self.directory)
         if newest is not None:
             self._resume(model, *newest)
-        if writes(model):
+        if replicas.writes(model):
             _tidy(self.directory, self._step)
 
     def _resume(self, model, path, arrays, about):
@@ -170,6 +175,12 @@ class Checkpoint(keras.callbacks.Callback):
             self._finish_resuming(model, epoch)
         if self._source is not None:
             steps = self.params.get("steps") or len(self._source)
+            if len(self._source) % steps:
+                raise ValueError(
+                    "`steps_per_epoch` must divide the batches of a pass. "
+                    f"Received: steps_per_epoch={steps}, {len(self._source)} "
+                    "batches. Leave it out to resume where a run was."
+                )
             self._source.position = epoch * steps + self._done
 
     def _finish_resuming(self, model, epoch):
@@ -235,10 +246,11 @@ class Checkpoint(keras.callbacks.Callback):
         if bad:
             raise FloatingPointError(
                 f"NaN or infinity after step {self._step} in {bad[:5]}. No "
-                "checkpoint was written; those before it are good. Lower the "
-                "learning rate, or clip gradients (`clipnorm=`)."
+                "checkpoint was written; those before it are good. Clip "
+                "gradients (`clipnorm=`), or begin in another directory with "
+                "a lower learning rate and `load_weights` of the last one."
             )
-        if not writes(model):
+        if not replicas.writes(model):
             return
         self._finish_writing()
         about = {
@@ -277,15 +289,6 @@ def saved(directory):
     """Paths of the checkpoints in a directory, the oldest first."""
     directory = pathlib.Path(directory)
     return sorted(p for p in directory.glob("*") if _NAME.fullmatch(p.name))
-
-
-def writes(model):
-    """Whether this process is the one that writes, of those that train."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return jax.process_index() == 0
-    return replicas.is_chief(model)
 
 
 def _newest(directory):

@@ -7,12 +7,13 @@ import time
 
 import keras
 import numpy as np
+from keras import ops
 
-from keras_jft.training.callbacks import Throughput
+from keras_jft.training.callbacks import Logger, Throughput
 from keras_jft.training.resuming import is_passing_over
 
 
-class JSONLogger(keras.callbacks.Callback):
+class JSONLogger(Logger):
     """Appends the logs of a run to a file, one JSON object a line.
 
     A line has `step` (steps since the run began), `epoch` (of the epochs that
@@ -66,10 +67,13 @@ class JSONLogger(keras.callbacks.Callback):
     def _write(self, logs, **more):
         optimizer = self.model.optimizer
         line = {
-            "step": int(optimizer.iterations),
+            # Of a mirrored variable neither int nor float can be taken.
+            "step": int(ops.convert_to_numpy(optimizer.iterations)),
             **more,
             "seconds": time.perf_counter() - self._began,
-            "learning_rate": float(optimizer.learning_rate),
+            "learning_rate": float(
+                ops.convert_to_numpy(optimizer.learning_rate)
+            ),
             **{name: float(value) for name, value in (logs or {}).items()},
         }
         line = {

@@ -22,7 +22,8 @@ class Model(keras.Model):
     """A Keras model that takes contract batches and owns its loss.
 
     `fit`, `evaluate` and `predict` take what Keras takes and, besides, contract
-    batches (`jft.data.check_batch`): a dict of arrays, or a data set of dicts.
+    batches (`jft.data.check_batch`): a dict of arrays, or a `tf.data.Dataset`
+    of dicts.
     Calling a model gives raw outputs; `predict` gives decoded predictions.
 
     A subclass is a functional model. It may override `inputs_of`, `targets`,
@@ -150,7 +151,8 @@ class Model(keras.Model):
         """Trains, as `keras.Model.fit` does.
 
         A loss that is not finite raises `FloatingPointError` within one step,
-        before any other callback sees the step.
+        before any other callback sees the step (but for a `CallbackList`, which
+        is taken as it is). Of several workers the chief alone writes logs.
 
         Args:
             x: As in Keras, or contract batches.
@@ -177,6 +179,8 @@ class Model(keras.Model):
                 callbacks_lib.StopOnNonFiniteLoss(),
                 *_as_list(callbacks),
             ]
+        if not replicas.writes(self):
+            callbacks = callbacks_lib.without_writers(callbacks)
         drive = parameter_server.driving(self, given, (x, y), kwargs)
         with self._on_every_worker(kwargs), drive as (x, y):
             return super().fit(x, y, callbacks=callbacks, **kwargs)
@@ -243,7 +247,7 @@ class Model(keras.Model):
             super().save_weights(filepath, *args, **kwargs)
 
     def export(self, filepath, **kwargs):
-        """Writes the model for serving, with `decode` inside.
+        """Writes the model for serving, `decode` inside; all workers call it.
 
         What is loaded takes images in 0..255 and gives what `predict` gives;
         it needs TensorFlow (or what the format is for) alone.
@@ -253,7 +257,9 @@ class Model(keras.Model):
             **kwargs: As in `keras.Model.export`, and `dtype` of the images,
                 uint8 by default.
         """
-        export.export(self, filepath, **kwargs)
+        replicas.synchronize(self)
+        if replicas.is_chief(self):
+            export.export(self, filepath, **kwargs)
 
     def predict_step(self, *args):
         """One compiled step of `predict`."""

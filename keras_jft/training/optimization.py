@@ -3,9 +3,11 @@
 import dataclasses
 
 import keras
+from keras import ops
 
 from keras_jft import checks
 from keras_jft.training.optimizers import OPTIMIZERS
+from keras_jft.training.resuming import is_passing_over
 from keras_jft.training.schedules import SCHEDULES, TO_THE_END
 
 
@@ -36,8 +38,8 @@ class Optimization:
         steps: Optimizer steps; None where `epochs` are given.
 
     Raises:
-        ValueError: If a name is unknown, or not exactly one of `epochs` and
-            `steps` is given.
+        ValueError: If a name is unknown, a number out of range, or not exactly
+            one of `epochs` and `steps` is given.
     """
 
     optimizer: str = "momentum"
@@ -66,6 +68,27 @@ class Optimization:
                 "Exactly one of `epochs` and `steps` must be given. Received: "
                 f"epochs={self.epochs}, steps={self.steps}. Set the other to "
                 "None."
+            )
+        for name in ("batch_size", "epochs", "steps"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise ValueError(
+                    f"`{name}` must be positive. Received: {name}={number}."
+                )
+        for name in ("learning_rate", "l2", "weight_decay"):
+            number = getattr(self, name)
+            if not number >= 0:
+                raise ValueError(
+                    f"`{name}` must not be negative. Received: {name}={number}."
+                )
+        if not 0 <= self.warmup < 1:
+            raise ValueError(
+                f"`warmup` must lie in [0, 1). Received: warmup={self.warmup}."
+            )
+        if list(self.boundaries) != sorted({*self.boundaries}):
+            raise ValueError(
+                "`boundaries` must rise. Received: "
+                f"boundaries={self.boundaries}."
             )
         if self.schedule == "piecewise" and not self.boundaries:
             raise ValueError(
@@ -131,8 +154,12 @@ class _StopAfter(keras.callbacks.Callback):
         self.steps = steps
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._before = int(self.model.optimizer.iterations)
+        iterations = self.model.optimizer.iterations
+        self._before = int(ops.convert_to_numpy(iterations))
+        self._passed = 0  # Steps of this epoch that a run before has done.
 
     def on_train_batch_end(self, batch, logs=None):
-        if self._before + batch + 1 >= self.steps:
+        if is_passing_over(self.model):
+            self._passed = batch + 1
+        elif self._before - self._passed + batch + 1 >= self.steps:
             self.model.stop_training = True

@@ -27,12 +27,17 @@ class TF1RMSprop(keras.optimizers.RMSprop):
                 mean_square.assign(ops.ones(mean_square.shape))
 
 
-def _adamw(config, rate):
-    optimizer = keras.optimizers.AdamW(
-        rate, weight_decay=config.weight_decay, clipnorm=config.clipnorm
-    )
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
+@keras.saving.register_keras_serializable("keras_jft")
+class AdamW(keras.optimizers.AdamW):
+    """AdamW whose decay spares biases and batch normalization.
+
+    Keras's own forgets what it should spare when it is saved. All arguments
+    are those of `keras.optimizers.AdamW`.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
 
 
 # Name: the optimizer of an `Optimization`, with a learning rate or schedule.
@@ -47,5 +52,7 @@ OPTIMIZERS = {
         epsilon=config.epsilon,
         clipnorm=config.clipnorm,
     ),
-    "adamw": _adamw,
+    "adamw": lambda config, rate: AdamW(
+        rate, weight_decay=config.weight_decay, clipnorm=config.clipnorm
+    ),
 }

@@ -219,6 +219,34 @@ def synchronize(model):
     model._average_statistics()
 
 
+def wait_for_all(model):
+    """Waits until all processes that train a model have come here."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        if jax.process_count() > 1:
+            from jax.experimental import multihost_utils
+
+            multihost_utils.sync_global_devices("keras_jft")
+    elif span_workers(model):
+        import tensorflow as tf
+
+        def meet():
+            context = tf.distribute.get_replica_context()
+            return context.all_reduce("SUM", tf.ones([]))
+
+        tf.function(lambda: strategy_of(model).run(meet))()
+
+
+def writes(model):
+    """Whether this process is the one that writes, of those that train."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.process_index() == 0
+    return is_chief(model)
+
+
 def _averaging(model):
     import tensorflow as tf
 

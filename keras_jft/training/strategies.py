@@ -56,6 +56,11 @@ def strategy(name="auto", *, devices=None, resolver=None):
     3
     """
     checks.one_of("name", name, NAMES)
+    if isinstance(devices, str):
+        raise ValueError(
+            '`devices` must be a list, such as ["GPU:0"]. Received: '
+            f"{devices!r}."
+        )
     if resolver is not None:
         if name != "parameter_server":
             raise ValueError(

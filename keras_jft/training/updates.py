@@ -27,10 +27,11 @@ def adjust(model, l2=0.0, multipliers=None):
                 f"`multipliers` names {key!r}, which starts no layer's name. "
                 f"Layers: {[layer.name for layer in model.layers]}."
             )
-    if not l2 and not multipliers:
-        return
     # A loss-scaling optimizer updates through the one inside.
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    vars(optimizer).pop("update_step", None)  # That of a `compile` before.
+    if not l2 and not multipliers:
+        return
     update_step = optimizer.update_step
 
     def adjusted_update_step(gradient, variable, learning_rate):

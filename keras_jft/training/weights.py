@@ -1,9 +1,11 @@
 """Weights from any file into any model, and a table of what fitted.
 
 Only numbers are read: no configuration is deserialized, no pickle, no link to
-another file. A weight is found by the name of its layer and its own.
+another file. A weight is found by the name of its layer and its own; in Keras's
+files, which do not name it, by its place in a layer of as many weights.
 """
 
+import collections
 import contextlib
 import dataclasses
 import io
@@ -20,7 +22,8 @@ class Loaded:
     Attributes:
         loaded: Names of the weights that the model took over.
         other_shape: Of those that it did not, for their shape: `(name, shape
-            in the file, shape in the model)`.
+            in the file, shape in the model)`; in words where the layer has
+            another number of weights.
         only_in_model: Names that the file lacks; as they were.
         only_in_file: Names that the model lacks.
     """
@@ -81,7 +84,9 @@ def load_weights(model, path):
     with readers[path.suffix](path) as found:
         by_name, by_place = _weights(model)
         wanted = by_name if path.suffix == ".npz" else by_place
-        table = _assign(wanted, found)
+        # A place says which weight it is where a layer has as many of them.
+        unlike = _unlike(wanted, found) if wanted is by_place else set()
+        table = _assign(wanted, found, unlike)
     if not table.loaded:
         raise ValueError(
             f"No weight of `{path}` fits `{model.name}`. In the file: "
@@ -91,9 +96,22 @@ def load_weights(model, path):
     return table
 
 
-def _assign(wanted, found):
+def _unlike(wanted, found):
+    """Keys of the layers that have another number of weights in the file."""
+    ours, theirs = (
+        collections.Counter(key.rpartition("/")[0] for key in side)
+        for side in (wanted, found)
+    )
+    unlike = {name for name in ours if 0 < theirs[name] != ours[name]}
+    return {key for key in wanted if key.rpartition("/")[0] in unlike}
+
+
+def _assign(wanted, found, unlike):
     loaded, other_shape = [], []
     for key, (name, variable) in wanted.items():
+        if key in unlike:
+            other_shape.append((name, "another number of weights", "its own"))
+            continue
         if key not in found:
             continue
         shapes = tuple(found[key].shape), tuple(variable.shape)
@@ -105,7 +123,11 @@ def _assign(wanted, found):
     return Loaded(
         tuple(loaded),
         tuple(other_shape),
-        tuple(name for key, (name, _) in wanted.items() if key not in found),
+        tuple(
+            name
+            for key, (name, _) in wanted.items()
+            if key not in found and key not in unlike
+        ),
         tuple(key for key in found if key not in wanted),
     )
 

@@ -137,7 +137,10 @@ def build(config, backbone, info=None):
     """
     num_classes = config.num_classes or _num_classes(config, info)
     with training.dtype_policy(config.dtype):
-        backbone = backbone.rebuild(image_shape=(*config.image_size, 3))
+        backbone = backbone.rebuild(
+            image_shape=(*config.image_size, 3),
+            dtype=keras.config.dtype_policy().name,
+        )
         model = HEADS[config.head].build(
             backbone, num_classes, **config.head_options
         )

@@ -192,3 +192,40 @@ def test_the_paper_s_model_has_its_number_of_parameters(shards):
     assert model.count_params() == 80_083_763
     assert model.output_shape == (None, 18_291)
     assert tuple(backbone.output.shape) == (None, 10, 10, 2048)
+
+
+def test_one_id_an_image_is_taken_in_pairs_too(tiny_backbone, rng):
+    x, y = _images(rng), np.int32([0, 1, 2, 1])
+    found = []
+    for given in ((x, y), ({"images": x, "labels": y},)):
+        keras.utils.set_random_seed(0)
+        model = MultiLabelClassifier(tiny_backbone, 3)
+        model.compile("sgd", metrics=[metrics.MeanAveragePrecision(k=3)])
+        found.append(model.evaluate(*given, verbose=0, return_dict=True))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "float32"])
+def test_dense_targets_of_any_type_but_signed_integers_are_refused(
+    dtype, tiny_backbone, rng
+):
+    model = MultiLabelClassifier(tiny_backbone, 3)
+    model.compile("sgd")
+    with pytest.raises(ValueError, match="dense targets"):
+        model.fit(_images(rng, 3), np.eye(3).astype(dtype), verbose=0)
+
+
+def test_what_ids_cannot_say_is_refused(tiny_backbone, rng):
+    model = MultiLabelClassifier(tiny_backbone, 3)
+    model.compile("sgd")
+    batch = {"images": _images(rng), "labels": np.int32([[0], [1], [2], [1]])}
+    with pytest.raises(ValueError, match="Give the loss `class_weights`"):
+        model.fit(batch, class_weight={0: 2.0}, verbose=0)
+    with pytest.raises(ValueError, match=r"Labels must be in 0\.\.2"):
+        model.fit({**batch, "labels": batch["labels"] + 1}, verbose=0)
+    both = {
+        "label_weights": np.ones((4, 1), "float32"),
+        "unknown_labels": np.int32([[2]] * 4),
+    }
+    with pytest.raises(ValueError, match="not both"):
+        model.fit({**batch, **both}, verbose=0)

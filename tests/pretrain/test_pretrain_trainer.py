@@ -203,3 +203,20 @@ def test_the_recipe_of_the_paper_reads_records(tmp_path):
         not np.allclose(a, b)
         for a, b in zip(_arrays(backbone), _arrays(fresh), strict=True)
     )
+
+
+def test_the_softmax_trains_on_several_labels_an_image():
+    config = dataclasses.replace(CONFIG, loss="softmax", epochs=1)
+    history = keras.callbacks.History()
+    jft.pretrain.run(config, verbose=0, callbacks=[history])
+    assert np.isfinite(history.history["loss"]).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_a_given_backbone_takes_the_dtype_of_the_run(dtype):
+    initial = jft.ResNet((1, 1, 1, 1), block="basic", stem="small", width=16)
+    config = dataclasses.replace(CONFIG, dtype=dtype)
+    assert jft.pretrain.backbone(config, initial).dtype_policy.name == dtype
+    config = jft.transfer.Config(dtype=dtype, num_classes=3)
+    model = jft.transfer.build(config, initial)
+    assert model.backbone.dtype_policy.name == dtype

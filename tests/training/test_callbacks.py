@@ -1,5 +1,6 @@
 import math
 
+import keras
 import pytest
 
 from keras_jft import training
@@ -55,3 +56,12 @@ def test_a_loss_that_is_not_finite_names_epoch_and_step(loss):
     stop.on_train_batch_end(6, {"loss": 2.5})
     with pytest.raises(FloatingPointError, match="epoch 4, step 8"):
         stop.on_train_batch_end(7, {"loss": loss})
+
+
+def test_a_process_that_leaves_logs_to_another_keeps_the_rest(tmp_path):
+    stop = keras.callbacks.EarlyStopping()
+    writers = training.loggers(tmp_path, batch_size=4)
+    kept = callbacks.without_writers([stop, *writers])
+    assert kept == [stop, writers[0]]  # `Throughput` writes nothing.
+    whole = keras.callbacks.CallbackList([stop])
+    assert callbacks.without_writers(whole) is whole

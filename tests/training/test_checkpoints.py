@@ -311,3 +311,23 @@ def test_arguments_out_of_range_are_refused(tmp_path):
         training.Checkpoint(tmp_path, keep=0)
     with pytest.raises(ValueError, match="mode"):
         training.Checkpoint(tmp_path, best="loss", mode="lowest")
+
+
+def test_a_resume_that_was_interrupted_is_resumed(tmp_path):
+    """In one process, as in a notebook: nothing of the first is left over."""
+    _interrupted(tmp_path, STEPS + 2)
+    expected = _model()
+    _fit(expected, training.Checkpoint(tmp_path, save_every=99), epochs=2)
+    again = _model()
+    with pytest.raises(KeyboardInterrupt):  # Among steps that are passed over.
+        _fit(again, training.Checkpoint(tmp_path / "2"), Stop(1), epochs=2)
+    _interrupted(tmp_path / "3", STEPS + 2)
+    with pytest.raises(KeyboardInterrupt):
+        _fit(again, training.Checkpoint(tmp_path / "3"), Stop(1), epochs=2)
+    _fit(again, training.Checkpoint(tmp_path / "3"), epochs=2)
+    assert _state(again) == _state(expected)
+
+
+def test_steps_that_do_not_divide_a_pass_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="must divide the batches of a pass"):
+        _fit(_model(), training.Checkpoint(tmp_path), steps_per_epoch=4)

@@ -24,7 +24,8 @@ def test_the_learning_rate_grows_with_the_batch():
 
 
 @pytest.mark.ops
-def test_adamw_decays_kernels_alone():
+@pytest.mark.parametrize("saved", [False, True])
+def test_adamw_decays_kernels_alone(saved):
     config = Optimization(
         optimizer="adamw",
         weight_decay=0.5,
@@ -36,6 +37,10 @@ def test_adamw_decays_kernels_alone():
         for name in ("kernel", "bias")
     )
     optimizer = config.build_optimizer()
+    if saved:
+        optimizer = keras.optimizers.deserialize(
+            keras.optimizers.serialize(optimizer)
+        )
     optimizer.build([kernel, bias])
     optimizer.apply([ops.zeros(2), ops.zeros(2)], [kernel, bias])
     np.testing.assert_allclose(ops.convert_to_numpy(kernel), 0.95, rtol=1e-6)
@@ -103,3 +108,58 @@ def test_bad_optimizations_are_refused():
     with pytest.raises(ValueError, match="needs `steps`"):
         Optimization(schedule="polynomial").build_optimizer()
     assert Optimization(epochs=None, steps=5).build_optimizer()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"batch_size": 0},
+        {"epochs": 0},
+        {"epochs": None, "steps": -1},
+        {"learning_rate": -1.0},
+        {"l2": float("nan")},
+        {"warmup": 1.0},
+        {"schedule": "piecewise", "boundaries": (20, 10)},
+    ],
+    ids=str,
+)
+def test_numbers_out_of_range_are_refused(wrong):
+    *_, name = wrong
+    with pytest.raises(ValueError, match=f"`{name}`"):
+        Optimization(**wrong)
+
+
+class _Kill(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 2:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.ops
+def test_a_run_by_steps_that_was_killed_takes_all_of_them(tmp_path):
+    def run(*callbacks):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((3,))
+        model = training.Model(inputs, keras.layers.Dense(1)(inputs))
+        config = Optimization(schedule="constant", epochs=None, steps=8)
+        model.compile(config.build_optimizer(), loss="mse")
+        data = _five_batches()
+        try:
+            training.fit(model, data, config, callbacks, verbose=0)
+        except KeyboardInterrupt:
+            return None
+        return model
+
+    def checkpoint():
+        return training.Checkpoint(tmp_path, save_every=1, asynchronous=False)
+
+    whole = run()
+    assert run(checkpoint(), _Kill()) is None
+    with pytest.warns(UserWarning, match="tell no position"):
+        resumed = run(checkpoint())
+    for model in (whole, resumed):
+        assert int(ops.convert_to_numpy(model.optimizer.iterations)) == 8
+    for ours, theirs in zip(resumed.weights, whole.weights, strict=True):
+        np.testing.assert_array_equal(
+            ops.convert_to_numpy(ours), ops.convert_to_numpy(theirs)
+        )

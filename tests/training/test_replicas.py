@@ -132,3 +132,18 @@ def test_a_metric_made_outside_of_the_scope_is_an_error(mirrored):
     metric = metrics.MeanAveragePrecision(k=2)
     with mirrored.scope(), pytest.raises(ValueError, match="map/images|images"):
         _identity(3, metric)
+
+
+def test_a_run_by_steps_is_logged(mirrored, tmp_path):
+    config = training.Optimization(schedule="constant", epochs=None, steps=3)
+    with mirrored.scope():
+        inputs = keras.Input((3,))
+        model = training.Model(inputs, keras.layers.Dense(1)(inputs))
+        model.compile(config.build_optimizer(), loss="mse")
+    arrays = np.ones((8, 3), "float32"), np.ones((8, 1), "float32")
+    data = tf.data.Dataset.from_tensor_slices(arrays).batch(4)
+    loggers = training.loggers(tmp_path, batch_size=4)
+    training.fit(model, data, config, loggers, verbose=0)
+    lines = training.read_log(tmp_path / "log.jsonl")
+    assert [line["step"] for line in lines] == [2, 3]
+    assert lines[-1]["learning_rate"] == pytest.approx(config.learning_rate)

@@ -122,3 +122,8 @@ def test_the_same_devices_give_the_same_strategy(tf_config):
     assert strategy is training.strategy("mirrored", devices=cpus)
     assert strategy.num_replicas_in_sync == 2
     assert isinstance(strategy, tf.distribute.MirroredStrategy)
+
+
+def test_devices_are_a_list(tf_config):
+    with pytest.raises(ValueError, match="must be a list"):
+        training.strategy("mirrored", devices="CPU:0")

@@ -102,3 +102,23 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
         (tmp_path / name).write_bytes(b"\x80\x04cos\nsystem\n(S'true'\ntR.")
         with pytest.raises(ValueError, match="damaged"):
             training.load_weights(_model(), tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", [".weights.h5", ".keras"])
+def test_a_layer_of_another_number_of_weights_is_left_alone(tmp_path, kind):
+    def normalizing(scale):
+        inputs = keras.Input((4,))
+        x = keras.layers.Dense(5, name="body")(inputs)
+        norm = keras.layers.BatchNormalization(scale=scale, name="norm")
+        return keras.Model(inputs, norm(x))
+
+    # By place, its beta would be taken for a gamma.
+    path = _saved(_randomized(normalizing(False)), tmp_path, kind)
+    model = normalizing(True)
+    before = _arrays(model)
+    table = training.load_weights(model, path)
+    assert [name.split("/")[0] for name in table.loaded] == ["body"] * 2
+    assert "another number of weights" in str(table)
+    for path, array in _arrays(model).items():
+        if path.startswith("norm"):
+            np.testing.assert_array_equal(array, before[path])

@@ -68,3 +68,17 @@ def test_a_multiplier_that_matches_nothing_is_refused():
         _model("sgd", multipliers={"heads": 2.0})
     with pytest.raises(ValueError, match="must not be negative"):
         _model("sgd", l2=-1.0)
+
+
+def test_compiling_again_replaces_what_was_adjusted_before():
+    x = np.zeros((4, 3), "float32")  # No gradient: the decay alone moves it.
+    y = np.zeros((4, 2), "float32")
+    model = _model(keras.optimizers.SGD(0.1), l2=0.1)
+    for l2 in (0.1, 0.0):
+        model.compile(model.optimizer, loss="mse", l2=l2)
+        before, after = _step(model, x, y)
+        np.testing.assert_allclose(
+            after["trunk/kernel"],
+            (1 - 0.1 * l2) * before["trunk/kernel"],
+            rtol=1e-5,
+        )
