@@ -176,10 +176,11 @@ def main():
     else:
         model = train(arguments, options, tuple(arguments.image_size))
         model.save(arguments.output / "model.keras")
-    model.flip_test = arguments.flip_test
-
     people = people_of(arguments, options)
     info = people.info
+    if arguments.flip_test:
+        model.keypoint_names = info.keypoint_names
+        model.flip_test = True
     config = jft.evaluation.Config(
         task="pose",
         transforms=(transforms.CropPerson(model.image_size),),

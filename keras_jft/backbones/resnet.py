@@ -18,6 +18,7 @@ import dataclasses
 import inspect
 
 import keras
+from keras import ops
 
 from keras_jft import checks
 from keras_jft.backbones.backbone import Backbone
@@ -213,7 +214,8 @@ class ResNet(Backbone):
                 "Make a new ResNet instead."
             )
         for variable, old in zip(rebuilt.weights, self.weights, strict=True):
-            variable.assign(old)
+            # A copy: JAX gives buffers away in `fit`, and none may be shared.
+            variable.assign(ops.copy(old))
         return rebuilt
 
     def get_config(self):

@@ -39,7 +39,8 @@ def save_detections(path, config, model, examples=None):
     categories = _categories(examples.info)
     records = []
     for originals, found in evaluator.predict(config, model, examples):
-        ids = [example["ids"] for example in originals]
+        # JSON knows no NumPy integers.
+        ids = [np.asarray(example["ids"]).item() for example in originals]
         records += _records(ids, found, categories)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -171,7 +171,10 @@ class _Without:
 
     def __init__(self, config, model, info, left_out):
         self.left_out = set(np.asarray(left_out).tolist())
+        self.seen, self.kept = set(), 0
         if info.people:
+            # Images of people without a crop count, too.
+            self.seen |= self.left_out & info.people.keys()
             people = {
                 image: everyone
                 for image, everyone in info.people.items()
@@ -179,7 +182,6 @@ class _Without:
             }
             info = dataclasses.replace(info, people=people)
         self.scores = _Scores(config, model, info)
-        self.seen, self.kept = set(), 0
 
     def update(self, originals, predictions):
         ids = [

@@ -134,6 +134,8 @@ def _of_batch(entry, num_classes, what, required):
             "Give what `predict` gives, and `bounding_boxes` of a batch.",
         )
     labels = np.asarray(entry["labels"])
+    if not labels.size:  # An empty list has no type.
+        labels = labels.astype("int32")
     if labels.dtype.kind not in "iu" or labels.ndim != 2:
         _fail(
             f"Labels of {what} must be integers (B, N)",
@@ -163,6 +165,8 @@ def _of_batch(entry, num_classes, what, required):
 
 def _checked(values, shape, what):
     values = np.asarray(values)
+    if not values.size and not np.prod(shape):
+        values = values.reshape(shape)
     if values.dtype.kind not in "biuf" or values.shape != shape:
         _fail(
             f"The {what} must be numbers of shape {shape}",

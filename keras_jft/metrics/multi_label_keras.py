@@ -118,6 +118,11 @@ class MeanAveragePrecision(keras.metrics.Metric):
         if self._built_classes is None:
             self._build(int(logits.shape[-1]))
         num_classes = self._built_classes
+        if logits.shape[-1] != num_classes:
+            raise ValueError(
+                f"Expected logits of {num_classes} classes. Received: logits "
+                f"of {logits.shape[-1]}."
+            )
         stray = (labels < -1) | (labels >= num_classes)
         labels = _distinct(ops.where(stray, -1, labels))
         # What is no number ranks last; JAX's top_k ranks 0.0 above -0.0.

@@ -72,7 +72,7 @@ def restore(model, arrays, metrics=False):
         variable.assign(array)
 
 
-def reset(model, weights):
+def reset(model, fresh):
     """Gives a compiled model fresh weights and a fresh optimizer state.
 
     Compiling anew traces anew, which costs seconds; a study of many small runs
@@ -80,16 +80,17 @@ def reset(model, weights):
 
     Args:
         model: A compiled, built model.
-        weights: What `get_weights()` of a freshly built model of the same
-            architecture gave.
+        fresh: A freshly built model of the same architecture, whose weights
+            and seeds of random layers are taken over.
     """
-    model.set_weights(weights)
-    fresh = model.optimizer.from_config(model.optimizer.get_config())
-    fresh.build(model.trainable_variables)
+    optimizer = model.optimizer.from_config(model.optimizer.get_config())
+    optimizer.build(model.trainable_variables)
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     for old, new in zip(
-        model.optimizer.variables, fresh.variables, strict=True
+        [*model.variables, *model.optimizer.variables],
+        [*fresh.variables, *optimizer.variables],
+        strict=True,
     ):
         old.assign(ops.convert_to_numpy(new))
 

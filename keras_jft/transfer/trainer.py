@@ -122,7 +122,7 @@ def run(
         steps = (config.epochs or 0) * len(batches)
         model.compile(**compile_arguments(config, steps))
     else:
-        training.reset(model, fresh.get_weights())
+        training.reset(model, fresh)
     training.fit(model, batches, config, callbacks, verbose=verbose)
     return model
 

@@ -109,9 +109,7 @@ def _draw_row(panel, image, mask, prediction, colors):
 def _add_legend(figure, rows, class_names, colors):
     from matplotlib.patches import Patch
 
-    seen = np.unique(
-        np.concatenate([np.unique([*m.flat, *p.flat]) for _, m, p in rows])
-    )
+    seen = np.unique(np.concatenate([np.union1d(*r[1:]) for r in rows]))
     patches = [
         Patch(facecolor=colors[i], label=class_names[i])
         for i in seen
@@ -150,7 +148,7 @@ def _checked(images, masks, predictions, num_classes):
                 f"{image.shape}, a mask {mask.shape}, a prediction "
                 f"{prediction.shape}."
             )
-        values = np.unique([*mask.flat, *prediction.flat])
+        values = np.union1d(mask, prediction)
         strays = values[(values >= num_classes) & (values != VOID)]
         if strays.size or values[0] < 0:
             raise ValueError(

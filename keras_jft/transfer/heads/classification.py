@@ -96,7 +96,8 @@ def smoothed_cross_entropy(labels, logits, label_smoothing=0.0):
         label_smoothing: s: the target is `(1 - s) one_hot + s / C`.
 
     Returns:
-        `(B,)` losses.
+        `(B,)` losses; nan of a label that is no class, unless the backend
+        raises an error.
 
     References:
         Szegedy et al. 2016, https://arxiv.org/abs/1512.00567, section 7.
@@ -104,6 +105,8 @@ def smoothed_cross_entropy(labels, logits, label_smoothing=0.0):
     losses = ops.sparse_categorical_crossentropy(
         labels, logits, from_logits=True
     )
+    known = (labels >= 0) & (labels < logits.shape[-1])
+    losses = ops.where(known, losses, float("nan"))
     if not label_smoothing:
         return losses
     uniform = ops.logsumexp(logits, axis=-1) - ops.mean(logits, axis=-1)

@@ -49,6 +49,11 @@ class DeepLabASPP(Segmenter):
         name="deeplab_aspp",
         **kwargs,
     ):
+        if not rates or len({*rates}) < len(rates):
+            raise ValueError(
+                "`rates` must be dilation rates, one or more, each once. "
+                f"Received: rates={rates}."
+            )
         backbone = rebuilt(
             backbone,
             output_stride=output_stride,

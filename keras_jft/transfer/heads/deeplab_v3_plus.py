@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_jft.data.batch import VOID
+from keras_jft.training import dtype_policy
 from keras_jft.transfer.heads import head
 from keras_jft.transfer.heads.mask_losses import UpsampledCrossentropy
 from keras_jft.transfer.heads.segmenter import Segmenter, rebuilt
@@ -57,33 +58,11 @@ class DeepLabV3Plus(Segmenter):
         backbone = rebuilt(backbone, output_stride=_undilated(backbone))
 
         # === Layers ===
-        pyramid = keras_cv.layers.SpatialPyramidPooling(
-            dilation_rates=list(rates), name="aspp"
-        )
-        decoder = keras.Sequential(
-            [
-                keras.layers.Conv2D(256, 1, use_bias=False, name="head_conv"),
-                keras.layers.BatchNormalization(name="head_bn"),
-                keras.layers.ReLU(name="head_relu"),
-                keras.layers.Conv2D(
-                    num_classes,
-                    1,
-                    use_bias=False,
-                    dtype="float32",
-                    name="head_logits",
-                ),
-            ],
-            name="head",
-        )
-
-        # === Functional model ===
-        model = keras_cv.models.DeepLabV3Plus(
-            backbone,
-            num_classes,
-            projection_filters=projection_filters,
-            spatial_pyramid_pooling=pyramid,
-            segmentation_head=decoder,
-        )
+        # In the backbone's policy, when it is loaded, too.
+        with dtype_policy(backbone.dtype_policy.name):
+            model = _network(
+                keras_cv, backbone, num_classes, rates, projection_filters
+            )
         super().__init__(
             inputs=model.input, outputs=model.output, name=name, **kwargs
         )
@@ -121,6 +100,34 @@ class DeepLabV3Plus(Segmenter):
     def from_config(cls, config):
         """A model of the same arguments."""
         return cls(**keras.saving.deserialize_keras_object(config))
+
+
+def _network(keras_cv, backbone, num_classes, rates, projection_filters):
+    pyramid = keras_cv.layers.SpatialPyramidPooling(
+        dilation_rates=list(rates), name="aspp"
+    )
+    decoder = keras.Sequential(
+        [
+            keras.layers.Conv2D(256, 1, use_bias=False, name="head_conv"),
+            keras.layers.BatchNormalization(name="head_bn"),
+            keras.layers.ReLU(name="head_relu"),
+            keras.layers.Conv2D(
+                num_classes,
+                1,
+                use_bias=False,
+                dtype="float32",
+                name="head_logits",
+            ),
+        ],
+        name="head",
+    )
+    return keras_cv.models.DeepLabV3Plus(
+        backbone,
+        num_classes,
+        projection_filters=projection_filters,
+        spatial_pyramid_pooling=pyramid,
+        segmentation_head=decoder,
+    )
 
 
 def _keras_cv():

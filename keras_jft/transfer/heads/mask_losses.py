@@ -26,6 +26,9 @@ def mask_cross_entropy(masks, logits):
     losses = ops.sparse_categorical_crossentropy(
         labels, logits, from_logits=True
     )
+    # Where a backend is silent on a label that is no class, the loss tells.
+    known = (labels >= 0) & (labels < logits.shape[-1])
+    losses = ops.where(known, losses, float("nan"))
     return ops.where(counted, losses, 0.0), counted
 
 

@@ -11,7 +11,9 @@ from keras import ops
 
 from keras_jft import training
 from keras_jft.data.batch import PADDING
+from keras_jft.training import dtype_policy
 from keras_jft.transfer.heads import head
+from keras_jft.transfer.heads.faster_rcnn.boxes import at_least_one
 
 LEVELS = ("P3", "P4", "P5")
 SCALES = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
@@ -24,7 +26,8 @@ class RetinaNet(training.Model):
 
     Targets are `bounding_boxes` `(B, N, 4)` in pixels with `labels` `(B, N)`,
     -1 for padding. Calling gives `box` `(B, A, 4)` and `classification` `(B,
-    A, C)` of the anchors, in float32. Predicting gives `boxes` `(B, n, 4)`,
+    A, C)` of the anchors, in float32. Ignored objects are
+    background to it. Predicting gives `boxes` `(B, n, 4)`,
     `scores` `(B, n)` and int32 `labels` `(B, n)`, padded with -1, as
     `FasterRCNN` does. Images that are padded are taken whole.
 
@@ -60,26 +63,9 @@ class RetinaNet(training.Model):
         keras_cv = _keras_cv()
         stride = _stride(backbone)
         size = anchor_size or 4 * stride
-        detector = keras_cv.models.RetinaNet(
-            backbone,
-            num_classes,
-            bounding_box_format="xyxy",
-            anchor_generator=keras_cv.layers.AnchorGenerator(
-                bounding_box_format="xyxy",
-                sizes=[size * 2.0**i for i in range(5)],
-                aspect_ratios=list(RATIOS),
-                scales=list(SCALES),
-                strides=[stride * 2**i for i in range(5)],
-                clip_boxes=True,
-            ),
-            # Its own default drops all that scores below 0.5.
-            prediction_decoder=keras_cv.layers.NonMaxSuppression(
-                bounding_box_format="xyxy",
-                from_logits=True,
-                confidence_threshold=0.05,
-                dtype="float32",
-            ),
-        )
+        # In the backbone's policy, when it is loaded, too.
+        with dtype_policy(backbone.dtype_policy.name):
+            detector = _detector(keras_cv, backbone, num_classes, size, stride)
         detector.compile(box_loss="smoothl1", classification_loss="focal")
         pyramid = detector.feature_pyramid
 
@@ -110,9 +96,10 @@ class RetinaNet(training.Model):
         self._keras_cv = types.SimpleNamespace(detector=detector)
 
     def targets(self, batch):
-        """Boxes and labels."""
+        """Boxes, labels and, if there, which are ignored."""
         entry = self.entry(batch, "bounding_boxes")
-        return {key: entry[key] for key in ("boxes", "labels")}
+        keys = ("boxes", "labels", "ignored")
+        return {key: entry[key] for key in keys if key in entry}
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -123,12 +110,22 @@ class RetinaNet(training.Model):
             x: Images.
             y: What `targets` gave.
             y_pred: What calling gave.
-            sample_weight: Not used.
+            sample_weight: None; there are no weights of images.
             training: Not used.
         """
+        if self.loss is not None or sample_weight is not None:
+            raise ValueError(
+                "KerasCV's detector has its own loss, without weights. "
+                f"Received: compile(loss={self.loss!r}) or a `sample_weight`. "
+                "Leave them out, or use `FasterRCNN`."
+            )
+        # It knows no images without a row of boxes, and no ignored ones.
+        boxes, labels, ignored = at_least_one(
+            y["boxes"], y["labels"], y.get("ignored")
+        )
         truth = {
-            "boxes": ops.cast(y["boxes"], "float32"),
-            "classes": ops.cast(y["labels"], "float32"),
+            "boxes": ops.cast(boxes, "float32"),
+            "classes": ops.cast(ops.where(ignored, PADDING, labels), "float32"),
         }
         return self._keras_cv.detector.compute_loss(
             ops.cast(x, "float32"), truth, y_pred, None
@@ -189,6 +186,29 @@ def _keras_cv():
             "keras-cv and tensorflow, or use `FasterRCNN`."
         ) from error
     return keras_cv
+
+
+def _detector(keras_cv, backbone, num_classes, size, stride):
+    return keras_cv.models.RetinaNet(
+        backbone,
+        num_classes,
+        bounding_box_format="xyxy",
+        anchor_generator=keras_cv.layers.AnchorGenerator(
+            bounding_box_format="xyxy",
+            sizes=[size * 2.0**i for i in range(5)],
+            aspect_ratios=list(RATIOS),
+            scales=list(SCALES),
+            strides=[stride * 2**i for i in range(5)],
+            clip_boxes=True,
+        ),
+        # Its own default drops all that scores below 0.5.
+        prediction_decoder=keras_cv.layers.NonMaxSuppression(
+            bounding_box_format="xyxy",
+            from_logits=True,
+            confidence_threshold=0.05,
+            dtype="float32",
+        ),
+    )
 
 
 def _stride(backbone):

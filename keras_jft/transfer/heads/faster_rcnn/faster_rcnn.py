@@ -72,8 +72,7 @@ class FasterRCNN(training.Model):
         name: Name of the model.
 
     Raises:
-        ValueError: If `backbone` is no `ResNet`, or `num_classes`, `crop_size`
-            or a number of samples is too small.
+        ValueError: If `backbone` is no `ResNet`, or a number is too small.
 
     References:
         Ren et al. 2015, https://arxiv.org/abs/1506.01497.
@@ -105,6 +104,10 @@ class FasterRCNN(training.Model):
         _at_least("rpn_samples", rpn_samples, 2)
         _at_least("head_samples", head_samples, 4)
         _at_least("crop_size", crop_size, 2)
+        _at_least("num_proposals", num_proposals, 1)
+        _at_least("max_detections", max_detections, 1)
+        if anchor_base is not None:
+            _at_least("anchor_base", anchor_base, 1)
         backbone = graph.without_stride(backbone, bn_mode)
         stride = backbone.output_stride
         sizes = box_lib.anchor_sizes(
@@ -116,7 +119,7 @@ class FasterRCNN(training.Model):
         truth = [inputs[key] for key in ("boxes", "labels", "ignored")]
         features = backbone.pyramid_outputs["P4"]
         rpn_logits, rpn_codes = graph.first_stage(
-            features, rpn_filters, len(sizes)
+            features, rpn_filters, len(sizes), backbone.dtype_policy
         )
         anchors = stages.Anchors(stride, sizes, name="rpn_anchors")(features)
         proposals = stages.Proposals(num_proposals, name="rpn_proposals")(
@@ -325,6 +328,11 @@ def _at_least(argument, value, least):
 
 def _check_targets(entry, num_classes):
     labels = np.asarray(entry["labels"])
+    if entry["boxes"].shape != (*labels.shape, 4):
+        raise ValueError(
+            "Boxes must be (batch, N, 4), with labels (batch, N). Received: "
+            f"shapes {entry['boxes'].shape} and {labels.shape}."
+        )
     boxes = entry["boxes"][labels != PADDING]
     if (
         labels.size

@@ -40,7 +40,7 @@ def inputs(backbone):
     }
 
 
-def first_stage(features, filters, per_cell):
+def first_stage(features, filters, per_cell, dtype):
     """Logits `(B, A, 2)` and codes `(B, A, 4)` of the anchors."""
 
     def convolve(x, filters, size, **options):
@@ -52,8 +52,8 @@ def first_stage(features, filters, per_cell):
             **options,
         )(x)
 
-    x = convolve(features, filters, 3, name="rpn_conv")
-    x = keras.layers.ReLU(6.0, name="rpn_relu")(x)
+    x = convolve(features, filters, 3, dtype=dtype, name="rpn_conv")
+    x = keras.layers.ReLU(6.0, dtype=dtype, name="rpn_relu")(x)
     logits = convolve(x, 2 * per_cell, 1, dtype="float32", name="rpn_logits")
     codes = convolve(x, 4 * per_cell, 1, dtype="float32", name="rpn_codes")
     return (

@@ -35,6 +35,7 @@ def match(candidates, boxes, labels, ignored, *, positive, negative):
         object.
     """
     overlaps = iou(candidates, boxes)
+    ignored = ignored & (labels != PADDING)
     is_object = (labels != PADDING) & ~ignored
     objects = ops.where(is_object[:, None], overlaps, -1.0)
     best = ops.max(objects, axis=-1)

@@ -156,6 +156,12 @@ class PoseEstimator(training.Model):
 
     def decode(self, outputs, images):
         """Keypoints by Hough voting, and the score of each pose."""
+        if tuple(images.shape[1:3]) != self.image_size:
+            raise ValueError(
+                f"Crops must be {self.image_size} pixels high and wide. "
+                f"Received: {tuple(images.shape)}. `transforms.CropPerson"
+                "(model.image_size)` makes them."
+            )
         heat, offsets = decoding.maps(
             outputs, self.image_size, self.output_stride
         )
