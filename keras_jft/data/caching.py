@@ -14,6 +14,7 @@ from keras_jft.data.datasets.dataset import Dataset
 
 _CHUNK = 512  # Examples that are built together.
 _PROBES = 64  # Examples that a data set is recognized by.
+_NEW = "new-"  # What is not whole yet.
 # Column of each entry of `bounding_boxes`.
 _BOX_COLUMNS = {"boxes": "boxes"} | {
     key: f"box_{key}" for key in ("labels", *BOX_EXTRAS)
@@ -69,6 +70,10 @@ class Cache(Dataset):
     def ids(self, positions):
         """Ids of the source's examples."""
         return self._data.ids(positions)
+
+    def image_bytes(self, position):
+        """The image file in the source."""
+        return self._data.image_bytes(position)
 
     def take(self, positions):
         """Examples at `positions`, as views of the cache."""
@@ -144,16 +149,20 @@ def _claim(directory, data):
     note = directory / "cache.json"
     wanted = {"num_examples": len(data), "fingerprint": _fingerprint(data)}
     if not note.exists():
-        if directory.exists() and any(directory.iterdir()):
+        # What a process that was killed was about to write is no obstacle.
+        if directory.exists() and any(
+            not path.name.startswith(_NEW) for path in directory.iterdir()
+        ):
             raise ValueError(
                 "`directory` must be new, empty or a cache. Received: "
                 f"{str(directory)!r}, which holds other files."
             )
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(
-            "w", dir=directory.parent, delete=False
+            "w", dir=directory, prefix=_NEW, delete=False
         ) as file:
             json.dump(wanted, file)
+        os.chmod(file.name, 0o644)  # Others may read it.
         os.replace(file.name, note)
     found = json.loads(note.read_text())
     if found != wanted:
@@ -165,18 +174,29 @@ def _claim(directory, data):
 
 
 def _fingerprint(data):
-    """A digest of some examples, spread evenly over `data`."""
+    """A digest of some examples, spread evenly over `data`, and of all labels.
+
+    Labels count where they are known without reading pixels.
+    """
     digest = hashlib.blake2b(digest_size=16)
     positions = np.unique(np.linspace(0, len(data) - 1, _PROBES).astype(int))
-    for example in data.take(positions):
-        for key, array in sorted(_flat(example).items()):
-            digest.update(f"{key} {array.dtype} {array.shape}".encode())
-            digest.update(array.tobytes())
+    _update(digest, data.take(positions))
+    if type(data).annotations is not Dataset.annotations:
+        for start in range(0, len(data), _CHUNK):
+            stop = min(start + _CHUNK, len(data))
+            _update(digest, data.annotations(np.arange(start, stop)))
     return digest.hexdigest()
 
 
+def _update(digest, examples):
+    for example in examples:
+        for key, array in sorted(_flat(example).items()):
+            digest.update(f"{key} {array.dtype} {array.shape}".encode())
+            digest.update(array.tobytes())
+
+
 def _write(folder, columns):
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="new-") as new:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=_NEW) as new:
         whole = Path(new, folder.name)
         whole.mkdir()
         for key, column in columns.items():

@@ -93,7 +93,11 @@ class LabelHierarchy:
         tree = source
         if not isinstance(source, dict):
             tree = json.loads(Path(source).read_text(encoding="utf-8"))
-        if not isinstance(tree, dict) or not {"names", "edges"} <= tree.keys():
+        if not (
+            isinstance(tree, dict)
+            and {"names", "edges"} <= tree.keys()
+            and isinstance(tree["names"], dict)
+        ):
             raise ValueError(
                 'A hierarchy must be {"names": {key: name}, "edges": '
                 f"[[parent, child], ...]}}. Received: {_brief(source)}."

@@ -93,7 +93,7 @@ def _descriptions(names):
     """`{key: name}` of a dict or of a CSV file, with or without a header."""
     if isinstance(names, dict):
         return names
-    with Path(names).open(newline="", encoding="utf-8") as file:
+    with Path(names).open(newline="", encoding="utf-8-sig") as file:
         rows = [row for row in csv.reader(file) if row]
     if rows and rows[0][0] == "LabelName":
         rows = rows[1:]

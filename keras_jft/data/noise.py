@@ -96,6 +96,11 @@ class NoisyLabels(Dataset):
 
     def _sets(self, examples):
         """The `LabelSets` of clean examples."""
+        if any("labels" not in example for example in examples):
+            raise ValueError(
+                "Noise needs examples with `labels`. Received the keys "
+                f"{sorted(examples[0])}. Boxes and masks are not spoiled."
+            )
         rows = [example["labels"] for example in examples]
         if self.missing and any(np.ndim(row) == 0 for row in rows):
             raise ValueError(

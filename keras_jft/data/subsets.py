@@ -70,20 +70,32 @@ class Subset(Dataset):
 
     def ids(self, positions):
         """Ids of the source's examples."""
-        return self.source.ids(self.positions(np.asarray(positions)))
+        return self.source.ids(self._places(positions))
 
     def image_bytes(self, position):
         """The image file in the source."""
-        (position,) = self.positions(np.asarray([position]))
+        (position,) = self._places([position])
         return self.source.image_bytes(position)
 
     def take(self, positions):
         """Examples of the source."""
-        return self.source.take(self.positions(np.asarray(positions)))
+        return self.source.take(self._places(positions))
 
     def annotations(self, positions):
         """Annotations of the source."""
-        return self.source.annotations(self.positions(np.asarray(positions)))
+        return self.source.annotations(self._places(positions))
+
+    def _places(self, positions):
+        """Positions in the source; the order goes on beyond the subset."""
+        positions = np.asarray(positions, "int64")
+        if positions.size and not (
+            positions.min() >= 0 and positions.max() < len(self)
+        ):
+            raise IndexError(
+                f"Positions must be in 0..{len(self) - 1}. Received: "
+                f"{positions.min()}..{positions.max()}."
+            )
+        return self.positions(positions)
 
 
 def _in_order_of_ids(ids, seed):

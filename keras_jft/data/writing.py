@@ -206,8 +206,9 @@ class _Seen:
                     f"{sorted(self._keys)} and, for example "
                     f"{example['ids']!r}, {sorted(example)}."
                 )
-            for labels in _labels(example) if len(self._counts) else ():
-                self._counts[np.unique(labels)] += 1
+            labels = _labels(example)
+            if labels and len(self._counts):
+                self._counts[np.unique(np.concatenate(labels))] += 1
             boxes = example.get("bounding_boxes", {"labels": ()})["labels"]
             for key, rows in (
                 ("labels", np.atleast_1d(example.get("labels", ()))),

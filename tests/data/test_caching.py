@@ -166,3 +166,27 @@ def test_two_builds_at_once_agree(data, examples, tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "000000", "000001", "000002", "cache.json",
     ]  # fmt: skip
+
+
+def test_a_label_that_changed_is_noticed(make_data, tmp_path):
+    data = make_data(500)
+    kinds = {"annotations": lambda self, positions: self.take(positions)}
+    data.__class__ = type("Known", (type(data),), kinds)
+    cache(data, tmp_path)
+    data.examples[7]["labels"] = np.int32([8, 7, 6])  # Not among the probes.
+    with pytest.raises(ValueError, match="another data set"):
+        cache(data, tmp_path)
+
+
+def test_others_may_read_a_cache_and_what_was_left_is_no_obstacle(
+    make_data, tmp_path
+):
+    (tmp_path / "new-left").write_text("")
+    cache(make_data(3), tmp_path)
+    assert (tmp_path / "cache.json").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_cache_gives_the_files_of_its_source(make_data):
+    data = make_data(3)
+    data.image_bytes = lambda position: b"file %d" % position
+    assert cache(data).image_bytes(2) == b"file 2"

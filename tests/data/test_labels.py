@@ -146,7 +146,10 @@ def test_keys_and_names_must_be_as_many():
         LabelHierarchy(["x", "y"], [], keys=["a"])
 
 
-@pytest.mark.parametrize("source", [{"names": {}}, {"edges": []}, [1, 2]])
+@pytest.mark.parametrize(
+    "source",
+    [{"names": {}}, {"edges": []}, {"names": ["a"], "edges": []}, [1, 2]],
+)
 def test_json_of_another_form_is_refused(source, tmp_path):
     path = tmp_path / "tree.json"
     path.write_text(json.dumps(source))

@@ -47,7 +47,7 @@ def test_names_fix_the_ids_and_drop_the_root(tmp_path):
     path, table = tmp_path / "tree.json", tmp_path / "names.csv"
     path.write_text(json.dumps(_tree()))
     lines = [f'{key},"{name}"\n' for key, name in NAMES.items()]
-    for header in ("", "LabelName,DisplayName\n"):
+    for header in ("", "LabelName,DisplayName\n", "\ufeffLabelName,Name\n"):
         table.write_text(header + "".join(lines))
         labels = LabelHierarchy.from_open_images(path, table)
         assert dict(zip(labels.keys, labels.names, strict=True)) == NAMES

@@ -104,6 +104,13 @@ def test_only_the_most_specific_labels_are_spoiled(listed):
         assert 4 not in new or len(new) == 2, "unless g became f1"
 
 
+def test_boxes_have_no_noise(listed):
+    image = np.zeros((1, 1, 3), "uint8")
+    data = listed([{"images": image, "ids": 0}], label_names=("a", "b"))
+    with pytest.raises(ValueError, match="needs examples with `labels`"):
+        NoisyLabels(data, wrong=0.5)[0]
+
+
 def test_a_single_label_and_flat_labels_are_spoiled_too(listed, leaves):
     image = np.zeros((1, 1, 3), "uint8")
     examples = [

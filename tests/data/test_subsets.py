@@ -100,3 +100,14 @@ def test_300_million_examples_are_ordered_without_being_listed():
     positions = np.arange(1000)
     assert small.ids(positions).tolist() == large.ids(positions).tolist()
     assert len(np.unique(large.ids(np.arange(100_000)))) == 100_000
+
+
+def test_a_subset_ends_where_it_ends(make_data):
+    small = subset(make_data(40), 5, seed=0)
+    assert [e["ids"] for e in small] == small.ids(range(5)).tolist()
+    for read in (small.ids, small.take, small.annotations):
+        for positions in ([5], [-1], [0, 5]):
+            with pytest.raises(IndexError, match=r"must be in 0\.\.4"):
+                read(positions)
+    with pytest.raises(IndexError):
+        small.image_bytes(5)

@@ -192,3 +192,20 @@ jft.data.write_records(data, {str(tmp_path / "train@4")!r}, workers=1)
     assert not any(tmp_path.glob("*.partial"))
     again = jft.data.load("records", directory=tmp_path)
     _assert_same(again[39], data[39])
+
+
+def test_a_class_counts_once_an_image(listed, tmp_path):
+    boxes = {"boxes": np.float32([[0, 0, 2, 2]]), "labels": np.int32([0])}
+    examples = [
+        {
+            "images": np.zeros((4, 4, 3), "uint8"),
+            "labels": np.int32([0]),
+            "bounding_boxes": boxes,
+            "ids": i,
+        }
+        for i in range(3)
+    ]
+    data = listed(examples, label_names=("a", "b"), max_labels=1, max_boxes=1)
+    jft.data.write_records(data, tmp_path / "train@1")
+    info = jft.data.load("records", "train", directory=tmp_path).info
+    assert info.class_counts.tolist() == [3, 0]

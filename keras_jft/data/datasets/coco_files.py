@@ -108,7 +108,12 @@ def read(path, *, on_error="raise", annotated=True):
     keypoints = _keypoints(categories)
     if not annotated and isinstance(root, dict):
         root.setdefault("annotations", [])
-    reader = _Reader(images, classes, len(keypoints.get("keypoint_names", ())))
+    reader = _Reader(
+        images,
+        classes,
+        len(keypoints.get("keypoint_names", ())),
+        {c.fields["id"] for c in categories if "keypoints" in c},
+    )
     for record in records_of(path, root, "annotations", "annotation"):
         with faults:
             reader.add(record)
@@ -216,13 +221,14 @@ class _Reader:
         images: `{id: (file name, size)}`.
         categories: `{id: name}`.
         num_keypoints: K, 0 if there are none.
+        keyed: Ids of the categories that have them.
     """
 
-    def __init__(self, images, categories, num_keypoints):
+    def __init__(self, images, categories, num_keypoints, keyed):
         self._places = {name: place for place, name in enumerate(images)}
         self._sizes = [size for _, size in images.values()]
         self._labels = {name: label for label, name in enumerate(categories)}
-        self._num_keypoints = num_keypoints
+        self._num_keypoints, self._keyed = num_keypoints, keyed
         self._ids, self._rows, self._kept_keypoints = {}, [], []
 
     def add(self, record):
@@ -277,6 +283,9 @@ class _Reader:
     def _keypoints_of(self, record):
         """3K numbers, checked."""
         count = self._num_keypoints
+        known = "keypoints" in record.fields
+        if not known and record.fields["category_id"] not in self._keyed:
+            return [0] * (3 * count)  # A ball among people.
         what = f"x, y and visibility of {count} keypoints"
         values = record.numbers("keypoints", 3 * count, what)
         if not set(values[2::3]) <= {0, 1, 2}:

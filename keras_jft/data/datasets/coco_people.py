@@ -81,6 +81,10 @@ def load(
             f"`sigmas` must be one a keypoint, {len(file.keypoint_names)}. "
             f"Received: {len(sigmas)}."
         )
+    if max_people < 1:
+        raise ValueError(
+            f"`max_people` must be positive. Received: max_people={max_people}."
+        )
     images = coco.selected(file.image_ids, ids, exclude)
     rows = _annotated(file, images)
     if detections is not None:
@@ -132,7 +136,7 @@ class People(Dataset):
             max_boxes=max_people,
             keypoint_names=file.keypoint_names,
             skeleton=file.skeleton,
-            sigmas=tuple(sigmas or file.sigmas or ()),
+            sigmas=tuple(file.sigmas or () if sigmas is None else sigmas),
             people={
                 file.image_ids[image].item(): self._everyone(image)
                 for image in images

@@ -81,6 +81,10 @@ class Dataset:
         """The file whose pixels `images` at `position` are; None: no file."""
         return None
 
+    def __iter__(self):
+        """All examples, in order."""
+        return (self[position] for position in range(len(self)))
+
     def __getitem__(self, position) -> Mapping:
         return self.take([position])[0]
 

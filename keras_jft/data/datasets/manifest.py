@@ -61,9 +61,15 @@ def load(
     table = _of_split(table, split, path)
     images = table[image_column].astype(str).tolist()
     directory = path.parent if directory is None else Path(directory)
+    _check_once(images, path)
     _check_exist(directory, images, path)
     rows = [_as_list(cell, separator) for cell in table[label_column]]
     if hierarchy is not None:
+        if not many:
+            raise ValueError(
+                "A hierarchy gives an image many labels. Received: "
+                "many=False and a hierarchy. Leave one of them out."
+            )
         if not isinstance(hierarchy, LabelHierarchy):
             hierarchy = LabelHierarchy.from_json(hierarchy)
         label_names = hierarchy.names
@@ -114,19 +120,23 @@ def _read(path):
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                rows.append(json.loads(line))
+                row = json.loads(line)
             except json.JSONDecodeError as error:
+                row = error
+            if not isinstance(row, dict):
                 raise ValueError(
                     f"Every line of {str(path)!r} must be a JSON object. "
-                    f"Line {number}: {error}."
-                ) from error
-    return pd.DataFrame(rows)
+                    f"Line {number}: {row}."
+                )
+            rows.append(row)
+    return pd.DataFrame(rows, dtype=object)  # No number becomes a float.
 
 
 def _of_split(table, split, path):
     if split is not None and "split" in table:
-        known = sorted(set(table["split"]))
-        table = table[table["split"] == split]
+        splits = table["split"].dropna().astype(str)
+        known = sorted(set(splits))
+        table = table.loc[splits.index[splits == split]]
         if table.empty:
             raise ValueError(
                 f"`split` must be one of {known}, the splits of "
@@ -135,6 +145,18 @@ def _of_split(table, split, path):
     if table.empty:
         raise ValueError(f"{str(path)!r} must have rows. Received none.")
     return table
+
+
+def _check_once(images, path):
+    """Raises unless every row is of another image: they are ids."""
+    seen = set()
+    again = [name for name in images if name in seen or seen.add(name)]
+    if again:
+        raise ValueError(
+            f"{str(path)!r} must have one row an image, with all of its "
+            f"labels. Received {len(again)} rows of images that were there "
+            f"before: {again[:5]}."
+        )
 
 
 def _check_exist(directory, images, path):
@@ -167,6 +189,11 @@ def _as_list(cell, separator):
 
 def _to_ids(rows, label_names, path):
     ids = {name: label for label, name in enumerate(label_names)}
+    if len(ids) < len(label_names):
+        raise ValueError(
+            "`label_names` must name each label once. Received: "
+            f"{len(label_names) - len(ids)} names again."
+        )
     unknown = sorted(set().union(*rows) - ids.keys())
     if unknown:
         raise ValueError(

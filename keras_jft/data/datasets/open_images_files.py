@@ -45,7 +45,7 @@ def read_descriptions(path):
     # A byte that is no UTF-8 is kept, and refused with its line.
     with io.TextIOWrapper(
         io.BufferedReader(filesystem.opened(path)),
-        encoding="utf-8",
+        encoding="utf-8-sig",
         errors="surrogateescape",
         newline="",
     ) as lines:

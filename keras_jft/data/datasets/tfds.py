@@ -4,7 +4,6 @@ import numpy as np
 
 from keras_jft.data.datasets import tfds_boxes
 from keras_jft.data.datasets.dataset import Dataset, Info
-from keras_jft.data.datasets.decoding import decode_image
 
 # Where labels are looked for, in this order.
 _FIELDS = ("label", "labels", "objects")
@@ -41,7 +40,8 @@ def load(
             this number are left out. In Open Images it is in tenths, and 0
             says that a person found the label wrong; 1 is the default.
         max_labels: Most labels of an image, if known; batches pad to it.
-        on_error: What is done with a faulty box: see `coco`.
+        on_error: What is done with a faulty box: see `coco`. Boxes are taken
+            as they are; `voc` moves VOC's, which count pixels from 1.
 
     Returns:
         A `Dataset`.
@@ -51,28 +51,13 @@ def load(
         ValueError: TFDS does not know the data set, it has not been prepared,
             or it has no images or labels of this kind.
     """
-    try:
-        import tensorflow_datasets as tfds
-    except ImportError as error:
-        raise ImportError(
-            "`tfds` needs tensorflow-datasets, which is not installed. "
-            "`image_folder`, `manifest` and `coco` read files."
-        ) from error
-    try:
-        builder = tfds.builder(
-            config, data_dir=directory, file_format="array_record"
-        )
-    except Exception as error:  # TFDS has kinds of its own.
-        raise ValueError(
-            f"`config` must name a TFDS data set. Received: {config!r}. {error}"
-        ) from error
+    builder = tfds_boxes.builder_of(config, directory)
     features = builder.info.features
     field = _field(features, field, config)
     labels, has_boxes = _labels(features, field, config)
+    source = tfds_boxes.source_of(builder, split, config)
     if has_boxes:
-        source = _source(builder, split, config, None)
-        return tfds_boxes.TfdsBoxes(source, labels.names, on_error)
-    source = _source(builder, split, config, _decoders(tfds))
+        return tfds_boxes.TfdsBoxes(source, labels.names, config, on_error)
     is_one = labels is features[field]
     info = Info(
         num_examples=len(source),
@@ -82,11 +67,6 @@ def load(
     if min_confidence is None:
         min_confidence = 1
     return Tfds(source, field, info, config, min_confidence)
-
-
-def _decoders(tfds):
-    """Images are left as bytes, which are decoded strictly."""
-    return {"image": tfds.decode.SkipDecoding()}
 
 
 def _field(features, field, config):
@@ -121,18 +101,6 @@ def _labels(features, field, config):
     return label, "bbox" in named
 
 
-def _source(builder, split, config, decoders):
-    try:
-        return builder.as_data_source(split=split, decoders=decoders)
-    except Exception as error:  # TFDS has kinds of its own.
-        raise ValueError(
-            f"{config!r}, split {split!r}, cannot be read at any position: "
-            f"{error} Prepare it once by `tfds.builder({config!r}, "
-            "file_format='array_record').download_and_prepare()`, in a "
-            "`directory` of its own if it is there in another format."
-        ) from error
-
-
 class Tfds(Dataset):
     """Images and labels of a random-access source of TFDS.
 
@@ -165,7 +133,7 @@ class Tfds(Dataset):
 
     def __getitem__(self, position):
         found = self._read(position)
-        image = self._pixels(found["image"], position)
+        image = tfds_boxes.pixels(found["image"], position, self._config)
         return {"images": image, **self._labels(found, position)}
 
     def _labels(self, found, position):
@@ -184,17 +152,4 @@ class Tfds(Dataset):
         }
 
     def _read(self, position):
-        try:
-            return self._source[int(position)]
-        except Exception as error:  # Of TFDS, protobuf or ArrayRecord.
-            raise ValueError(
-                f"Example {position} of {self._config!r} cannot be read: "
-                f"{error}. Prepare the data set again."
-            ) from error
-
-    def _pixels(self, image, position):
-        if isinstance(image, bytes):
-            return decode_image(image, f"Image {position} of {self._config}")
-        if image.shape[-1] == 1:
-            image = np.repeat(image, 3, axis=-1)
-        return image
+        return tfds_boxes.read(self._source, position, self._config)

@@ -63,6 +63,12 @@ def load(
     folders = _folders(directory, split, years)
     names = {folder: read_list(_list(folder, split)) for folder in folders}
     ids = [name for listed in names.values() for name in listed]
+    if len(set(ids)) < len(ids):
+        raise ValueError(
+            "Folders must hold different images. Received "
+            f"{len(ids) - len(set(ids))} names again in "
+            f"{[str(folder) for folder in folders]}. Give `years`."
+        )
     images = [path for f in folders for path in image_paths(f, names[f])]
     if label_names is None:
         label_names = _all_names(folders)

@@ -267,7 +267,10 @@ def _text_labels(separator):
 def _as_list(content, parse, where):
     """The labels of one member, numbers or texts."""
     try:
-        return parse(content.decode())
+        labels = parse(content.decode())
+        if not all(isinstance(label, (str, int)) for label in labels):
+            raise ValueError(f"neither texts nor whole numbers: {labels}")
+        return labels
     except (ValueError, KeyError) as error:
         raise ValueError(
             f"{where} holds no labels: {error!r}. Mend the member, or set "

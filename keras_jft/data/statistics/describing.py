@@ -90,6 +90,11 @@ def describe(
     began = time.perf_counter()
     num_images = _how_many(images, data)
     _check_embeddings(embeddings, data)
+    if classes is not None and embeddings is None:
+        raise ValueError(
+            "`classes` are shown by their `embeddings`. Received: "
+            f"classes={classes} without. Give both."
+        )
     info = data.info
     failures = Failures(most_named)
     counts, boxes, pairs, kind = _count(data, pairs_among, most_named, failures)

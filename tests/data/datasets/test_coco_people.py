@@ -155,3 +155,20 @@ def test_what_is_missing_is_said(save, save_coco, coco, tmp_path):
         jft_data.load(
             "coco_people", annotations=save_coco(coco()), directory=tmp_path
         )
+
+
+def test_sigmas_may_be_an_array_and_somebody_must_be_wanted(save):
+    people = save(sigmas=np.array([0.1, 0.2, 0.3]))
+    assert people.info.sigmas == (0.1, 0.2, 0.3)
+    with pytest.raises(ValueError, match="`max_people` must be positive"):
+        save(max_people=0)
+
+
+def test_a_category_without_keypoints_may_stand_beside_one_with(save):
+    def change(document):
+        document["categories"].append({"id": 99, "name": "ball"})
+        ball = {**document["annotations"][0], "id": 999, "category_id": 99}
+        del ball["keypoints"], ball["num_keypoints"]
+        document["annotations"].append(ball)
+
+    assert 999 not in save(change).ids(range(5)).tolist()

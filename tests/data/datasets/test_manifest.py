@@ -159,3 +159,35 @@ def test_a_label_that_reads_like_nothing_is_a_label(save_image, tmp_path):
     assert manifest.load(path).info.label_names == ("NA", "null")
     path.write_text("image,labels\na.png,NA\n")
     assert manifest.load(path).info.label_names == ("NA",)
+
+
+def test_what_is_no_list_of_images_is_refused(save_image, tmp_path):
+    for name in "ab":
+        save_image(f"{name}.png")
+    path = tmp_path / "list.csv"
+    path.write_text("image,labels\na.png,x\na.png,y\nb.png,x\n")
+    with pytest.raises(ValueError, match=r"one row an image.*1 rows.*a\.png"):
+        manifest.load(path)
+    path.write_text("image,labels\na.png,x\nb.png,x\n")
+    with pytest.raises(ValueError, match="name each label once"):
+        manifest.load(path, label_names=["x", "y", "x"])
+    tree = {"names": {"x": "x", "r": "root"}, "edges": [["r", "x"]]}
+    with pytest.raises(ValueError, match="many=False and a hierarchy"):
+        manifest.load(path, hierarchy=tree, many=False)
+    path = tmp_path / "list.jsonl"
+    path.write_text('{"image": "a.png", "labels": 1}\n3\n')
+    with pytest.raises(ValueError, match="must be a JSON object. Line 2: 3"):
+        manifest.load(path)
+
+
+def test_a_row_that_lacks_something_changes_no_other(save_image, tmp_path):
+    for name in "abc":
+        save_image(f"{name}.png")
+    path = tmp_path / "list.jsonl"
+    path.write_text(
+        '{"image": "a.png", "labels": 3, "split": "train"}\n'
+        '{"image": "b.png", "split": "train"}\n'
+        '{"image": "c.png", "labels": 4}\n'
+    )
+    data = manifest.load(path, "train")
+    assert data.info.label_names == ("3",) and len(data) == 2

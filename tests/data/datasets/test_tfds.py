@@ -5,6 +5,7 @@ import pytest
 
 import keras_jft as jft
 from keras_jft.data.datasets import tfds as tfds_source
+from keras_jft.data.datasets import tfds_boxes
 from keras_jft.data.datasets.dataset import Info
 
 tfds = pytest.importorskip("tensorflow_datasets")
@@ -21,7 +22,7 @@ def mocked():
 def arrays(monkeypatch):
     """TFDS draws each field of `objects` with a length of its own, which it
     cannot encode: images are decoded by it."""
-    monkeypatch.setattr(tfds_source, "_decoders", lambda tfds: None)
+    monkeypatch.setattr(tfds_boxes, "_decoders", lambda tfds: None)
 
 
 def _check(data, num_classes):
@@ -124,4 +125,4 @@ def test_a_set_that_is_not_prepared_says_how_to(tmp_path):
             raise NotImplementedError("format TFRECORD is not supported.")
 
     with pytest.raises(ValueError, match="'voc', split 'train'.*TFRECORD.*dow"):
-        tfds_source._source(Unprepared(), "train", "voc", None)
+        tfds_boxes.source_of(Unprepared(), "train", "voc")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from keras_jft import data as jft_data
+from keras_jft.data.datasets import tfds_boxes
 from keras_jft.data.datasets.tfds_boxes import TfdsBoxes
 
 
@@ -19,7 +20,7 @@ def test_fractions_become_pixels():
         is_difficult=np.array([True, False]),
         area=np.array([3, 80]),
     )
-    data = TfdsBoxes(source, ("a", "b"))
+    data = TfdsBoxes(source, ("a", "b"), "set")
     example = data[0]
     entry = example["bounding_boxes"]
     np.testing.assert_allclose(
@@ -29,7 +30,9 @@ def test_fractions_become_pixels():
     assert entry["areas"].tolist() == [3, 80]
     assert example["ids"] == 0 and data.ids([0]).tolist() == [0]
     # VOC's boxes begin one pixel before their first pixel's number.
-    moved = TfdsBoxes(source, ("a", "b"), shift=-1.0)[0]["bounding_boxes"]
+    moved = TfdsBoxes(source, ("a", "b"), "set", shift=-1.0)[0][
+        "bounding_boxes"
+    ]
     np.testing.assert_allclose(
         moved["boxes"], [[0, 1, 4, 4], [0, 0, 10, 8]], atol=1e-5
     )
@@ -38,15 +41,28 @@ def test_fractions_become_pixels():
 def test_faulty_boxes_are_named_or_dropped():
     source = _source([[0, 0, 1, 1], [0.5, 0, 0.25, 1]])
     with pytest.raises(ValueError, match="Example 0, box number 1: expected a"):
-        TfdsBoxes(source, ("a", "b"))[0]
-    data = TfdsBoxes(source, ("a", "b"), on_error="drop")
+        TfdsBoxes(source, ("a", "b"), "set")[0]
+    data = TfdsBoxes(source, ("a", "b"), "set", on_error="drop")
     entry = data[0]["bounding_boxes"]
     assert entry["boxes"].shape == (1, 4) and entry["labels"].tolist() == [0]
 
 
 def test_an_image_may_have_no_boxes():
     source = _source(np.zeros((0, 4)))
-    assert TfdsBoxes(source, ())[0]["bounding_boxes"]["boxes"].shape == (0, 4)
+    data = TfdsBoxes(source, (), "set")
+    assert data[0]["bounding_boxes"]["boxes"].shape == (0, 4)
+
+
+def test_damage_is_named():
+    source = _source([[0, 0, 1, 1]])
+    source[0]["image"] = b"no image"
+    data = TfdsBoxes(source, ("a",), "some/set")
+    with pytest.raises(jft_data.UnreadableImage, match="Image 0 of some/set"):
+        data[0]
+    with pytest.raises(ValueError, match="Example 1 of 'some/set' cannot be"):
+        data[1]
+    with pytest.raises(ValueError, match="`on_error` must be one of"):
+        TfdsBoxes(source, ("a",), "some/set", on_error="nonsense")
 
 
 def _even(examples):
@@ -68,8 +84,10 @@ def _even(examples):
     ("name", "num_classes", "known"),
     [("coco", 80, {"ignored", "areas"}), ("voc", 20, {"ignored"})],
 )
-def test_the_structure_is_that_of_tfds(name, num_classes, known):
+def test_the_structure_is_that_of_tfds(name, num_classes, known, monkeypatch):
     tfds = pytest.importorskip("tensorflow_datasets")
+    # TFDS cannot encode what it makes up: see `_even`.
+    monkeypatch.setattr(tfds_boxes, "_decoders", lambda tfds: None)
     with tfds.testing.mock_data(num_examples=3):
         data = jft_data.load(name, source="tfds", on_error="drop")
         data._source = list(_even(data._source))

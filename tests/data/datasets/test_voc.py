@@ -80,3 +80,10 @@ def test_a_test_set_has_no_boxes(folder):
     data = jft_data.load("voc", "test", directory=folder, annotated=False)
     assert data[0].keys() == {"images", "ids"}
     assert data[0]["images"].shape == (8, 10, 3)
+
+
+def test_years_that_share_images_are_refused(folder, save_voc, save_list):
+    save_voc("000005", [DOG], "VOC2012")
+    save_list("trainval", ["000005"], "VOC2012")
+    with pytest.raises(ValueError, match="1 names again.*Give `years`"):
+        jft_data.load("voc", "trainval", directory=folder)

@@ -126,6 +126,13 @@ def test_faulty_members_are_named(members, message, save_tar):
         load(save_tar("a.tar", members), label_names=NAMES)
 
 
+@pytest.mark.parametrize("text", [b"[[1]]", b"null", b'[{"id": 1}]'])
+def test_labels_that_are_neither_texts_nor_numbers_are_named(text, save_tar):
+    path = save_tar("a.tar", [("0.png", b""), ("0.json", text)])
+    with pytest.raises(ValueError, match=r"'0\.json' of.* no labels"):
+        load(path, label_suffix=".json")
+
+
 def test_a_tar_that_is_cut_anywhere_is_refused(save_tar):
     path = save_tar("a.tar", _members())
     content = path.read_bytes()

@@ -127,6 +127,7 @@ def test_embeddings_sort_the_images_of_a_class(many, rng):
             "names or ids of 6 classes. Received: 'cow'",
         ),
         ({"embeddings": np.ones((90, 2)), "classes": [6]}, "Received: 6"),
+        ({"classes": ["dog"]}, r"by their `embeddings`. Received: .*'dog'"),
     ],
 )
 def test_what_does_not_fit_is_refused(many, options, message):
