@@ -27,7 +27,7 @@ class _Photos(Dataset):
 
     def __getitem__(self, position):
         image = np.zeros((20 + position, 40, 3), "uint8")
-        return {"images": image, "ids": self.IDS[position]}
+        return {"images": image, "ids": np.int64(self.IDS[position])}
 
 
 class _Detector:

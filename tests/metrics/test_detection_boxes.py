@@ -26,6 +26,9 @@ def test_images_of_a_list_are_numbered_and_may_have_no_boxes():
     one = {"boxes": [[0, 0, 1, 1]], "labels": [0], "scores": [0.5]}
     columns, count = detection_boxes.predicted_boxes([none, one, none], 1)
     assert count == 3 and columns["images"].tolist() == [1]
+    lists = {"boxes": [], "labels": [], "scores": []}
+    columns, count = detection_boxes.predicted_boxes([lists, one], 1)
+    assert count == 2 and columns["images"].tolist() == [1]
     columns, count = detection_boxes.predicted_boxes([], 1)
     assert count == 0 and columns["boxes"].shape == (0, 4)
     with pytest.raises(ValueError, match="the same entries"):

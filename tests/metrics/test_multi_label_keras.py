@@ -173,3 +173,12 @@ def test_the_state_is_built_from_the_first_logits():
     assert metric.scores.shape == (6, 5)
     assert metric.positives.shape == (8,)
     assert metric.result_at_epoch_end
+
+
+@pytest.mark.parametrize("variant", ["A", "B", "C"])
+def test_logits_of_other_classes_are_refused(variant):
+    metric = MeanAveragePrecision(
+        k=3, variant=variant, num_classes=10, max_images=4
+    )
+    with pytest.raises(ValueError, match="logits of 10 classes.*of 5"):
+        metric.update_state(np.int32([[1]]), np.zeros((1, 5), "float32"))

@@ -63,8 +63,8 @@ def test_reset_trains_as_a_fresh_model_does(rng):
     def fresh():
         keras.utils.set_random_seed(3)
         inputs = keras.Input((3,))
-        outputs = keras.layers.Dense(2)(inputs)
-        return training.Model(inputs, outputs)
+        x = keras.layers.Dropout(0.5)(inputs)
+        return training.Model(inputs, keras.layers.Dense(2)(x))
 
     x = rng.normal(size=(16, 3)).astype("float32")
     y = rng.normal(size=(16, 2)).astype("float32")

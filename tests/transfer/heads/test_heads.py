@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_jft import training
+from keras_jft.backbones import ResNet
 from keras_jft.transfer import HEADS
 
 pytestmark = pytest.mark.ops
@@ -107,3 +108,36 @@ def test_a_head_says_what_its_batch_lacks(name, tiny_backbone, batch):
     model.compile("sgd")
     with pytest.raises(ValueError, match=r"needs `\w+` in a batch"):
         model.fit({"images": batch["images"]}, verbose=0)
+
+
+@pytest.mark.parametrize("name", ["deeplab_aspp", "pose", "faster_rcnn"])
+def test_a_head_leaves_the_backbone_as_it_was(name, tiny_backbone, batch):
+    """On JAX steps give buffers away: what was shared would be gone."""
+    expected = ops.convert_to_numpy(tiny_backbone(batch["images"]))
+    for _ in range(2):
+        model = HEADS[name].build(tiny_backbone, 3, **OPTIONS[name])
+        model.compile(keras.optimizers.SGD(0.05))
+        model.fit(batch, batch_size=8, verbose=0)
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(tiny_backbone(batch["images"])), expected
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_head_keeps_its_dtypes_when_it_is_loaded(name, tmp_path):
+    options = {"block": "basic", "stem": "small", "width": 16}
+    with training.dtype_policy("mixed_bfloat16"):
+        backbone = ResNet((1, 1, 1, 1), image_shape=(16, 16, 3), **options)
+        model = HEADS[name].build(backbone, 3, **OPTIONS[name])
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+
+    def policies(model):
+        return [
+            (type(layer).__name__, layer.dtype_policy.name)
+            for layer in model._flatten_layers(include_self=False)
+            # A model within has one, and does not use it.
+            if layer.weights and not isinstance(layer, keras.Model)
+        ]
+
+    assert policies(again) == policies(model)

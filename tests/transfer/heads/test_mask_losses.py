@@ -76,3 +76,14 @@ def test_the_arguments_of_a_loss_survive_saving(cls):
         keras.saving.serialize_keras_object(cls(4, name="other"))
     )
     assert (loss.stride, loss.name) == (4, "other")
+
+
+@pytest.mark.parametrize("label", [3, 7])
+def test_a_label_that_is_no_class_is_not_learned(label):
+    masks = np.full((1, 4, 4, 1), label, "uint8")
+    if keras.backend.backend() == "tensorflow":
+        with pytest.raises(Exception, match="outside the valid range"):
+            SubsampledCrossentropy(2)(masks, np.ones((1, 2, 2, 3), "float32"))
+    else:
+        loss = SubsampledCrossentropy(2)(masks, np.ones((1, 2, 2, 3)))
+        assert np.isnan(float(loss))

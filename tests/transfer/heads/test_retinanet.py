@@ -61,3 +61,24 @@ def test_backbones_of_other_sizes_and_no_tensorflow_are_refused(
     monkeypatch.setitem(sys.modules, "keras_cv", None)
     with pytest.raises(ImportError, match="needs TensorFlow"):
         jft.RetinaNet(tiny_backbone, 3)
+
+
+def test_boxes_that_do_not_count_cost_what_padding_costs(tiny_backbone, rng):
+    model = jft.RetinaNet(tiny_backbone, 3)
+    outputs = model(rng.uniform(0, 255, (2, 16, 16, 3)).astype("float32"))
+    images = np.zeros((2, 16, 16, 3), "float32")
+
+    def loss(boxes, label, **more):
+        boxes = np.float32([[[1, 2, 9, 9]], [[0, 0, 16, 16]]])[:, :boxes]
+        labels = np.full(boxes.shape[:2], label, "int32")
+        y = {"boxes": boxes, "labels": labels, **more}
+        return float(model.compute_loss(images, y, outputs))
+
+    background = loss(1, -1)
+    assert loss(0, -1) == pytest.approx(background)
+    ignored = np.ones((2, 1), bool)
+    assert loss(1, 0, ignored=ignored) == pytest.approx(background)
+    assert loss(1, 0, ignored=~ignored) > 1.01 * background
+    model.compile(loss="mse")
+    with pytest.raises(ValueError, match="its own loss, without weights"):
+        loss(1, 0)

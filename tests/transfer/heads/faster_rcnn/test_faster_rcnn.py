@@ -47,6 +47,9 @@ def test_batch_normalization_may_be_frozen_as_a_whole(detector):
         ({"num_classes": 0}, "`num_classes` must be at least 1"),
         ({"head_samples": 1}, "`head_samples` must be at least 4"),
         ({"bn_mode": "off"}, "`bn_mode` must be one of"),
+        ({"num_proposals": 0}, "`num_proposals` must be at least 1"),
+        ({"max_detections": 0}, "`max_detections` must be at least 1"),
+        ({"anchor_base": -5}, "`anchor_base` must be at least 1"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message, tiny_backbone):

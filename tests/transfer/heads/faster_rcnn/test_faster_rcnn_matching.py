@@ -49,6 +49,24 @@ def test_matches_are_those_of_the_loops(seed, thresholds):
         )
 
 
+def test_padding_that_is_ignored_is_padding():
+    cell = np.float32([[[0, 0, 4, 4], [2, 2, 6, 6]]])
+    matches = [
+        matching.match(
+            ops.array(cell),
+            ops.array(np.float32([[[0, 0, 8, 8]]])),
+            ops.array(np.int32([[label]])),
+            ops.array([[True]]),
+            positive=0.7,
+            negative=0.3,
+        )[0]
+        for label in (-1, 0)
+    ]
+    padding, ignored = map(ops.convert_to_numpy, matches)
+    assert (padding == BACKGROUND).all()
+    assert (ignored == UNCOUNTED).all()
+
+
 def test_every_object_has_an_anchor_even_without_overlap():
     candidates = np.array([[0, 0, 4, 4], [10, 10, 14, 14]], "float32")
     boxes = np.array([[[20, 20, 22, 22], [0, 0, 4, 3]]], "float32")

@@ -198,6 +198,7 @@ def test_another_loss_is_refused(detector, batch):
         ([1, 1, 5, 5], -2, r"must be in 0\.\.2"),
         ([1, 1, np.nan, 5], 0, "finite"),
         ([5, 1, 1, 5], 0, "x1 < x2"),
+        ([1, 1, 5], 0, r"\(batch, N, 4\).*\(1, 1, 3\) and \(1, 1\)"),
     ],
 )
 def test_boxes_that_are_wrong_are_refused(boxes, label, message, detector):

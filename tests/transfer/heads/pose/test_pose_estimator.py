@@ -188,6 +188,13 @@ def test_bad_arguments_and_keypoints_are_refused(tiny_backbone, crops):
         model.fit(crops, verbose=0)
 
 
+def test_crops_of_another_size_are_refused(tiny_backbone):
+    model = _small(tiny_backbone)
+    outputs = model.predict(np.zeros((1, 16, 16, 3), "uint8"), logits=True)
+    with pytest.raises(ValueError, match=r"Crops must be \(16, 16\)"):
+        model.decode(ops.array(outputs), np.zeros((1, 20, 12, 3)))
+
+
 def test_a_keypoint_that_is_no_number_stops_the_run(tiny_backbone, crops):
     model = _small(tiny_backbone)
     model.compile("sgd")
