@@ -30,7 +30,19 @@ are left, all of them below 1,000 images: in 372 steps, 3,000 images bring no
 more than 1,000 seen 12 times. The paper, which has no arm of equal steps,
 cannot tell the two apart.
 
-Cost: 13 minutes on 2 cores of an AMD EPYC (24 GB) that other work shared;
+Result on Tiny ImageNet (3 seeds, likewise; equal steps are those of 30,000):
+
+                     3,000     30,000   a decade
+    equal steps   32.2 3.9   40.0 2.1       +7.8
+    8 epochs      32.6 1.2   44.2 2.0      +11.7
+    4 epochs      30.2 2.2   40.0 2.1       +9.8
+    1 epoch       28.2 3.2   33.2 1.4       +5.0
+
+The finding holds for every seed at 30,000 images (3 to 10 points from 1 to 4
+epochs, 1 to 7 from 4 to 8) and at 3,000 from 4 to 8. Of the gain at 4 epochs
+four fifths are left at equal steps: here it is the images.
+
+Cost: 13 and 37 minutes on 2 cores of an AMD EPYC (24 GB) that other work shared;
 TensorFlow 2.21, Keras 3.15.1.
 """
 
