@@ -42,7 +42,7 @@ The finding holds for every seed at 30,000 images (3 to 10 points from 1 to 4
 epochs, 1 to 7 from 4 to 8) and at 3,000 from 4 to 8. Of the gain at 4 epochs
 four fifths are left at equal steps: here it is the images.
 
-Cost: 13 and 37 minutes on 2 cores of an AMD EPYC (24 GB) that other work shared;
+Cost: 13 and 37 minutes on 2 shared cores of an AMD EPYC (24 GB);
 TensorFlow 2.21, Keras 3.15.1.
 """
 

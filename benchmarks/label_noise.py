@@ -43,7 +43,7 @@ what seeds cost; at 30,000 the noise of JFT costs 3.1 points (each seed 2 or
 more) and half of the labels wrong 6.6 (4 or more). The cost does not shrink,
 and half of the slope goes with half of the labels.
 
-Cost: 12 and 34 minutes on 2 cores of an AMD EPYC (24 GB) that other work shared;
+Cost: 12 and 34 minutes on 2 shared cores of an AMD EPYC (24 GB);
 TensorFlow 2.21, Keras 3.15.1.
 """
 

@@ -5,6 +5,7 @@
 The first line of the file names its columns: `num_examples` and `score` (or
 another, `--score top1`), and where there are several, `seed`, `task` and
 `mode`; `wall_seconds` gives costs. A study's rows, `*.jsonl`, are read too.
+Higher scores must be better: negate a loss or an error, and give `--metric-range`.
 Prints the decision on each task and mode, and writes it as a page.
 """
 
@@ -24,7 +25,9 @@ def parse():
     parser.add_argument("--factor", type=float, default=10)
     parser.add_argument("--score", help="the column of scores")
     parser.add_argument(
-        "--worth", type=float, help="the smallest gain worth having"
+        "--worth",
+        type=float,
+        help="the smallest gain worth having, in the unit of the scores",
     )
     parser.add_argument(
         "--metric-range",
