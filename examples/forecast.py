@@ -5,7 +5,7 @@
 The first line of the file names its columns: `num_examples` and `score` (or
 another, `--score top1`), and where there are several, `seed`, `task` and
 `mode`; `wall_seconds` gives costs. A study's rows, `*.jsonl`, are read too.
-Higher scores must be better: negate a loss or an error, and give `--metric-range`.
+Higher scores must be better: negate a loss, and give `--metric-range`.
 Prints the decision on each task and mode, and writes it as a page.
 """
 
