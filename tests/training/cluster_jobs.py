@@ -163,7 +163,7 @@ def boxed(folder, strategy):
 
 
 def statistics(folder, strategy):
-    """Trains batch normalization; checkpoints, predicts."""
+    """Trains batch normalization; checkpoints, logs, predicts."""
     task = strategy.cluster_resolver.task_id
     checkpoint = keras.callbacks.ModelCheckpoint(
         str(folder / f"of_worker{task}" / "{epoch}.keras"), save_freq=2
@@ -172,7 +172,8 @@ def statistics(folder, strategy):
         lambda: many_label(frozen=False),
         batch(12),
         strategy,
-        callbacks=[checkpoint],
+        # All but `Throughput`, which no two workers see alike.
+        callbacks=[checkpoint, *training.loggers(folder / "logs", 4)[1:]],
     )
     logits = model.predict(batch(), batch_size=4, verbose=0)
     return {**arrays(model), "history": json.dumps(history), "logits": logits}

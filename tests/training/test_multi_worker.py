@@ -167,6 +167,14 @@ def test_the_chief_alone_writes_checkpoints(two):
         np.testing.assert_allclose(weight, result[path], atol=1e-7)
 
 
+def test_the_chief_alone_writes_logs(two):
+    header, *epochs = (two / "logs" / "log.csv").read_text().splitlines()
+    assert header.startswith("epoch,")
+    assert [line.split(",")[0] for line in epochs] == ["0", "1"]
+    lines = (two / "logs" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
+
+
 def test_when_the_chief_is_killed_the_others_say_so(three):
     _, codes, seconds, logs = three
     assert seconds < 60
