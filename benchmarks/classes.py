@@ -22,10 +22,10 @@ Result (3 seeds; top-1 of frozen transfer, mean and standard deviation):
     a quarter of them     38.0 4.1   48.5 1.7   56.2 1.3      +18.2
     a twentieth of them   32.8 0.6   36.5 1.9   52.1 5.6      +19.1
 
-The paper's finding holds for a quarter: 50 and 200 classes are on par within 0.6
-points from 1,000 images on, where ten times the images are worth 18 to 20. With
-10 classes it does not: they are 12 points behind at 1,000 images, and 3.5 of a
-scatter of 5.8 at 3,000. Images count more than labels as long as labels are
+The paper's finding holds for a quarter: 50 and 200 classes are on par within
+0.6 points from 1,000 images on, where ten times the images are worth 18 to 20.
+With 10 classes it does not: they are 12 points behind at 1,000 images, and 3.5
+of a scatter of 5.8 at 3,000. Images count more than labels as long as labels are
 many, as the 941 of JFT are.
 
 Result on Tiny ImageNet (`--sizes 3000 20000 --arms "all classes" "a quarter of
@@ -35,7 +35,7 @@ them"`; 3 seeds, likewise; a quarter of them has 24,000 images):
     all 190 classes     30.2 2.2   39.6 0.5      +11.3
     a quarter of them   32.1 1.0   38.8 2.8       +8.1
 
-On par there, too: 0.8 points behind with 48 classes, less than seeds differ.
+On par there, too: 48 classes are 0.8 points behind, less than seeds differ.
 
 Cost: 11 and 16 minutes on 2 shared cores of an AMD EPYC (24 GB);
 TensorFlow 2.21, Keras 3.15.1.
