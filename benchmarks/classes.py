@@ -25,8 +25,8 @@ Result (3 seeds; top-1 of frozen transfer, mean and standard deviation):
 The paper's finding holds for a quarter: 50 and 200 classes are on par within
 0.6 points from 1,000 images on, where ten times the images are worth 18 to 20.
 With 10 classes it does not: they are 12 points behind at 1,000 images, and 3.5
-of a scatter of 5.8 at 3,000. Images count more than labels as long as labels are
-many, as the 941 of JFT are.
+of a scatter of 5.8 at 3,000. Images count more than labels as long as labels
+are many, as the 941 of JFT are.
 
 Result on Tiny ImageNet (`--sizes 3000 20000 --arms "all classes" "a quarter of
 them"`; 3 seeds, likewise; a quarter of them has 24,000 images):
