@@ -7,12 +7,14 @@ resumed, split over workers or read by other threads sees the same numbers.
 import collections
 import concurrent.futures
 import dataclasses
+import functools
 import itertools
 import os
 
 import numpy as np
 
 from keras_jft import checks
+from keras_jft.data import order
 from keras_jft.data.collation import collate
 from keras_jft.data.geometry import IN_PLACE
 from keras_jft.data.mixing import mixup
@@ -20,6 +22,8 @@ from keras_jft.data.presets import TRANSFORMS
 from keras_jft.data.rand_augment import RandAugment
 from keras_jft.data.reading import Examples
 from keras_jft.data.transforms import RandomFlip
+
+_PROBES = 16  # Examples by whose ids data are told from others.
 
 
 def iterate(
@@ -177,7 +181,16 @@ class Batches:
             "seed": self.examples.seed,
             "training": self.examples.training,
             "shards": self.places.step,
+            "mixup": self.mixup,
+            "ids": self._some_ids,
         }
+
+    @functools.cached_property
+    def _some_ids(self):
+        """What tells examples from others as many, in 16 hexadecimal digits."""
+        data = self.examples.data
+        places = np.linspace(0, len(data) - 1, _PROBES).astype("int64")
+        return f"{order.hash64(0, data.ids(places)).sum():016x}"
 
     def __iter__(self):
         numbers = range(self.position, self.position + self.steps)

@@ -10,7 +10,7 @@ import json
 import numpy as np
 import pytest
 
-from keras_jft.data import batches, iterate
+from keras_jft.data import batches, iterate, subset
 from keras_jft.data.transforms import Pad, RandomCrop, RandomFlip
 
 EPOCHS = 3
@@ -104,3 +104,15 @@ def test_workers_that_are_restored_share_no_example(make_data):
             left = _stream(source, len(source) - step % len(source))
             seen += [name for batch in left for name in batch["ids"].tolist()]
         assert len(seen) == len(set(seen)) == 24 - 6 * (step % 4)
+
+
+def test_a_position_is_that_of_these_examples(make_data):
+    data = make_data(40)
+    identities = [
+        iterate(subset(data, 20, seed=seed), 4, mixup=mixup, training=True)
+        for seed, mixup in ((0, 0.0), (0, 0.2), (1, 0.0), (0, 0.0))
+    ]
+    first, mixed, other, same = (i.identity for i in identities)
+    assert first == same
+    assert first != mixed and first != other
+    assert json.loads(json.dumps(first)) == first
