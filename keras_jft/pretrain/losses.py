@@ -71,10 +71,8 @@ def sigmoid_cross_entropy(
 
     def losses_and_slopes(x, is_label, classes):
         a, b = coefficients(is_label, classes)
-        return (
-            _difference(a, ops.softplus(x), b, x),
-            _difference(a, ops.sigmoid(x), b, 1.0),
-        )
+        p = ops.sigmoid(x)
+        return _difference(a, _softplus(x, p), b, x), _difference(a, p, b, 1.0)
 
     return label_ids.sum_over_classes(labels, logits, losses_and_slopes)
 
@@ -120,14 +118,12 @@ def asymmetric_loss(
         Ridnik et al. 2021, https://arxiv.org/abs/2009.14119, equations 4-7.
     """
     weights = _weights("class_weights", class_weights, logits.shape[-1])
-    for name, gamma in (
-        ("gamma_positive", gamma_positive),
-        ("gamma_negative", gamma_negative),
-    ):
+    gammas = {"positive": gamma_positive, "negative": gamma_negative}
+    for name, gamma in gammas.items():
         if gamma != 0 and gamma < 1:
             raise ValueError(
-                f"`{name}` must be 0 or at least 1, where the gradient is "
-                f"finite. Received: {name}={gamma}."
+                f"`gamma_{name}` must be 0 or at least 1, where its gradient "
+                f"is finite. Received: gamma_{name}={gamma}."
             )
     if not 0 <= margin < 1:
         raise ValueError(
@@ -145,11 +141,11 @@ def asymmetric_loss(
         if margin:
             q = ops.maximum(p - margin, 0.0)
             rest = 1 - q
-            # Of a small q `log1p` is exact; a power of q does not need it.
+            # Exact for a small q, where no power of q makes it small.
             log = -(ops.log(rest) if gamma_negative else ops.log1p(-q))
             rate = spread / rest
         else:  # Finite for a large logit, too.
-            q, log, rate = p, ops.softplus(x), p
+            q, log, rate = p, _softplus(x, p), p
         if not gamma_negative:
             return log, ops.where(q > 0, rate, 0.0)
         focus = _power(q, gamma_negative - 1)
@@ -253,6 +249,11 @@ def _difference(a, x, b, y):
     return x if isinstance(b, float) and b == 0 else x - b * y
 
 
+def _softplus(x, p):
+    """`log(1 + exp(x))`, to the last digit, from p, the sigmoid of x."""
+    return ops.relu(x) - ops.log1p(-ops.minimum(p, 1 - p))
+
+
 def _power(x, exponent):
     """`x ** exponent`, by products where the exponent is a small integer."""
     if exponent not in range(9):
@@ -269,8 +270,7 @@ def _power(x, exponent):
 class _LossFromIds(keras.losses.Loss):
     """A loss of padded label ids, in float32 whatever the dtype policy.
 
-    bfloat16 would turn id 18290 into 18304. Keras hands the ids over as
-    float32, exact up to 2**24.
+    bfloat16 would turn id 18290 into 18304; float32 is exact up to 2**24.
     """
 
     def __init__(self, name, reduction, **arguments):
@@ -290,9 +290,8 @@ class _LossFromIds(keras.losses.Loss):
 
         Ids are `(B, L)`, `(B,)`, or, with weights, `(B, L, 2)`.
         """
-        labels = y_true
-        if len(labels.shape) < 3:
-            labels = ops.cast(y_true, "int32")
+        weighted = len(y_true.shape) == 3
+        labels = y_true if weighted else ops.cast(y_true, "int32")
         if len(labels.shape) == 1:
             labels = labels[:, None]
         return type(self).function(labels, y_pred, **self._arguments)

@@ -319,3 +319,12 @@ def test_arguments_out_of_range_are_refused(function, arguments, message):
     logits = ops.zeros((1, C))
     with pytest.raises(ValueError, match=message):
         getattr(pretrain, function)(np.array([[1]]), logits, **arguments)
+
+
+def test_the_loss_is_exact_for_logits_of_any_size():
+    x = np.float32([-80, -30, -17, -1e-3, 0, 1e-3, 17, 30, 90])
+    labels = np.full((len(x), 1), -1)
+    found = pretrain.sigmoid_cross_entropy(labels, ops.array(x[:, None]))
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(found), np.logaddexp(0, x.astype("float64")), 2e-6
+    )
