@@ -21,7 +21,7 @@ CAVEATS = (
     "An interval is that of one new run, at 95%. It includes the noise of "
     "seeds, what the sizes leave open of the curve, and the choice of law. It "
     "takes for granted that more images are like those there are, and that "
-    "nothing else changes. Of simulated curves that bend only beyond the sizes, "
+    "nothing else changes. Of simulated curves that bend beyond all sizes, "
     "it holds 80 to 87% (`benchmarks/coverage.py`).",
     "Sun et al. 2017 say of their own numbers (Disclaimer, Large scale "
     "learning): schedules and hyper-parameters are those of training with 1M "
