@@ -171,3 +171,49 @@ def test_what_is_served_gives_what_predict_gives(estimator, rng, tmp_path):
     assert expected.keys() == {"keypoints", "scores"}
     for key in expected:
         np.testing.assert_allclose(found[key], expected[key], atol=1e-4)
+
+
+class _Crops(jft.data.Dataset):
+    """Two people of image 5; of image 9, which has another, no crop."""
+
+    def __init__(self):
+        entry = {
+            "boxes": np.float32([[0, 0, 16, 16]]),
+            "labels": np.int32([0]),
+            "keypoints": np.full((1, 3, 3), 2, "float32"),
+            "areas": np.float32([256]),
+            "ignored": np.array([False]),
+        }
+        self.info = Info(
+            num_examples=2,
+            label_names=("person",),
+            keypoint_names=("nose", "left_eye", "right_eye"),
+            sigmas=(0.1, 0.1, 0.1),
+            people={5: entry, 9: entry},
+        )
+        self.entry = entry
+
+    def ids(self, positions):
+        return 100 + np.asarray(positions)
+
+    def __getitem__(self, position):
+        return {
+            "images": np.zeros((16, 16, 3), "uint8"),
+            "keypoints": self.entry["keypoints"][0],
+            "bounding_boxes": self.entry,
+            "image_ids": 5,
+            "ids": 100 + position,
+        }
+
+
+def test_a_duplicate_may_be_an_image_without_a_crop(estimator):
+    crop = jft.data.transforms.CropPerson((16, 16))
+    config = jft.evaluation.Config(
+        task="pose", transforms=(crop,), batch_size=2
+    )
+    scores = jft.evaluation.run(config, estimator(), _Crops(), duplicates=[9])
+    assert scores["num_duplicates"] == 1
+    # Nobody can be found in image 9: without it no score is lower.
+    assert scores["ar_without_duplicates"] >= scores["ar"]
+    with pytest.raises(ValueError, match="1 are of no example"):
+        jft.evaluation.run(config, estimator(), _Crops(), duplicates=[77])
