@@ -168,7 +168,8 @@ def _groups(table, by):
 
 
 def _said(value):
-    if isinstance(value, (int, float, np.number)):
+    number = isinstance(value, (int, float, np.number))
+    if number and not isinstance(value, bool):
         return units.sized(value)
     return str(value).replace("_", " ")
 

@@ -90,12 +90,12 @@ def mean_and_spread(score):
 
 
 def sized(size):
-    """A size in full: `"30,000"`, or `"0.03"` of what is counted in shares.
+    """A size in full: `"30,000"`, or `"0.03"` or `"1.5"` of what has parts.
 
     Args:
         size: The size, a number.
     """
-    return f"{size:g}" if 0 < size < 1 else f"{size:,.0f}"
+    return f"{size:,.0f}" if float(size).is_integer() else f"{size:g}"
 
 
 def titled(text):

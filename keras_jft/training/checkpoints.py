@@ -32,8 +32,8 @@ class Checkpoint(keras.callbacks.Callback):
     damaged one is set aside with a warning and the one before it is used.
     The state of other callbacks (the patience of an `EarlyStopping`) is not
     saved. The learning rate is, where it is a number and no schedule: a resumed
-    run goes on with it, whatever it was compiled with.
-    Of several workers the chief writes, and all read the same directory.
+    run goes on with it, whatever it was compiled with. Of several workers the
+    chief writes, and all read the same directory.
 
     What `jft.data.batches` gives is begun at the right batch. Of other data,
     the batches seen in the epoch are read and dropped, which is exact where

@@ -22,8 +22,8 @@ class Loaded:
     Attributes:
         loaded: Names of the weights that the model took over.
         other_shape: Of those that it did not, for their shape: `(name, shape
-            in the file, shape in the model)`; in words where the layer has
-            another number of weights.
+            in the file, shape in the model)`; how many weights the layer has,
+            where that differs.
         only_in_model: Names that the file lacks; as they were.
         only_in_file: Names that the model lacks.
     """
@@ -85,7 +85,7 @@ def load_weights(model, path):
         by_name, by_place = _weights(model)
         wanted = by_name if path.suffix == ".npz" else by_place
         # A place says which weight it is where a layer has as many of them.
-        unlike = _unlike(wanted, found) if wanted is by_place else set()
+        unlike = _unlike(wanted, found) if wanted is by_place else {}
         table = _assign(wanted, found, unlike)
     if not table.loaded:
         raise ValueError(
@@ -97,20 +97,25 @@ def load_weights(model, path):
 
 
 def _unlike(wanted, found):
-    """Keys of the layers that have another number of weights in the file."""
+    """`{key: (theirs, ours)}` of layers with other numbers of weights there."""
     ours, theirs = (
         collections.Counter(key.rpartition("/")[0] for key in side)
         for side in (wanted, found)
     )
-    unlike = {name for name in ours if 0 < theirs[name] != ours[name]}
-    return {key for key in wanted if key.rpartition("/")[0] in unlike}
+    counts = {
+        key: (theirs[layer], ours[layer])
+        for key in wanted
+        for layer in [key.rpartition("/")[0]]
+    }
+    return {key: n for key, n in counts.items() if 0 < n[0] != n[1]}
 
 
 def _assign(wanted, found, unlike):
     loaded, other_shape = [], []
     for key, (name, variable) in wanted.items():
         if key in unlike:
-            other_shape.append((name, "another number of weights", "its own"))
+            theirs, ours = unlike[key]
+            other_shape.append((name, f"a layer of {theirs} weights", ours))
             continue
         if key not in found:
             continue

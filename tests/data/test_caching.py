@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_jft.data.caching import cache
+from keras_jft.data.noise import NoisyLabels
 
 NUM = 1100  # Three chunks, the last not full.
 
@@ -149,7 +150,7 @@ def test_a_folder_of_other_things_is_left_alone(data, tmp_path):
 
 def test_two_builds_at_once_agree(data, examples, tmp_path, monkeypatch):
     take = data.take
-    rival = type(data)(data.examples)
+    rival = type(data)(data.examples, label_names=data.info.label_names)
 
     def take_slowly(positions):
         # A second process builds the whole cache while we read.
@@ -168,14 +169,17 @@ def test_two_builds_at_once_agree(data, examples, tmp_path, monkeypatch):
     ]  # fmt: skip
 
 
-def test_a_label_that_changed_is_noticed(make_data, tmp_path):
-    data = make_data(500)
-    kinds = {"annotations": lambda self, positions: self.take(positions)}
-    data.__class__ = type("Known", (type(data),), kinds)
+def test_labels_that_changed_are_noticed_by_their_counts(make_data, tmp_path):
+    data = make_data(500, class_counts=np.bincount([0, 1, 1], minlength=9))
     cache(data, tmp_path)
-    data.examples[7]["labels"] = np.int32([8, 7, 6])  # Not among the probes.
+    same = make_data(500, class_counts=data.info.class_counts.copy())
+    cache(same, tmp_path)
+    # None of the probes is another one.
+    other = make_data(500, class_counts=np.bincount([0, 0, 1], minlength=9))
     with pytest.raises(ValueError, match="another data set"):
-        cache(data, tmp_path)
+        cache(other, tmp_path)
+    with pytest.raises(ValueError, match="another data set"):
+        cache(NoisyLabels(data, wrong=0.001), tmp_path)
 
 
 def test_others_may_read_a_cache_and_what_was_left_is_no_obstacle(

@@ -35,6 +35,10 @@ def test_percent_stays_percent_and_columns_are_what_one_asks_for():
     scores = paper_table(6, rows, by="recipe").scores
     assert scores["yours: new"].tolist() == [31.0]
     assert scores["yours: old"].tolist() == [0.5]
+    rows = [row(ap=0.1, tail=tail) for tail in (0.8, 1.6, True)]
+    names = [f"yours: {said}" for said in ("0.8", "True", "1.6")]
+    assert list(paper_table(6, rows, by="tail").scores)[2:] == names
+    rows = [row(ap=ap, recipe=r) for ap, r in ((0.5, "old"), (31.0, "new"))]
     both = paper_table(6, rows, by=()).scores
     assert both["yours"].tolist() == [15.75]
 

@@ -37,13 +37,9 @@ def test_a_point_is_a_hundredth_of_whatever_ends_at_one():
     assert units.points((0, 100)) == units.points((-5, 0)) == 1
 
 
-def test_sizes_below_one_are_written_out():
-    assert [units.sized(s) for s in (0, 0.03, 1, 3e4)] == [
-        "0",
-        "0.03",
-        "1",
-        "30,000",
-    ]
+def test_sizes_are_written_out():
+    written = {0: "0", 0.03: "0.03", 1: "1", 1.5: "1.5", 3e4: "30,000"}
+    assert {size: units.sized(size) for size in written} == written
 
 
 def test_names_keep_their_capitals():

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_jft.data.datasets import tfds_boxes
+from keras_jft.data.datasets import tfds_boxes, tfds_source
 from keras_jft.data.datasets.dataset import Dataset, Info
 
 # Where labels are looked for, in this order.
@@ -51,11 +51,11 @@ def load(
         ValueError: TFDS does not know the data set, it has not been prepared,
             or it has no images or labels of this kind.
     """
-    builder = tfds_boxes.builder_of(config, directory)
+    builder = tfds_source.builder_of(config, directory)
     features = builder.info.features
     field = _field(features, field, config)
     labels, has_boxes = _labels(features, field, config)
-    source = tfds_boxes.source_of(builder, split, config)
+    source = tfds_source.source_of(builder, split, config)
     if has_boxes:
         return tfds_boxes.TfdsBoxes(source, labels.names, config, on_error)
     is_one = labels is features[field]
@@ -133,7 +133,7 @@ class Tfds(Dataset):
 
     def __getitem__(self, position):
         found = self._read(position)
-        image = tfds_boxes.pixels(found["image"], position, self._config)
+        image = tfds_source.pixels(found["image"], position, self._config)
         return {"images": image, **self._labels(found, position)}
 
     def _labels(self, found, position):
@@ -152,4 +152,4 @@ class Tfds(Dataset):
         }
 
     def _read(self, position):
-        return tfds_boxes.read(self._source, position, self._config)
+        return tfds_source.read(self._source, position, self._config)

@@ -11,7 +11,6 @@ from keras import ops
 
 from keras_jft import training
 from keras_jft.data.batch import PADDING
-from keras_jft.training import dtype_policy
 from keras_jft.transfer.heads import head
 from keras_jft.transfer.heads.faster_rcnn.boxes import at_least_one
 
@@ -26,10 +25,10 @@ class RetinaNet(training.Model):
 
     Targets are `bounding_boxes` `(B, N, 4)` in pixels with `labels` `(B, N)`,
     -1 for padding. Calling gives `box` `(B, A, 4)` and `classification` `(B,
-    A, C)` of the anchors, in float32. Ignored objects are
-    background to it. Predicting gives `boxes` `(B, n, 4)`,
+    A, C)` of the anchors, in float32. Predicting gives `boxes` `(B, n, 4)`,
     `scores` `(B, n)` and int32 `labels` `(B, n)`, padded with -1, as
-    `FasterRCNN` does. Images that are padded are taken whole.
+    `FasterRCNN` does. Ignored objects are background to it, and images that
+    are padded are taken whole.
 
     Args:
         backbone: A backbone, by the contract of `jft.backbones`, for images of
@@ -64,7 +63,7 @@ class RetinaNet(training.Model):
         stride = _stride(backbone)
         size = anchor_size or 4 * stride
         # In the backbone's policy, when it is loaded, too.
-        with dtype_policy(backbone.dtype_policy.name):
+        with training.dtype_policy(backbone.dtype_policy.name):
             detector = _detector(keras_cv, backbone, num_classes, size, stride)
         detector.compile(box_loss="smoothl1", classification_loss="focal")
         pyramid = detector.feature_pyramid

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import keras_jft as jft
-from keras_jft.data.datasets import tfds as tfds_source
-from keras_jft.data.datasets import tfds_boxes
+from keras_jft.data.datasets import tfds as tfds_labels
+from keras_jft.data.datasets import tfds_source
 from keras_jft.data.datasets.dataset import Info
 
 tfds = pytest.importorskip("tensorflow_datasets")
@@ -22,7 +22,7 @@ def mocked():
 def arrays(monkeypatch):
     """TFDS draws each field of `objects` with a length of its own, which it
     cannot encode: images are decoded by it."""
-    monkeypatch.setattr(tfds_boxes, "_decoders", lambda tfds: None)
+    monkeypatch.setattr(tfds_source, "_decoders", lambda tfds: None)
 
 
 def _check(data, num_classes):
@@ -90,7 +90,7 @@ def test_labels_below_a_confidence_are_left_out():
     source = [{"image": np.zeros((4, 5, 1), "uint8"), "objects": labels}]
     info = Info(num_examples=1, label_names=tuple("abcdefghij"))
     for least, expected in ((1, [2, 5, 7, 9]), (5, [2, 5, 7]), (11, [])):
-        data = tfds_source.Tfds(source, "objects", info, "x", least)
+        data = tfds_labels.Tfds(source, "objects", info, "x", least)
         assert data[0]["labels"].tolist() == expected
     assert data[0]["images"].shape == (4, 5, 3)
 
@@ -98,7 +98,7 @@ def test_labels_below_a_confidence_are_left_out():
 def test_damage_is_named():
     info = Info(num_examples=2, label_names=("a", "b"))
     source = [{"image": b"no image", "label": np.int64(1)}]
-    data = tfds_source.Tfds(source, "label", info, "some/set", 1)
+    data = tfds_labels.Tfds(source, "label", info, "some/set", 1)
     with pytest.raises(ValueError, match="Image 0 of some/set.*cannot be"):
         data[0]
     with pytest.raises(ValueError, match="Example 1 of 'some/set' cannot be"):
@@ -117,12 +117,3 @@ def test_damage_is_named():
 def test_what_is_no_labeled_image_set_is_refused(options, message, mocked):
     with pytest.raises(ValueError, match=message):
         jft.data.load("tfds", **options)
-
-
-def test_a_set_that_is_not_prepared_says_how_to(tmp_path):
-    class Unprepared:
-        def as_data_source(self, split, decoders):
-            raise NotImplementedError("format TFRECORD is not supported.")
-
-    with pytest.raises(ValueError, match="'voc', split 'train'.*TFRECORD.*dow"):
-        tfds_boxes.source_of(Unprepared(), "train", "voc")

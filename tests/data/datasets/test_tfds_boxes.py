@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_jft import data as jft_data
-from keras_jft.data.datasets import tfds_boxes
+from keras_jft.data.datasets import tfds_source
 from keras_jft.data.datasets.tfds_boxes import TfdsBoxes
 
 
@@ -87,7 +87,7 @@ def _even(examples):
 def test_the_structure_is_that_of_tfds(name, num_classes, known, monkeypatch):
     tfds = pytest.importorskip("tensorflow_datasets")
     # TFDS cannot encode what it makes up: see `_even`.
-    monkeypatch.setattr(tfds_boxes, "_decoders", lambda tfds: None)
+    monkeypatch.setattr(tfds_source, "_decoders", lambda tfds: None)
     with tfds.testing.mock_data(num_examples=3):
         data = jft_data.load(name, source="tfds", on_error="drop")
         data._source = list(_even(data._source))
