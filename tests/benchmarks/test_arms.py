@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
-STUDIES = ("epochs", "learning_rate", "classes", "label_noise")
+STUDIES = ("epochs", "learning_rate", "classes", "label_noise", "capacity")
 
 
 @pytest.fixture
@@ -91,6 +91,20 @@ def test_the_table_has_means_spreads_and_slopes(arms):
     # The standard deviation of 20 and 30 is 10 / sqrt(2).
     assert slow == ["slow", "25.0", "±7.1", "40.0", "±0.0", "+15.0"]
     assert fast == ["fast", "30.0", "±28.3", "70.0", "±14.1", "+40.0"]
+
+
+def test_a_slope_is_that_of_what_was_trained(arms):
+    scores = arms.frame(rows_of({"a": [[0.1], [0.2], [0.4]]}, (0, 10, 100)))
+    assert arms.slope(scores) == pytest.approx(20)
+
+
+def test_two_modes_of_nets_are_curves(arms):
+    import capacity
+
+    rows = rows_of(SCORES)
+    assert len(capacity.draw(rows).axes) == 2
+    both = rows + [{**row, "mode": "fine_tuned"} for row in rows]
+    assert len(capacity.draw(both).axes) == 1
 
 
 def test_the_figure_has_a_curve_an_arm(arms):

@@ -77,3 +77,10 @@ def test_without_rows_the_hours_are_unknown():
         assert np.isnan(found.hours)
         assert "no run like them is done yet" in str(found)
     assert cost.outlook([], ROWS).hours == 0
+
+
+def test_an_empty_column_does_not_hide_the_next():
+    table = pd.DataFrame(
+        {"device_seconds": [None, None], "wall_seconds": [3600, 7200]}
+    )
+    assert cost.hours_of(table).tolist() == [1, 2]

@@ -218,3 +218,18 @@ def test_what_the_paper_does_not_print_is_not_drawn():
         if line.get_marker() == "*"
     ]
     np.testing.assert_allclose(heights, [79.2, 64.8])
+
+
+def test_dollars_in_names_start_no_formula():
+    rows = [{**row, "mode": "$a_{$", "task": "5$"} for row in rows_of()[:10]]
+    ax = plot_data_size(rows, y="top1")
+    ax.figure.canvas.draw()
+    assert labels(ax)[0].startswith(r"\$a {\$: ")
+    assert ax.get_title() == r"5\$"
+
+
+def test_a_row_without_its_mode_is_refused():
+    rows = rows_of()
+    rows[0]["mode"] = None
+    with pytest.raises(ValueError, match="must say its `mode`"):
+        plot_data_size(rows)

@@ -169,3 +169,15 @@ def test_the_trend_is_spearmans_correlation(rng):
     )
     with pytest.raises(ValueError, match=">= 2 sizes"):
         trend(rows[:3], "num_examples", "top1")
+
+
+def test_constant_scores_have_intervals_in_any_unit():
+    fractions, percent = (
+        of(rows_of(SIZES, scale * np.full((len(SIZES), 2), 0.4)))
+        for scale in (1, 100)
+    )
+    np.testing.assert_allclose(
+        percent.prediction_interval(1e5),
+        100 * np.array(fractions.prediction_interval(1e5)),
+        rtol=1e-3,
+    )

@@ -36,3 +36,13 @@ def test_versions_and_hardware_are_each_named_once():
     assert text == pages.Text(
         "The rows have no configs: how they were made is not on record."
     )
+
+
+def test_a_time_that_is_no_date_is_passed_by():
+    dates = ["2026-01-02T00:00", "2026-01-01T00:00", 3.5, None]
+    for times, expected in (
+        (dates, ["2026-01-01T00:00 to 2026-01-02T00:00"]),
+        ([10.0, 20.0], []),
+    ):
+        facts = blocks_of([{"time": time} for time in times])[0].rows
+        assert [v for name, v in facts if name == "Made (UTC)"] == expected

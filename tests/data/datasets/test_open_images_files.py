@@ -165,8 +165,9 @@ def test_descriptions_are_read_with_and_without_a_header(tmp_path):
     lines = '/m/0,Dog\n/m/1,"Crane, bird"\n/m/2,Dog\n'
     expected = {"/m/0": "Dog (/m/0)", "/m/1": "Crane, bird",
                 "/m/2": "Dog (/m/2)"}  # fmt: skip
-    for header in ("", "LabelName,DisplayName\n"):
-        path.write_text(header + lines)
+    names = "LabelName,DisplayName\n"
+    for header in ("", names, "\ufeff" + names):
+        path.write_text(header + lines, encoding="utf-8")
         assert files.read_descriptions(path) == expected
     for line in ("/m/0,Cat", "/m/3", "/m/3,", ",Cat", "/m/3,a,b"):
         path.write_text(lines + line + "\n")

@@ -42,3 +42,14 @@ def test_a_classifier_trains_with_its_own_smoothing(tiny_backbone, rng):
     assert model.get_config()["label_smoothing"] == 0.4
     with pytest.raises(ValueError, match="`label_smoothing` must lie in"):
         Classifier(tiny_backbone, 3, label_smoothing=1.0)
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_a_label_that_is_no_class_is_not_learned(label):
+    logits = np.zeros((1, 3), "float32")
+    if keras.backend.backend() == "tensorflow":
+        with pytest.raises(Exception, match="outside the valid range"):
+            smoothed_cross_entropy(np.int32([label]), logits, 0.1)
+    else:
+        found = smoothed_cross_entropy(np.int32([label]), logits, 0.1)
+        assert np.isnan(ops.convert_to_numpy(found)).all()
