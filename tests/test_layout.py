@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 PACKAGE = ROOT / "keras_jft"
 # Each room may import what stands before it, and itself.
 FLOORS = (
-    ("checks", "pages", "version"),
+    ("checks", "pages", "text_files", "version"),
     ("layers", "metrics", "training", "data"),
     ("backbones",),
     ("pretrain", "transfer"),

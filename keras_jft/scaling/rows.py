@@ -26,6 +26,7 @@ import warnings
 import keras
 import numpy as np
 
+from keras_jft import text_files
 from keras_jft.scaling import csv_rows
 from keras_jft.version import __version__
 
@@ -203,7 +204,7 @@ def _content(file):
 def _parsed(line):
     """The JSON object of a line, or None."""
     try:
-        row = json.loads(line)
+        row = text_files.parse_json(line, "a row")
     except ValueError:
         return None
     return row if isinstance(row, dict) else None

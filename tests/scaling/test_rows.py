@@ -89,12 +89,22 @@ def test_a_whole_row_without_a_line_end_is_kept(path):
     assert rows.read(path) == [{"i": 0}, {"i": 1}]
 
 
-@pytest.mark.parametrize("line", ["{", "[1]", "7", "not json"])
+@pytest.mark.parametrize(
+    "line",
+    ["{", "[1]", "7", "not json", "[" * 100_000, '{"i": 1, "i": 2}',
+     f'{{"i": {"1" * 5_000}}}'],
+)  # fmt: skip
 def test_a_bad_line_inside_is_an_error_that_names_it(path, line):
     path.parent.mkdir()
     path.write_text(f'{{"i": 0}}\n{line}\n{{"i": 1}}\n')
     with pytest.raises(ValueError, match=r"rows.jsonl, line 2: expected one"):
         rows.read(path)
+
+
+def test_a_byte_order_mark_and_blank_lines_are_passed_over(path):
+    path.parent.mkdir()
+    path.write_bytes(b'\xef\xbb\xbf{"i": 0}\r\n\r\n{"i": 1}\r\n\r\n')
+    assert rows.read(path) == [{"i": 0}, {"i": 1}]
 
 
 def test_a_full_disk_leaves_the_file_as_it_was(path):

@@ -1,29 +1,10 @@
 """Records of a JSON file, read strictly: an error names file, record, field."""
 
 import dataclasses
-import json
 import math
-from pathlib import Path
 
-
-def read_json(path):
-    """What a JSON file holds.
-
-    Raises:
-        ValueError: The file is missing, not text, or not JSON.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(
-            f"A JSON file is needed. Received: {str(path)!r}, which is none."
-        )
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"{str(path)!r} is not JSON: {error}. It may be cut short: write "
-            "or fetch it again."
-        ) from error
+from keras_jft.text_files import read_json as read_json
+from keras_jft.text_files import short
 
 
 def records_of(path, root, key, kind):
@@ -56,7 +37,7 @@ def records_of(path, root, key, kind):
         if not isinstance(fields, dict):
             raise ValueError(
                 f"{str(path)!r}: {kind} number {number} must be an object "
-                f"with fields. Received: {_short(fields)}."
+                f"with fields. Received: {short(fields)}."
             )
     return [
         Record(path, kind, number, fields)
@@ -68,7 +49,9 @@ def records_of(path, root, key, kind):
 class Record:
     """One object of a file; its fields are read with their type checked.
 
-    Every reader raises a `ValueError` that names file, record and field.
+    Every reader raises a `ValueError` that names file, record and field. A
+    field that is null counts as absent, so an optional one is read after
+    `field in record`.
 
     Attributes:
         path: The file.
@@ -88,9 +71,11 @@ class Record:
     def fail(self, field, expected):
         """Raises the error of one field."""
         name = self.fields.get("id")
-        which = f"number {self.position}" if name is None else f"id {name!r}"
+        which = f"number {self.position}"
+        if name is not None:
+            which = f"id {short(name)}"
         received = (
-            _short(self.fields[field]) if field in self.fields else "nothing"
+            short(self.fields[field]) if field in self.fields else "nothing"
         )
         raise ValueError(
             f"{str(self.path)!r}: {self.kind} {which}, field `{field}`: "
@@ -113,7 +98,7 @@ class Record:
         if (
             isinstance(value, bool)
             or not isinstance(value, int)
-            or value < lowest
+            or not lowest <= value < 2**63
         ):
             self.fail(field, f"a whole number of {lowest} or more")
         return value
@@ -145,8 +130,10 @@ class Record:
         return value
 
     def flag(self, field):
-        """0 or 1, or nothing, which is 0."""
-        value = self.fields.get(field, 0)
+        """0 or 1; nothing, or null, is 0."""
+        value = self.fields.get(field)
+        if value is None:
+            return False
         if value not in (0, 1) or not isinstance(value, int):
             self.fail(field, "0 or 1")
         return bool(value)
@@ -163,8 +150,3 @@ def is_finite(value):
         and not isinstance(value, bool)
         and abs(value) < 1e38
     )
-
-
-def _short(value):
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

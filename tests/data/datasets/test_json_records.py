@@ -17,14 +17,18 @@ def _record(**fields):
     ("read", "right", "wrong"),
     [
         (lambda r: r.name("x"), [0, -4, "a", ""], [1.0, None, True, [], 2**70]),
-        (lambda r: r.integer("x"), [0, 5, 5.0], [-1, 0.5, "5", None, False]),
+        (
+            lambda r: r.integer("x"),
+            [0, 5, 5.0, 2**63 - 1],
+            [-1, 0.5, "5", None, False, 2**63, 10**4000, 1e30],
+        ),
         (lambda r: r.integer("x", 1), [1], [0]),
         (lambda r: r.number("x"), [0, -2.5], ["1", None, float("nan"), 1e99]),
         (lambda r: r.number("x", lowest=0), [0.0, 3], [-0.1]),
         (lambda r: r.numbers("x", 2, "x, y"), [[1, 2.5]], [[1], [1, "2"], 3]),
         (lambda r: r.numbers("x", 1, "x"), [[1]], [[True], [float("inf")]]),
         (lambda r: r.text("x"), ["a"], ["", 3, None]),
-        (lambda r: r.flag("x"), [0, 1, True], [2, "1", None, 1.0]),
+        (lambda r: r.flag("x"), [0, 1, True], [2, "1", 1.0]),
     ],
 )
 def test_a_field_is_read_or_named(read, right, wrong):
@@ -44,17 +48,29 @@ def test_a_record_without_id_is_named_by_its_place():
 
 def test_no_flag_is_zero():
     assert _record().flag("iscrowd") is False
+    assert _record(iscrowd=None).flag("iscrowd") is False
+
+
+def test_an_optional_field_that_is_null_is_absent():
+    assert "area" not in _record(area=None) and "area" not in _record()
+    assert "area" in _record(area=0)
+
+
+def test_a_record_with_an_endless_id_is_named_in_short():
+    with pytest.raises(ValueError, match=r"image id \[\[\[") as error:
+        _record(id=[[[[[[[[[1]]]]]]] * 9]] * 99).text("name")
+    assert len(str(error.value)) < 300
 
 
 def test_files_that_are_no_json_are_named(tmp_path):
     path = tmp_path / "a.json"
-    with pytest.raises(ValueError, match=r"a\.json', which is none"):
+    with pytest.raises(ValueError, match=r"a\.json', which is not one"):
         read_json(path)
     path.write_text('{"images": [')
     with pytest.raises(ValueError, match=r"a\.json' is not JSON: .*line 1"):
         read_json(path)
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match=r"a\.json' is not JSON"):
+    with pytest.raises(ValueError, match=r"a\.json' is not UTF-8"):
         read_json(path)
 
 

@@ -1,0 +1,150 @@
+"""Text and JSON of files, read strictly: UTF-8, with or without a mark.
+
+Windows tools put a byte order mark in front, which is passed over. Whatever is
+wrong raises a `ValueError` that names the file.
+"""
+
+import json
+import reprlib
+from pathlib import Path
+
+_REPR = reprlib.Repr()
+_REPR.maxlist = _REPR.maxdict = 40
+_REPR.maxstring = _REPR.maxother = 80
+
+
+def read_text(path):
+    """Return the text of a file, its line ends as they are.
+
+    Raises:
+        ValueError: There is no such file, or it is not UTF-8.
+    """
+    return decode(_existing(path).read_bytes(), repr(str(path)))
+
+
+def read_lines(path):
+    r"""Yield the number, from 1, and text of every line that is not blank.
+
+    Lines end in `\n`, `\r\n` or `\r`; the file may be larger than memory.
+
+    Raises:
+        ValueError: There is no such file, or it is not UTF-8.
+    """
+    number = 0
+    with _existing(path).open(encoding="utf-8-sig") as lines:
+        try:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield number, line.rstrip("\n")
+        except UnicodeDecodeError as error:
+            where = f"{str(path)!r}, after line {number},"
+            raise _not_utf8(where, error) from error
+
+
+def read_json(path):
+    """Return what a JSON file holds.
+
+    Raises:
+        ValueError: There is no such file, or `parse_json` refuses its text.
+    """
+    return parse_json(read_text(path), repr(str(path)))
+
+
+def read_json_lines(path):
+    """Yield the number, from 1, and value of every line that is not blank.
+
+    Raises:
+        ValueError: There is no such file, or `parse_json` refuses a line.
+    """
+    for number, line in read_lines(path):
+        yield number, parse_json(line, f"{str(path)!r}, line {number},")
+
+
+def decode(content, where):
+    """Return bytes as text.
+
+    Args:
+        content: UTF-8, with or without a byte order mark.
+        where: What errors call it, such as the quoted path of its file.
+
+    Raises:
+        ValueError: It is not UTF-8.
+
+    Example:
+        >>> decode(b"\\xef\\xbb\\xbfcaf\\xc3\\xa9", "'names.txt'")
+        'café'
+    """
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _not_utf8(where, error) from error
+
+
+def parse_json(text, where):
+    """Return the value of a JSON text.
+
+    `NaN` and `Infinity`, which Python writes, are floats: who needs a finite
+    number says so with the name of the field.
+
+    Args:
+        text: Of one value; bytes are decoded.
+        where: What errors call it, such as the quoted path of its file.
+
+    Raises:
+        ValueError: It is not UTF-8 or not JSON, is nested too deeply, has a
+            whole number of thousands of digits or an object with a key twice.
+
+    Example:
+        >>> parse_json('{"a": 1, "a": 2}', "'a.json'")
+        Traceback (most recent call last):
+        ValueError: 'a.json' is not JSON: an object has the key 'a' twice. \
+It may be cut short or damaged: write or fetch it again.
+    """
+    if isinstance(text, bytes):
+        text = decode(text, where)
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except RecursionError:
+        reason = "its brackets are nested too deeply"
+    except ValueError as error:
+        reason = str(error)
+    raise ValueError(
+        f"{where} is not JSON: {reason}. It may be cut short or damaged: "
+        "write or fetch it again."
+    )
+
+
+def short(value):
+    """Return a value of a file as an error shows it, 80 characters at most.
+
+    Example:
+        >>> short([1, "a"])
+        "[1, 'a']"
+    """
+    text = _REPR.repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _existing(path):
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(
+            f"A file is needed. Received: {str(path)!r}, which is not one."
+        )
+    return path
+
+
+def _not_utf8(where, error):
+    return ValueError(
+        f"{where} is not UTF-8 text: {error.reason}. It may be UTF-16, "
+        "Latin-1 or damaged: save it as UTF-8."
+    )
+
+
+def _object(pairs):
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen = set()
+        again = next(k for k, _ in pairs if k in seen or seen.add(k))
+        raise ValueError(f"an object has the key {again[:80]!r} twice")
+    return found
