@@ -231,3 +231,12 @@ def list_folder(folder):
             f"A folder is needed. Received: {str(folder)!r}, which cannot be "
             f"listed: {error.message}."
         ) from error
+
+
+def names_in(folder):
+    """Names of what lies in a folder; none if there is no such folder."""
+    if not is_folder(folder):
+        return []
+    if is_local(folder):
+        return os.listdir(folder)
+    return [name.rstrip("/") for name in list_folder(folder)]

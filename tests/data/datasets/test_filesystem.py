@@ -72,3 +72,12 @@ def test_files_are_found_by_patterns(folder):
     assert not filesystem.is_file(f"{folder}/d")
     source = filesystem.image_source(found[0])
     assert source == (b"a.csv" if "://" in folder else found[0])
+
+
+def test_names_in_a_folder_are_files_and_folders(folder):
+    filesystem.write_bytes(f"{folder}/a", b"")
+    filesystem.make_folder(f"{folder}/b")
+    filesystem.write_bytes(f"{folder}/b/c", b"")
+    assert sorted(filesystem.names_in(folder)) == ["a", "b"]
+    assert filesystem.names_in(f"{folder}/none") == []
+    assert filesystem.names_in(f"{folder}/a") == []

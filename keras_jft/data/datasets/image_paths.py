@@ -1,0 +1,169 @@
+"""Image files that a table names, found below a folder.
+
+A table was often written on another machine: with `\\` between folders, `./`
+in front, another Unicode form of "é", or the name of the folder itself. What is
+meant without doubt is found. All else is an error, which tells of a near miss.
+What leaves the folder is refused: a table says what is in a data set, not which
+files of this machine are read.
+"""
+
+import os
+import posixpath
+import unicodedata
+
+from keras_jft.data.datasets import filesystem
+from keras_jft.data.datasets.decoding import IMAGE_SUFFIXES
+
+
+def find_images(directory, names, where, *, allow_outside=False):
+    """Return the paths of images, relative to `directory`, `[str]`.
+
+    Args:
+        directory: Folder that the names are relative to, local or in a bucket.
+        names: One text per image.
+        where: What errors call the table, such as its quoted path.
+        allow_outside: Whether `..` and absolute paths may leave the folder;
+            such a path is returned as it is.
+
+    Raises:
+        ValueError: A name is not that of one file, is a URL, or leaves the
+            folder.
+    """
+    folder = ImageFinder(directory, allow_outside=allow_outside)
+    found, faults = [], []
+    for name in names:
+        try:
+            found.append(folder.find(name))
+        except ValueError as error:
+            faults.append(str(error))
+    if faults:
+        raise ValueError(
+            f"Every image of {where} must be a file in {str(directory)!r}. "
+            f"{len(faults)} of {len(names)} are not: {'; '.join(faults[:5])}. "
+            "Set `directory`, or mend or drop their rows."
+        )
+    return found
+
+
+class ImageFinder:
+    """The files of a folder by name; each folder in it is listed once.
+
+    Args:
+        directory: See `find_images`.
+        allow_outside: See `find_images`.
+    """
+
+    def __init__(self, directory, *, allow_outside=False):
+        self._directory, self._allows = str(directory), allow_outside
+        self._listings, self._folded = {}, {}
+        roots = {self._directory}
+        if filesystem.is_local(directory):
+            roots = {os.path.abspath(directory), os.path.realpath(directory)}
+        self._roots = [f"{_slashes(root).rstrip('/')}/" for root in roots]
+
+    def find(self, name):
+        """Return the path of the image called `name`, as `find_images` does.
+
+        Raises:
+            ValueError: As there; the error starts with the name.
+        """
+        if not isinstance(name, str) or not name or "\0" in name:
+            raise ValueError(f"{name!r}, which is not a path")
+        if "://" in name:
+            raise ValueError(
+                f"{name!r}, a URL, which is not followed: fetch it first"
+            )
+        if self._is_file(name):  # Nearly all, so that millions are fast.
+            return name
+        path = ""
+        for path in dict.fromkeys((name, _slashes(name))):
+            path = self._relative(posixpath.normpath(path))
+            if posixpath.isabs(path) or path.split("/")[0] == "..":
+                return self._outside(name, path)
+            if found := self._meant(path):
+                return _only(name, found)
+        near = [f" (there is {p!r})" for p in self._alike(path, _loosely)[:1]]
+        raise ValueError(repr(name) + "".join(near))
+
+    def _is_file(self, path):
+        """Whether a relative path is, letter by letter, that of a file."""
+        if not {"", ".", ".."}.isdisjoint(path.split("/")):
+            return False
+        folder, file = posixpath.split(path)
+        return file in self._listing(folder)
+
+    def _listing(self, folder):
+        if folder not in self._listings:
+            path = posixpath.join(self._directory, folder)
+            self._listings[folder] = frozenset(filesystem.names_in(path))
+        return self._listings[folder]
+
+    def _relative(self, path):
+        """A path relative to the folder, if it is an absolute one inside."""
+        for root in self._roots:
+            if path.startswith(root):
+                return path[len(root) :]
+        return path
+
+    def _outside(self, name, path):
+        if not self._allows:
+            raise ValueError(
+                f"{name!r}, which leaves the folder: `allow_outside=True` "
+                "allows that"
+            )
+        if not os.path.isfile(os.path.join(self._directory, path)):
+            raise ValueError(repr(name))
+        return path
+
+    def _meant(self, path):
+        """Files that a relative path can mean."""
+        if self._is_file(path):
+            return [path]
+        parts, found = path.split("/"), self._alike(path, _composed)
+        for n in range(1, len(parts)):
+            prefix = "/".join(["", *parts[:n], ""])
+            if not found and any(r.endswith(prefix) for r in self._roots):
+                found = self._alike("/".join(parts[n:]), _composed)
+        return found
+
+    def _alike(self, path, fold):
+        """Files whose path, every part of it folded, is the same."""
+        found = [""]
+        for part in path.split("/"):
+            found = [
+                posixpath.join(folder, name)
+                for folder in found
+                for name in self._folded_listing(folder, fold).get(
+                    fold(part), ()
+                )
+            ]
+        return found
+
+    def _folded_listing(self, folder, fold):
+        if (folder, fold) not in self._folded:
+            names = {}
+            for name in sorted(self._listing(folder)):
+                names.setdefault(fold(name), []).append(name)
+            self._folded[folder, fold] = names
+        return self._folded[folder, fold]
+
+
+def _slashes(path):
+    return path.replace("\\", "/")
+
+
+def _only(name, found):
+    if len(found) > 1:
+        raise ValueError(f"{name!r}, which may be any of {found}")
+    return found[0]
+
+
+def _composed(part):
+    """The one Unicode form that all forms of a name share."""
+    return part if part.isascii() else unicodedata.normalize("NFC", part)
+
+
+def _loosely(part):
+    """A name without case and without the suffix of an image."""
+    stem, suffix = posixpath.splitext(_composed(part).casefold())
+    return stem if suffix in IMAGE_SUFFIXES else stem + suffix
