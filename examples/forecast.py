@@ -5,7 +5,7 @@
 The first line of the file names its columns: `num_examples` and `score` (or
 another, `--score top1`), and where there are several, `seed`, `task` and
 `mode`; `wall_seconds` gives costs. A study's rows, `*.jsonl`, are read too.
-Higher scores must be better: negate a loss, and give `--metric-range`.
+Of a loss or an error say `--lower-is-better`.
 Prints the decision on each task and mode, and writes it as a page.
 """
 
@@ -18,6 +18,22 @@ matplotlib.use("Agg")
 
 import keras_jft as jft
 
+# What the library's messages call arguments, and which option gives them.
+OPTIONS = {
+    "`direction`": "an option",
+    'direction="min"': "--lower-is-better",
+    'direction="max"': "--higher-is-better",
+    "`y`": "`--score`",
+    "y=None": "no --score",
+    "`worth`": "`--worth`",
+    "worth=": "--worth ",
+    "`factor`": "`--factor`",
+    "factor=": "--factor ",
+    "`bounds=(low, high)`": "`--metric-range LOW HIGH`",
+    "`by=`": "`--by`",
+    "by=": "--by ",
+}
+
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -29,6 +45,15 @@ def parse():
         type=float,
         help="the smallest gain worth having, in the unit of the scores",
     )
+    better = parser.add_mutually_exclusive_group()
+    for direction, word in (("min", "lower"), ("max", "higher")):
+        better.add_argument(
+            f"--{word}-is-better",
+            dest="direction",
+            action="store_const",
+            const=direction,
+            help=f"{word} scores are better",
+        )
     parser.add_argument(
         "--metric-range",
         type=float,
@@ -43,6 +68,13 @@ def parse():
     return parser, parser.parse_args()
 
 
+def in_options(message):
+    """A message of the library in the words of this command line."""
+    for said, option in OPTIONS.items():
+        message = message.replace(said, option)
+    return message
+
+
 def main():
     parser, arguments = parse()
     options = {
@@ -51,6 +83,7 @@ def main():
         "factor": arguments.factor,
         "worth": arguments.worth,
         "bounds": arguments.metric_range,
+        "direction": arguments.direction,
     }
     try:
         rows = jft.scaling.read_rows(arguments.scores)
@@ -58,7 +91,7 @@ def main():
         if arguments.output:
             page, _ = jft.scaling.report(rows, arguments.output, **options)
     except (OSError, ValueError) as error:
-        parser.error(str(error))
+        parser.error(in_options(str(error)))
     for name, sheet in found.items():
         print(", ".join(map(str, name)) or arguments.scores.name)
         print(f"{sheet}\n")

@@ -38,7 +38,7 @@ def card(name, sheet):
     if isinstance(sheet, str):
         return Card(called(name), NOT_ENOUGH_EVIDENCE, sheet, ())
     chance, score, *_ = sheet.basis
-    lines = [chance, score]
+    lines = [*sheet.reasons, chance, score]
     if sheet.cost:
         lines.append(f"Cost: {sheet.cost}")
     if sheet.next_runs:
@@ -47,7 +47,7 @@ def card(name, sheet):
 
 
 def _next_runs(sheet):
-    points, half = sheet.law.points, (sheet.gain_high - sheet.gain_low) / 2
+    unit, half = sheet.law.unit, (sheet.gain_high - sheet.gain_low) / 2
     counts = collections.Counter()
     for size, count, *_ in sheet.next_runs:
         counts[size] += count
@@ -63,8 +63,8 @@ def _next_runs(sheet):
             "may widen, and be truer"
         )
     return (
-        f"{where} narrow the gain from ±{points * half:.1f} to "
-        f"±{points * sheet.next_runs[-1].half_width:.1f} points"
+        f"{where} narrow the gain from ±{unit.text(half)} to "
+        f"±{unit.text(sheet.next_runs[-1].half_width)} {unit.name}"
     )
 
 

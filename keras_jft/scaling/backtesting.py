@@ -62,7 +62,8 @@ def backtest(rows, x, y, by=None, factor=10, bounds=None, laws=None):
             tried = None if name == CHOICE else [name]
             if tried and left < LAWS[name].fewest_sizes:
                 continue
-            law = fit(shown, x, y, bounds=ends, laws=tried)
+            # Which way is better changes no prediction.
+            law = fit(shown, x, y, bounds=ends, laws=tried, direction="max")
             low, high = law.prediction_interval(largest)
             predicted = float(law.predict(largest))
             found.append(

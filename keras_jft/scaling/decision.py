@@ -1,6 +1,8 @@
 """From a law to a decision: collect, do not, or run these first."""
 
 import dataclasses
+import numbers
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,11 +13,29 @@ from keras_jft.scaling.next_runs import NextRuns, plan
 COLLECT = "collect"
 DO_NOT_COLLECT = "do not collect"
 NOT_ENOUGH_EVIDENCE = "not enough evidence"
+REJECTED = 0.05  # p-value below which a law does not describe its runs.
+SMALL_WORTH = 0.1  # Of a scale of 100: perhaps meant as a fraction.
+
+
+class Doubt(NamedTuple):
+    """Something that speaks against trusting a forecast.
+
+    Attributes:
+        text: It, as a sentence.
+        withholds: Whether no verdict can stand beside it: the law does not
+            describe the runs, or is asked for more than it can say.
+    """
+
+    text: str
+    withholds: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Forecast:
     """What `factor` times the largest size would bring. Prints as a sheet.
+
+    Gains are improvements: positive is better, also where lower scores are. In
+    text they are written as changes of the score.
 
     Attributes:
         law: What it rests on.
@@ -24,7 +44,8 @@ class Forecast:
         score: The score there.
         low: Low end of the 95% prediction interval of one run there.
         high: High end of it.
-        gain: The score there less the law's at the largest size.
+        gain: By how much the score there is better than the law's at the
+            largest size.
         gain_low: Low end of its 95% prediction interval.
         gain_high: High end of it.
         chance: Probability that the gain exceeds `worth`.
@@ -32,6 +53,8 @@ class Forecast:
         hours_per_point: What a point of the gain costs in device-hours; nan
             where there is no gain or no row tells.
         verdict: `"collect"`, `"do not collect"` or `"not enough evidence"`.
+        doubts: What speaks against trusting it. Where one of them withholds,
+            the verdict is `"not enough evidence"`.
         next_runs: `NextRuns` that would shrink the gain's interval most, in
             that order, where the evidence is not enough; else empty.
     """
@@ -49,23 +72,32 @@ class Forecast:
     hours: float
     hours_per_point: float
     verdict: str
+    doubts: tuple[Doubt, ...]
     next_runs: tuple[NextRuns, ...]
 
     @property
     def headline(self):
         """The forecast in one line."""
-        points = self._points
+        unit, lower = self.law.unit, self.law.direction == "min"
+        change, *ends = (
+            unit.text(self.law.sign * gain, sign)
+            for gain, sign in (
+                (self.gain, "+"),
+                (self.gain_low, ""),
+                (self.gain_high, ""),
+            )
+        )
+        low, high = reversed(ends) if lower else ends
         return (
-            f"{self.factor:g}x more: {points(self.gain):+.1f} "
-            f"[{points(self.gain_low):.1f}, {points(self.gain_high):.1f}] "
-            "points"
+            f"{self.factor:g}x more: {change} [{low}, {high}] {unit.name}"
+            f"{' (lower is better)' if lower else ''}"
         )
 
     def __str__(self):
         lines = [
             self.headline,
-            f"Verdict: {self.verdict} (a gain above "
-            f"{self._points(self.worth):g} points is worth it)",
+            f"Verdict: {self.verdict} (a {self._enough} is worth it)",
+            *(f"Why: {reason}" for reason in self.reasons),
             *self.basis,
             *(f"- {caveat}" for caveat in self.caveats),
         ]
@@ -80,21 +112,29 @@ class Forecast:
         return "\n".join(lines)
 
     @property
+    def _enough(self):
+        gain = "gain above" if self.law.sign > 0 else "fall by more than"
+        return f"{gain} {self.law.unit.exact(self.worth)}"
+
+    @property
     def basis(self):
         """What it rests on: probability, score, cost, runs, laws; lines."""
-        data, points = self.law.evidence, self._points
+        data, text = self.law.evidence, self.law.unit.text
         sizes = ", ".join(map(units.sized, data.sizes))
+        moves = "rises" if self.law.sign > 0 else "falls"
+        doubted = any(doubt.withholds for doubt in self.doubts)
         lines = [
-            "Probability that the curve rises by more than "
-            f"{points(self.worth):g} points: {self.chance:.0%}",
+            f"Probability that the curve {moves} by more than "
+            f"{self.law.unit.exact(self.worth)}: {self.chance:.0%}"
+            f"{', if the law held' if doubted else ''}",
             f"Score at {data.x_name}="
             f"{units.sized(self.factor * data.sizes[-1])}: "
-            f"{points(self.score):.1f} [{points(self.low):.1f}, "
-            f"{points(self.high):.1f}], 95% prediction interval of one run",
+            f"{text(self.score)} [{text(self.low)}, {text(self.high)}], "
+            "95% prediction interval of one run",
             f"Cost: {self.cost}" if self.cost else "",
             f"Rests on: {len(data.x)} runs of {data.y_name} at "
             f"{len(data.sizes)} sizes ({sizes})",
-            f"Laws, by weight: {self._weights()}",
+            f"Laws, by weight: {_weights(self.law)}",
         ]
         return tuple(filter(None, lines))
 
@@ -103,17 +143,28 @@ class Forecast:
         """Device-hours of a run there and of a point; empty if unknown."""
         if not np.isfinite(self.hours):
             return ""
+        name = self.law.unit.name
         each = (
-            f", {self.hours_per_point:.3g} a point"
+            f", {self.hours_per_point:.3g} a "
+            f"{'point' if name == 'points' else f'unit of {name}'}"
             if np.isfinite(self.hours_per_point)
             else ""
         )
         return f"{self.hours:.3g} device-hours a run{each}"
 
     @property
+    def reasons(self):
+        """Why there is not enough evidence; sentences, else none."""
+        if self.verdict != NOT_ENOUGH_EVIDENCE:
+            return ()
+        return tuple(d.text for d in self.doubts if d.withholds) or (
+            f"The interval leaves open whether there is a {self._enough}.",
+        )
+
+    @property
     def caveats(self):
-        """What speaks against trusting it; sentences."""
-        return (*self._taken_for_granted(), *self._doubts())
+        """What speaks against trusting it, but for `reasons`; sentences."""
+        return tuple(doubt.text for doubt in self.doubts if not doubt.withholds)
 
     @property
     def advice(self):
@@ -127,63 +178,6 @@ class Forecast:
         candidates = self.law.candidates.items()
         return tuple(n for n, c in candidates if 0 < c.more_sizes <= len(new))
 
-    def _weights(self):
-        candidates = self.law.candidates
-        return ", ".join(
-            f"{name} {candidates[name].weight:.0%}" for name in self._fitted()
-        )
-
-    def _fitted(self):
-        """Names of the laws that are fitted, by weight."""
-        candidates = self.law.candidates
-        return sorted(
-            (name for name, c in candidates.items() if not c.more_sizes),
-            key=lambda name: -candidates[name].weight,
-        )
-
-    def _taken_for_granted(self):
-        """The laws that it takes more sizes for."""
-        for name, candidate in self.law.candidates.items():
-            if candidate.more_sizes:
-                yield (
-                    f"{name} is not identifiable: "
-                    f"{candidate.more_sizes} more size(s)."
-                )
-        if len(self._fitted()) == 1:
-            yield (
-                f"{self._fitted()[0]} is taken for granted; whether the curve "
-                "bends otherwise beyond the sizes they cannot say."
-            )
-
-    def _doubts(self):
-        data, points = self.law.evidence, self._points
-        if self.factor > _span(self.law):
-            yield (
-                f"{self.factor:g}x is farther than the sizes reach, "
-                f"{_span(self.law):.3g}x from smallest to largest."
-            )
-        if np.all(np.diff(data.means) < 0):
-            yield (
-                "The score falls with every size. Higher must be better: of a "
-                "loss or an error, give the negative, and its range."
-            )
-        elif np.any(np.diff(data.means) < 0):
-            yield "The mean score does not rise with every size."
-        if data.noise_df:
-            yield (
-                f"Runs of one size scatter by {points(data.noise**0.5):.2f} "
-                "points (standard deviation)."
-            )
-        else:
-            yield "One run a size: noise and bends cannot be told apart."
-        if self.law.lack_of_fit < 0.05:
-            yield (
-                f"The size means lie off {self.law.name} by more than noise "
-                f"explains (p = {self.law.lack_of_fit:.2g})."
-            )
-        for reason, count in data.left_out.items():
-            yield f"Left out: {count} rows ({reason})."
-
     def _next(self, runs):
         size, count, half_width, hours = runs
         cost = f" ({hours:.2g} device-hours)" if np.isfinite(hours) else ""
@@ -195,11 +189,8 @@ class Forecast:
         return (
             f"{count} at {self.law.evidence.x_name}={units.sized(size)}{cost}, "
             "after which the gain is known to "
-            f"±{self._points(half_width):.1f} points"
+            f"±{self.law.unit.text(half_width)} {self.law.unit.name}"
         )
-
-    def _points(self, score):
-        return score * self.law.points
 
 
 def forecast(law, factor=10, worth=None):
@@ -207,13 +198,17 @@ def forecast(law, factor=10, worth=None):
 
     `collect` if the whole 95% prediction interval of the gain is above
     `worth`, `do not collect` if all of it is below, else `not enough
-    evidence`; the last also where `factor` is farther than the sizes reach.
+    evidence`. The last also where a doubt withholds the verdict: `factor` is
+    farther than the sizes reach, the size means lie off the law by more than
+    noise explains, the curve has run into the end of the scale, or all scores
+    are the same.
 
     Args:
         law: A `Law`, from `fit`.
         factor: How many times the largest size, more than 1.
-        worth: The smallest gain that is worth its cost, in units of the score.
-            None means any gain.
+        worth: The smallest gain that is worth its cost, in units of the score,
+            and not negative: 0.02 is 2 points where scores are fractions. None
+            means any gain.
 
     Returns:
         A `Forecast`; print it.
@@ -237,17 +232,18 @@ def forecast(law, factor=10, worth=None):
             "`law` must be one law of `fit`; with `by=` it gives several. "
             f"Received: {type(law).__name__}. Choose one of them."
         )
-    worth = 0.0 if worth is None else worth
-    if not np.isfinite(worth):
-        raise ValueError(
-            f"`worth` must be a finite number or None. Received: {worth}"
-        )
+    worth = _checked_worth(law, worth)
     gain, gain_low, gain_high = law.gain_at(factor)
     there = factor * law.evidence.sizes[-1]
     low, high = law.prediction_interval(there)
     hours = law.evidence.hours_at(there)
+    doubts = (
+        *_taken_for_granted(law),
+        *_of_the_runs(law),
+        *_of_the_answer(law, factor, worth),
+    )
     verdict = NOT_ENOUGH_EVIDENCE
-    if factor <= _span(law):
+    if not any(doubt.withholds for doubt in doubts):
         if gain_low > worth:
             verdict = COLLECT
         elif gain_high < worth:
@@ -265,11 +261,138 @@ def forecast(law, factor=10, worth=None):
         chance=law.chance(factor, worth),
         hours=hours,
         hours_per_point=(
-            hours / (gain * law.points) if gain > 0 else float("nan")
+            hours / (gain * law.unit.factor) if gain > 0 else float("nan")
         ),
         verdict=verdict,
+        doubts=doubts,
         next_runs=plan(law, factor) if verdict == NOT_ENOUGH_EVIDENCE else (),
     )
+
+
+def _checked_worth(law, worth):
+    """`worth` as a float, 0 for None, where it can be a gain."""
+    if worth is None:
+        return 0.0
+    if (
+        isinstance(worth, bool)
+        or not isinstance(worth, numbers.Real)
+        or not 0 <= worth < np.inf
+    ):
+        raise ValueError(
+            "`worth` must be a finite number, 0 or more, or None. Received: "
+            f"worth={worth!r}. It is the smallest gain worth having, positive "
+            "also where lower scores are better."
+        )
+    low, high = law.bounds
+    if worth > high - low:
+        meant = (
+            f" For {worth:g} points give {worth / 100:g}."
+            if law.unit.factor == 100 and worth <= 100
+            else ""
+        )
+        raise ValueError(
+            "`worth` must be a gain that the scale of the scores can hold, "
+            f"which ends at {low:g} and {high:g}. Received: worth={worth:g}."
+            f"{meant}"
+        )
+    return float(worth)
+
+
+def _weights(law):
+    """The fitted laws with their weights, as text."""
+    return ", ".join(
+        f"{name} {law.candidates[name].weight:.0%}" for name in _fitted(law)
+    )
+
+
+def _fitted(law):
+    """Names of the laws that are fitted, by weight."""
+    return sorted(
+        (name for name, c in law.candidates.items() if not c.more_sizes),
+        key=lambda name: -law.candidates[name].weight,
+    )
+
+
+# === Doubts ===
+
+
+def _taken_for_granted(law):
+    """The laws that it takes more sizes for."""
+    for name, candidate in law.candidates.items():
+        if candidate.more_sizes:
+            yield Doubt(
+                f"{name} is not identifiable: {candidate.more_sizes} more "
+                "size(s)."
+            )
+    if len(_fitted(law)) == 1:
+        yield Doubt(
+            f"{_fitted(law)[0]} is taken for granted; whether the curve "
+            "bends otherwise beyond the sizes they cannot say."
+        )
+
+
+def _of_the_runs(law):
+    """Doubts that the runs raise, whatever is asked."""
+    data = law.evidence
+    better, worse = ("rise", "falls") if law.sign > 0 else ("fall", "rises")
+    steps = law.sign * np.diff(data.means)
+    if np.ptp(data.y) == 0:
+        yield Doubt(
+            f"All runs have the same {data.y_name}, {data.y[0]:g}: they show "
+            "nothing of a curve. Is it the right column?",
+            withholds=True,
+        )
+    elif np.all(steps < 0):
+        yield Doubt(f"The score {worse} with every size.")
+    elif np.any(steps < 0):
+        yield Doubt(f"The mean score does not {better} with every size.")
+    if data.noise_df:
+        scatter = law.unit._replace(digits=law.unit.digits + 1)
+        yield Doubt(
+            f"Runs of one size scatter by {scatter.text(data.noise**0.5)} "
+            f"{scatter.name} (standard deviation)."
+        )
+    else:
+        yield Doubt("One run a size: noise and bends cannot be told apart.")
+    if law.lack_of_fit < REJECTED:
+        yield Doubt(
+            f"The size means lie off {law.name} by more than noise explains "
+            f"(p = {law.lack_of_fit:.2g}).",
+            withholds=True,
+        )
+    for reason, count in data.left_out.items():
+        yield Doubt(f"Left out: {count} rows ({reason}).")
+
+
+def _of_the_answer(law, factor, worth):
+    """Doubts that what is asked raises."""
+    there = factor * law.evidence.sizes[-1]
+    ends = law.prediction_interval(there)
+    text, (low, high) = law.unit.text, law.bounds
+    if factor > _span(law):
+        yield Doubt(
+            f"{factor:g}x is farther than the sizes reach, "
+            f"{_span(law):.3g}x from smallest to largest.",
+            withholds=True,
+        )
+    if law.reaches_bound(there):
+        end = low if law.predict(there) <= low else high
+        yield Doubt(
+            f"At {law.evidence.x_name}={units.sized(there)} the curve has run "
+            f"into the end of the scale, {text(end)}: it says no more of the "
+            "score there.",
+            withholds=True,
+        )
+    elif ends[0] <= low or ends[1] >= high:
+        end = low if ends[0] <= low else high
+        yield Doubt(
+            f"The interval is cut off at {text(end)}, the end of the scale."
+        )
+    if 0 < worth < SMALL_WORTH and law.bounds == (0, 100):
+        yield Doubt(
+            f"The scores are percent: worth={worth:g} is {worth:g} points, and "
+            f"{100 * worth:g} points are worth={100 * worth:g}."
+        )
 
 
 def _span(law):

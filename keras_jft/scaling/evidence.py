@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
+import math
 import numbers
+import reprlib
 
 import numpy as np
 import pandas as pd
@@ -221,16 +223,25 @@ def _check_named(table, by):
 def check_numbers(table, column):
     """Raises a ValueError if a value of a column is no finite number."""
     check_columns(table, [column])
-    finite = table[column].map(
-        lambda value: isinstance(value, numbers.Real) and np.isfinite(value)
-    )
+    finite = table[column].map(_is_finite).astype(bool)
     if not finite.all():
         wrong = table.loc[~finite, column].tolist()
         raise ValueError(
             f"`{column}` must be a finite number in every row. Received: "
-            f"{wrong[0]!r} in {len(wrong)} of {len(table)} rows. Leave "
-            "those rows out if they should not count."
+            f"{reprlib.repr(wrong[0])} in {len(wrong)} of {len(table)} rows. "
+            "Leave those rows out if they should not count."
         )
+
+
+def _is_finite(value):
+    if isinstance(value, (bool, np.bool)) or not isinstance(
+        value, numbers.Real
+    ):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # A whole number beyond the largest float.
+        return False
 
 
 def setting(row, name):

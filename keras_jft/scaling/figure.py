@@ -304,7 +304,8 @@ def _draw_curve(ax, table, x, y, name, color, marker, *, factor, bounds):
     if len(means) < fitting.FEWEST_SIZES:  # A line through the means instead.
         ax.plot(means.index, means, label=name, **mean)
     else:
-        law = fitting.fit(table, x, y, bounds=bounds)
+        # Which way is better changes no line.
+        law = fitting.fit(table, x, y, bounds=bounds, direction="max")
         largest = means.index.max()
         grid = np.geomspace(means.index.min(), factor * largest, 100)
         low, high = law.prediction_interval(grid)
@@ -313,7 +314,8 @@ def _draw_curve(ax, table, x, y, name, color, marker, *, factor, bounds):
             curve = law.predict(grid[at])
             ax.plot(grid[at], curve, color=color, lw=1.3, linestyle=style)
         slope = law.candidates["log_linear"].parameters["slope"]
-        label = f"{name}: {slope:+.1f} points per decade"
+        unit = law.unit
+        label = f"{name}: {unit.text(slope, '+')} {unit.name} per decade"
         ax.plot(means.index, means, label=label, linestyle="none", **mean)
     if untrained.any():
         ax.axhline(table.loc[untrained, y].mean(), color=color, **DASHED)

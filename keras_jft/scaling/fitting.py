@@ -15,10 +15,8 @@ FEWEST_SIZES = min(family.fewest_sizes for family in LAWS.values())
 HELD_OUT = 1 / 3  # Share of the sizes, the largest, that choose the law.
 
 
-def fit(rows, x, y, by=None, bounds=None, laws=None):
+def fit(rows, x, y, by=None, bounds=None, laws=None, *, direction=None):
     """Fits laws to the rows of a study and weighs them.
-
-    Higher scores must be better: negate a loss or an error, and give its range.
 
     Each law that there are sizes enough for (two more than it has parameters)
     is fitted; the others are named in `candidates` with the sizes they lack.
@@ -35,16 +33,20 @@ def fit(rows, x, y, by=None, bounds=None, laws=None):
         by: Column or columns that tell curves apart, such as
             `["task", "mode"]`, or None for a single curve.
         bounds: Lowest and highest score there can be. None means (0, 1) if
-            every score is at most 1, else (0, 100).
+            every score is at most 1, else (0, 100); of a column that is called
+            a loss or the like, from 0 to infinity.
         laws: Names in `LAWS`, or None for all.
+        direction: `"max"` if higher scores are better, `"min"` if lower are,
+            as of a loss or an error. None means `"max"`, unless the name of
+            the column or the scores speak against it: then it must be given.
 
     Returns:
         A `Law`; with `by`, a dict of them by the values of those columns.
 
     Raises:
         ValueError: If rows of several curves are mixed, no law is identifiable
-            from so few sizes, a law is unknown, or a size or a score is not a
-            usable number.
+            from so few sizes, a law is unknown, a size or a score is not a
+            usable number, or it is unclear whether lower scores are better.
 
     Example:
         >>> rows = [
@@ -61,9 +63,15 @@ def fit(rows, x, y, by=None, bounds=None, laws=None):
     names = tuple(LAWS) if laws is None else tuple(laws)
     for name in names:
         checks.one_of("laws", name, LAWS)
-    fitted = {
-        curve: _fit_one(evidence.gather(part, x, y), bounds, names)
+    gathered = {
+        curve: evidence.gather(part, x, y)
         for curve, part in evidence.curves(rows, by).items()
+    }
+    curves = [(data.x, data.y) for data in gathered.values()]
+    direction = units.direction_of(y, curves, direction)
+    fitted = {
+        curve: _fit_one(data, bounds, names, direction)
+        for curve, data in gathered.items()
     }
     return fitted[None] if by is None else fitted
 
@@ -98,7 +106,7 @@ def trend(rows, x, y):
     return float(stats.spearmanr(data.x, data.y).statistic)
 
 
-def _fit_one(data, bounds, names):
+def _fit_one(data, bounds, names, direction):
     there = len(data.sizes)
     lacking = {n: LAWS[n].fewest_sizes - there for n in names}
     usable = [name for name in names if lacking[name] <= 0]
@@ -127,6 +135,7 @@ def _fit_one(data, bounds, names):
         name=max(weights, key=weights.get),
         evidence=data,
         bounds=bounds,
+        direction=direction,
         posterior=draws,
         candidates={
             n: found.get(n) or Candidate(more_sizes=lacking[n]) for n in names

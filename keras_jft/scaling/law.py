@@ -63,6 +63,8 @@ class Law:
         name: The law of the largest weight.
         evidence: The runs it is fitted to.
         bounds: Lowest and highest score there can be; predictions are clipped.
+        direction: `"max"` where higher scores are better, `"min"` where lower
+            are; scores stay as they are given, gains are improvements.
         candidates: `{name: Candidate}`: all laws that were tried.
         posterior: Draws of curves, of all laws by weight.
     """
@@ -70,6 +72,7 @@ class Law:
     name: str
     evidence: Evidence
     bounds: tuple[float, float]
+    direction: str
     candidates: dict[str, Candidate]
     posterior: Posterior
 
@@ -82,6 +85,17 @@ class Law:
     def points(self):
         """Factor from scores to points: 100 for fractions, else 1."""
         return units.points(self.bounds)
+
+    @property
+    def unit(self):
+        """The `Unit` in which scores and gains are written."""
+        data = self.evidence
+        return units.unit_of(self.bounds, data.y, data.y_name)
+
+    @property
+    def sign(self):
+        """1 where higher scores are better, -1 where lower are."""
+        return 1 if self.direction == "max" else -1
 
     # === What it says ===
 
@@ -104,8 +118,9 @@ class Law:
             factor: More than 1.
 
         Returns:
-            An `Estimate`: the score of one new run there less the curve's
-            score at the largest size, and its 95% prediction interval.
+            An `Estimate`: by how much the score of one new run there is better
+            than the curve's at the largest size, and its 95% prediction
+            interval. Positive is better in both directions.
         """
         curve, run = self._gains(factor)
         return Estimate(float(np.median(curve)), *_ends(run))
@@ -118,7 +133,7 @@ class Law:
             worth: A gain, in units of the score.
 
         Returns:
-            The share of curves that rise by more than `worth`.
+            The share of curves that improve by more than `worth`.
         """
         return float((self._gains(factor)[0] > worth).mean())
 
@@ -147,7 +162,7 @@ class Law:
             np.log10(sizes[0]), np.log10(sizes[-1] * FARTHEST), 150
         )
         curves = self.posterior.curves(10**powers)
-        above = curves >= target
+        above = self.sign * curves >= self.sign * target
         first = above.argmax(axis=0)
         # On the logarithmic scale, straight between two sizes.
         left = np.maximum(first - 1, 0)
@@ -173,9 +188,13 @@ class Law:
         size, which cannot tell noise from a bend.
         """
         data = self.evidence
-        if data.noise == 0:
-            return np.nan
         residuals = data.means - self.curve(self.name, data.sizes)
+        if data.noise_df == 0:
+            return np.nan
+        rounding = 1e-9 * np.abs(data.means).max()
+        if data.noise <= rounding**2:
+            # Without noise the test has no scale: all that is off is off.
+            return 0.0 if np.abs(residuals).max() > rounding else np.nan
         df = len(data.sizes) - len(self.parameters)
         ratio = data.counts @ residuals**2 / df / data.noise
         return float(stats.f.sf(ratio, df, data.noise_df))
@@ -193,6 +212,14 @@ class Law:
         r = np.asarray(x, np.float64) / self.evidence.sizes[0]
         return a + b * LAWS[name].basis(r, *shape)
 
+    def reaches_bound(self, x):
+        """Whether the curve has run into the end of the scale at size `x`.
+
+        There the law says no more of the score: it only says that it is wrong.
+        """
+        middle = float(np.median(self.posterior.curves(x)))
+        return not self.bounds[0] < middle < self.bounds[1]
+
     def _curves(self, x):
         return np.clip(self.posterior.curves(x), *self.bounds)
 
@@ -209,8 +236,8 @@ class Law:
         largest = self.evidence.sizes[-1]
         now = self._curves(largest)[0]
         return (
-            self._curves(factor * largest)[0] - now,
-            self._runs(factor * largest)[0] - now,
+            self.sign * (self._curves(factor * largest)[0] - now),
+            self.sign * (self._runs(factor * largest)[0] - now),
         )
 
     def _interval(self, x, scores):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from keras_jft.scaling import cost, evidence
+from keras_jft.scaling import cost, evidence, units
 
 
 class Alternative(NamedTuple):
@@ -17,7 +17,7 @@ class Alternative(NamedTuple):
         name: What is changed.
         start: Its value at the base.
         end: Its value after the change.
-        gain: Mean score there less that at the base.
+        gain: By how much the mean score there is better than at the base.
         low: Low end of its 95% interval (Welch's t); nan where one of the two
             has one run, or the runs of each are all alike.
         high: High end of it.
@@ -37,7 +37,7 @@ class Alternative(NamedTuple):
     runs: tuple[int, int]
 
 
-def alternatives(rows, base, y=None):
+def alternatives(rows, base, y=None, *, direction=None):
     """What each single change of a base would bring, and for how much.
 
     More data, more depth, more epochs, cleaner labels: whatever the rows vary.
@@ -51,6 +51,7 @@ def alternatives(rows, base, y=None):
             `"pretrain.epochs"`.
         y: The column of scores. None means `score` or the main number of the
             task.
+        direction: `"max"` or `"min"`, as for `fit`.
 
     Returns:
         A list of `Alternative`, the most gain per device-hour first, then
@@ -58,8 +59,8 @@ def alternatives(rows, base, y=None):
 
     Raises:
         ValueError: If rows of several curves are mixed, a setting or a score is
-            missing, no run is at the base, or runs differ in what `base` does
-            not name.
+            missing, no run is at the base, runs differ in what `base` does not
+            name, or the scores are called an error and `direction` is None.
 
     Example:
         >>> rows = [
@@ -88,7 +89,9 @@ def alternatives(rows, base, y=None):
         for name, values in settings.items()
     }
     _check(settings, same, base, table)
+    direction = units.direction_of(y, (), direction)
     scores = table[y].to_numpy(np.float64)
+    scores = scores if direction == "max" else -scores
     hours = cost.hours_of(table)
     at_base = np.all(list(same.values()), axis=0)
     found = []

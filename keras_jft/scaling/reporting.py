@@ -48,6 +48,7 @@ def report(
     factor=10,
     worth=None,
     bounds=None,
+    direction=None,
     alternatives=(),
     paper_tables=(),
     title=None,
@@ -71,6 +72,7 @@ def report(
         factor: How many times the largest size is asked for.
         worth: The smallest gain that is worth its cost, in units of the score.
         bounds: Lowest and highest score there can be, as for `fit`.
+        direction: `"max"` or `"min"`, as for `fit`.
         alternatives: What `jft.scaling.alternatives` found, to stand beside
             the decision.
         paper_tables: Numbers of the paper's tables that the means of the rows
@@ -96,7 +98,12 @@ def report(
     options = {"x": x, "y": y, "bounds": bounds}
     by = summary.curve_columns(rows, by)
     found = summary.forecasts(
-        rows, by=by, factor=factor, worth=worth, **options
+        rows,
+        by=by,
+        factor=factor,
+        worth=worth,
+        direction=direction,
+        **options,
     )
     table = evidence.succeeded(rows)
     panels = _panels(table, by)
@@ -151,18 +158,21 @@ def _picture(title, part, *, x, y, factor, **options):
 
 def _scores(title, part, by, x, y, bounds):
     y = evidence.score_of(part, y)
-    scale = units.points(units.bounds_of(part[y], bounds, y))
+    unit = units.unit_of(units.bounds_of(part[y], bounds, y), part[y], y)
     modes = [column for column in by if column == "mode"]
-    cells = summary.means(part.assign(**{y: part[y] * scale}), modes, x, y)
+    cells = summary.means(
+        part.assign(**{y: part[y] * unit.factor}), modes, x, y, unit.digits
+    )
     runs = part.groupby([*modes, x]).size()
     most = (
         f"{runs.min()}"
         if runs.min() == runs.max()
         else (f"{runs.min()} to {runs.max()}")
     )
+    in_points = " in points" * (unit.name == "points")
     return Table(
-        f"{title}: {y} in points, mean ± standard deviation over {most} run(s) "
-        f"of each {x}",
+        f"{title}: {y}{in_points}, mean ± standard deviation over {most} "
+        f"run(s) of each {x}",
         ("", *cells.columns),
         tuple(
             (str(mode).replace("_", " "), *row)
@@ -228,7 +238,12 @@ def _caveats(found):
     """What speaks against trusting forecasts, and against which."""
     curves = {}
     for name, sheet in found.items():
-        for line in [f"{sheet}."] if isinstance(sheet, str) else sheet.caveats:
+        doubts = (
+            [f"{sheet}."]
+            if isinstance(sheet, str)
+            else [doubt.text for doubt in sheet.doubts]
+        )
+        for line in doubts:
             curves.setdefault(line, []).append(answers.called(name))
     return Points(
         tuple(

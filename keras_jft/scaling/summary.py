@@ -9,7 +9,14 @@ BY = ("task", "mode", "arm")
 
 
 def forecasts(
-    rows, x="num_examples", y=None, by=None, *, bounds=None, **options
+    rows,
+    x="num_examples",
+    y=None,
+    by=None,
+    *,
+    bounds=None,
+    direction=None,
+    **options,
 ):
     """The forecast of each curve of a study.
 
@@ -22,6 +29,7 @@ def forecasts(
             `arm`, where they are there.
         bounds: Lowest and highest score there can be. None goes by the
             scores, as `fit` does: by those of all modes of a task together.
+        direction: `"max"` or `"min"`, as for `fit`.
         **options: `factor` and `worth`, as for `forecast`.
 
     Returns:
@@ -49,9 +57,12 @@ def forecasts(
     panels = {}
     for name, curve in curves.items():
         panels.setdefault(_panel(by, name), []).append(curve)
-    units_of = {p: _bounds(parts, y, bounds) for p, parts in panels.items()}
+    bounds_of = {p: _bounds(parts, y, bounds) for p, parts in panels.items()}
+    direction = _direction(curves.values(), x, y, direction)
     return {
-        name or (): _forecast(curve, x, y, units_of[_panel(by, name)], options)
+        name or (): _forecast(
+            curve, x, y, bounds_of[_panel(by, name)], direction, options
+        )
         for name, curve in curves.items()
     }
 
@@ -134,7 +145,7 @@ def table(rows, x="num_examples", factor=10):
     return "\n".join(blocks)
 
 
-def means(table, by, x, y):
+def means(table, by, x, y, digits=1):
     """Means and standard deviations as text: a line a curve, a column a size.
 
     Args:
@@ -142,12 +153,13 @@ def means(table, by, x, y):
         by: At most one column that tells its curves apart, a list.
         x: The column of sizes.
         y: The column of scores.
+        digits: Behind the decimal point.
 
     Returns:
         A DataFrame of strings.
     """
     scores = table.groupby([*by, x])[y].agg(["mean", "std"])
-    cells = scores.apply(units.mean_and_spread, axis=1)
+    cells = scores.apply(units.mean_and_spread, axis=1, digits=digits)
     # One curve is a line, too.
     cells = cells.unstack(fill_value="") if by else cells.to_frame("runs").T
     cells.columns = list(map(units.sized, cells.columns))
@@ -171,7 +183,19 @@ def _bounds(curves, y, bounds):
     return units.bounds_of(table[y], bounds, y)
 
 
-def _forecast(curve, x, y, bounds, options):
+def _direction(curves, x, y, direction):
+    """Which way the scores of all curves improve, each task by its column."""
+    done = [c[~evidence.failed(c)] for c in curves]
+    columns = {}
+    for curve in done:
+        if len(curve):
+            data = evidence.gather(curve, x, evidence.score_of(curve, y))
+            columns.setdefault(data.y_name, []).append((data.x, data.y))
+    found = {units.direction_of(n, c, direction) for n, c in columns.items()}
+    return found.pop() if found else direction
+
+
+def _forecast(curve, x, y, bounds, direction, options):
     """A `Forecast`, or why there is none."""
     if evidence.failed(curve).all():
         return "no run succeeded"
@@ -180,7 +204,8 @@ def _forecast(curve, x, y, bounds, options):
     if sizes < fitting.FEWEST_SIZES:
         plural = "s" * (sizes != 1)
         return f"{sizes} size{plural}, a forecast needs {fitting.FEWEST_SIZES}"
-    return forecast(fitting.fit(curve, x, y, bounds=bounds), **options)
+    law = fitting.fit(curve, x, y, bounds=bounds, direction=direction)
+    return forecast(law, **options)
 
 
 def _line(found):

@@ -1,7 +1,33 @@
-"""In what unit scores are, and how scores and sizes are written."""
+"""In what unit scores are, which way they improve, and how they are written."""
+
+import math
+import re
+from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
+from keras_jft import checks
+
+DIRECTIONS = ("max", "min")
+# Words of a column's name that say that lower is better: of numbers that have
+# no highest value, and of rates.
+OPEN_ENDED = re.compile(
+    ".*loss|loss.*|nll|perplexity|ppl|[rn]?mse|mae|rmsle|mape|bp[bcd]|"
+    ".*entropy|xent|kl|divergence|deviance|[fk]id|lpips|epe|mpjpe|distance|"
+    "regret|cost|residual"
+)
+RATES = re.compile(
+    ".*errors?|error.*|err|[wctde]er|hter|ece|brier|f[pnd]r|frr|"
+    "misclassification|misses"
+)
+# Words that say that higher is.
+HIGHER_IS_BETTER = re.compile(
+    "accuracy|acc|top[0-9]+|m?ap[0-9]*|ar[0-9]*|m?iou|dice|auc|auroc|auprc|f1|"
+    "precision|recall|sensitivity|specificity|pck|oks|bleu|rouge|r2|kappa|mcc|"
+    "ndcg|mrr|reward|psnr|ssim"
+)
+FALLS = -0.79  # Rank correlation of sizes and scores from which a curve falls.
 APART = 20  # Scores of one unit, some above 1, are not so many times apart.
 CLOSE = 2  # The highest percentages of a study are seldom below it.
 
@@ -18,13 +44,73 @@ def natural_bounds(scores):
     return (0.0, 1.0) if np.max(scores) <= 1 else (0.0, 100.0)
 
 
+def direction_of(name, curves, direction=None):
+    """Which way scores improve, `"max"` or `"min"`: known, or asked for.
+
+    A name says it (`top1`, `val_loss`), or the user. A name that says that
+    lower is better is not taken as an answer, since a negated loss is often
+    called a loss; nor are scores of an unknown name that fall with size.
+
+    Args:
+        name: The column of scores.
+        curves: Pairs of sizes and scores, arrays, one for each curve.
+        direction: What the user says, or None.
+
+    Raises:
+        ValueError: If `direction` is unknown, or None where it must be given.
+
+    Example:
+        >>> direction_of("top1", [([1, 2, 3], [0.3, 0.2, 0.1])])
+        'max'
+    """
+    if direction is not None:
+        checks.one_of("direction", direction, DIRECTIONS)
+        return direction
+    if _says(name, OPEN_ENDED) or _says(name, RATES):
+        why = "its name is that of a loss or an error"
+    elif not _says(name, HIGHER_IS_BETTER) and _mostly_fall(curves):
+        why = "its scores fall as the size grows"
+    else:
+        return "max"
+    raise ValueError(
+        f"`direction` must say whether lower or higher `{name}` is better: "
+        f'{why}. Give direction="min" if lower is better, as of a loss or an '
+        'error, or direction="max" if higher is.'
+    )
+
+
+def _says(name, words):
+    """Whether a column's name has a word that a pattern matches."""
+    text = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", str(name))
+    parts = re.split(r"[^a-z0-9]+", f"{text} {name}".lower())
+    return any(map(words.fullmatch, parts))
+
+
+def _mostly_fall(curves):
+    """Whether more curves fall with size than rise."""
+    trends = [_trend(np.asarray(x), np.asarray(y)) for x, y in curves]
+    falling = sum(trend <= FALLS for trend in trends)
+    return falling > sum(trend >= -FALLS for trend in trends)
+
+
+def _trend(x, y):
+    """Rank correlation of sizes and mean scores; 0 where there is none."""
+    sizes = np.unique(x)
+    means = [y[x == size].mean() for size in sizes]
+    if len(sizes) < 3 or np.ptp(means) == 0:
+        return 0.0
+    return float(stats.spearmanr(sizes, means).statistic)
+
+
 def bounds_of(scores, bounds=None, name="score"):
     """Lowest and highest score there can be, after checks.
 
     Args:
         scores: All scores that are of one unit, finite numbers.
         bounds: What the user says of them, or None to go by the scores.
-        name: The column of scores.
+            Either end may be infinite.
+        name: The column of scores. Losses and distances have no highest value,
+            and no lowest where one is negative.
 
     Returns:
         Two floats.
@@ -39,13 +125,19 @@ def bounds_of(scores, bounds=None, name="score"):
     """
     scores = np.asarray(scores, np.float64)
     if bounds is None:
-        _check_one_unit(scores, name)
-        bounds = natural_bounds(scores)
+        if _says(name, OPEN_ENDED):
+            bounds = (
+                -np.inf if scores.min() < 0 else 0.0,
+                np.inf if scores.max() > 0 else 0.0,
+            )
+        else:
+            _check_one_unit(scores, name)
+            bounds = natural_bounds(scores)
     low, high = map(float, bounds)
-    if not -np.inf < low < high < np.inf:
+    if not low < high:
         raise ValueError(
-            "The range of a metric must be two finite numbers, the lower one "
-            f"first. Received: {(low, high)}."
+            "The range of a metric must be two numbers, the lower one first. "
+            f"Received: {(low, high)}."
         )
     if scores.min() < low or scores.max() > high:
         raise ValueError(
@@ -79,14 +171,65 @@ def points(bounds):
     return 100 if max(map(abs, bounds)) <= 1 else 1
 
 
-def mean_and_spread(score):
+class Unit(NamedTuple):
+    """How scores of one metric are written.
+
+    Attributes:
+        factor: From scores to what is written.
+        name: Of the unit: `"points"`, or the column of an open-ended metric.
+        digits: Behind the decimal point.
+    """
+
+    factor: int
+    name: str
+    digits: int
+
+    def text(self, score, sign=""):
+        """A score or a gain in this unit.
+
+        Args:
+            score: The number.
+            sign: `"+"` writes the sign of positive numbers, too.
+        """
+        # Rounding first: no "-0.0".
+        value = round(float(score) * self.factor, self.digits) + 0.0
+        return f"{value:{sign}.{self.digits}f}"
+
+    def exact(self, score):
+        """A number that the user gave, in this unit with its name."""
+        return f"{score * self.factor:g} {self.name}"
+
+
+def unit_of(bounds, scores, name):
+    """The `Unit` of scores.
+
+    Args:
+        bounds: Lowest and highest score there can be.
+        scores: The scores, an array.
+        name: Their column.
+
+    Example:
+        >>> unit_of((0, 1), [0.2, 0.4], "top1").text(0.123, "+")
+        '+12.3'
+        >>> unit_of((0, np.inf), [3.21, 3.02], "loss").text(0.1234)
+        '0.123'
+    """
+    if np.isfinite(bounds).all():
+        return Unit(points(bounds), "points", 1)
+    spread = float(np.ptp(scores))
+    digits = 2 - math.floor(math.log10(spread)) if spread > 0 else 3
+    return Unit(1, name, min(max(digits, 0), 12))
+
+
+def mean_and_spread(score, digits=1):
     """`"41.3 ±0.8"`.
 
     Args:
         score: `{"mean": .., "std": ..}`, with nan as the deviation of one run.
+        digits: Behind the decimal point.
     """
-    spread = f" ±{score['std']:.1f}" if score["std"] >= 0 else ""
-    return f"{score['mean']:.1f}{spread}"
+    spread = f" ±{score['std']:.{digits}f}" if score["std"] >= 0 else ""
+    return f"{score['mean']:.{digits}f}{spread}"
 
 
 def sized(size):

@@ -17,6 +17,12 @@ SCORES = """num_examples,score,seed,mode
 300,0.50,0,tuned
 1000,0.55,0,tuned
 """
+ERRORS = """num_examples,wer
+300,0.70
+1000,0.64
+3000,0.58
+10000,0.52
+"""
 
 
 @pytest.fixture
@@ -52,12 +58,40 @@ def test_range_factor_score_and_curves_are_taken_as_given(run):
     assert "frozen\n3x more: +0." in out
 
 
+def test_an_error_rate_is_forecast_in_its_own_direction(run, tmp_path):
+    page = tmp_path / "page.html"
+    out = run(
+        ERRORS,
+        *("--score", "wer", "--lower-is-better", "--worth", 0.05),
+        *("--output", page),
+    )
+    # The line through the points: -11.9 a decade.
+    assert "10x more: -11.9 [" in out and "points (lower is better)" in out
+    assert "Verdict: collect (a fall by more than 5 points is worth it)" in out
+    assert "Score at num_examples=100,000: 40.1 [" in out
+    assert "(lower is better)" in page.read_text()
+
+
 @pytest.mark.parametrize(
     ("text", "arguments", "message"),
     [
         (SCORES, ["--metric-range", 0, 0.4], "`score` must lie within the bou"),
         (SCORES, ["--score", "top1"], "no column ['top1']"),
-        (SCORES, ["--factor", 0.5], "`factor` must be more than 1"),
+        (SCORES, ["--factor", 0.5], "`--factor` must be more than 1"),
+        (SCORES, ["--worth", 2], "For 2 points give 0.02"),
+        (SCORES, ["--worth", -0.1], "`--worth` must be a finite number, 0 or"),
+        (ERRORS, ["--score", "wer"], "Give --lower-is-better if lower is bet"),
+        (
+            SCORES.replace("score", "value"),
+            [],
+            "`--score` must name the column of scores",
+        ),
+        (ERRORS.replace("wer", "score"), [], "its scores fall as the size"),
+        (SCORES.replace("0.30", str(10**26)), [], "`score` must"),
+        (SCORES.replace("0.30", str(10**400)), [], "`score` must be a finite"),
+        (SCORES.replace("0.30", "inf"), [], "`score` must be a finite number"),
+        (SCORES.replace("0.30", "high"), [], "`score` must be a finite number"),
+        (SCORES.replace("10000", "-7"), [], "`num_examples` must be above 0"),
         (SCORES, ["--output", "page.pdf"], "*.html"),
         (SCORES + "7\n8,0.4,0,tuned\n", [], "line 8: expected 4 cells"),
     ],

@@ -1,7 +1,9 @@
+import inspect
+
 import numpy as np
 import pytest
 
-from keras_jft.scaling import fit, forecast
+from keras_jft.scaling import decision, fit, forecast
 
 SIZES = (300, 1_000, 3_000, 10_000)
 
@@ -130,11 +132,184 @@ def test_it_counts_what_was_left_out():
     assert "Left out: 1 rows (failed)" in text
 
 
-def test_several_laws_or_no_worth_are_refused():
+def test_several_laws_are_refused():
     with pytest.raises(ValueError, match="Received: dict. Choose one"):
         forecast({"frozen": steep()})
-    with pytest.raises(ValueError, match="`worth` must be a finite number"):
-        forecast(steep(), worth=float("nan"))
+
+
+@pytest.mark.parametrize("worth", [float("nan"), float("inf"), -0.1, "2", True])
+def test_a_worth_that_is_no_gain_is_refused(worth):
+    with pytest.raises(ValueError, match="`worth` must be a finite number, 0"):
+        forecast(steep(), worth=worth)
+
+
+def test_a_worth_that_the_scale_cannot_hold_is_asked_about():
+    # Of fractions, 2 would be 200 points.
+    with pytest.raises(ValueError, match="ends at 0 and 1.*For 2 points give"):
+        forecast(steep(), worth=2)
+    with pytest.raises(ValueError, match="ends at 0 and 100"):
+        forecast(steep(scale=100), worth=101)
+    assert forecast(steep(scale=100), worth=2).verdict == "collect"
+    # Of percent, 0.02 is little: perhaps 2 points were meant.
+    sheet = forecast(steep(scale=100), worth=0.02)
+    assert any("2 points are worth=2" in line for line in sheet.caveats)
+    assert forecast(steep(), worth=0).worth == forecast(steep()).worth == 0
+
+
+# What the sheet may say against itself: runs, what is asked, and the verdict
+# that the interval alone would give.
+WITHHELD = {
+    "farther than the sizes reach": (
+        lambda: steep(sizes=(1_000, 2_000, 4_000, 9_000)),
+        {},
+    ),
+    "lie off log_linear by more than noise": (
+        lambda: law_of(
+            0.12 * np.log10(SIZES) + [0, 0.004, -0.004, 0], noise=0.0005
+        ),
+        {},
+    ),
+    # From 96 on, 24 points a decade end above 100.
+    "run into the end of the scale, 100.0": (
+        lambda: law_of(0.24 * np.log10(SIZES)),
+        {},
+    ),
+    "All runs have the same top1": (
+        lambda: law_of([0.3] * 4, noise=0),
+        {"worth": 0.2},
+    ),
+}
+
+
+@pytest.mark.parametrize("reason", WITHHELD)
+def test_no_verdict_stands_beside_what_contradicts_it(reason):
+    law, options = WITHHELD[reason]
+    sheet = forecast(law(), **options)
+    worth = options.get("worth", 0)
+    assert not sheet.gain_low <= worth <= sheet.gain_high
+    assert sheet.verdict == "not enough evidence"
+    assert any(reason in line for line in sheet.reasons)
+    assert not any(reason in line for line in sheet.caveats)
+    assert "Why: " in str(sheet)
+
+
+TOLERATED = {
+    "is not identifiable": steep,
+    "taken for granted": steep,
+    "scatter by": steep,
+    "One run a size": lambda: steep(seeds=1),
+    "does not rise with every size": lambda: law_of(
+        [0.10, 0.14, 0.138, 0.20, 0.26, 0.30, 0.35, 0.40],
+        sizes=(100, 200, 220, 500, 1_000, 2_000, 4_000, 9_000),
+        noise=0.01,
+    ),
+    "cut off at 100.0": lambda: law_of([0.50, 0.62, 0.74, 0.86], noise=0.01),
+    "1 rows (failed)": lambda: fit(
+        [
+            {"n": 300, "error": "OSError: no"},
+            *({"n": n, "top1": 0.12 * np.log10(n)} for n in SIZES),
+        ],
+        x="n",
+        y="top1",
+    ),
+}
+
+
+@pytest.mark.parametrize("caveat", TOLERATED)
+def test_a_caveat_that_leaves_the_law_standing_allows_a_verdict(caveat):
+    sheet = forecast(TOLERATED[caveat](), factor=3)
+    assert any(caveat in line for line in sheet.caveats)
+    assert (sheet.verdict, sheet.reasons) == ("collect", ())
+
+
+def test_a_score_that_falls_with_every_size_has_no_gain():
+    sheet = forecast(law_of(0.9 - 0.12 * np.log10(SIZES)))
+    assert "The score falls with every size." in sheet.caveats
+    assert sheet.verdict == "do not collect"
+
+
+def test_every_doubt_is_tested_for_what_it_does_to_the_verdict():
+    # Beside the tables: a falling score, and a small worth of percent.
+    doubts = inspect.getsource(decision).count("yield Doubt(")
+    assert doubts == len(WITHHELD) + len(TOLERATED) + 2
+
+
+def test_a_verdict_that_is_open_says_why():
+    sheet = forecast(steep(), worth=0.12)
+    assert sheet.reasons == (
+        "The interval leaves open whether there is a gain above 12 points.",
+    )
+
+
+def test_copies_of_one_run_do_not_vouch_for_a_law():
+    # Without any noise, means off the law are not explained by it.
+    law = law_of([0.30, 0.34, 0.43, 0.58], noise=0)
+    assert law.lack_of_fit == 0
+    assert forecast(law).verdict == "not enough evidence"
+    assert np.isnan(steep(noise=0).lack_of_fit)
+
+
+@pytest.mark.parametrize("worth", [None, 0.05, 0.12, 0.2])
+def test_an_error_rate_is_the_mirror_image_of_its_accuracy(worth):
+    rows = [
+        {"n": n, "seed": s, "top1": top1, "error": 1 - top1}
+        for n in SIZES
+        for s in (0, 1, 2)
+        for top1 in [0.12 * np.log10(n) + 0.002 * (s - 1)]
+    ]
+    score = forecast(fit(rows, x="n", y="top1"), worth=worth)
+    error = fit(rows, x="n", y="error", direction="min")
+    error = forecast(error, worth=worth)
+    assert error.verdict == score.verdict
+    # Draws differ, what they are drawn from does not.
+    ours = error.gain, error.gain_low, error.gain_high, 1 - error.score
+    theirs = score.gain, score.gain_low, score.gain_high, score.score
+    np.testing.assert_allclose(ours, theirs, atol=0.002)
+    assert abs(error.chance - score.chance) < 0.03
+    assert error.low < error.score < error.high
+    assert error.headline.startswith("10x more: -12.0 [-")
+    assert error.headline.endswith("] points (lower is better)")
+    assert "the curve falls by more than" in str(error)
+
+
+def test_losses_are_forecast_in_their_own_unit():
+    # 4 - 0.3 a decade; 2.5 at 100,000.
+    rows = [
+        {
+            "tokens": n,
+            "seed": s,
+            "loss": 4 - 0.3 * np.log10(n) + 0.002 * (s - 1),
+        }
+        for n in SIZES
+        for s in (0, 1, 2)
+    ]
+    law = fit(rows, x="tokens", y="loss", direction="min")
+    assert law.bounds == (0, np.inf)
+    assert law.images_for(2.6).value == pytest.approx(
+        10 ** (1.4 / 0.3), rel=0.1
+    )
+    sheet = forecast(law, worth=0.1)
+    assert sheet.verdict == "collect"
+    assert sheet.score == pytest.approx(2.5, abs=0.01)
+    assert sheet.headline.startswith("10x more: -0.300 [-0.3")
+    assert "] loss (lower is better)" in sheet.headline
+    assert "(a fall by more than 0.1 loss is worth it)" in str(sheet)
+    worse = fit(rows, x="tokens", y="loss", direction="max")
+    assert forecast(worse).verdict == "do not collect"
+
+
+@pytest.mark.parametrize("name", ["error", "val_loss", "score"])
+def test_a_forecast_of_what_falls_is_asked_which_way_is_better(name):
+    rows = [{"n": n, name: 1 - 0.12 * np.log10(n)} for n in SIZES]
+    with pytest.raises(ValueError, match='Give direction="min" if lower'):
+        fit(rows, x="n", y=name)
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e-9, 1.0])
+def test_tiny_scores_are_answered(unit):
+    sheet = forecast(steep(scale=unit))
+    assert sheet.gain == pytest.approx(0.12 * unit, rel=0.02)
+    assert sheet.verdict == "collect"
 
 
 def test_runs_that_admit_a_law_promise_no_narrower_interval():

@@ -138,3 +138,14 @@ def test_arms_are_told_apart_by_their_settings_or_are_one():
         ("arm", "longer"),
     ]
     assert [a.gain for a in by_arm] == pytest.approx([0.2, 0.1])
+
+
+def test_of_an_error_a_fall_is_the_gain():
+    rows = [{**row, "error_rate": 1 - row["score"]} for row in ROWS]
+    with pytest.raises(ValueError, match='Give direction="min" if lower'):
+        alternatives(rows, BASE, "error_rate")
+    found = alternatives(rows, BASE, "error_rate", direction="min")
+    for ours, theirs in zip(found, alternatives(ROWS, BASE), strict=True):
+        assert ours.name == theirs.name
+        ours, theirs = ours[3:8], theirs[3:8]
+        np.testing.assert_allclose(ours, theirs, atol=1e-12)

@@ -158,14 +158,14 @@ def test_a_curve_of_two_sizes_is_no_obstacle(tmp_path):
 
 def test_rows_of_one_curve_need_no_names(tmp_path):
     rows = [
-        {"images": r["num_examples"], "wer": 100 * r["score"]}
+        {"images": r["num_examples"], "bleu": 100 * r["score"]}
         for r in rows_of("birds", "frozen", 0.1, seeds=(0,))
     ]
-    options = {"x": "images", "y": "wer", "bounds": (0, 60), "factor": 5}
+    options = {"x": "images", "y": "bleu", "bounds": (0, 60), "factor": 5}
     page, text = scaling.report(rows, tmp_path / "a.htm", title="A", **options)
     text = text.read_text()
     assert text.startswith("# A\n") and "5x more: " in text
-    assert "All runs: wer in points, mean" in text
+    assert "All runs: bleu in points, mean" in text
     assert "Score at images=50,000" in text and page.stat().st_size > 10_000
 
 

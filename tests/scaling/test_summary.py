@@ -98,5 +98,6 @@ def test_scores_of_another_range_are_in_points_too():
 
 
 def test_a_score_that_falls_with_every_size_is_said_to():
-    (found,) = scaling.forecasts(study_of(loss=(0.9, 0.7, 0.55, 0.45))).values()
-    assert any("Higher must be better" in line for line in found.caveats)
+    rows = study_of(loss=(0.9, 0.7, 0.55, 0.45))
+    (found,) = scaling.forecasts(rows, direction="max").values()
+    assert "The score falls with every size." in found.caveats

@@ -18,12 +18,72 @@ def test_what_may_be_either_is_refused(scores):
     assert units.bounds_of(scores, (0, 100)) == (0, 100)
 
 
-@pytest.mark.parametrize(
-    "bounds", [(1, 0), (0, 0), (float("nan"),) * 2, (0, float("inf"))]
-)
+@pytest.mark.parametrize("bounds", [(1, 0), (0, 0), (float("nan"),) * 2])
 def test_a_range_is_two_numbers_that_rise(bounds):
-    with pytest.raises(ValueError, match="two finite numbers"):
+    with pytest.raises(ValueError, match="two numbers, the lower one first"):
         units.bounds_of([0.5], bounds)
+
+
+def test_losses_have_no_highest_value():
+    infinity = float("inf")
+    assert units.bounds_of([3.2, 0.4], name="val_loss") == (0, infinity)
+    assert units.bounds_of([3.2, -0.4], name="nll") == (-infinity, infinity)
+    assert units.bounds_of([-3.2, -0.4], name="loss") == (-infinity, 0)
+    assert units.bounds_of([0.3, 0.2], name="error_rate") == (0, 1)
+    assert units.bounds_of([5, 7], (0, infinity), "elo") == (0, infinity)
+
+
+RISING = ([1, 2, 3, 4], [0.1, 0.2, 0.3, 0.4])
+FALLING = ([1, 2, 3, 4], [0.4, 0.2, 0.3, 0.1])  # One of them out of place.
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["error", "err", "errorRate", "top1_error", "top1error", "val_loss"]
+    + ["trainLoss", "Loss", "perplexity", "ppl", "RMSE", "mae", "wer", "CER"]
+    + ["fid", "nll", "test/mse", "error_free_accuracy"],
+)
+def test_names_of_errors_are_asked_which_way_is_better(name):
+    for curve in (RISING, FALLING):
+        with pytest.raises(ValueError, match=f'`{name}`.*direction="min"'):
+            units.direction_of(name, [curve])
+        for direction in ("min", "max"):
+            assert units.direction_of(name, [curve], direction) == direction
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["top1", "map", "mAP", "val_accuracy", "accuracy_top_5", "miou", "AP@.5"]
+    + ["PCK@0.2", "top1_without_duplicates", "ROC-AUC"],
+)
+def test_names_of_scores_say_that_higher_is_better(name):
+    assert units.direction_of(name, [FALLING]) == "max"
+
+
+def test_a_name_that_says_nothing_is_asked_where_scores_fall():
+    assert units.direction_of("score", [RISING]) == "max"
+    assert units.direction_of("score", [RISING, FALLING]) == "max"
+    flat, few = ([1, 2, 3], [0.3, 0.3, 0.3]), ([1, 2], [0.2, 0.1])
+    assert units.direction_of("score", [flat, few]) == "max"
+    with pytest.raises(ValueError, match="scores fall as the size grows"):
+        units.direction_of("score", [FALLING, flat])
+    with pytest.raises(ValueError, match=r"one of \['max', 'min'\]"):
+        units.direction_of("score", [RISING], "up")
+
+
+def test_open_ended_scores_have_digits_by_how_far_they_are_apart():
+    # Three digits of the range of all scores.
+    for scores, written in (
+        ([3.21, 3.02], "0.123"),
+        ([310.0, 120.0], "0"),
+        ([2e-5, 1e-5], "0.1234000"),
+        ([3.0, 3.0], "0.123"),
+    ):
+        unit = units.unit_of((0, float("inf")), scores, "loss")
+        assert (unit.text(0.1234), unit.factor) == (written, 1)
+    assert (
+        units.unit_of((0, 1), [0.1, 0.2], "top1").text(-0.0001, "+") == "+0.0"
+    )
 
 
 def test_scores_out_of_range_are_refused():
