@@ -4,6 +4,9 @@ Windows tools put a byte order mark in front, which is passed over. Whatever is
 wrong raises a `ValueError` that names the file.
 """
 
+import contextlib
+import csv
+import io
 import json
 import reprlib
 from pathlib import Path
@@ -28,17 +31,38 @@ def read_lines(path):
     Lines end in `\n`, `\r\n` or `\r`; the file may be larger than memory.
 
     Raises:
-        ValueError: There is no such file, or it is not UTF-8.
+        ValueError: There is no such file, or a line is not UTF-8.
     """
-    number = 0
-    with _existing(path).open(encoding="utf-8-sig") as lines:
+    with contextlib.closing(_lines(_existing(path).open("rb"), path)) as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield number, line.rstrip("\r\n")
+
+
+def read_csv(path, file=None):
+    """Yield the number of the last line, from 1, and cells of every row.
+
+    Blank rows are left out, and those of commas alone, which Excel leaves.
+
+    Args:
+        path: The file, which may be larger than memory.
+        file: It, opened as bytes, where it is not on a local disk; is closed.
+
+    Raises:
+        ValueError: There is no such file, or a line is not UTF-8 or not CSV.
+    """
+    file = _existing(path).open("rb") if file is None else file
+    with contextlib.closing(_lines(file, path)) as lines:
+        rows = csv.reader(lines, strict=True)
         try:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield number, line.rstrip("\n")
-        except UnicodeDecodeError as error:
-            where = f"{str(path)!r}, after line {number},"
-            raise _not_utf8(where, error) from error
+            for row in rows:
+                if any(map(str.strip, row)):
+                    yield rows.line_num, row
+        except csv.Error as error:
+            raise ValueError(
+                f"{str(path)!r}, line {rows.line_num}, is not CSV: {error}. "
+                "The file may be cut short, or a quote not be doubled."
+            ) from error
 
 
 def read_json(path):
@@ -77,7 +101,7 @@ def decode(content, where):
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _not_utf8(where, error) from error
+        raise _not_utf8(where) from error
 
 
 def parse_json(text, where):
@@ -134,10 +158,25 @@ def _existing(path):
     return path
 
 
-def _not_utf8(where, error):
+def _lines(file, path):
+    """Yield the lines of a file of bytes, with their ends, and close it."""
+    with io.TextIOWrapper(
+        file, encoding="utf-8-sig", errors="surrogateescape", newline=""
+    ) as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.isascii():
+                try:
+                    line.encode()  # Fails on bytes that are not UTF-8.
+                except UnicodeEncodeError:
+                    where = f"{str(path)!r}, line {number},"
+                    raise _not_utf8(where) from None
+            yield line
+
+
+def _not_utf8(where):
     return ValueError(
-        f"{where} is not UTF-8 text: {error.reason}. It may be UTF-16, "
-        "Latin-1 or damaged: save it as UTF-8."
+        f"{where} is not UTF-8 text. It may be UTF-16, Latin-1 or damaged: "
+        "save it as UTF-8."
     )
 
 

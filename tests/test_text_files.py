@@ -1,5 +1,6 @@
 """Text and JSON of files: what is not UTF-8 or not JSON is an error."""
 
+import io
 import json
 
 import pytest
@@ -49,8 +50,34 @@ def test_what_is_not_json_is_an_error_with_the_file(tmp_path, content, reason):
         text_files.read_json(path)
     assert type(error.value) is ValueError
     path.write_bytes(b"1\n" + (content or b"]") + b"\n")
-    with pytest.raises(ValueError, match=r"a\.json', (after )?line") as error:
+    with pytest.raises(ValueError, match=r"a\.json', line [12],") as error:
         [*text_files.read_json_lines(path)]
+    assert type(error.value) is ValueError
+
+
+def test_rows_of_csv_have_the_number_of_their_last_line(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(MARK + b'a,"b\r\nc"\r\n\r\n,\r\n ,\t\r\n"x""y",\xc3\xa9')
+    rows = [(2, ["a", "b\r\nc"]), (6, ['x"y', "é"])]
+    assert [*text_files.read_csv(path)] == rows
+    file = io.BytesIO(path.read_bytes())
+    assert [*text_files.read_csv("gs://a.csv", file)] == rows
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'a\n"b', "line 2, is not CSV"),
+        (b'a\n"b"c\n', "line 2, is not CSV"),
+        (b"a\n\0\n" + b"b" * 200_000, "line 3, is not CSV"),
+        (b"a\n\xff\n", "line 2, is not UTF-8"),
+    ],
+)
+def test_what_is_not_csv_is_an_error_with_its_line(tmp_path, content, reason):
+    path = tmp_path / "a.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"a\.csv', {reason}") as error:
+        [*text_files.read_csv(path)]
     assert type(error.value) is ValueError
 
 
