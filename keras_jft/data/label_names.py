@@ -1,0 +1,188 @@
+"""Labels as files name them: texts or whole numbers, and nothing else.
+
+A number of another kind, a null or a list where a label should be is never
+turned into a class that is called so: it is an error, with file and row.
+"""
+
+import re
+import unicodedata
+
+import numpy as np
+
+from keras_jft.text_files import short
+
+# As Python and JSON write them; "007" and "1.0" are texts.
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
+_FLOAT = re.compile(r"-?[0-9]+\.0", re.ASCII)
+
+
+def labels_of(cell, where, separator=None):
+    """Return the labels of a cell, a list of texts and whole numbers.
+
+    Args:
+        cell: A text, a whole number, a list of these, or None: no labels.
+        where: What errors call it, such as the quoted path and the row.
+        separator: Where to split a text that is not in a list; None: it is
+            one label. Texts are stripped then. An empty text is no label.
+
+    Raises:
+        ValueError: It is or holds something else.
+
+    Example:
+
+    >>> labels_of("cat; dog", "'a.csv', line 2", separator=";")
+    ['cat', 'dog']
+    >>> labels_of([3, True], "'a.jsonl', line 2")
+    Traceback (most recent call last):
+    ValueError: 'a.jsonl', line 2: a label must be a text or a whole number. \
+Received: True.
+    """
+    if cell is None:
+        return []
+    if isinstance(cell, str) and separator is not None:
+        cell = [label.strip() for label in cell.split(separator)]
+    labels = cell if isinstance(cell, (list, tuple)) else [cell]
+    for label in labels:
+        # Not isinstance: True is an int.
+        whole = type(label) is int and abs(label) < 2**63
+        if not whole and not _is_text(label):
+            raise ValueError(
+                f"{where}: a label must be a text or a whole number. "
+                f"Received: {short(label)}."
+            )
+    return [label for label in labels if label != ""]
+
+
+def names_in(rows, where):
+    """Return the names of all labels of a file, in order, `[str]`.
+
+    Whole numbers, and texts that all read as such, are in the order of the
+    numbers; other texts in that of their letters.
+
+    Args:
+        rows: The labels of each row, as `labels_of` gives them.
+        where: A function from a position to what errors call that row.
+
+    Raises:
+        ValueError: Some labels are numbers and others texts; or names look
+            like whole numbers that were turned into floats.
+    """
+    names = set().union(*rows)
+    if len(set(map(type, names))) > 1:
+        first = {}
+        for position, row in enumerate(rows):
+            for label in row:
+                first.setdefault(type(label), f"{where(position)}: {label!r}")
+        raise ValueError(
+            "All labels must be texts, or all whole numbers. Received: "
+            f"{'; '.join(first.values())}. Write all as texts."
+        )
+    names = {str(name) for name in names}
+    fault = _fault_of(names)
+    if fault:
+        name, problem = fault
+        position = next(i for i, row in enumerate(rows) if name in row)
+        raise ValueError(f"{where(position)}: the label {name!r} {problem}")
+    whole = all(map(is_whole, names))
+    return sorted(names, key=int if whole else None)
+
+
+def checked_names(label_names):
+    """Return names of labels that a user gives, as a tuple of texts.
+
+    Args:
+        label_names: Texts or whole numbers, in the order of their ids.
+
+    Raises:
+        ValueError: They are something else, or not each there once.
+
+    Example:
+
+    >>> checked_names(["cat", 7])
+    ('cat', '7')
+    """
+    if isinstance(label_names, (str, bytes)):
+        raise ValueError(
+            "`label_names` must be a list of names. Received the text "
+            f"{short(label_names)}. Give a list of one name."
+        )
+    names = [
+        name.item() if isinstance(name, np.generic) else name
+        for name in label_names
+    ]
+    if "" in names:
+        raise ValueError(
+            "`label_names` must name each label. Received: an empty text at "
+            f"position {names.index('')}."
+        )
+    names = tuple(map(str, labels_of(names, "`label_names`")))
+    seen = set()
+    again = [name for name in names if name in seen or seen.add(name)]
+    if again:
+        raise ValueError(
+            "`label_names` must name each label once. Received again: "
+            f"{short(again)}."
+        )
+    return names
+
+
+def label_ids_by_text(label_names):
+    """Return `{text: label id}` of names, and of ids where no name is one.
+
+    Args:
+        label_names: As `checked_names` gives them. Where one of them is a
+            number, numbers are names.
+
+    Example:
+
+    >>> label_ids_by_text(("cat", "dog"))
+    {'cat': 0, 'dog': 1, '0': 0, '1': 1}
+    >>> label_ids_by_text(("5", "3"))
+    {'5': 0, '3': 1}
+    """
+    ids = {name: label for label, name in enumerate(label_names)}
+    if not any(map(is_whole, label_names)):
+        ids |= {str(label): label for label in range(len(label_names))}
+    return ids
+
+
+def is_whole(text):
+    """Whether a text reads as a whole number.
+
+    >>> is_whole("12"), is_whole("012"), is_whole("1.0")
+    (True, False, False)
+    """
+    return _WHOLE.fullmatch(text) is not None
+
+
+def _fault_of(names):
+    """A name that was surely not meant and why, for the error; or None."""
+    floats = sorted(filter(_FLOAT.fullmatch, names))
+    if floats and all(is_whole(name.removesuffix(".0")) for name in names):
+        return floats[0], (
+            "seems to be a whole number that became a float, as in pandas "
+            "where a cell is empty. Write the column as Int64, or give "
+            "`label_names` if it is called so."
+        )
+    forms = {}
+    for name in sorted(names):
+        form = unicodedata.normalize("NFC", name)
+        if form in forms:
+            return name, (
+                "is there in another Unicode form, too. Write all labels in "
+                "one form, such as NFC."
+            )
+        forms[form] = name
+    return None
+
+
+def _is_text(value):
+    """Whether a value is a text that can be a name of a file or in one."""
+    if not isinstance(value, str):
+        return False
+    try:
+        # The bytes of a name that are not UTF-8 are in it as surrogates.
+        value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True

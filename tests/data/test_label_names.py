@@ -1,0 +1,101 @@
+"""Labels are texts or whole numbers; all else is an error with its place."""
+
+import unicodedata
+
+import numpy as np
+import pytest
+
+from keras_jft.data import label_names
+
+
+@pytest.mark.parametrize(
+    ("cell", "labels"),
+    [
+        ("cat", ["cat"]),
+        ("cat; dog ;;", ["cat", "dog"]),
+        ("", []),
+        (None, []),
+        (7, [7]),
+        (-1, [-1]),
+        ([], []),
+        ([""], []),
+        (["a;b", " c"], ["a;b", " c"]),
+        ([2, 11], [2, 11]),
+        ("NA", ["NA"]),
+        ("\udcff", ["\udcff"]),
+    ],
+)
+def test_labels_are_texts_and_whole_numbers(cell, labels):
+    assert label_names.labels_of(cell, "here", separator=";") == labels
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        1.0, 1.5, float("nan"), True, False, {"a": 1}, b"cat", 2**63,
+        [None], [["a"]], ["a", 1.0], [True], "\ud800", np.float32(1),
+    ],
+)  # fmt: skip
+def test_nothing_else_is_a_label(cell):
+    with pytest.raises(ValueError, match="^'a', line 7: a label must be"):
+        label_names.labels_of(cell, "'a', line 7", separator=";")
+
+
+def test_a_separator_splits_no_text_where_there_is_none():
+    assert label_names.labels_of("a; b", "here") == ["a; b"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "names"),
+    [
+        ([[11, 2], [], [-1, 2]], ["-1", "2", "11"]),
+        ([["11", "2"], ["0"]], ["0", "2", "11"]),
+        ([["b", "a"], ["11", "2"]], ["11", "2", "a", "b"]),
+        ([["11", "02"]], ["02", "11"]),
+        ([["1.0", "2.5"]], ["1.0", "2.5"]),
+        ([[]], []),
+    ],
+)
+def test_whole_numbers_are_in_the_order_of_numbers(rows, names):
+    assert label_names.names_in(rows, "row {}".format) == names
+
+
+def test_a_column_of_texts_and_numbers_is_refused_with_both_places():
+    rows = [["a"], [], ["b", 1], ["1"]]
+    with pytest.raises(ValueError, match=r"row 0: 'a'; row 2: 1\. Write all"):
+        label_names.names_in(rows, "row {}".format)
+
+
+def test_whole_numbers_that_became_floats_are_noticed():
+    rows = [["3"], ["12.0"], []]
+    with pytest.raises(ValueError, match=r"row 1: the label '12\.0'.*Int64"):
+        label_names.names_in(rows, "row {}".format)
+
+
+def test_two_unicode_forms_of_one_name_are_not_two_classes():
+    forms = [unicodedata.normalize(form, "é") for form in ("NFC", "NFD")]
+    with pytest.raises(ValueError, match="row [01]: the label .*Unicode form"):
+        label_names.names_in([[forms[0]], [forms[1]]], "row {}".format)
+
+
+def test_names_that_a_user_gives_are_checked():
+    assert label_names.checked_names(np.array([7, 3])) == ("7", "3")
+    assert label_names.checked_names(iter("ab")) == ("a", "b")
+    for wrong, says in (
+        ("cat", "list of names.*'cat'"),
+        (["a", ""], "position 1"),
+        (["a", "b", "a"], r"each label once.*\['a'\]"),
+        ([1, "1"], "each label once"),
+        ([1.0], "whole number. Received: 1.0"),
+        ([None], "Received: None"),
+    ):
+        with pytest.raises(ValueError, match=f"`label_names`.*{says}"):
+            label_names.checked_names(wrong)
+
+
+def test_a_number_is_an_id_only_where_no_name_is_a_number():
+    of = label_names.label_ids_by_text
+    assert of(("cat", "dog")) == {"cat": 0, "dog": 1, "0": 0, "1": 1}
+    # 3 is the class that is called so, and 0 is none of them.
+    assert of(("5", "3")) == {"5": 0, "3": 1}
+    assert of(("0", "1")) == {"0": 0, "1": 1}
