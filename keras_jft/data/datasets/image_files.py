@@ -14,18 +14,20 @@ class ImageFiles(Dataset):
 
     Args:
         directory: Folder that paths are relative to.
-        paths: One relative path an example, which is its id.
+        paths: One relative path an example.
         labels: A function from a position to an int32 scalar or `(L,)` int32.
         info: The data set's `Info`.
+        ids: One text an example; the paths, if left out.
     """
 
-    def __init__(self, directory, paths, labels, info):
+    def __init__(self, directory, paths, labels, info, ids=None):
         self.directory, self.paths = Path(directory), np.asarray(paths)
         self.labels, self.info = labels, info
+        self._ids = self.paths if ids is None else np.asarray(ids)
 
     def ids(self, positions):
-        """Paths relative to the folder, str."""
-        return self.paths[np.asarray(positions)]
+        """Those that were given, str."""
+        return self._ids[np.asarray(positions)]
 
     def image_bytes(self, position):
         """The image file."""
@@ -36,12 +38,12 @@ class ImageFiles(Dataset):
         return {
             "images": decode_image(os.path.join(self.directory, path)),
             "labels": self.labels(position),
-            "ids": path,
+            "ids": str(self._ids[position]),
         }
 
     def annotations(self, positions):
         """Labels and ids; no file is opened."""
         return [
-            {"labels": self.labels(position), "ids": str(self.paths[position])}
+            {"labels": self.labels(position), "ids": str(self._ids[position])}
             for position in positions
         ]

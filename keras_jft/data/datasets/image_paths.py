@@ -13,6 +13,10 @@ import unicodedata
 
 from keras_jft.data.datasets import filesystem
 from keras_jft.data.datasets.decoding import IMAGE_SUFFIXES
+from keras_jft.text_files import short
+
+# No system opens longer ones.
+_LONGEST = 4096
 
 
 def find_images(directory, names, where, *, allow_outside=False):
@@ -67,8 +71,10 @@ class ImageFinder:
         Raises:
             ValueError: As there; the error starts with the name.
         """
-        if not isinstance(name, str) or not name or "\0" in name:
-            raise ValueError(f"{name!r}, which is not a path")
+        if not isinstance(name, str) or "\0" in name:
+            raise ValueError(f"{short(name)}, which is not a path")
+        if not 0 < len(name) <= _LONGEST:
+            raise ValueError(f"{short(name)}, a path of {len(name)} letters")
         if "://" in name:
             raise ValueError(
                 f"{name!r}, a URL, which is not followed: fetch it first"

@@ -1,15 +1,17 @@
 """Images listed in a CSV, JSON Lines or Parquet file with several labels."""
 
-import json
-import os
+import dataclasses
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from keras_jft.data.datasets.dataset import Info
 from keras_jft.data.datasets.image_files import ImageFiles
+from keras_jft.data.datasets.image_paths import find_images
+from keras_jft.data.datasets.row_groups import RowGroups
+from keras_jft.data.label_names import checked_names, labels_of, names_in
 from keras_jft.data.labels import LabelHierarchy
+from keras_jft.text_files import read_csv, read_json_lines, short
 
 
 def load(
@@ -23,47 +25,57 @@ def load(
     label_names=None,
     hierarchy=None,
     many=True,
+    allow_outside=False,
 ):
     """The images of a manifest, in its order; ids are the paths it gives.
 
     Args:
-        path: A `.csv`, `.jsonl` or `.parquet` file with a row an image. Labels
-            are a list, or text split at `separator`; none is allowed.
+        path: A `.csv`, `.jsonl` or `.parquet` file with one row per image, in
+            UTF-8. Labels are texts or whole numbers: one, a list, or a text
+            split at `separator`; none is allowed.
         split: Keeps the rows whose column `split` says so. A file without
             this column is one split.
         directory: Folder that image paths are relative to; that of the file,
-            if left out.
+            if left out. Paths that Windows wrote, another Unicode form of a
+            name, and the folder's own name in front are understood.
         image_column: Column of paths.
         label_column: Column of labels.
         separator: Between labels in a text.
         label_names: All labels, in the order of their ids; those of the file,
-            sorted, if left out. Give it where files must agree on ids.
+            sorted (whole numbers as numbers), if left out. Give it where
+            files must agree on ids.
         hierarchy: As for `image_folder`; labels are its keys or names, are
             closed upward, and all of its labels keep their ids.
         many: Whether an example has a list of labels. If not, every row must
             name just one.
+        allow_outside: Whether `..` and absolute paths may leave `directory`.
 
     Returns:
         A `Dataset` with many labels an example, or with one.
 
     Raises:
-        ValueError: The file has another form or no rows, or names images that
-            are missing or labels that are not known.
+        ValueError: The file has another form or no rows; names images that
+            are missing, URLs or outside, or labels that are not known or
+            neither texts nor whole numbers. The error names file and row.
     """
     path = Path(path)
-    table = _read(path)
-    for column in (image_column, label_column):
-        if column not in table:
-            raise ValueError(
-                f"{str(path)!r} must have a column {column!r}. Received the "
-                f"columns {list(table)}. Set `image_column` or `label_column`."
-            )
-    table = _of_split(table, split, path)
-    images = table[image_column].astype(str).tolist()
+    table = _of_split(_read(path, (image_column, label_column)), split, path)
+    images, where = table.columns[image_column], table.where
     directory = path.parent if directory is None else Path(directory)
-    _check_once(images, path)
-    _check_exist(directory, images, path)
-    rows = [_as_list(cell, separator) for cell in table[label_column]]
+    for position, image in enumerate(images):
+        if not isinstance(image, str) or not image:
+            raise ValueError(
+                f"{where(position)}: `{image_column}` must be the path of an "
+                f"image. Received: {short(image)}."
+            )
+    files = find_images(
+        directory, images, repr(str(path)), allow_outside=allow_outside
+    )
+    _check_once(files, images, path)
+    rows = [
+        labels_of(cell, where(position), separator)
+        for position, cell in enumerate(table.columns[label_column])
+    ]
     if hierarchy is not None:
         if not many:
             raise ValueError(
@@ -73,10 +85,11 @@ def load(
         if not isinstance(hierarchy, LabelHierarchy):
             hierarchy = LabelHierarchy.from_json(hierarchy)
         label_names = hierarchy.names
-        labels = [hierarchy.close([*map(hierarchy.index, r)]) for r in rows]
+        labels = _closed(rows, hierarchy, where)
     else:
         if label_names is None:
-            label_names = sorted(set().union(*rows))
+            label_names = names_in(rows, where)
+        label_names = checked_names(label_names)
         labels = _to_ids(rows, label_names, path)
     counts = np.bincount(np.concatenate(labels), minlength=len(label_names))
     info = Info(
@@ -88,7 +101,161 @@ def load(
     )
     if not many:
         labels = _only_labels(labels, images, path)
-    return ImageFiles(directory, images, labels.__getitem__, info)
+    return ImageFiles(directory, files, labels.__getitem__, info, ids=images)
+
+
+# === Files ===
+
+
+@dataclasses.dataclass(frozen=True)
+class _Table:
+    """Columns of a file.
+
+    Attributes:
+        path: The file.
+        columns: `{name: one value per row}`.
+        unit: What a row is called, "line" or "row".
+        numbers: The number of each row.
+    """
+
+    path: Path
+    columns: dict
+    unit: str
+    numbers: list
+
+    def where(self, position):
+        """What errors call a row."""
+        return f"{str(self.path)!r}, {self.unit} {self.numbers[position]}"
+
+    def rows_at(self, positions):
+        """The table of some rows."""
+        columns = {
+            name: [values[i] for i in positions]
+            for name, values in self.columns.items()
+        }
+        numbers = [self.numbers[i] for i in positions]
+        return dataclasses.replace(self, columns=columns, numbers=numbers)
+
+
+def _read(path, needed):
+    """The table of a file: the columns `needed`, and `split` if it is there."""
+    if not path.is_file():
+        raise ValueError(
+            f"`path` must be a file. Received: {str(path)!r}, which is not one."
+        )
+    readers = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}
+    if path.suffix.lower() not in readers:
+        raise ValueError(
+            "`path` must end in .csv, .jsonl or .parquet. Received: "
+            f"{str(path)!r}."
+        )
+    return readers[path.suffix.lower()](path, needed)
+
+
+def _wanted(path, given, needed):
+    """Names of the columns to read."""
+    for column in needed:
+        if column not in given:
+            raise ValueError(
+                f"{str(path)!r} must have a column {column!r}. Received the "
+                f"columns {short(given)}. Set `image_column` or "
+                "`label_column`."
+            )
+    return dict.fromkeys((*needed, *({"split"} & set(given))))
+
+
+def _csv(path, needed):
+    lines = read_csv(path)
+    _, header = next(lines, (1, []))
+    rows, numbers = [], []
+    for number, row in lines:
+        if len(row) != len(header):
+            raise ValueError(
+                f"{str(path)!r}, line {number}: there must be a cell for each "
+                f"of the {len(header)} columns. Received: {short(row)}. The "
+                "line may be cut, or a text with commas not be quoted."
+            )
+        rows.append(row)
+        numbers.append(number)
+    # Not the index that `DataFrame.to_csv` writes, a column without a name.
+    wanted = _wanted(path, [name for name in header if name], needed)
+    for name in wanted:
+        if header.count(name) > 1:
+            raise ValueError(
+                f"{str(path)!r} must have each column once. Received "
+                f"{header.count(name)} columns {name!r}."
+            )
+    columns = {
+        name: [row[header.index(name)] for row in rows] for name in wanted
+    }
+    return _Table(path, columns, "line", numbers)
+
+
+def _jsonl(path, needed):
+    rows, numbers = [], []
+    for number, row in read_json_lines(path):
+        if not isinstance(row, dict):
+            raise ValueError(
+                f"{str(path)!r}, line {number}: every line must be a JSON "
+                f"object. Received: {short(row)}."
+            )
+        rows.append(row)
+        numbers.append(number)
+    given = dict.fromkeys(name for row in rows for name in row)
+    columns = {
+        name: [row.get(name) for row in rows]
+        for name in (_wanted(path, list(given), needed) if rows else needed)
+    }
+    return _Table(path, columns, "line", numbers)
+
+
+def _parquet(path, needed):
+    groups = RowGroups([str(path)])
+    columns = {
+        name: [
+            value
+            for group in range(len(groups))
+            for value in groups.values(group, name)
+        ]
+        for name in _wanted(path, groups.schema(0).names, needed)
+    }
+    return _Table(path, columns, "row", range(int(groups.starts[-1])))
+
+
+def _of_split(table, split, path):
+    splits = table.columns.get("split")
+    if split is not None and splits is not None:
+        splits = [None if name is None else str(name) for name in splits]
+        positions = [i for i, name in enumerate(splits) if name == split]
+        if not positions:
+            known = sorted({name for name in splits if name})
+            raise ValueError(
+                f"`split` must be one of {short(known)}, the splits of "
+                f"{str(path)!r}. Received: {split!r}."
+            )
+        table = table.rows_at(positions)
+    if not len(table.numbers):
+        raise ValueError(f"{str(path)!r} must have rows. Received none.")
+    return table
+
+
+def _check_once(files, images, path):
+    """Raises unless every row is of another image."""
+    seen = set()
+    again = [
+        image
+        for file, image in zip(files, images, strict=True)
+        if file in seen or seen.add(file)
+    ]
+    if again:
+        raise ValueError(
+            f"{str(path)!r} must have one row an image, with all of its "
+            f"labels. Received {len(again)} rows of images that were there "
+            f"before: {again[:5]}."
+        )
+
+
+# === Labels ===
 
 
 def _only_labels(labels, images, path):
@@ -101,99 +268,21 @@ def _only_labels(labels, images, path):
     return [ids[0] for ids in labels]
 
 
-def _read(path):
-    if not path.is_file():
-        raise ValueError(
-            f"`path` must be a file. Received: {str(path)!r}, which is none."
-        )
-    kind = path.suffix.lower()
-    if kind == ".parquet":
-        return pd.read_parquet(path)
-    if kind == ".csv":
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
-    if kind != ".jsonl":
-        raise ValueError(
-            "`path` must end in .csv, .jsonl or .parquet. Received: "
-            f"{str(path)!r}."
-        )
-    rows = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                row = error
-            if not isinstance(row, dict):
-                raise ValueError(
-                    f"Every line of {str(path)!r} must be a JSON object. "
-                    f"Line {number}: {row}."
-                )
-            rows.append(row)
-    return pd.DataFrame(rows, dtype=object)  # No number becomes a float.
-
-
-def _of_split(table, split, path):
-    if split is not None and "split" in table:
-        splits = table["split"].dropna().astype(str)
-        known = sorted(set(splits))
-        table = table.loc[splits.index[splits == split]]
-        if table.empty:
-            raise ValueError(
-                f"`split` must be one of {known}, the splits of "
-                f"{str(path)!r}. Received: {split!r}."
-            )
-    if table.empty:
-        raise ValueError(f"{str(path)!r} must have rows. Received none.")
-    return table
-
-
-def _check_once(images, path):
-    """Raises unless every row is of another image: they are ids."""
-    seen = set()
-    again = [name for name in images if name in seen or seen.add(name)]
-    if again:
-        raise ValueError(
-            f"{str(path)!r} must have one row an image, with all of its "
-            f"labels. Received {len(again)} rows of images that were there "
-            f"before: {again[:5]}."
-        )
-
-
-def _check_exist(directory, images, path):
-    """Raises unless every image is there; lists each folder only once."""
-    folders = {os.path.dirname(image) for image in images}
-    there = {
-        os.path.join(folder, file)
-        for folder in folders
-        if (directory / folder).is_dir()
-        for file in os.listdir(directory / folder)
-    }
-    missing = [image for image in images if image not in there]
-    if missing:
-        raise ValueError(
-            f"Every image of {str(path)!r} must be in {str(directory)!r}. "
-            f"Missing are {len(missing)} of {len(images)}: {missing[:5]}. "
-            "Set `directory`, or drop their rows."
-        )
-
-
-def _as_list(cell, separator):
-    """The labels of one cell, as text."""
-    if cell is None or (isinstance(cell, float) and np.isnan(cell)):
-        return []
-    if isinstance(cell, str):
-        cell = [label.strip() for label in cell.split(separator)]
-    labels = [cell] if np.isscalar(cell) else cell
-    return [str(label) for label in labels if str(label)]
+def _closed(rows, hierarchy, where):
+    """Label ids of each row, closed upward."""
+    labels = []
+    for position, row in enumerate(rows):
+        try:
+            ids = [hierarchy.index(str(label)) for label in row]
+        except ValueError as error:
+            raise ValueError(f"{where(position)}: {error}") from None
+        labels.append(hierarchy.close(ids))
+    return labels
 
 
 def _to_ids(rows, label_names, path):
     ids = {name: label for label, name in enumerate(label_names)}
-    if len(ids) < len(label_names):
-        raise ValueError(
-            "`label_names` must name each label once. Received: "
-            f"{len(label_names) - len(ids)} names again."
-        )
+    rows = [[*map(str, row)] for row in rows]
     unknown = sorted(set().union(*rows) - ids.keys())
     if unknown:
         raise ValueError(

@@ -101,6 +101,20 @@ class RowGroups:
                 f"{error}. Write or fetch the file again."
             ) from error
 
+    def values(self, group, name):
+        """One column of a row group as a list of Python's own values.
+
+        Raises:
+            ValueError: As `read`; or a text is not UTF-8.
+        """
+        try:
+            return self.read(group, [name])[name].to_pylist()
+        except (UnicodeDecodeError, OverflowError) as error:
+            raise ValueError(
+                f"{self.path(group)!r}, column {name!r}, cannot be read: "
+                f"{error}. Write or fetch the file again."
+            ) from error
+
     def column(self, group, name):
         """One column of a row group; those read last are kept in memory."""
         key = int(group), name

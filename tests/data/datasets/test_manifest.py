@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from keras_jft.data.datasets import manifest
@@ -85,9 +87,9 @@ def test_a_hierarchy_closes_the_labels(path):
 
 def test_missing_images_are_named(path, tmp_path):
     (tmp_path / "x/c.png").unlink()
-    with pytest.raises(ValueError, match=r"Missing are 1 of 4: \['x/c\.png'\]"):
+    with pytest.raises(ValueError, match=r"1 of 4 are not: 'x/c\.png'"):
         manifest.load(path)
-    with pytest.raises(ValueError, match="Missing are 4 of 4"):
+    with pytest.raises(ValueError, match="4 of 4 are not"):
         manifest.load(path, directory=tmp_path / "elsewhere")
 
 
@@ -114,7 +116,7 @@ def test_numbers_are_labels_by_their_text(save_image, tmp_path):
     save_image("a.png")
     path = tmp_path / "list.jsonl"
     path.write_text('{"image": "a.png", "labels": [10, 9]}\n')
-    assert manifest.load(path).info.label_names == ("10", "9")
+    assert manifest.load(path).info.label_names == ("9", "10")
     path.write_text('{"image": "a.png", "labels": 10}\n')
     assert manifest.load(path).info.label_names == ("10",)
 
@@ -135,7 +137,7 @@ def test_bad_manifests_are_clear_errors(tmp_path):
         manifest.load(path)
     path = tmp_path / "list.jsonl"
     path.write_text('{"image": "a.png", "labels": []}\n{"image":\n')
-    with pytest.raises(ValueError, match=r"list\.jsonl.*Line 2"):
+    with pytest.raises(ValueError, match=r"list\.jsonl', line 2"):
         manifest.load(path)
 
 
@@ -176,7 +178,9 @@ def test_what_is_no_list_of_images_is_refused(save_image, tmp_path):
         manifest.load(path, hierarchy=tree, many=False)
     path = tmp_path / "list.jsonl"
     path.write_text('{"image": "a.png", "labels": 1}\n3\n')
-    with pytest.raises(ValueError, match="must be a JSON object. Line 2: 3"):
+    with pytest.raises(
+        ValueError, match=r"line 2: .*a JSON object\. Received: 3"
+    ):
         manifest.load(path)
 
 
@@ -191,3 +195,186 @@ def test_a_row_that_lacks_something_changes_no_other(save_image, tmp_path):
     )
     data = manifest.load(path, "train")
     assert data.info.label_names == ("3",) and len(data) == 2
+
+
+def test_files_as_windows_tools_write_them(save_image, tmp_path):
+    save_image("a.png")
+    for name, content in {
+        "mark.csv": b"\xef\xbb\xbfimage,labels\r\na.png,x;y\r\n",
+        "blank.csv": b"image,labels\n\na.png,x;y\n\n,\n \n",
+        "index.csv": b",image,labels\n0,a.png,x;y\n",
+        "mark.jsonl": b'\xef\xbb\xbf{"image":"a.png","labels":["x","y"]}\r\n',
+        "blank.jsonl": b'\n{"image":"a.png","labels":"x;y"}\n \n\n',
+    }.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        assert _named(manifest.load(path)) == [["x", "y"]]
+
+
+def test_an_index_without_a_name_is_not_a_column_of_images(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text(",image,label\n0,a.png,x\n")
+    with pytest.raises(ValueError, match=r"columns \['image', 'label'\]"):
+        manifest.load(path)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [[None], {"a": 1}, [["a"]], 1.5, 2.0, True, ["a", False], 10**30],
+    ids=str,
+)
+def test_what_is_no_label_is_an_error_with_file_and_row(
+    save_image, tmp_path, labels
+):
+    for name in "ab":
+        save_image(f"{name}.png")
+    path = tmp_path / "list.jsonl"
+    rows = [
+        {"image": "a.png", "labels": "x"},
+        {"image": "b.png", "labels": labels},
+    ]
+    path.write_text("\n\n".join(map(json.dumps, rows)))
+    with pytest.raises(ValueError, match=r"list\.jsonl', line 3: a label must"):
+        manifest.load(path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (pa.array([[1.0], [2.0]]), "row 0: a label must"),
+        (pa.array([True, None]), "row 0: a label must"),
+        (pa.array([["a"], ["b", None]]), "row 1: a label must"),
+        (pa.array([[["a"]], []]), "row 0: a label must"),
+        (pa.array([[{"a": 1}], []]), "row 0: a label must"),
+        (pa.array([b"a", b"b"]), "row 0: a label must"),
+        # What pandas makes of whole numbers and an empty cell.
+        (pa.array([1.0, None]), r"row 0: a label must.*1\.0"),
+    ],
+    ids=str,
+)
+def test_parquet_columns_of_no_labels_are_refused(
+    save_image, tmp_path, labels, says
+):
+    images = [save_image(f"{name}.png").name for name in "ab"]
+    path = tmp_path / "list.parquet"
+    pq.write_table(pa.table({"image": images, "labels": labels}), path)
+    with pytest.raises(ValueError, match=rf"list\.parquet', {says}"):
+        manifest.load(path)
+
+
+def test_an_empty_cell_of_numbers_is_no_label(save_image, tmp_path):
+    images = [save_image(f"{name}.png").name for name in "abc"]
+    path = tmp_path / "list.parquet"
+    labels = pa.array([11, None, 2], pa.int64())
+    pq.write_table(pa.table({"image": images, "labels": labels}), path)
+    data = manifest.load(path)
+    assert data.info.label_names == ("2", "11")
+    assert _named(data) == [["11"], [], ["2"]]
+    path = tmp_path / "list.csv"
+    path.write_text("image,labels\na.png,11\nb.png,\nc.png,2\n")
+    data = manifest.load(path)
+    assert data.info.label_names == ("2", "11")
+    assert _named(data) == [["11"], [], ["2"]]
+    # As `to_csv` writes a column that pandas made floats of.
+    path.write_text("image,labels\na.png,11.0\nb.png,\nc.png,2.0\n")
+    with pytest.raises(ValueError, match=r"line 2: the label '11\.0'.*Int64"):
+        manifest.load(path)
+    names = manifest.load(path, label_names=["11.0", "2.0"]).info.label_names
+    assert names == ("11.0", "2.0")
+
+
+def test_a_row_of_another_length_is_an_error_with_its_line(tmp_path):
+    path = tmp_path / "list.csv"
+    for rows in ("a.png,x\nb.png", "a.png,x\nb.png,x,y\n", 'a.png,x\n"b.png'):
+        path.write_text(f"image,labels\n{rows}")
+        with pytest.raises(ValueError, match=r"list\.csv', line 3"):
+            manifest.load(path)
+    path.write_text("image,labels,labels\na.png,x,y\n")
+    with pytest.raises(ValueError, match="2 columns 'labels'"):
+        manifest.load(path)
+
+
+def test_labels_that_are_texts_and_numbers_are_refused(save_image, tmp_path):
+    for name in "ab":
+        save_image(f"{name}.png")
+    path = tmp_path / "list.jsonl"
+    path.write_text(
+        '{"image": "a.png", "labels": 1}\n{"image": "b.png", "labels": "1"}\n'
+    )
+    with pytest.raises(ValueError, match="line 1: 1; .*line 2: '1'"):
+        manifest.load(path)
+
+
+def test_paths_of_other_machines_are_found(save_image, tmp_path, brightness):
+    save_image("im/sub/a.png", 3)
+    path = tmp_path / "list.csv"
+    names = (
+        "im\\sub\\a.png", "./im//sub/a.png", f"{tmp_path}/im/sub/a.png",
+        f"{tmp_path.name}/im/sub/a.png",
+    )  # fmt: skip
+    for name in names:
+        path.write_text(f"image,labels\n{name},x\n")
+        data = manifest.load(path)
+        assert brightness(data[0]) == 3 and data[0]["ids"] == name
+        assert data.ids([0]).tolist() == [name]
+        assert data.image_bytes(0) == (tmp_path / "im/sub/a.png").read_bytes()
+    path.write_text("image,labels\n" + "".join(f"{n},x\n" for n in names))
+    with pytest.raises(ValueError, match=r"one row an image.*3 rows"):
+        manifest.load(path)
+
+
+def test_images_outside_are_read_only_on_request(save_image, tmp_path):
+    outside = save_image("secret/a.png", 9)
+    path = tmp_path / "d" / "list.jsonl"
+    path.parent.mkdir()
+    for name in ("../secret/a.png", str(outside)):
+        path.write_text(json.dumps({"image": name, "labels": "x"}))
+        with pytest.raises(ValueError, match="leaves the folder"):
+            manifest.load(path)
+        data = manifest.load(path, allow_outside=True)
+        assert np.unique(data[0]["images"]).tolist() == [9]
+    path.write_text(json.dumps({"image": f"file://{outside}", "labels": "x"}))
+    with pytest.raises(ValueError, match="a URL, which is not followed"):
+        manifest.load(path, allow_outside=True)
+
+
+@pytest.mark.parametrize("image", [None, 3, "", ["a.png"], float("nan")])
+def test_a_row_without_a_path_is_an_error_with_its_line(tmp_path, image):
+    path = tmp_path / "list.jsonl"
+    path.write_text(json.dumps({"image": image, "labels": "x"}))
+    with pytest.raises(ValueError, match=r"list\.jsonl', line 1: `image`"):
+        manifest.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", b""),
+        ("a.csv", b"image,labels\n0.png,\xff\n"),
+        ("a.csv", "image,labels\n0.png,a\n".encode("utf-16")),
+        ("a.jsonl", b""),
+        ("a.jsonl", b"[" * 100_000),
+        ("a.jsonl", b'{"image": "0.png", "labels": ' + b"1" * 5000 + b"}"),
+        ("a.jsonl", b'{"image": "0.png", "image": "1.png", "labels": "a"}'),
+        ("a.parquet", b"PAR1xxxx"),
+        ("a.parquet", b""),
+    ],
+)
+def test_files_of_another_form_are_errors_with_their_name(
+    tmp_path, name, content
+):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=name) as error:
+        manifest.load(path)
+    assert type(error.value) is ValueError
+
+
+def test_labels_that_a_hierarchy_lacks_are_errors_with_their_row(
+    save_image, tmp_path
+):
+    save_image("a.png")
+    path = tmp_path / "list.csv"
+    path.write_text("image,labels\na.png,cow\n")
+    with pytest.raises(ValueError, match=r"list\.csv', line 2: .*'cow'"):
+        manifest.load(path, hierarchy=TREE)
