@@ -105,7 +105,7 @@ def few_shot(tiny_imagenet, cache, seed):
     rng = np.random.default_rng(seed)
     path = cache / f"few_shot_{seed}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("image", "labels", "split"))
         for name in classes:
@@ -236,7 +236,8 @@ def make_up_classes(folder):
             _picture(rng, folder / "train" / name / f"images/{i}.png")
     edges = [["root", name] for name in names]
     (folder / "hierarchy.json").write_text(
-        json.dumps({"names": {n: n for n in ("root", *names)}, "edges": edges})
+        json.dumps({"names": {n: n for n in ("root", *names)}, "edges": edges}),
+        encoding="utf-8",
     )
 
 

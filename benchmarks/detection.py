@@ -220,7 +220,8 @@ def _smoke(arguments, folder):
                 "names": {name: name for name in ("root", *names)},
                 "edges": [["root", name] for name in names],
             }
-        )
+        ),
+        encoding="utf-8",
     )
     arguments.bccd, arguments.coco = folder / "bccd", folder / "coco"
     arguments.cache = folder / "cache"
@@ -239,13 +240,14 @@ def _write_voc(rng, folder):
         path.mkdir(parents=True)
     for split in ("trainval", "test"):
         names = [f"{split}{i}" for i in range(4)]
-        (lists / f"{split}.txt").write_text("\n".join(names))
+        (lists / f"{split}.txt").write_text("\n".join(names), encoding="utf-8")
         for name in names:
             _picture(rng, folder / "JPEGImages" / f"{name}.png")
             (folder / "Annotations" / f"{name}.xml").write_text(
                 "<annotation><size><width>64</width><height>48</height></size>"
                 "<object><name>cell</name><bndbox><xmin>9</xmin><ymin>9</ymin>"
-                "<xmax>30</xmax><ymax>30</ymax></bndbox></object></annotation>"
+                "<xmax>30</xmax><ymax>30</ymax></bndbox></object></annotation>",
+                encoding="utf-8",
             )
 
 
@@ -269,7 +271,8 @@ def _write_coco(rng, folder):
                 "annotations": boxes,
                 "categories": [{"id": 7, "name": "cell"}],
             }
-        )
+        ),
+        encoding="utf-8",
     )
 
 

@@ -322,14 +322,15 @@ def _smoke(arguments, folder):
             _picture(rng, tiny / "train" / name / f"{name}_{i}.png")
         _picture(rng, tiny / "val" / "images" / f"{name}.png")
         lines.append(f"{name}.png,{name}")
-    (tiny / "val_labels.csv").write_text("\n".join(lines))
+    (tiny / "val_labels.csv").write_text("\n".join(lines), encoding="utf-8")
     (tiny / "hierarchy.json").write_text(
         json.dumps(
             {
                 "names": {name: name for name in ("root", *names)},
                 "edges": [["root", name] for name in names],
             }
-        )
+        ),
+        encoding="utf-8",
     )
     arguments.tiny_imagenet, arguments.cache = tiny, folder / "cache"
     arguments.planted, arguments.pretraining = 16, 0

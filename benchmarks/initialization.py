@@ -76,7 +76,7 @@ def log(config, initial, validation, path):
 def read(path, config, **columns):
     """The rows of a log: mAP@100 against steps."""
     steps = config.num_examples // config.batch_size
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         for line in csv.DictReader(file):
             yield {
                 **columns,

@@ -120,7 +120,7 @@ def _images(folder, part):
             for path in sorted((folder / part / name / "images").iterdir())
         ]
     else:
-        with (folder / "val_labels.csv").open() as file:
+        with (folder / "val_labels.csv").open(encoding="utf-8") as file:
             paths = [
                 (
                     folder / "val/images" / row["image"],
@@ -204,7 +204,7 @@ def read(path=CURVES):
     """Rows of the file, numbers as numbers; none if there is no file."""
     if not path.exists():
         return []
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return [
             {
                 "curve": row["curve"],
@@ -220,7 +220,7 @@ def extend(tasks, path, seeds=SEEDS, learners=tuple(LEARNERS)):
     """Measures what the file lacks, and appends it row by row."""
     done = {(r["curve"], r["num_examples"], r["seed"]) for r in read(path)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", newline="") as file:
+    with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         if not done:
             writer.writerow(COLUMNS)

@@ -204,7 +204,8 @@ def _smoke(folder, arguments):
         Image.fromarray(rng.integers(0, 256, (32, 32, 3), "uint8")).save(path)
     edges = [["root", name] for name in names]
     (folder / "tiny" / "hierarchy.json").write_text(
-        json.dumps({"names": {n: n for n in ("root", *names)}, "edges": edges})
+        json.dumps({"names": {n: n for n in ("root", *names)}, "edges": edges}),
+        encoding="utf-8",
     )
     arguments.tiny_imagenet, arguments.lsp = folder / "tiny", coco.parent
     arguments.sizes, arguments.seeds, arguments.epochs = (0, 64), (0,), 1
@@ -242,7 +243,7 @@ def _people(figures, folder, split):
     category = {"id": 1, "name": "person", "keypoints": names}
     records["categories"] = [category]
     path = folder / f"person_keypoints_{split}.json"
-    path.write_text(json.dumps(records))
+    path.write_text(json.dumps(records), encoding="utf-8")
 
 
 if __name__ == "__main__":

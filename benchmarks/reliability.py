@@ -65,7 +65,7 @@ class Steps(keras.callbacks.Callback):
         """Adds a line, which a SIGKILL does not take back."""
         if is_passing_over(self.model):
             return
-        with open(self.path, "a") as file:
+        with open(self.path, "a", encoding="utf-8") as file:
             file.write(f"{self._epoch * EXAMPLES // BATCH + batch + 1}\n")
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -165,7 +165,11 @@ def attempt(folder, asynchronous, after=None, delay=0.0):
 def noted(folder):
     """Numbers of the steps that were done in `folder`, in order."""
     path = folder / "steps"
-    return list(map(int, path.read_text().split())) if path.exists() else []
+    return (
+        list(map(int, path.read_text(encoding="utf-8").split()))
+        if path.exists()
+        else []
+    )
 
 
 def lost(steps):
@@ -308,7 +312,7 @@ def main():
     if not (arguments.smoke or arguments.folder):
         path = HERE / "results" / "reliability.jsonl"
         path.parent.mkdir(exist_ok=True)
-        with path.open("a") as file:
+        with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
     if row["identical"] < row.get("runs", arguments.damaged):
         raise SystemExit("Runs ended with other weights.")

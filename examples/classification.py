@@ -85,10 +85,10 @@ def main():
     metrics |= {"mode": arguments.mode, "seed": arguments.seed}
     metrics["checkpoint"] = str(arguments.checkpoint or "random")
     path = arguments.output / "metrics.json"
-    path.write_text(json.dumps(metrics, indent=2) + "\n")
+    path.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     model.save(arguments.output / "model.keras")
     model.export(arguments.output / "served", verbose=False)
-    print(path.read_text(), end="")
+    print(path.read_text(encoding="utf-8"), end="")
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def main():
     print(found)
     page, text = found.save(arguments.output / "describe.html")
     numbers = page.with_suffix(".json")
-    numbers.write_text(json.dumps(found.to_dict(), indent=1))
+    numbers.write_text(json.dumps(found.to_dict(), indent=1), encoding="utf-8")
     print(f"Page: {page} ({text.name}, {numbers.name})")
 
 

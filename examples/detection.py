@@ -144,7 +144,7 @@ def main():
     metrics |= {"mode": arguments.mode, "seed": arguments.seed}
     metrics["checkpoint"] = arguments.checkpoint or "random"
     path = output / "metrics.json"
-    path.write_text(json.dumps(metrics, indent=2) + "\n")
+    path.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     model.save(output / "model.keras")
     picture(
         evaluation, model, examples, arguments.pictures, arguments.threshold
@@ -153,7 +153,7 @@ def main():
         jft.evaluation.save_detections(
             output / "results.json", evaluation, model, examples
         )
-    print(path.read_text(), end="")
+    print(path.read_text(encoding="utf-8"), end="")
 
 
 if __name__ == "__main__":

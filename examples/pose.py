@@ -199,7 +199,7 @@ def main():
         if np.ndim(value) == 0
     }
     path = arguments.output / "metrics.json"
-    path.write_text(json.dumps(scores, indent=2) + "\n")
+    path.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
     jft.evaluation.poses.save_results(
         arguments.output / "results.json",
         info.people,
@@ -207,7 +207,7 @@ def main():
         info.category_ids[0],
     )
     picture(arguments, model, people, poses)
-    print(path.read_text(), end="")
+    print(path.read_text(encoding="utf-8"), end="")
 
 
 if __name__ == "__main__":

@@ -160,12 +160,12 @@ def main():
     metrics |= {"mode": arguments.mode, "seed": arguments.seed}
     metrics["checkpoint"] = str(arguments.checkpoint or "random")
     path = arguments.output / "metrics.json"
-    path.write_text(json.dumps(metrics, indent=2) + "\n")
+    path.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     jft.evaluation.pictures.plot_segmentation(
         *predictions(model, data, size, 4), names
     ).savefig(arguments.output / "predictions.png", dpi=120)
     model.save(arguments.output / "model.keras")
-    print(path.read_text(), end="")
+    print(path.read_text(encoding="utf-8"), end="")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ NUM = 12
 
 def manifest(data, folder):
     """A CSV file with a row an image; labels by name."""
-    with open(folder / "images.csv", "w", newline="") as file:
+    with open(folder / "images.csv", "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["image", "labels"])
         for example in data.take(np.arange(len(data))):
@@ -43,7 +43,7 @@ def manifest(data, folder):
 def open_images(data, folder):
     """A CSV file with a row a label, one of names, a hierarchy, JPEGs."""
     labels = data.info.hierarchy
-    with open(folder / "labels.csv", "w", newline="") as file:
+    with open(folder / "labels.csv", "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["ImageID", "Source", "LabelName", "Confidence"])
         for example in data.take(np.arange(len(data))):
@@ -51,7 +51,9 @@ def open_images(data, folder):
             Image.fromarray(example["images"]).save(folder / f"{name}.jpg")
             for label in example["labels"]:
                 rows.writerow([name, "machine", labels.keys[label], 0.9])
-    with open(folder / "classes.csv", "w", newline="") as file:
+    with open(
+        folder / "classes.csv", "w", newline="", encoding="utf-8"
+    ) as file:
         rows = csv.writer(file)
         rows.writerow(["LabelName", "DisplayName"])
         rows.writerows(zip(labels.keys, labels.names, strict=True))
@@ -62,7 +64,7 @@ def open_images(data, folder):
     ]
     names = dict(zip(labels.keys, labels.names, strict=True))
     tree = {"names": names, "edges": edges}
-    (folder / "hierarchy.json").write_text(json.dumps(tree))
+    (folder / "hierarchy.json").write_text(json.dumps(tree), encoding="utf-8")
     return {
         "labels": folder / "labels.csv",
         "descriptions": folder / "classes.csv",

@@ -10,6 +10,8 @@ import pathlib
 import re
 from typing import NamedTuple
 
+from keras_jft.text import printable
+
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #59636e;
   --paper: #ffffff; --card: #f6f8fa; --line: #d1d9e0; --accent: #0072b2; }
@@ -136,6 +138,36 @@ class Code(NamedTuple):
     text: str
 
 
+def drawable(text):
+    """Return a name as Matplotlib draws it: as text, and no formula.
+
+    Dollars are escaped, and letters that none of the fonts in
+    `matplotlib.rcParams["font.family"]` has become escapes, where Matplotlib
+    would draw boxes, all alike.
+
+    Args:
+        text: A string.
+
+    Example:
+
+    >>> print(drawable("5 $, 猫"))
+    5 \\$, \\u732b
+    """
+    from matplotlib import font_manager, rcParams
+    from matplotlib.font_manager import FontProperties
+
+    fonts = [
+        font_manager.get_font(font_manager.findfont(FontProperties(family=[f])))
+        for f in rcParams["font.family"]
+    ]
+    return "".join(
+        letter
+        if letter.isspace() or any(f.get_char_index(ord(letter)) for f in fonts)
+        else letter.encode("ascii", "backslashreplace").decode()
+        for letter in printable(text)
+    ).replace("$", r"\$")
+
+
 def svg_of(figure):
     """The SVG of a Matplotlib figure, the same bytes each time.
 
@@ -169,8 +201,8 @@ def write(path, title, blocks):
     check_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     text = path.with_suffix(".md")
-    path.write_text(to_html(title, blocks), encoding="utf-8")
-    text.write_text(to_markdown(title, blocks), encoding="utf-8")
+    for file, render in ((path, to_html), (text, to_markdown)):
+        file.write_text(printable(render(title, blocks)), encoding="utf-8")
     return path, text
 
 

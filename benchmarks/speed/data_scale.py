@@ -144,7 +144,7 @@ PARTS = {
 
 def resident(key):
     """Megabytes of `VmRSS` (now) or `VmHWM` (the peak) of this process."""
-    status = pathlib.Path("/proc/self/status").read_text()
+    status = pathlib.Path("/proc/self/status").read_text(encoding="utf-8")
     (line,) = [line for line in status.splitlines() if line.startswith(key)]
     return int(line.split()[1]) / 1024
 
@@ -153,7 +153,9 @@ def measure(part, num_examples, num_labels):
     """The row of one part at one size, measured in this process."""
     PARTS[part](LabelRows(1_000, num_labels))  # Imports and caches.
     data = LabelRows(num_examples, num_labels)
-    pathlib.Path("/proc/self/clear_refs").write_text("5")  # Resets the peak.
+    pathlib.Path("/proc/self/clear_refs").write_text(
+        "5", encoding="utf-8"
+    )  # Resets the peak.
     before, began = resident("VmRSS"), time.process_time()
     seconds = PARTS[part](data)
     if not isinstance(seconds, float):

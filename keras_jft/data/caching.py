@@ -161,12 +161,12 @@ def _claim(directory, data):
             )
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(
-            "w", dir=directory, prefix=_NEW, delete=False
+            "w", dir=directory, prefix=_NEW, delete=False, encoding="utf-8"
         ) as file:
             json.dump(wanted, file)
         os.chmod(file.name, 0o644)  # Others may read it.
         os.replace(file.name, note)
-    found = json.loads(note.read_text())
+    found = json.loads(note.read_text(encoding="utf-8"))
     if found != wanted:
         raise ValueError(
             f"{str(directory)!r} is the cache of another data set. Found "

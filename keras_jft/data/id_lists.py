@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_jft import text
 from keras_jft.data.subsets import Subset
 
 _CHUNK = 10_000
@@ -32,7 +33,7 @@ def write_ids(data, path):
         raise ValueError(f"`path` must end in .jsonl. Received: {str(path)!r}.")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, delete=False, encoding="utf-8", suffix=".part"
+        "w", dir=path.parent, delete=False, suffix=".part", **text.ENCODING
     ) as file:
         try:
             file.writelines(_lines(data))
@@ -98,7 +99,7 @@ def read_ids(path, num_examples=None):
 
 def _read(path):
     """Yields the `id` of each line; None where there is none."""
-    with open(path, encoding="utf-8") as lines:
+    with open(path, **text.ENCODING) as lines:
         for line in lines:
             try:
                 found = json.loads(line)

@@ -12,6 +12,8 @@ import math
 
 import numpy as np
 
+from keras_jft import text
+
 # Weyl increment and multipliers of SplitMix64 (Steele et al. 2014, Figure 16).
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLIERS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -167,7 +169,7 @@ def _as_uint64(keys):
         return keys.astype(np.uint64)
     if keys.dtype.kind in "UO" and all(isinstance(k, str) for k in keys.flat):
         digests = (
-            hashlib.blake2b(key.encode(), digest_size=8).digest()
+            hashlib.blake2b(text.encode(key), digest_size=8).digest()
             for key in keys.flat
         )
         bits = np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)

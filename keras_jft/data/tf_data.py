@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_jft import text
 from keras_jft.data.pipeline import iterate
 
 
@@ -38,7 +39,7 @@ def batches(data, batch_size, **options):
 
     def read(number):
         arrays = tf.numpy_function(
-            lambda number: tf.nest.flatten(source.batch(int(number))),
+            lambda number: _arrays(tf, source.batch(int(number))),
             [number],
             [spec.dtype for spec in tf.nest.flatten(signature)],
         )
@@ -68,6 +69,11 @@ def batches(data, batch_size, **options):
     dataset = dataset.with_options(options)
     dataset.source = source  # What `jft.training.Checkpoint` positions.
     return dataset
+
+
+def _arrays(tf, batch):
+    """What `numpy_function` gives back of a batch: text as UTF-8."""
+    return [text.encode_array(array) for array in tf.nest.flatten(batch)]
 
 
 def _tensorflow():

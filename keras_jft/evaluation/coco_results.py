@@ -46,7 +46,7 @@ def save_detections(path, config, model, examples=None):
     path.parent.mkdir(parents=True, exist_ok=True)
     # Beside its place, then renamed: whole, or not there.
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(records))
+    temporary.write_text(json.dumps(records), encoding="utf-8")
     os.replace(temporary, path)
     return len(records)
 

@@ -125,7 +125,7 @@ def save_results(path, image_ids, poses, category_id=1):
             strict=True,
         )
     ]
-    Path(path).write_text(json.dumps(records))
+    Path(path).write_text(json.dumps(records), encoding="utf-8")
 
 
 def _stacked(rows):

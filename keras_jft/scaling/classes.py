@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from keras_jft.scaling import evidence, units
+from keras_jft.text import printable
 
 
 def class_scores(rows, class_names, x="num_examples"):
@@ -88,7 +89,7 @@ def class_table(rows, class_names, x="num_examples"):
         mean = means["mean"].unstack()
         gain = mean.iloc[:, -1] - mean.iloc[:, 0]
         cells["gain"] = [f"{points:+.1f}" for points in gain]
-        cells.index = list(class_names)
+        cells.index = list(map(printable, class_names))
         cells = cells.rename_axis(mode.replace("_", " "), axis=1)
         blocks.append(cells.to_string())
     return "\n\n".join(blocks)

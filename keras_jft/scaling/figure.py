@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 from keras_jft.metrics import METRICS
+from keras_jft.pages import drawable
 from keras_jft.scaling import classes, evidence, fitting, units
 from keras_jft.scaling import paper as printed
 
@@ -197,7 +198,7 @@ def _draw_gains(ax, scores, class_names, x):
             color=look[0],
             xerr=errors[mode][order],
             error_kw={"lw": 0.7},
-            label=plain(str(mode).replace("_", " ")),
+            label=drawable(str(mode).replace("_", " ")),
         )
     ax.axvline(0, color="black", lw=0.6)
     ax.set_yticks(range(len(order)), [class_names[i] for i in order])
@@ -239,7 +240,7 @@ def _draw_panel(ax, table, x, y, modes, *, factor=1, bounds=None):
         if part.empty:
             continue
         laws = {"factor": factor, "bounds": bounds}
-        name = plain(str(mode).replace("_", " "))
+        name = drawable(str(mode).replace("_", " "))
         _draw_curve(ax, part, x, y, name, *look, **laws)
     sizes = np.unique(table.loc[~evidence.untrained(table), x])
     ax.set_xscale("log")
@@ -247,12 +248,12 @@ def _draw_panel(ax, table, x, y, modes, *, factor=1, bounds=None):
     ax.set_xticks(ticks, [short(size) for size in ticks])
     ax.set_xticks([], minor=True)
     images = "Pre-training images" if x == "num_examples" else x
-    ax.set_xlabel(plain(f"{images} (log scale)"))
+    ax.set_xlabel(drawable(f"{images} (log scale)"))
     (task,) = _values(table, "task") or [None]
     known = task in METRICS and METRICS[task].score == y
     title = METRICS[task].title if known else y
-    ax.set_ylabel(plain(f"{title} (%)" if percent else title))
-    ax.set_title(plain(units.titled(str(task))) if task else "")
+    ax.set_ylabel(drawable(f"{title} (%)" if percent else title))
+    ax.set_title(drawable(units.titled(str(task))) if task else "")
     ax.grid(axis="y", alpha=0.25, linewidth=0.5)
     # Colors are modes; what the forms are is said once, in gray.
     if len(sizes) >= fitting.FEWEST_SIZES:
@@ -319,15 +320,6 @@ def _draw_curve(ax, table, x, y, name, color, marker, *, factor, bounds):
         ax.plot(means.index, means, label=label, linestyle="none", **mean)
     if untrained.any():
         ax.axhline(table.loc[untrained, y].mean(), color=color, **DASHED)
-
-
-def plain(text):
-    """`text` as Matplotlib writes it, with dollars that start no formula.
-
-    Args:
-        text: A string.
-    """
-    return text.replace("$", r"\$")
 
 
 def short(number):

@@ -224,7 +224,11 @@ def _shortened(line):
 
 def _cpu():
     with contextlib.suppress(OSError):
-        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        for line in (
+            pathlib.Path("/proc/cpuinfo")
+            .read_text(encoding="utf-8")
+            .splitlines()
+        ):
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

@@ -120,7 +120,9 @@ class Runner:
         backbone = pretrain.run(config, examples, verbose=self.verbose)
         seconds = time.perf_counter() - start
         _save(backbone, path)
-        path.with_suffix(".seconds").write_text(f"{seconds:.3f}\n")
+        path.with_suffix(".seconds").write_text(
+            f"{seconds:.3f}\n", encoding="utf-8"
+        )
         return backbone
 
     def examples(self, config):
@@ -159,7 +161,7 @@ class Runner:
             path = self._path(config).with_suffix(".seconds")
             if not path.exists():
                 return {}
-            before = float(path.read_text())
+            before = float(path.read_text(encoding="utf-8"))
         return {
             "pretrain_seconds": round(before, 3),
             "device_seconds": round(before + transfer, 3),

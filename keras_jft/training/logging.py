@@ -81,7 +81,7 @@ class JSONLogger(Logger):
             for name, value in line.items()
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a") as file:
+        with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
 
@@ -95,7 +95,7 @@ def read_log(path):
         path: The file.
     """
     lines = {}
-    for text in pathlib.Path(path).read_text().splitlines():
+    for text in pathlib.Path(path).read_text(encoding="utf-8").splitlines():
         try:
             line = json.loads(text)
         except json.JSONDecodeError:

@@ -38,7 +38,7 @@ def accelerators():
 
 def _cpu_multiplies_bfloat16():
     try:
-        flags = pathlib.Path(CPUINFO).read_text()
+        flags = pathlib.Path(CPUINFO).read_text(encoding="utf-8")
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags

@@ -19,6 +19,8 @@ import keras
 import numpy as np
 from keras import tree
 
+from keras_jft import text
+
 MOST_BYTES = 2**30
 """Largest pickle or graph: TensorFlow sends no message of 2 GiB."""
 
@@ -256,4 +258,5 @@ def _read(key, number):
     """The arrays of a batch."""
     import tensorflow as tf
 
-    return tf.nest.flatten(_SOURCE[int(key)].batch(int(number)))
+    arrays = tf.nest.flatten(_SOURCE[int(key)].batch(int(number)))
+    return [text.encode_array(array) for array in arrays]

@@ -194,4 +194,4 @@ def _read_ids(path):
         return read_json(path)
     if not path.is_file():
         raise ValueError(f"A file of ids is needed. Received: {str(path)!r}.")
-    return path.read_text().split()
+    return path.read_text(encoding="utf-8").split()

@@ -30,6 +30,7 @@ import io
 import numpy as np
 from PIL import Image
 
+from keras_jft import text
 from keras_jft.data.datasets.decoding import decode_image, decode_mask
 from keras_jft.data.datasets.filesystem import tensorflow
 
@@ -116,9 +117,9 @@ def from_record(
             f"the mask of {where}",
             image_size=(height, width),
         )
-    example["ids"] = found.text("image/source_id").decode()
+    example["ids"] = text.decode(found.text("image/source_id"))
     if "image/image_id" in found:
-        example["image_ids"] = found.text("image/image_id").decode()
+        example["image_ids"] = text.decode(found.text("image/image_id"))
     return example
 
 
@@ -147,7 +148,7 @@ def stored_id(record, where):
         record: The serialized `tf.train.Example`.
         where: What errors call it.
     """
-    return _Features(record, where).text("image/source_id").decode()
+    return text.decode(_Features(record, where).text("image/source_id"))
 
 
 # === Writing ===
@@ -194,7 +195,7 @@ def _serialized(features):
     for name, value in features.items():
         feature = message.features.feature[name]
         if isinstance(value, (str, bytes)):
-            value = value.encode() if isinstance(value, str) else value
+            value = text.encode(value) if isinstance(value, str) else value
             feature.bytes_list.value.append(value)
         elif np.asarray(value).dtype.kind == "f":
             feature.float_list.SetInParent()  # It is there, even if empty.

@@ -155,7 +155,9 @@ def read_list(path):
         raise ValueError(
             f"{str(path)!r} is missing. Check `directory`, `years` and `split`."
         )
-    lines = [line.split() for line in path.read_text().splitlines()]
+    lines = [
+        line.split() for line in path.read_text(encoding="utf-8").splitlines()
+    ]
     names = [words[0] for words in lines if words]
     wrong = [words for words in lines if len(words) > 1]
     if wrong or not names or len(set(names)) < len(names):

@@ -12,6 +12,7 @@ from keras_jft.data.statistics.box_counts import BoxCounts
 from keras_jft.data.statistics.failures import Failures
 from keras_jft.data.statistics.image_sample import ImageSample
 from keras_jft.data.statistics.label_counts import LabelCounts
+from keras_jft.text import printable
 
 # Classes are counted from one of these numbers of images up to the next.
 SIZES = (0, 1, 20, 100, 1_000, 10_000, 100_000, 1_000_000)
@@ -70,7 +71,8 @@ class Description:
             f"{name:{wide[0]}}  {here:>{wide[1]}}  (JFT-300M: {there})"
             for name, here, there in rows
         ]
-        return "\n".join([page.headline(self), *lines, *page.remarks(self)])
+        lines = [page.headline(self), *lines, *page.remarks(self)]
+        return printable("\n".join(lines))
 
     def to_dict(self):
         """All of it in numbers, strings, lists and dicts, for JSON."""
@@ -109,7 +111,7 @@ class Description:
             `specific_images` (those without a more specific label), with boxes
             `boxes`, with a hierarchy `level` and `children`.
         """
-        columns = {"name": list(self.label_names)}
+        columns = {"name": [printable(name) for name in self.label_names]}
         if self.labels is not None:
             columns["images"] = self.labels.images
             columns["specific_images"] = self.labels.specific_images

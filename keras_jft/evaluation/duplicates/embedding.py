@@ -100,7 +100,9 @@ class Embeddings:
     def __init__(self, directory):
         self.directory = pathlib.Path(directory)
         try:
-            manifest = json.loads((self.directory / _MANIFEST).read_text())
+            manifest = json.loads(
+                (self.directory / _MANIFEST).read_text(encoding="utf-8")
+            )
         except OSError as error:
             raise ValueError(
                 f"{str(directory)!r} must hold embeddings. Received a folder "
@@ -203,11 +205,11 @@ def _claim(directory, model, data, transforms, shard_size):
     if not path.exists():
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(
-            "w", dir=directory, delete=False
+            "w", dir=directory, delete=False, encoding="utf-8"
         ) as file:
             json.dump(wanted, file)
         os.replace(file.name, path)
-    found = json.loads(path.read_text())
+    found = json.loads(path.read_text(encoding="utf-8"))
     if found != wanted:
         differing = [key for key in wanted if found.get(key) != wanted[key]]
         raise ValueError(

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_jft.pages import drawable
+
 
 def near(duplicates, num_pairs, threshold=None):
     """The pairs nearest to a threshold, the most similar first.
@@ -64,7 +66,9 @@ def gallery(duplicates, rows, queries, references, columns=6, notes=None):
             color="C3" if found else "0.4",
         )
         if notes is not None:
-            bottom.set_title(notes[place], fontsize=7, pad=2, color="0.4")
+            bottom.set_title(
+                drawable(notes[place]), fontsize=7, pad=2, color="0.4"
+            )
     figure.suptitle(
         f"a query above its best reference; red: at {duplicates.threshold:.3f} "
         "or more",

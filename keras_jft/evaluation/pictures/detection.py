@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_jft.data.batch import PADDING
+from keras_jft.pages import drawable
 
 # Okabe and Ito's colors, which color-blind readers tell apart, and more.
 COLORS = (
@@ -85,6 +86,7 @@ def _draw(axes, image, entry, label_names, threshold):
     size = 8 if shown.sum() <= 12 else 6
     for i in np.flatnonzero(shown)[np.argsort(scores[shown], kind="stable")]:
         name = str(labels[i]) if label_names is None else label_names[labels[i]]
+        name = drawable(name)
         if "scores" in entry:
             name = f"{name} {100 * scores[i]:.0f}"
         _box(

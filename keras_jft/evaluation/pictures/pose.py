@@ -5,6 +5,8 @@ Shapes: N images, P people of one, K keypoints, H W image side.
 
 import numpy as np
 
+from keras_jft.pages import drawable
+
 # Okabe and Ito's: left, right, and what is neither.
 COLORS = {"left": "#56B4E9", "right": "#E69F00", "": "#F0E442"}
 STYLE = {"font.size": 8, "axes.titlesize": 8, "legend.fontsize": 7}
@@ -73,7 +75,7 @@ def plot_poses(
         for ax, name in zip(panels[0], columns, strict=True):
             ax.set_title(name)
         for ax, title in zip(panels[:, 0], titles or (), strict=False):
-            ax.set_ylabel(title)
+            ax.set_ylabel(drawable(title))
         _add_legend(figure, keypoint_names)
     return figure
 

@@ -8,6 +8,7 @@ import itertools
 import numpy as np
 
 from keras_jft.data.batch import VOID
+from keras_jft.pages import drawable
 
 # Okabe and Ito's colors, then Tol's muted ones; past these hues are spread.
 PALETTE = (
@@ -64,7 +65,7 @@ def plot_segmentation(images, masks, predictions, class_names, titles=None):
         ):
             ax.set_title(title)
         for ax, title in zip(panels[:, 0], titles or (), strict=False):
-            ax.set_ylabel(title)
+            ax.set_ylabel(drawable(title))
         _add_legend(figure, rows, class_names, colors)
     return figure
 
@@ -111,7 +112,7 @@ def _add_legend(figure, rows, class_names, colors):
 
     seen = np.unique(np.concatenate([np.union1d(*r[1:]) for r in rows]))
     patches = [
-        Patch(facecolor=colors[i], label=class_names[i])
+        Patch(facecolor=colors[i], label=drawable(class_names[i]))
         for i in seen
         if i != VOID
     ]

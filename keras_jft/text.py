@@ -1,0 +1,77 @@
+"""Text as bytes: UTF-8 whatever the machine's locale.
+
+The name of a file on Linux is bytes that need not be UTF-8. Python reads each
+byte that is not as a lone surrogate, `\\udc80` to `\\udcff` (PEP 383), and what
+is here writes it back, so that such a name survives as an id.
+"""
+
+import numpy as np
+
+ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
+"""Options of `str.encode`, `bytes.decode` and `open` for text to keep."""
+
+
+def encode(text):
+    """Return the UTF-8 bytes of a text, and the very bytes of a file name.
+
+    >>> encode("é"), encode("a\\udcff")
+    (b'\\xc3\\xa9', b'a\\xff')
+    """
+    return text.encode(**ENCODING)
+
+
+def decode(data):
+    """Return the text of UTF-8 bytes, or of a file name's.
+
+    >>> decode(b"\\xc3\\xa9") == "é", decode(b"a\\xff") == "a\\udcff"
+    (True, True)
+    """
+    return data.decode(**ENCODING)
+
+
+def encode_array(array):
+    """Return an array whose text is bytes; one of anything else as it is.
+
+    TensorFlow's `numpy_function` takes NumPy's text as ASCII, and its bytes as
+    they are.
+
+    Args:
+        array: Anything that `np.asarray` takes.
+
+    Returns:
+        An array of the same shape; of `bytes` objects where it held text.
+
+    >>> encode_array(np.array(["é", "ab"])).tolist()
+    [b'\\xc3\\xa9', b'ab']
+    """
+    array = np.asarray(array)
+    if array.dtype.kind != "U":
+        return array
+    encoded = np.empty(array.shape, object)  # Of dtype S a last zero is lost.
+    encoded.reshape(-1)[:] = [encode(text) for text in array.flat]
+    return encoded
+
+
+def decode_array(array):
+    """Return the text of an array of UTF-8 bytes; the inverse of the above.
+
+    Args:
+        array: Array of `bytes`, of dtype `S` or objects.
+
+    >>> decode_array(np.array([b"a", b"bc"])).tolist()
+    ['a', 'bc']
+    """
+    array = np.asarray(array)
+    decoded = [decode(data) for data in array.reshape(-1).tolist()]
+    return np.array(decoded, str).reshape(array.shape)
+
+
+def printable(text):
+    """Return a text that any page or terminal of UTF-8 can show.
+
+    What is not UTF-8 in the name of a file becomes an escape, as in its `repr`.
+
+    >>> print(printable("a\\udcff.jpg"))
+    a\\udcff.jpg
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
