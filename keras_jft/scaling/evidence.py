@@ -10,6 +10,7 @@ from keras_jft import text_files
 from keras_jft.metrics import METRICS
 from keras_jft.scaling import cost, units
 
+MOST = 1e100  # Squares of scores up to it can be summed.
 # Rows that differ in these are different curves.
 CURVES = ("task", "mode", "arm", "split", "metric")
 
@@ -190,6 +191,12 @@ def gather(rows, x, y):
         table = table[~untrained(table)]
     check_numbers(table, x)
     check_numbers(table, y)
+    largest = table[y].abs().max()
+    if largest > MOST or 0 < largest < 1 / MOST:
+        raise ValueError(
+            f"`{y}` must be numbers whose squares are floats, of {1 / MOST:g} "
+            f"to {MOST:g}. Received: {largest:g}. Give them in another unit."
+        )
     if (table[x] <= 0).any():
         raise ValueError(
             f"`{x}` must be above 0, its logarithm is taken. Received: "

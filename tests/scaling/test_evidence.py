@@ -127,6 +127,13 @@ def test_a_score_is_a_finite_number(score):
         evidence.gather(rows, "num_examples", "top1")
 
 
+@pytest.mark.parametrize("score", [1e200, -1e101, 1e-300])
+def test_scores_whose_squares_are_no_floats_are_refused(score):
+    rows = [{"n": n, "score": score} for n in (1, 2, 3)]
+    with pytest.raises(ValueError, match="`score` must be numbers whose squa"):
+        evidence.gather(rows, "n", "score")
+
+
 def test_whole_numbers_of_any_size_are_numbers():
     rows = [{"n": 10**k, "score": 10**26 + k * 10**25} for k in range(20, 25)]
     data = evidence.gather(rows, "n", "score")
