@@ -115,7 +115,7 @@ class ResNet(Backbone):
         layers = _Layers(bn_momentum, bn_mode, dtype)
         images = keras.Input(image_shape, name="images")
         x = ImageScaling(scaling, dtype=dtype, name="scaling")(images)
-        x = layers.stem(x, stem, width, pool_padding)
+        stem_output = x = layers.stem(x, stem, width, pool_padding)
         pyramid = {}
         stages = _dilate(stem, output_stride, dilated)
         for i, (stride, rate) in enumerate(stages):
@@ -128,7 +128,11 @@ class ResNet(Backbone):
                 stride = 1
             pyramid[f"P{i + 2}"] = x
         super().__init__(
-            inputs=images, outputs=x, pyramid_outputs=pyramid, name=name
+            inputs=images,
+            outputs=x,
+            pyramid_outputs=pyramid,
+            stem_output=stem_output,
+            name=name,
         )
 
         # === Config ===

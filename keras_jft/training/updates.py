@@ -47,7 +47,8 @@ def adjust(model, l2=0.0, multipliers=None):
 
 
 def _is_kernel(variable):
-    return variable.name.startswith("kernel")
+    # "kernel_3" of a sharded head, "depthwise_kernel" of a separable layer.
+    return "kernel" in variable.name
 
 
 def _factor(multipliers, variable):

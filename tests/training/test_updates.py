@@ -43,6 +43,22 @@ def test_l2_adds_to_the_gradient_of_kernels_alone(pair):
             np.testing.assert_allclose(decayed[path], plain[path], atol=1e-6)
 
 
+def test_l2_decays_both_kernels_of_a_separable_layer(rng):
+    images = keras.Input((4, 4, 3))
+    x = keras.layers.SeparableConv2D(2, 3, name="separable")(images)
+    model = training.Model(images, keras.layers.Flatten()(x))
+    model.compile(keras.optimizers.SGD(0.1), loss="mse", l2=0.3)
+    # Images of zeros: without decay no kernel gets a gradient.
+    images = np.zeros((2, 4, 4, 3), "float32")
+    targets = rng.normal(size=(2, 8)).astype("float32")
+    before, after = _step(model, images, targets)
+    for name in ("depthwise_kernel", "pointwise_kernel"):
+        path = f"separable/{name}"
+        np.testing.assert_allclose(
+            after[path], (1 - 0.03) * before[path], atol=1e-6
+        )
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_multipliers_scale_the_step_of_their_layers(optimizer, pair):
     def one(multipliers):

@@ -1,8 +1,8 @@
 """The contract of a head: a backbone in, a model for one task out.
 
 A head is a `keras_jft.training.Model` that owns its targets and its loss, so
-that `compile(optimizer)` and `fit(batches)` are enough. Its layers' names start
-with `head`, `aspp` or another word that is no stage of a backbone.
+that `compile(optimizer)` and `fit(batches)` are enough. It keeps the backbone
+whose layers it applies as `backbone`.
 """
 
 import dataclasses
