@@ -87,12 +87,16 @@ def train(arguments, options, size):
             "output_stride": arguments.output_stride,
             "radius": 25 * size[0] / 353,
             "keypoint_names": people.info.keypoint_names,
+            "flip_pairs": people.info.flip_pairs,
         },
         dataset="coco_people",
         split=arguments.train_split,
         options=options,
         transforms=jft.data.presets.pose(
-            True, people.info.keypoint_names, size
+            True,
+            people.info.keypoint_names,
+            size,
+            flip_pairs=people.info.flip_pairs,
         ),
         image_size=size,
         epochs=arguments.epochs,
@@ -180,6 +184,7 @@ def main():
     info = people.info
     if arguments.flip_test:
         model.keypoint_names = info.keypoint_names
+        model.flip_pairs = info.flip_pairs
         model.flip_test = True
     config = jft.evaluation.Config(
         task="pose",

@@ -105,34 +105,6 @@ def _moved(example, pixels, to, growth, fill):
     return moved
 
 
-def mirrored_keypoints(names):
-    """Position of each keypoint's mirror image.
-
-    Args:
-        names: One name a keypoint; the words "left" and "right" change places.
-
-    Raises:
-        ValueError: A left keypoint has no right one, or the reverse.
-
-    Example:
-
-    >>> mirrored_keypoints(("nose", "left_eye", "right_eye"))
-    [0, 2, 1]
-    """
-    swap = {"left": "right", "right": "left"}
-    mirrored = [
-        "_".join(swap.get(word, word) for word in name.split("_"))
-        for name in names
-    ]
-    missing = set(mirrored) - set(names)
-    if missing:
-        raise ValueError(
-            "`keypoint_names` must name both sides. Received: "
-            f"{names}, without {sorted(missing)}."
-        )
-    return [tuple(names).index(name) for name in mirrored]
-
-
 def move_back(points, placement):
     """Points of a moved example at their places in the original.
 

@@ -10,10 +10,11 @@ import dataclasses
 import functools
 import itertools
 import os
+import warnings
 
 import numpy as np
 
-from keras_jft import checks
+from keras_jft import checks, sides
 from keras_jft.data import order
 from keras_jft.data.collation import collate
 from keras_jft.data.geometry import IN_PLACE
@@ -245,9 +246,29 @@ def _transforms(transforms, training, info):
         return ()
     if isinstance(transforms, str):
         checks.one_of("transforms", transforms, TRANSFORMS)
-        preset = TRANSFORMS[transforms]
-        return preset(training, keypoint_names=info.keypoint_names)
-    return tuple(transforms)
+        transforms = TRANSFORMS[transforms](
+            training,
+            keypoint_names=info.keypoint_names,
+            flip_pairs=info.flip_pairs,
+        )
+    transforms = tuple(transforms)
+    if any(isinstance(t, RandomFlip) and t.probability for t in transforms):
+        _warn_of_sides(info)
+    return transforms
+
+
+def _warn_of_sides(info):
+    """Warn of classes that a mirror image would turn into each other."""
+    for names in (info.label_names, info.mask_names):
+        pairs = sides.pairs_of_classes(names)
+        if pairs:
+            warnings.warn(
+                "`transforms` mirror images but not classes: what looks like "
+                f"{pairs[0][0]!r} in the mirror keeps the label "
+                f"{pairs[0][1]!r}. So for {len(pairs)} pairs of classes: "
+                f"{pairs[:5]}. Leave `RandomFlip` out where sides matter.",
+                stacklevel=4,
+            )
 
 
 def _parallel(function, arguments, workers):

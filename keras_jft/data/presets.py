@@ -1,7 +1,8 @@
 """Transforms by name: tuples of them, for training or to evaluate.
 
-A preset takes `training` and the names of the keypoints, which change places
-when an example is mirrored; what else it takes has a default.
+A preset takes `training`, the names of the keypoints, which change places when
+an example is mirrored, and `flip_pairs`, where names do not say which do; what
+else it takes has a default.
 """
 
 from keras_jft.data.inception_crop import CentralCrop, InceptionCrop
@@ -18,17 +19,26 @@ from keras_jft.data.transforms import (
 )
 
 
-def none(training, keypoint_names=()):
+def none(training, keypoint_names=(), *, flip_pairs=None):
     """No transform."""
     return ()
 
 
-def flip(training, keypoint_names=()):
+def flip(training, keypoint_names=(), *, flip_pairs=None):
     """Mirrored half of the time in training."""
-    return (RandomFlip(tuple(keypoint_names)),) if training else ()
+    if not training:
+        return ()
+    return (RandomFlip(tuple(keypoint_names), flip_pairs=flip_pairs),)
 
 
-def shift_and_flip(training, keypoint_names=(), image_size=(32, 32), margin=4):
+def shift_and_flip(
+    training,
+    keypoint_names=(),
+    image_size=(32, 32),
+    margin=4,
+    *,
+    flip_pairs=None,
+):
     """Moved by up to `margin` pixels and mirrored in training.
 
     References:
@@ -40,7 +50,7 @@ def shift_and_flip(training, keypoint_names=(), image_size=(32, 32), margin=4):
     return (
         Pad(margin),
         RandomCrop(image_size),
-        RandomFlip(tuple(keypoint_names)),
+        *flip(training, keypoint_names, flip_pairs=flip_pairs),
     )
 
 
@@ -50,6 +60,8 @@ def jft(
     resize=(340, 340),
     crop=(299, 299),
     antialias=False,
+    *,
+    flip_pairs=None,
 ):
     """The paper's: resized, a random crop, mirrored; the center to evaluate.
 
@@ -61,11 +73,16 @@ def jft(
         https://arxiv.org/abs/1707.02968, section 4.1.
     """
     window = ResizedCrop(resize, crop, random=training, antialias=antialias)
-    return window, *flip(training, keypoint_names)
+    return window, *flip(training, keypoint_names, flip_pairs=flip_pairs)
 
 
 def imagenet(
-    training, keypoint_names=(), image_size=(224, 224), antialias=False
+    training,
+    keypoint_names=(),
+    image_size=(224, 224),
+    antialias=False,
+    *,
+    flip_pairs=None,
 ):
     """ImageNet's: a random window, mirrored; the center to evaluate.
 
@@ -76,7 +93,7 @@ def imagenet(
     if not training:
         return (CentralCrop(image_size, antialias=antialias),)
     window = InceptionCrop(image_size, antialias=antialias)
-    return window, *flip(training, keypoint_names)
+    return window, *flip(training, keypoint_names, flip_pairs=flip_pairs)
 
 
 def modern(
@@ -85,6 +102,8 @@ def modern(
     image_size=(224, 224),
     num_operations=2,
     magnitude=0.9,
+    *,
+    flip_pairs=None,
 ):
     """`imagenet`, then `RandAugment` in training.
 
@@ -93,13 +112,22 @@ def modern(
     References:
         Cubuk et al. 2020, https://arxiv.org/abs/1909.13719, section 4.3.
     """
-    window = imagenet(training, keypoint_names, image_size)
+    window = imagenet(
+        training, keypoint_names, image_size, flip_pairs=flip_pairs
+    )
     if not training:
         return window
     return *window, RandAugment(num_operations, magnitude)
 
 
-def detection(training, keypoint_names=(), shortest=600, longest=1024):
+def detection(
+    training,
+    keypoint_names=(),
+    shortest=600,
+    longest=1024,
+    *,
+    flip_pairs=None,
+):
     """The shorter side 600, the longer 1024 at most; mirrored in training.
 
     Images of a batch are padded to the largest.
@@ -109,31 +137,40 @@ def detection(training, keypoint_names=(), shortest=600, longest=1024):
         https://arxiv.org/abs/1611.10012, section 3.6.1.
     """
     return (
-        *flip(training, keypoint_names),
+        *flip(training, keypoint_names, flip_pairs=flip_pairs),
         ResizeShortest(shortest, longest),
         PadTo(),
     )
 
 
-def segmentation(training, keypoint_names=(), image_size=(513, 513)):
+def segmentation(
+    training, keypoint_names=(), image_size=(513, 513), *, flip_pairs=None
+):
     """Warped to 513 x 513, as the paper does; mirrored in training.
 
     References:
         Sun et al. 2017, section 5.3, which says of no mirroring.
     """
-    return *flip(training, keypoint_names), Resize(image_size)
+    return (
+        *flip(training, keypoint_names, flip_pairs=flip_pairs),
+        Resize(image_size),
+    )
 
 
-def segmentation_padded(training, keypoint_names=(), side=513):
+def segmentation_padded(
+    training, keypoint_names=(), side=513, *, flip_pairs=None
+):
     """The longer side of 513, padded to a square; mirrored in training."""
     return (
-        *flip(training, keypoint_names),
+        *flip(training, keypoint_names, flip_pairs=flip_pairs),
         ResizeShortest(side, side),
         PadTo((side, side)),
     )
 
 
-def pose(training, keypoint_names=(), image_size=(353, 257)):
+def pose(
+    training, keypoint_names=(), image_size=(353, 257), *, flip_pairs=None
+):
     """The crop of a person, of random scale and mirrored in training.
 
     References:
@@ -143,12 +180,12 @@ def pose(training, keypoint_names=(), image_size=(353, 257)):
     if not training:
         return (CropPerson(image_size),)
     crop = CropPerson(image_size, scales=(1.0, 1.5))
-    return crop, RandomFlip(tuple(keypoint_names))
+    return crop, *flip(training, keypoint_names, flip_pairs=flip_pairs)
 
 
-def pose_small(training, keypoint_names=()):
+def pose_small(training, keypoint_names=(), *, flip_pairs=None):
     """The same in crops of 65 x 49, for the small studies."""
-    return pose(training, keypoint_names, image_size=(65, 49))
+    return pose(training, keypoint_names, (65, 49), flip_pairs=flip_pairs)
 
 
 TRANSFORMS = {

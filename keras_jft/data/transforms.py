@@ -12,7 +12,8 @@ import dataclasses
 
 import numpy as np
 
-from keras_jft.data.geometry import GRAY, mirrored_keypoints, move
+from keras_jft import sides
+from keras_jft.data.geometry import GRAY, move
 from keras_jft.data.person_crop import CropPerson
 from keras_jft.data.resampling import mirror, resample
 
@@ -251,19 +252,27 @@ class RandomFlip:
     """Mirrors left and right with a probability.
 
     Attributes:
-        keypoint_names: One name a keypoint; "left_eye" and "right_eye" change
-            places. Examples with keypoints need it.
+        keypoint_names: One name per keypoint; "left_eye" and "right_eye"
+            change places, in any spelling that `keras_jft.sides` reads.
+            Examples with keypoints need it, or `flip_pairs`.
         probability: Of being mirrored.
+        flip_pairs: Pairs of keypoints that change places, by name or by
+            position, where names do not say it; () for none.
 
     Raises:
-        ValueError: A left keypoint has no right one, or the reverse.
+        ValueError: A left keypoint has no right one, or the reverse; or
+            `flip_pairs` are not pairs of keypoints.
     """
 
     keypoint_names: tuple[str, ...] = ()
     probability: float = 0.5
+    flip_pairs: tuple[tuple, ...] | None = dataclasses.field(
+        default=None, metadata={"added": True}
+    )
 
     def __post_init__(self):
-        mirrored_keypoints(self.keypoint_names)
+        if self.keypoint_names:
+            sides.mirrored(self.keypoint_names, self.flip_pairs)
 
     def __call__(self, example, rng):
         """The example, mirrored or as it was."""
@@ -286,15 +295,16 @@ class RandomFlip:
 
     def _swapped(self, keypoints):
         """`(..., K, 3)` keypoints with left and right in each other's place."""
-        if len(self.keypoint_names) != keypoints.shape[-2]:
+        names, count = self.keypoint_names, keypoints.shape[-2]
+        if len(names) != count and (names or self.flip_pairs is None):
             raise ValueError(
                 "`keypoint_names` must name every keypoint, so that left "
                 "and right can change places. Received "
-                f"{len(self.keypoint_names)} names for "
-                f"{keypoints.shape[-2]} keypoints. Pass "
-                "`data.info.keypoint_names`."
+                f"{len(names)} names for {count} keypoints. Pass "
+                "`data.info.keypoint_names`, or `flip_pairs` of positions."
             )
-        return keypoints[..., mirrored_keypoints(self.keypoint_names), :]
+        order = sides.mirrored(names, self.flip_pairs, count)
+        return keypoints[..., order, :]
 
 
 # === Windows and sizes ===

@@ -28,6 +28,8 @@ class Config:
         transforms: A name in `jft.data.TRANSFORMS`, or a tuple of transforms.
         batch_size: Images a step; the scores do not depend on it, unless
             images are padded to the largest of a batch.
+        metric_options: Arguments of the task's metric, instead of what the
+            data set and the model say: `torso` or `sigmas` of "pose", say.
 
     Raises:
         ValueError: If `task` is unknown.
@@ -39,6 +41,9 @@ class Config:
     split: str = "test"
     transforms: str | tuple = "none"
     batch_size: int = 128
+    metric_options: Mapping[str, Any] | None = dataclasses.field(
+        default=None, metadata={"added": True}
+    )
 
     def __post_init__(self):
         checks.one_of("task", self.task, metrics.METRICS)
@@ -128,7 +133,8 @@ def metric(config, model, info):
         model: A model of that task.
         info: `info` of the data set.
     """
-    options = TASKS[config.task].options(model, info)
+    options = dict(TASKS[config.task].options(model, info))
+    options |= config.metric_options or {}
     return metrics.METRICS[config.task](**options)
 
 

@@ -8,6 +8,8 @@ References:
 
 import numpy as np
 
+from keras_jft import sides
+
 # Standard deviation of annotators, in units of the root of the area; those of
 # head and neck are CrowdPose's, the others COCO's.
 SIGMAS = {
@@ -26,10 +28,11 @@ SIGMAS = {
 
 
 def sigmas_of(names):
-    """The falloffs of keypoints by their names.
+    """Return the falloffs of keypoints by their names.
 
     Args:
-        names: One name a keypoint, such as "left_hip" or "neck".
+        names: One name per keypoint, such as "left_hip", "LHip" or "neck", in
+            any spelling that `keras_jft.sides` reads.
 
     Returns:
         `(K,)` float64.
@@ -39,13 +42,15 @@ def sigmas_of(names):
 
     Example:
 
-    >>> sigmas_of(("neck", "left_hip")).tolist()
+    >>> sigmas_of(("Neck", "left_hip")).tolist()
     [0.079, 0.107]
     """
-    joints = [
-        name.removeprefix("left_").removeprefix("right_") for name in names
+    joints = [side.joint for side in sides.read(names)]
+    unknown = [
+        name
+        for name, joint in zip(names, joints, strict=True)
+        if joint not in SIGMAS
     ]
-    unknown = [joint for joint in joints if joint not in SIGMAS]
     if unknown:
         raise ValueError(
             f"Falloffs are known for {sorted(SIGMAS)}, left and right. "

@@ -14,6 +14,7 @@ import io
 
 import numpy as np
 
+from keras_jft import sides
 from keras_jft.metrics.keypoint_similarity import (
     keypoint_similarity,
     sigmas_of,
@@ -34,10 +35,13 @@ STATS = (
     "ar_large",
 )
 PCK_SHARE = 0.2
-TORSO = ("left_shoulder", "right_hip")
+# What PCK measures by: the distance between these.
+TORSO = (("left", "shoulder"), ("right", "hip"))
 
 
-def evaluate_pose(people, predictions, sigmas=None, keypoint_names=()):
+def evaluate_pose(
+    people, predictions, sigmas=None, keypoint_names=(), torso=None
+):
     """COCO's ten numbers and PCK: `{"ap", "ap50", ..., "pck", "counted"}`.
 
     Args:
@@ -47,10 +51,13 @@ def evaluate_pose(people, predictions, sigmas=None, keypoint_names=()):
             the box, none.
         predictions: One dict an image: `keypoints` `(M, K, 3)` and `scores`
             `(M,)`. At most the 20 best of an image count.
-        sigmas: `(K,)` falloffs; by default those of `keypoint_names`; without
-            names those of COCO for 17 keypoints, and else 0.079.
-        keypoint_names: K names. With "left_shoulder" and "right_hip" the
-            distance between the two is what PCK measures by.
+        sigmas: `(K,)` falloffs; by default those of `keypoint_names`, or of
+            COCO for 17 keypoints without names.
+        keypoint_names: K names. With a left shoulder and a right hip, in any
+            spelling that `keras_jft.sides` reads, the distance between the two
+            is what PCK measures by.
+        torso: Two keypoints, by name or by position, between which PCK
+            measures instead; () for the longer side of the box.
 
     Returns:
         As `Pose.result` says.
@@ -72,7 +79,9 @@ def evaluate_pose(people, predictions, sigmas=None, keypoint_names=()):
             f"{len(people)} images, {len(predictions)} predictions."
         )
     count = len(keypoint_names) or _num_keypoints(people, predictions)
-    metric = Pose(count, sigmas=sigmas, keypoint_names=keypoint_names)
+    metric = Pose(
+        count, sigmas=sigmas, keypoint_names=keypoint_names, torso=torso
+    )
     return metric.evaluate([(list(people), list(predictions))])
 
 
@@ -83,15 +92,19 @@ class Pose(Metric):
         num_classes: Number of keypoints K.
         sigmas: As for `evaluate_pose`.
         keypoint_names: As for `evaluate_pose`.
+        torso: As for `evaluate_pose`.
 
     Raises:
-        ValueError: `sigmas` or names are not K.
+        ValueError: `sigmas` or names are not K; or what names mean cannot be
+            told and must be given: falloffs, or the torso.
     """
 
     score = "ap"
     title = "OKS-AP"
 
-    def __init__(self, num_classes, *, sigmas=None, keypoint_names=()):
+    def __init__(
+        self, num_classes, *, sigmas=None, keypoint_names=(), torso=None
+    ):
         names = tuple(keypoint_names)
         if sigmas is None or not len(sigmas):
             sigmas = _default_sigmas(num_classes, names)
@@ -107,7 +120,7 @@ class Pose(Metric):
                 f"`keypoint_names` must name {num_classes} keypoints. "
                 f"Received: {len(names)} names."
             )
-        self._torso = [names.index(n) for n in TORSO if n in names]
+        self._torso = _torso(names, torso, num_classes)
         self._people, self._predictions = [], []
 
     def update(self, truth, predictions):
@@ -210,7 +223,7 @@ class Pose(Metric):
 
     def _length(self, keypoints, box):
         """What PCK measures by; nan if the torso is not labeled."""
-        if len(self._torso) < 2:
+        if self._torso is None:
             return max(box[2] - box[0], box[3] - box[1])
         ends = keypoints[self._torso]
         if (ends[:, 2] == 0).any():
@@ -228,7 +241,44 @@ def _default_sigmas(count, names):
         from pycocotools import cocoeval
 
         return cocoeval.Params("keypoints").kpt_oks_sigmas
-    return np.full(count, 0.079)
+    raise ValueError(
+        "Falloffs must be known for OKS. Received: "
+        f"{count} keypoints without `sigmas` and without `keypoint_names`. "
+        f"Give either; [0.079] * {count} is what many use for joints that "
+        "nobody measured."
+    )
+
+
+def _torso(names, torso, count):
+    """Positions of the two keypoints that PCK measures by, or None."""
+    if torso is None:
+        return _torso_of(names)
+    if not len(torso):
+        return None
+    places = [names.index(end) if end in names else end for end in torso]
+    if len(places) != 2 or not all(
+        type(place) is int and 0 <= place < count for place in places
+    ):
+        raise ValueError(
+            f"`torso` must be two of the {count} keypoints, by name or by "
+            f"position. Received: {torso}, names {list(names)}."
+        )
+    return places
+
+
+def _torso_of(names):
+    """The left shoulder and the right hip; None for a body without them."""
+    ends = [(side.side, side.joint) for side in sides.read(names)]
+    if all(ends.count(end) == 1 for end in TORSO):
+        return [ends.index(end) for end in TORSO]
+    text = " ".join(names).casefold()
+    if all(joint in text for _, joint in TORSO):
+        raise ValueError(
+            "PCK measures from the left shoulder to the right hip, and the "
+            f"names must say which those are. Received: {list(names)}. Give "
+            "`torso`, two names or positions; () for the side of the box."
+        )
+    return None
 
 
 def _num_keypoints(people, predictions):

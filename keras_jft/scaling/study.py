@@ -201,6 +201,8 @@ def key(config):
 
 def _keyed(value):
     """The fields of a config that are in its key."""
+    if isinstance(value, (list, tuple)):  # Such as transforms.
+        return [_keyed(item) for item in value]
     if not dataclasses.is_dataclass(value):
         return value
     fields = {f: getattr(value, f.name) for f in dataclasses.fields(value)}

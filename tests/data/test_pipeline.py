@@ -246,6 +246,19 @@ def test_a_transform_by_name_knows_the_keypoints(listed):
     assert kinds == [[[0, 0, 2], [1, 1, 2]], [[1, 1, 2], [2, 0, 2]]]
 
 
+@pytest.mark.parametrize("field", ["label_names", "mask_names"])
+def test_a_flip_warns_of_classes_that_are_each_other_s_mirror(listed, field):
+    names = ("stop", "Turn Left", "Turn Right")
+    example = {"images": np.zeros((4, 4, 3), "uint8"), "ids": 0}
+    data = listed([example], **{field: names})
+    with pytest.warns(UserWarning, match="'Turn Left'.*'Turn Right'.*1 pairs"):
+        iterate(data, 1, transforms="imagenet", training=True)
+    # Nothing is mirrored, or nothing has a side.
+    iterate(data, 1, transforms="imagenet")
+    data = listed([example], **{field: names[:2]})
+    iterate(data, 1, transforms="imagenet", training=True)
+
+
 def test_batches_are_read_ahead_by_several_threads(make_data):
     data = make_data(12)
     together = threading.Barrier(3, timeout=20)

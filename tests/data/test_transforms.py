@@ -92,6 +92,22 @@ def test_a_keypoint_on_the_border_stays_in_the_image(example, rng):
     assert flipped["keypoints"].tolist() == [[30, 20, 1]]
 
 
+def test_pairs_say_what_names_do_not(example, rng):
+    usual = RandomFlip(NAMES, 1.0)(example, rng)["keypoints"]
+    for names, pairs in (
+        (("a", "b", "c"), [("b", "c")]),
+        ((), [(2, 1)]),
+        (("nose", "Left Eye", "Right Eye"), None),
+    ):
+        flip = RandomFlip(names, 1.0, flip_pairs=pairs)
+        found = flip(example, rng)["keypoints"]
+        np.testing.assert_array_equal(found, usual)
+    unswapped = RandomFlip(("a", "left_b", "c"), 1.0, flip_pairs=())
+    np.testing.assert_array_equal(
+        unswapped(example, rng)["keypoints"], usual[[0, 2, 1]]
+    )
+
+
 def test_about_half_of_200_examples_are_flipped(example):
     flips = 0
     for seed in range(200):
@@ -355,7 +371,7 @@ def test_wrong_use_is_an_error_that_says_what_to_do(example, rng):
         CenterCrop((21, 30))(example)
     with pytest.raises(ValueError, match="0 names for 3 keypoints"):
         RandomFlip(probability=1.0)(example, rng)
-    with pytest.raises(ValueError, match=r"without \['right_eye'\]"):
+    with pytest.raises(ValueError, match=r"\['left_eye'\].*`flip_pairs`"):
         RandomFlip(("nose", "left_eye"))
     for size in (32, (0, 4), (4.0, 4), (4, 4, 3)):
         with pytest.raises(ValueError, match="`image_size` must be"):

@@ -15,7 +15,14 @@ COCO_NAMES = (
 def test_falloffs_are_those_of_pycocotools():
     expected = cocoeval.Params("keypoints").kpt_oks_sigmas
     np.testing.assert_allclose(sigmas_of(COCO_NAMES), expected)
-    with pytest.raises(ValueError, match=r"Received: \['tail'\]"):
+    # As OpenPose, and a person, would write them.
+    spelled = [
+        name.replace("left_", "L ").replace("right_", "R ").title()
+        for name in COCO_NAMES
+    ]
+    assert spelled[1:3] == ["L Eye", "R Eye"]
+    np.testing.assert_allclose(sigmas_of(spelled), expected)
+    with pytest.raises(ValueError, match=r"Received: \['left_tail'\]"):
         sigmas_of(("nose", "left_tail"))
 
 

@@ -135,7 +135,21 @@ def test_pck_measures_by_the_torso_or_the_box():
     result = evaluate_pose(people, poses, keypoint_names=names)
     assert result["pck"] == 2 / 3
     assert result["per_class"].tolist() == [1, 0, 1]
+    # The same in other words, or as it is told.
+    for other in (
+        {"keypoint_names": ("LShoulder", "Right Hip", "Neck")},
+        {"sigmas": [0.1] * 3, "torso": (0, 1)},
+        {
+            "sigmas": [0.1] * 3,
+            "keypoint_names": ("shoulder a", "hip b", "neck"),
+            "torso": ("shoulder a", "hip b"),
+        },
+    ):
+        result = evaluate_pose(people, poses, **other)
+        assert result["per_class"].tolist() == [1, 0, 1]
     # Without a torso: 0.2 of the longer side, 40.
+    result = evaluate_pose(people, poses, keypoint_names=names, torso=())
+    assert result["per_class"].tolist() == [0, 0, 0]
     result = evaluate_pose(people, poses, sigmas=[0.1] * 3)
     assert result["per_class"].tolist() == [0, 0, 0]
     result = evaluate_pose(
@@ -201,3 +215,14 @@ def test_bad_arguments_are_refused():
         Pose(3, sigmas=[0.1, 0.1])
     with pytest.raises(ValueError, match="`keypoint_names` must name 3"):
         Pose(3, sigmas=[0.1] * 3, keypoint_names=("neck",))
+
+
+def test_what_names_do_not_say_is_asked_for():
+    with pytest.raises(ValueError, match="5 keypoints without `sigmas`"):
+        Pose(5)
+    names = ("shoulder a", "shoulder b", "hip a", "hip b")
+    with pytest.raises(ValueError, match="'shoulder a'.*Give `torso`"):
+        Pose(4, sigmas=[0.1] * 4, keypoint_names=names)
+    for torso in ((0, 4), ("shoulder a",), ("shoulder a", "hip c")):
+        with pytest.raises(ValueError, match="`torso` must be two of the 4"):
+            Pose(4, sigmas=[0.1] * 4, keypoint_names=names, torso=torso)

@@ -227,6 +227,11 @@ def test_a_key_outlives_a_field_that_is_added():
     nested = [Nested(num_examples=300, inner=c) for c in (new, old)]
     plain = Nested(num_examples=300, inner=Nested(num_examples=300))
     assert study.key(nested[0]) == study.key(plain) != study.key(nested[1])
+    # And in a list, as transforms are.
+    listed = [
+        Nested(num_examples=300, inner=[c.inner]) for c in (*nested, plain)
+    ]
+    assert study.key(listed[0]) == study.key(listed[2]) != study.key(listed[1])
 
 
 def test_a_key_outlives_the_process():

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from pycocotools import mask
 
+from keras_jft import sides
 from keras_jft.data.datasets import coco, coco_files
 from keras_jft.data.datasets.boxed_images import absent
 from keras_jft.data.datasets.dataset import Dataset, Info
@@ -35,6 +36,7 @@ def load(
     iou_threshold=0.6,
     max_people=8,
     sigmas=None,
+    flip_pairs=None,
 ):
     """People with keypoints, or detected people, in the order of the images.
 
@@ -59,6 +61,9 @@ def load(
             passes over.
         sigmas: K falloffs for the similarity of keypoints, where the file has
             none; by default those of COCO for joints of the same names.
+        flip_pairs: Pairs of keypoints, by name or by position, that change
+            places in a mirror; by default those whose names differ in left and
+            right. [] where nothing does.
 
     Returns:
         A `Dataset`. Ids are those of the annotations, and of detections their
@@ -101,7 +106,10 @@ def load(
             f"Every image of {str(path)!r} must be in {str(folder)!r}. "
             f"Missing are {missing[:5]}. Set `directory`, or fetch them."
         )
-    return People(file, folder, rows, images, max_people, sigmas)
+    if flip_pairs is not None:
+        sides.mirrored(file.keypoint_names, flip_pairs)
+        flip_pairs = tuple(map(tuple, flip_pairs))
+    return People(file, folder, rows, images, max_people, sigmas, flip_pairs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,9 +132,12 @@ class People(Dataset):
         images: Numbers of the images that count.
         max_people: Most boxes of an example.
         sigmas: As for `load`.
+        flip_pairs: As for `load`.
     """
 
-    def __init__(self, file, folder, rows, images, max_people, sigmas):
+    def __init__(
+        self, file, folder, rows, images, max_people, sigmas, flip_pairs
+    ):
         self._file, self._folder, self._rows = file, Path(folder), rows
         self._max_people = max_people
         self.info = Info(
@@ -137,6 +148,7 @@ class People(Dataset):
             keypoint_names=file.keypoint_names,
             skeleton=file.skeleton,
             sigmas=tuple(file.sigmas or () if sigmas is None else sigmas),
+            flip_pairs=flip_pairs,
             people={
                 file.image_ids[image].item(): self._everyone(image)
                 for image in images

@@ -28,6 +28,8 @@ class Info:
         class_counts: `(C,)` examples a class, where known without reading.
         keypoint_names: One name a keypoint, in the order of `keypoints`.
         skeleton: Pairs of keypoints that a bone joins, counted from 0.
+        flip_pairs: Pairs of keypoints, by name or by position, that change
+            places in a mirror; None where their names say it.
         sigmas: K falloffs for the similarity of keypoints, where the data set
             says them; () where it does not.
         people: `{image id: bounding_boxes}` with everyone in each image, for
@@ -45,6 +47,7 @@ class Info:
     keypoint_names: tuple[str, ...] = ()
     skeleton: tuple[tuple[int, int], ...] = ()
     sigmas: tuple[float, ...] = ()
+    flip_pairs: tuple[tuple, ...] | None = None
     people: Mapping | None = None
     mask_names: tuple[str, ...] = ()
 

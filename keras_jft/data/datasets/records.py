@@ -35,6 +35,7 @@ PLAIN = (
     "skeleton",
     "sigmas",
     "mask_names",
+    "flip_pairs",  # Sets of earlier releases lack it.
 )
 
 
@@ -182,7 +183,7 @@ class Records(Dataset):
 
 
 _FIELDS = {
-    *PLAIN, "kind", "shards", "one_label", "id_type", "image_id_type",
+    *PLAIN[:-1], "kind", "shards", "one_label", "id_type", "image_id_type",
     "class_counts", "hierarchy",
 }  # fmt: skip
 _TYPES = {"int": int, "str": str}
@@ -218,8 +219,11 @@ def _info(note, num_examples):
     plain = {
         key: tuple(note[key]) if isinstance(note[key], list) else note[key]
         for key in PLAIN
+        if key in note
     }
     plain["skeleton"] = tuple(map(tuple, plain["skeleton"]))
+    if plain.get("flip_pairs") is not None:
+        plain["flip_pairs"] = tuple(map(tuple, plain["flip_pairs"]))
     hierarchy = note["hierarchy"]
     return Info(
         num_examples=num_examples,

@@ -5,6 +5,7 @@ Shapes: N images, P people of one, K keypoints, H W image side.
 
 import numpy as np
 
+from keras_jft import sides
 from keras_jft.pages import drawable
 
 # Okabe and Ito's: left, right, and what is neither.
@@ -120,13 +121,14 @@ def _show(ax, image, gray):
 def _draw_people(ax, people, names, skeleton, least_score):
     limits = ax.axis()
     people = np.reshape(people, (-1, len(names), 3))
-    colors = [COLORS[_side(name)] for name in names]
+    sides_of = [side.side for side in sides.read(names)]
+    colors = [COLORS[side] for side in sides_of]
     size = np.clip(220 / max(abs(limits[2] - limits[3]), 60), 1, 4)
     for person in people:
         shown = person[:, 2] > least_score
         for start, end in skeleton:
             if shown[start] and shown[end]:
-                same = _side(names[start]) == _side(names[end])
+                same = sides_of[start] == sides_of[end]
                 ax.plot(
                     *person[[start, end], :2].T,
                     color=colors[start] if same else COLORS[""],
@@ -158,23 +160,20 @@ def _draw_heat(ax, heat):
     )
 
 
-def _side(name):
-    return next((side for side in ("left", "right") if side in name), "")
-
-
 def _add_legend(figure, names):
     from matplotlib.lines import Line2D
 
-    sides = sorted({_side(name) for name in names}, key=[*COLORS].index)
+    found = {side.side for side in sides.read(names)}
+    found = sorted(found, key=[*COLORS].index)
     handles = [
         Line2D([], [], color=COLORS[side], marker="o", markersize=4)
-        for side in sides
+        for side in found
     ]
-    labels = [side or "middle" for side in sides]
+    labels = [side or "middle" for side in found]
     figure.legend(
         handles,
         labels,
         loc="outside lower center",
-        ncols=len(sides),
+        ncols=len(found),
         frameon=False,
     )

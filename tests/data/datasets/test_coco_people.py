@@ -97,6 +97,26 @@ def test_a_flip_swaps_left_and_right_of_everyone(save):
     np.testing.assert_allclose(again["keypoints"], example["keypoints"])
 
 
+@pytest.mark.parametrize("pairs, place", [([("wing1", "wing2")], 2), ([], 1)])
+def test_a_preset_flips_by_the_pairs_that_a_data_set_is_given(
+    save, pairs, place
+):
+    def rename(document):
+        names = ["beak", "wing1", "wing2"]
+        document["categories"][0]["keypoints"] = names
+
+    people = save(rename, flip_pairs=pairs)
+    (batch,) = jft_data.iterate(people, 6, transforms="flip", training=True)
+    first_wings = batch["keypoints"][:, 1:, 2].argmax(axis=1) + 1
+    x = batch["keypoints"][range(6), first_wings, 0]
+    # It is at 3 of 10 pixels, and alone labeled of the two.
+    assert set(x) == {3, 7}
+    assert set(first_wings[x == 3]) == {1}
+    assert set(first_wings[x == 7]) == {place}
+    with pytest.raises(ValueError, match="'wing3'"):
+        save(rename, flip_pairs=[("wing1", "wing3")])
+
+
 RESULTS = [
     {"image_id": 12, "category_id": 1, "bbox": [1, 1, 4, 4], "score": 0.6},
     {"image_id": 12, "category_id": 1, "bbox": [1, 1, 4, 3.9], "score": 0.9},

@@ -85,6 +85,7 @@ def test_what_is_known_of_the_set_comes_back(make_data, tmp_path):
         keypoint_names=("nose", "ear"),
         skeleton=((0, 1),),
         sigmas=(0.25, 0.5),
+        flip_pairs=((0, 1),),
         mask_names=("sky",),
         category_ids=(1, 5, 90),
     )

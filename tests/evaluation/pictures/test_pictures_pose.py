@@ -47,6 +47,15 @@ def test_points_lie_where_they_are_and_bones_join_them(poses):
     assert texts == ["left", "right", "middle"]
 
 
+def test_sides_are_read_in_any_spelling(poses):
+    image = [np.zeros((40, 24, 3))]
+    names = ("bright spot", "LHip", "RHip")  # The spot has no side.
+    figure = plot_poses(image, poses[1:], names)
+    found = figure.axes[0].collections[0].get_facecolors()
+    expected = [colors.to_rgba(COLORS[side]) for side in ("", "left", "right")]
+    np.testing.assert_allclose(found, expected)
+
+
 def test_truth_prediction_and_heat_maps_are_columns(poses):
     heat = np.zeros((3, 40, 24))
     heat[1, 20, 6] = 1

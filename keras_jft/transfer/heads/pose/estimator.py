@@ -10,8 +10,7 @@ import re
 import keras
 from keras import ops
 
-from keras_jft import training
-from keras_jft.data import geometry
+from keras_jft import sides, training
 from keras_jft.transfer.heads import head
 from keras_jft.transfer.heads.pose import decoding
 from keras_jft.transfer.heads.pose.losses import PoseLoss
@@ -40,15 +39,18 @@ class PoseEstimator(training.Model):
             offsets are trained. The paper's 25 suit crops 353 high: take as
             much less as the crops are smaller.
         loss_weights: Weights of heat maps and of offsets in the loss.
-        keypoint_names: One name a keypoint, `data.info.keypoint_names`;
-            `flip_test` needs them.
+        keypoint_names: One name per keypoint, `data.info.keypoint_names`;
+            `flip_test` needs them, or `flip_pairs` of positions.
         flip_test: Whether predictions are those of the crop and of its mirror
             image, averaged before they are decoded.
+        flip_pairs: Pairs of keypoints, by name or by position, that change
+            places in a mirror; None where their names say it.
         name: Name of the model.
 
     Raises:
         ValueError: If the backbone takes images of any size, an argument is
-            out of range, or `flip_test` lacks names.
+            out of range, or `flip_test` lacks names or cannot tell left from
+            right by them.
 
     References:
         Papandreou et al. 2017, https://arxiv.org/abs/1701.01779, section 3.2.
@@ -65,10 +67,12 @@ class PoseEstimator(training.Model):
         loss_weights=(4.0, 1.0),
         keypoint_names=(),
         flip_test=False,
+        flip_pairs=None,
         name="pose_estimator",
         **kwargs,
     ):
-        _check(backbone, num_keypoints, radius, keypoint_names, flip_test)
+        _check(backbone, num_keypoints, radius)
+        _check_names(num_keypoints, keypoint_names, flip_test, flip_pairs)
         if backbone.output_stride != output_stride:
             backbone = backbone.rebuild(output_stride=output_stride)
         middle = _middle_of_conv4(backbone)
@@ -122,6 +126,7 @@ class PoseEstimator(training.Model):
         self.loss_weights = tuple(loss_weights)
         self.keypoint_names = tuple(keypoint_names)
         self.flip_test = flip_test
+        self.flip_pairs = flip_pairs
 
     @property
     def image_size(self):
@@ -168,7 +173,9 @@ class PoseEstimator(training.Model):
         scores = decoding.vote(heat, offsets, self.radius)
         if self.flip_test:
             count = ops.shape(images)[0]
-            order = geometry.mirrored_keypoints(self.keypoint_names)
+            order = sides.mirrored(
+                self.keypoint_names, self.flip_pairs, self.num_keypoints
+            )
             other = ops.take(ops.flip(scores[count:], axis=-1), order, axis=1)
             scores = (scores[:count] + other) / 2
         return decoding.best(scores)
@@ -195,6 +202,7 @@ class PoseEstimator(training.Model):
             "loss_weights": list(self.loss_weights),
             "keypoint_names": list(self.keypoint_names),
             "flip_test": self.flip_test,
+            "flip_pairs": self.flip_pairs and list(map(list, self.flip_pairs)),
             "name": self.name,
         }
 
@@ -204,7 +212,7 @@ class PoseEstimator(training.Model):
         return cls(**keras.saving.deserialize_keras_object(config))
 
 
-def _check(backbone, num_keypoints, radius, keypoint_names, flip_test):
+def _check(backbone, num_keypoints, radius):
     size = backbone.input.shape[1:3]
     if None in size:
         raise ValueError(
@@ -218,15 +226,20 @@ def _check(backbone, num_keypoints, radius, keypoint_names, flip_test):
             f"{size[0]} high and {size[1]} wide. Received: num_keypoints="
             f"{num_keypoints}, radius={radius}."
         )
+
+
+def _check_names(num_keypoints, keypoint_names, flip_test, flip_pairs):
     names = len(keypoint_names)
-    if names not in ((num_keypoints,) if flip_test else (0, num_keypoints)):
+    needed = flip_test and flip_pairs is None
+    if names not in ((num_keypoints,) if needed else (0, num_keypoints)):
         raise ValueError(
             "`keypoint_names` must name every keypoint, or be left out without "
             f"`flip_test`. Received: {names} names, num_keypoints="
             f"{num_keypoints}, flip_test={flip_test}. Pass "
             "`data.info.keypoint_names`."
         )
-    geometry.mirrored_keypoints(keypoint_names)
+    if flip_test or flip_pairs is not None:
+        sides.mirrored(keypoint_names, flip_pairs, num_keypoints)
 
 
 def _middle_of_conv4(backbone):

@@ -132,6 +132,25 @@ def test_the_flip_test_sees_a_mirror_image_as_its_mirror(tiny_backbone, crops):
     assert model.predict(images, logits=True, verbose=0).shape[0] == 4
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"keypoint_names": ("Head Top", "LHip", "RHip")},
+        {"keypoint_names": ("a", "b", "c"), "flip_pairs": [("c", "b")]},
+        {"flip_pairs": ((1, 2),)},
+    ],
+)
+def test_the_flip_test_takes_other_spellings_and_pairs(
+    tiny_backbone, crops, options
+):
+    usual = _small(tiny_backbone, keypoint_names=NAMES, flip_test=True)
+    other = _small(tiny_backbone, flip_test=True, **options)
+    other.set_weights(usual.get_weights())
+    expected = usual.predict(crops["images"], verbose=0)["keypoints"]
+    found = other.predict(crops["images"], verbose=0)["keypoints"]
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_every_argument_survives_saving(tiny_backbone, crops, tmp_path):
     model = _small(
         tiny_backbone,
@@ -139,6 +158,7 @@ def test_every_argument_survives_saving(tiny_backbone, crops, tmp_path):
         loss_weights=(3.0, 2.0),
         keypoint_names=NAMES,
         flip_test=True,
+        flip_pairs=[("left_hip", "right_hip")],
         name="other",
     )
     model.compile("sgd")
@@ -148,6 +168,7 @@ def test_every_argument_survives_saving(tiny_backbone, crops, tmp_path):
     assert (again.num_keypoints, again.output_stride) == (3, 2)
     assert (again.radius, again.loss_weights) == (2.5, (3.0, 2.0))
     assert (again.keypoint_names, again.flip_test) == (NAMES, True)
+    assert [*map(tuple, again.flip_pairs)] == [("left_hip", "right_hip")]
     assert again.loss.get_config()["weights"] == [3.0, 2.0]
     expected = model.predict(crops, verbose=0)
     for key, found in again.predict(crops, verbose=0).items():
@@ -179,8 +200,12 @@ def test_bad_arguments_and_keypoints_are_refused(tiny_backbone, crops):
             _small(tiny_backbone, **bad)
     with pytest.raises(ValueError, match="must name every keypoint.*0 names"):
         _small(tiny_backbone, flip_test=True)
-    with pytest.raises(ValueError, match=r"without \['right_ear'\]"):
-        _small(tiny_backbone, keypoint_names=("a", "b", "left_ear"))
+    lone = {"keypoint_names": ("a", "b", "left_ear")}
+    assert _small(tiny_backbone, **lone).flip_pairs is None
+    with pytest.raises(ValueError, match=r"\['left_ear'\].*`flip_pairs`"):
+        _small(tiny_backbone, flip_test=True, **lone)
+    with pytest.raises(ValueError, match="at most once"):
+        _small(tiny_backbone, flip_pairs=[(0, 0)])
     model = _small(tiny_backbone)
     model.compile("sgd")
     crops["keypoints"] = crops["keypoints"][:, :2]
