@@ -169,12 +169,12 @@ def _space_to_batch(x, kernel, rate):
 
 
 def _as_it_is(x, kernel, rate):
-    return tf.nn.conv2d(x, kernel, 1, "SAME", dilations=rate)
+    return convolution._dilated(x, kernel, (rate, rate))
 
 
 def _columns(x, kernel, rate):
     """One product of the nine shifted images side by side."""
-    windows = tf.concat(_windows(x, rate), axis=-1)
+    windows = tf.concat([*_windows(x, rate)], axis=-1)
     flat = tf.reshape(kernel, (1, 1, -1, kernel.shape[-1]))
     return convolution._product(windows, flat)
 
@@ -192,12 +192,7 @@ def _products(x, kernel, rate):
 
 
 def _windows(x, rate):
-    height, width = x.shape[1:3]
-    x = tf.pad(x, [[0, 0], [rate, rate], [rate, rate], [0, 0]])
-    return [
-        x[:, i * rate : i * rate + height, j * rate : j * rate + width]
-        for i, j in np.ndindex(3, 3)
-    ]
+    return convolution._windows(x, (3, 3), (rate, rate))
 
 
 def _shifted_sum(x, kernel, rate):
@@ -206,7 +201,7 @@ def _shifted_sum(x, kernel, rate):
 
 KERNELS = {
     "keras (space to batch)": _space_to_batch,
-    "as it is (oneDNN)": _as_it_is,
+    "as it is": _as_it_is,
     "image to columns": _columns,
     "nine products": _products,
     "one product, shifted": _shifted_sum,

@@ -1,6 +1,5 @@
 """A convolution by the fastest kernel that TensorFlow has on a CPU."""
 
-import functools
 import math
 
 import keras
@@ -18,8 +17,9 @@ class Conv2D(keras.layers.Conv2D):
       takes two to three times as long in bfloat16.
     - A dilated kernel whose taps give fewer numbers than the inputs have, as
       DeepLab's branches, is one matrix product, shifted and added.
-    - Another dilated kernel runs as it is where TensorFlow has its gradient
-      (oneDNN, cuDNN); Keras cuts the image into one small image a phase.
+    - Another dilated kernel with odd sides runs as it is, where Keras cuts the
+      image into one small image per phase. Its gradients are written out: on
+      a CPU without oneDNN, TensorFlow has none of its own.
 
     All else takes Keras's own path. `benchmarks/speed/segmentation.py` has the
     timings.
@@ -45,13 +45,11 @@ class Conv2D(keras.layers.Conv2D):
             return _product(inputs, kernel)
         is_dilated = max(rates) > 1 and self.padding == "same"
         is_odd = all(side % 2 for side in self.kernel_size)
-        if is_dilated and is_odd and math.prod(kernel.shape) < features**2:
+        if not (is_dilated and is_odd):
+            return super().convolution_op(inputs, kernel)
+        if math.prod(kernel.shape) < features**2:
             return _shifted_sum(inputs, kernel, rates)
-        if is_dilated and _trains_dilated():
-            import tensorflow as tf
-
-            return tf.nn.conv2d(inputs, kernel, 1, "SAME", dilations=rates)
-        return super().convolution_op(inputs, kernel)
+        return _dilated(inputs, kernel, rates)
 
     def _is_plain(self):
         return (
@@ -65,21 +63,68 @@ class Conv2D(keras.layers.Conv2D):
 def _shifted_sum(inputs, kernel, rates):
     """A dilated convolution with odd sides as one product, cut and added."""
     height, width, _, filters = kernel.shape
-    rows, columns = ops.shape(inputs)[1:3]
     kernel = ops.transpose(kernel, (2, 0, 1, 3))
     taps = _product(inputs, ops.reshape(kernel, (1, 1, kernel.shape[0], -1)))
-    down, right = height // 2 * rates[0], width // 2 * rates[1]
-    taps = ops.pad(taps, ((0, 0), (down, down), (right, right), (0, 0)))
     return sum(
-        taps[
-            :,
-            i * rates[0] : i * rates[0] + rows,
-            j * rates[1] : j * rates[1] + columns,
-            (i * width + j) * filters : (i * width + j + 1) * filters,
-        ]
-        for i in range(height)
-        for j in range(width)
+        window[..., i * filters : (i + 1) * filters]
+        for i, window in enumerate(_windows(taps, (height, width), rates))
     )
+
+
+def _dilated(inputs, kernel, rates):
+    """TensorFlow's dilated convolution with odd sides, trainable anywhere.
+
+    TensorFlow's gradients of it refuse to run on a CPU unless oneDNN does, and
+    which device and kernel will run an operation is not known when it is made.
+    So its gradients are made of operations that every device has: that of the
+    inputs is the same convolution with the kernel turned around, that of the
+    kernel one matrix product per tap.
+    """
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def convolve(inputs, kernel):
+        def gradients(upstream):
+            turned = tf.transpose(tf.reverse(kernel, (0, 1)), (0, 1, 3, 2))
+            of_outputs = tf.reshape(upstream, (-1, kernel.shape[3]))
+            of_taps = [
+                tf.matmul(
+                    tf.reshape(window, (-1, kernel.shape[2])),
+                    of_outputs,
+                    transpose_a=True,
+                )
+                for window in _windows(inputs, kernel.shape[:2], rates)
+            ]
+            return (
+                _dilated(upstream, turned, rates),
+                tf.reshape(tf.stack(of_taps), kernel.shape),
+            )
+
+        outputs = tf.nn.conv2d(inputs, kernel, 1, "SAME", dilations=rates)
+        return outputs, gradients
+
+    return convolve(tf.convert_to_tensor(inputs), tf.convert_to_tensor(kernel))
+
+
+def _windows(images, sides, rates):
+    """What each tap of a dilated kernel with odd sides sees, row by row.
+
+    Args:
+        images: `(B, H, W, C)`.
+        sides: Height and width of the kernel.
+        rates: Its dilation rates.
+
+    Yields:
+        `(B, H, W, C)`, zero beyond the border.
+    """
+    rows, columns = ops.shape(images)[1:3]
+    down, right = (
+        side // 2 * rate for side, rate in zip(sides, rates, strict=True)
+    )
+    images = ops.pad(images, ((0, 0), (down, down), (right, right), (0, 0)))
+    for i in range(0, sides[0] * rates[0], rates[0]):
+        for j in range(0, sides[1] * rates[1], rates[1]):
+            yield images[:, i : i + rows, j : j + columns]
 
 
 def _product(inputs, kernel):
@@ -89,21 +134,3 @@ def _product(inputs, kernel):
         ops.reshape(kernel, (features, filters)),
     )
     return ops.reshape(outputs, (*ops.shape(inputs)[:3], filters))
-
-
-@functools.cache
-def _trains_dilated():
-    """Whether TensorFlow has the gradients of a dilated convolution here."""
-    import tensorflow as tf
-
-    @tf.function
-    def gradients(images, kernel):
-        outputs = tf.nn.conv2d(images, kernel, 1, "SAME", dilations=2)
-        return tf.gradients(outputs, [images, kernel])
-
-    try:
-        with tf.init_scope():
-            gradients(tf.ones((1, 5, 5, 16)), tf.ones((3, 3, 16, 16)))
-    except tf.errors.OpError:
-        return False
-    return True

@@ -1,11 +1,15 @@
 """Conv2D: against Keras's own and loops in NumPy."""
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from keras_jft.layers import Conv2D, convolution
+from keras_jft.layers import Conv2D
 
 
 @pytest.mark.ops
@@ -74,9 +78,57 @@ def test_a_dilated_convolution_is_its_sum_in_numpy(rng, filters, rates):
     np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_dilated_kernels_need_no_gradient_of_tensorflow(monkeypatch, rng):
-    images = rng.normal(0, 1, (1, 5, 7, 16)).astype("float32")
-    layer = Conv2D(16, 3, dilation_rate=2, padding="same")
-    expected = layer(images)
-    monkeypatch.setattr(convolution, "_trains_dilated", lambda: False)
-    np.testing.assert_allclose(layer(images), expected, rtol=1e-4, atol=1e-5)
+def test_dilated_kernels_train_where_tensorflow_lacks_their_gradient():
+    """On a CPU with oneDNN off, in both modes of a step, twice over."""
+    subprocess.run(
+        [sys.executable, "-c", TRAIN_DILATED],
+        env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"},
+        check=True,
+        timeout=120,
+    )
+
+
+TRAIN_DILATED = """
+import keras, numpy as np, tensorflow as tf
+from keras_jft.layers import Conv2D
+
+tf.config.set_visible_devices([], "GPU")
+rng = np.random.default_rng(0)
+images = rng.normal(0, 1, (2, 5, 7, 8)).astype("float32")
+upstream = rng.normal(0, 1, (2, 5, 7, 8)).astype("float32")
+
+def numpy_gradients(kernel, rates):
+    of_images, of_kernel = np.zeros(images.shape), np.zeros(kernel.shape)
+    for y, x, i, j in np.ndindex(5, 7, 3, 3):
+        row, column = y + (i - 1) * rates[0], x + (j - 1) * rates[1]
+        if 0 <= row < 5 and 0 <= column < 7:
+            of_kernel[i, j] += images[:, row, column].T @ upstream[:, y, x]
+            of_images[:, row, column] += upstream[:, y, x] @ kernel[i, j].T
+    return of_images, of_kernel
+
+for dtype in "float32", "mixed_bfloat16":
+    for rates in (2, 2), (1, 3):
+        layer = Conv2D(8, 3, dilation_rate=rates, padding="same", dtype=dtype)
+        layer.build(images.shape)
+
+        def gradients(x):
+            with tf.GradientTape() as outer:
+                outer.watch(x)
+                with tf.GradientTape() as tape:
+                    tape.watch(x)
+                    outputs = tf.cast(layer(x), "float32")
+                    loss = tf.reduce_sum(outputs * upstream)
+                first = tape.gradient(loss, [x, layer.kernel.value])
+                square = tf.reduce_sum(tf.square(first[0]))
+            # Also the gradient of a gradient exists.
+            return first, outer.gradient(square, layer.kernel.value)
+
+        kernel = layer.get_weights()[0]
+        expected = numpy_gradients(kernel, rates)
+        for run in gradients, tf.function(gradients):
+            first, second = run(tf.constant(images))
+            tolerance = 1e-4 if dtype == "float32" else 0.3
+            for ours, theirs in zip(first, expected, strict=True):
+                np.testing.assert_allclose(ours, theirs, 0, tolerance)
+            assert np.isfinite(second).all() and np.abs(second).max() > 0
+"""
