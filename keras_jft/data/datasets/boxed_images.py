@@ -3,7 +3,6 @@
 Shapes: N images.
 """
 
-import os
 import warnings
 from pathlib import Path
 
@@ -82,23 +81,6 @@ def _counts(entries, num_classes):
             np.concatenate(seen), minlength=num_classes
         ),
     }
-
-
-def absent(directory, names):
-    """Those of `names` that are no file; lists each folder only once.
-
-    Args:
-        directory: Folder that the names are relative to.
-        names: Relative paths.
-    """
-    folders = {os.path.dirname(name) for name in names}
-    there = {
-        os.path.join(folder, file)
-        for folder in folders
-        if os.path.isdir(os.path.join(directory, folder))
-        for file in os.listdir(os.path.join(directory, folder))
-    }
-    return [name for name in names if name not in there]
 
 
 # === Faulty boxes ===

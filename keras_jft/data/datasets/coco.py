@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_jft import checks
+from keras_jft import checks, text_files
 from keras_jft.data.datasets import coco_files, tfds_boxes
-from keras_jft.data.datasets.boxed_images import BoxedImages, absent
-from keras_jft.data.datasets.json_records import read_json
+from keras_jft.data.datasets.boxed_images import BoxedImages
+from keras_jft.data.datasets.image_paths import find_images
 
 SOURCES = ("files", "tfds")
 
@@ -26,6 +26,7 @@ def load(
     exclude=None,
     annotated=True,
     on_error="raise",
+    allow_outside=False,
     source="files",
     config="coco/2017",
 ):
@@ -46,6 +47,7 @@ def load(
         annotated: Whether the files have annotations; those of test sets, such
             as `image_info_test-dev2017.json`, have none.
         on_error: "raise" for a faulty annotation, or "drop" it with a warning.
+        allow_outside: Whether files may name images outside of the folder.
         source: "files", or "tfds".
         config: Name of the TFDS data set.
 
@@ -55,16 +57,17 @@ def load(
         those of the categories. Through TFDS ids are positions.
 
     Raises:
-        ValueError: As `coco_files.read` does, or images are missing.
+        ValueError: As `coco_files.read` does, or images are missing, or two
+            records are of one file.
     """
     checks.one_of("source", source, SOURCES)
     if source == "tfds":
         return tfds_boxes.load(config, split, directory, on_error)
-    parts = [
-        _part(name, directory, annotations, annotated, on_error)
-        for name in split.split("+")
+    parts = [find(directory, name, annotations) for name in split.split("+")]
+    files = [
+        coco_files.read(path, on_error=on_error, annotated=annotated)
+        for path, _ in parts
     ]
-    files = [file for file, _ in parts]
     _check_same_categories(files)
     image_ids = np.concatenate([file.image_ids for file in files])
     _check_different(image_ids, files)
@@ -73,7 +76,12 @@ def load(
         for file in files
         for image in range(len(file.image_ids))
     ]
-    paths = [Path(f, name) for file, f in parts for name in file.file_names]
+    paths = [
+        path
+        for file, (_, folder) in zip(files, parts, strict=True)
+        for path in image_paths(file, folder, allow_outside=allow_outside)
+    ]
+    _check_different_files(paths, image_ids)
     sizes = np.concatenate([file.image_sizes for file in files])
     kept = selected(image_ids, ids, exclude)
     return BoxedImages(
@@ -120,18 +128,24 @@ def find(directory, split, annotations=None, kind="instances"):
     return found[0], Path(directory, found[0].stem.removeprefix(f"{kind}_"))
 
 
-def _part(split, directory, annotations, annotated, on_error):
-    """The file of one split and the folder of its images, all there."""
-    path, folder = find(directory, split, annotations)
-    file = coco_files.read(path, on_error=on_error, annotated=annotated)
-    missing = absent(folder, file.file_names)
-    if missing:
-        raise ValueError(
-            f"Every image of {str(path)!r} must be in {str(folder)!r}. "
-            f"Missing are {len(missing)} of {len(file.file_names)}: "
-            f"{missing[:5]}. Set `directory`, or fetch them."
-        )
-    return file, folder
+def image_paths(file, folder, images=None, *, allow_outside=False):
+    """The paths of the images of a `CocoFile`, all there.
+
+    Args:
+        file: The `CocoFile`.
+        folder: Folder that its names are relative to.
+        images: Numbers of the images; all, if left out.
+        allow_outside: As for `load`.
+
+    Raises:
+        ValueError: As `find_images` does.
+    """
+    images = range(len(file.file_names)) if images is None else images
+    names = [file.file_names[image] for image in images]
+    found = find_images(
+        folder, names, repr(file.path), allow_outside=allow_outside
+    )
+    return [Path(folder, name) for name in found]
 
 
 def _check_same_categories(files):
@@ -155,6 +169,20 @@ def _check_different(image_ids, files):
             f"{names[counts > 1][:5].tolist()} more than once in "
             f"{[file.path for file in files]}."
         )
+
+
+def _check_different_files(paths, image_ids):
+    """Also of names that differ: "a.jpg" and "./a.jpg" are one file."""
+    first = {}
+    for path, name in zip(paths, image_ids.tolist(), strict=True):
+        if path in first:
+            raise ValueError(
+                "Image records must be of different files. Received: ids "
+                f"{first[path]!r} and {name!r}, both of {str(path)!r}. What "
+                "is labeled in one would be background in the other: merge "
+                "them."
+            )
+        first[path] = name
 
 
 # === Lists of ids ===
@@ -190,8 +218,12 @@ def _listed(image_ids, source, argument):
 
 def _read_ids(path):
     path = Path(path)
-    if path.suffix == ".json":
-        return read_json(path)
-    if not path.is_file():
-        raise ValueError(f"A file of ids is needed. Received: {str(path)!r}.")
-    return path.read_text(encoding="utf-8").split()
+    if path.suffix != ".json":
+        return text_files.read_text(path).split()
+    ids = text_files.read_json(path)
+    if not isinstance(ids, list):
+        raise ValueError(
+            f"{str(path)!r} must hold a list of ids. Received: "
+            f"{text_files.short(ids)}."
+        )
+    return ids

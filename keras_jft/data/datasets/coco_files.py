@@ -4,8 +4,9 @@ Evaluators score malformed files in silence: a NaN box as a hit, an annotation
 of id 0 as none. So everything that is read is checked first; an error names
 the file, the record and the field. What is accepted besides the letter of the
 format: ids that are texts; any id, 0 too; no `area` (that of the box), no
-`iscrowd` (0), no `num_keypoints` (counted); boxes that reach up to one pixel
-out of the image (clipped); images without annotations.
+`iscrowd` (0), no `num_keypoints` (counted), or null there; boxes that reach up
+to one pixel out of the image (clipped); images without annotations; the root
+category 0 that Roboflow adds, which is no class and is left out.
 
 Shapes: N images, A annotations, K keypoints.
 
@@ -104,17 +105,19 @@ def read(path, *, on_error="raise", annotated=True):
     root = read_json(path)
     images = _images(records_of(path, root, "images", "image"))
     categories = records_of(path, root, "categories", "category")
+    if not annotated and root.get("annotations") is None:
+        root["annotations"] = []
+    annotations = records_of(path, root, "annotations", "annotation")
+    categories = _without_root(categories, annotations)
     classes = _categories(categories)
     keypoints = _keypoints(categories)
-    if not annotated and isinstance(root, dict):
-        root.setdefault("annotations", [])
     reader = _Reader(
         images,
         classes,
         len(keypoints.get("keypoint_names", ())),
         {c.fields["id"] for c in categories if "keypoints" in c},
     )
-    for record in records_of(path, root, "annotations", "annotation"):
+    for record in annotations:
         with faults:
             reader.add(record)
     faults.warn(path)
@@ -135,23 +138,50 @@ def read(path, *, on_error="raise", annotated=True):
 
 def _images(records):
     """`{id: (file name, (height, width))}`, in the order of the file."""
-    images = {}
+    images, owners = {}, {}
     for record in records:
         size = record.integer("height", 1), record.integer("width", 1)
-        image = record.text("file_name"), size
-        _add(images, record, image)
+        file_name = record.text("file_name")
+        _add(images, record, (file_name, size))
+        owner = owners.setdefault(file_name, record.fields["id"])
+        if owner != record.fields["id"]:
+            # What is labeled in one record would be background in the other.
+            record.fail("file_name", f"another file than image id {owner!r}")
     _check_one_type(images, records)
     return images
 
 
+def _without_root(categories, annotations):
+    """The categories without the one that Roboflow puts above all others.
+
+    It has id 0, the name of the project, which may be that of a class too,
+    and nothing is labeled with it.
+    """
+    roots = [c.fields for c in categories if c.fields.get("id") == 0]
+    others = [c for c in categories if c.fields.get("id") != 0]
+    is_root = (
+        len(roots) == 1
+        and len(others) > 0
+        and roots[0].get("supercategory") == "none"
+        and all(
+            c.fields.get("supercategory") == roots[0].get("name")
+            for c in others
+        )
+        and all(a.fields.get("category_id") != 0 for a in annotations)
+    )
+    return others if is_root else categories
+
+
 def _categories(records):
     """`{id: name}`, in the order of the ids."""
-    categories = {}
+    categories, names = {}, set()
     for record in records:
         record.integer("id")
-        _add(categories, record, record.text("name"))
-        if list(categories.values()).count(record.text("name")) > 1:
+        name = record.text("name")
+        _add(categories, record, name)
+        if name in names:
             record.fail("name", "a name that no other category has")
+        names.add(name)
     return dict(sorted(categories.items()))
 
 
@@ -199,7 +229,7 @@ def _keypoints(records):
 
 def _skeleton(record, count):
     """Pairs of positions from 0; the file counts from 1."""
-    bones = record.fields.get("skeleton", [])
+    bones = record.fields.get("skeleton") or []
     right = isinstance(bones, list) and all(
         isinstance(bone, list)
         and len(bone) == 2
@@ -241,7 +271,7 @@ class _Reader:
         box = _box(record, self._sizes[place])
         side = box[2] - box[0], box[3] - box[1]
         area = side[0] * side[1]
-        if "area" in record.fields:
+        if "area" in record:
             area = record.number("area", lowest=0)
         row = place, label, record.flag("iscrowd"), area, *box
         if self._num_keypoints:
@@ -283,15 +313,16 @@ class _Reader:
     def _keypoints_of(self, record):
         """3K numbers, checked."""
         count = self._num_keypoints
-        known = "keypoints" in record.fields
-        if not known and record.fields["category_id"] not in self._keyed:
+        if "keypoints" not in record and (
+            record.fields["category_id"] not in self._keyed
+        ):
             return [0] * (3 * count)  # A ball among people.
         what = f"x, y and visibility of {count} keypoints"
         values = record.numbers("keypoints", 3 * count, what)
         if not set(values[2::3]) <= {0, 1, 2}:
             record.fail("keypoints", "visibilities 0, 1 or 2")
         labeled = sum(flag > 0 for flag in values[2::3])
-        if "num_keypoints" in record.fields:
+        if "num_keypoints" in record:
             stated = record.integer("num_keypoints")
             if stated != labeled:
                 record.fail("num_keypoints", f"{labeled}, as `keypoints` has")

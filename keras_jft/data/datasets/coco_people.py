@@ -9,14 +9,12 @@ Shapes: N people, K keypoints.
 """
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 from pycocotools import mask
 
 from keras_jft import sides
 from keras_jft.data.datasets import coco, coco_files
-from keras_jft.data.datasets.boxed_images import absent
 from keras_jft.data.datasets.dataset import Dataset, Info
 from keras_jft.data.datasets.decoding import decode_image
 from keras_jft.data.datasets.json_records import read_json, records_of
@@ -31,6 +29,7 @@ def load(
     ids=None,
     exclude=None,
     on_error="raise",
+    allow_outside=False,
     detections=None,
     min_score=0.0,
     iou_threshold=0.6,
@@ -48,6 +47,7 @@ def load(
         ids: As for "coco": ids of the images to keep.
         exclude: As for "coco": ids of the images to leave out.
         on_error: "raise" for a faulty annotation, or "drop" it with a warning.
+        allow_outside: As for "coco": whether images may lie elsewhere.
         detections: None: the boxes of the file, of people who are no crowd
             and have a keypoint. Or boxes to find people in: a results file in
             COCO's detection format, or a list of its records
@@ -99,17 +99,13 @@ def load(
             f"{str(path)!r} must have people, of keypoints that are labeled "
             "unless `detections` are given. Received: none."
         )
-    wanted = dict.fromkeys(file.file_names[row.image] for row in rows)
-    missing = absent(folder, list(wanted))
-    if missing:
-        raise ValueError(
-            f"Every image of {str(path)!r} must be in {str(folder)!r}. "
-            f"Missing are {missing[:5]}. Set `directory`, or fetch them."
-        )
+    wanted = list(dict.fromkeys(row.image for row in rows))
+    paths = coco.image_paths(file, folder, wanted, allow_outside=allow_outside)
+    paths = dict(zip(wanted, paths, strict=True))
     if flip_pairs is not None:
         sides.mirrored(file.keypoint_names, flip_pairs)
         flip_pairs = tuple(map(tuple, flip_pairs))
-    return People(file, folder, rows, images, max_people, sigmas, flip_pairs)
+    return People(file, paths, rows, images, max_people, sigmas, flip_pairs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +123,7 @@ class People(Dataset):
 
     Args:
         file: A `CocoFile` with keypoints.
-        folder: Folder of its images.
+        paths: `{number: path}` of images.
         rows: One `_Row` a person.
         images: Numbers of the images that count.
         max_people: Most boxes of an example.
@@ -136,9 +132,9 @@ class People(Dataset):
     """
 
     def __init__(
-        self, file, folder, rows, images, max_people, sigmas, flip_pairs
+        self, file, paths, rows, images, max_people, sigmas, flip_pairs
     ):
-        self._file, self._folder, self._rows = file, Path(folder), rows
+        self._file, self._paths, self._rows = file, paths, rows
         self._max_people = max_people
         self.info = Info(
             num_examples=len(rows),
@@ -162,7 +158,7 @@ class People(Dataset):
     def __getitem__(self, position):
         row = self._rows[position]
         image = decode_image(
-            self._folder / self._file.file_names[row.image],
+            self._paths[row.image],
             image_size=tuple(map(int, self._file.image_sizes[row.image])),
         )
         return {"images": image, **self._annotations(row)}

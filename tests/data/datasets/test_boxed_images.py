@@ -6,7 +6,6 @@ import pytest
 from keras_jft.data.datasets.boxed_images import (
     BoxedImages,
     Faults,
-    absent,
     clipped,
     fault_of,
 )
@@ -37,13 +36,6 @@ def test_a_box_has_sides_and_lies_in_the_image_within_a_pixel(box, word):
 
 def test_clipping_keeps_what_is_inside():
     assert clipped([-1, 2, 11, 9], SIZE) == (0, 2, 10, 8)
-
-
-def test_absent_files_are_found(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a/x.png").touch()
-    names = ["a/x.png", "a/y.png", "b/x.png", "x.png"]
-    assert absent(tmp_path, names) == names[1:]
 
 
 def test_faults_are_raised_or_counted():

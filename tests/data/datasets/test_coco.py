@@ -74,8 +74,14 @@ def test_splits_unite_and_lists_of_ids_choose(save_coco, coco, tmp_path):
         jft_data.load("coco", exclude=[7, 8], **options)
     with pytest.raises(ValueError, match="must leave images"):
         jft_data.load("coco", exclude=everything, **options)
-    with pytest.raises(ValueError, match="A file of ids"):
+    with pytest.raises(ValueError, match=r"A file is needed.*none\.txt"):
         jft_data.load("coco", ids=tmp_path / "none.txt", **options)
+    minival.write_bytes(b"\xef\xbb\xbf112\r\n107\r\n\r\n")
+    chosen = jft_data.load("coco", ids=minival, **options)
+    assert chosen.ids([0, 1]).tolist() == [107, 112], "as Windows writes it"
+    listed.write_text('{"ids": [9]}')
+    with pytest.raises(ValueError, match=r"ids\.json' must hold a list"):
+        jft_data.load("coco", ids=listed, **options)
 
 
 def test_unions_must_agree(save_coco, coco, tmp_path):
@@ -99,8 +105,49 @@ def test_missing_images_and_other_sizes_are_named(
     with pytest.raises(ValueError, match=r"0007\.png.*\(8, 10\).*\(4, 4\)"):
         data[1]
     (tmp_path / "train2017/0007.png").unlink()
-    with pytest.raises(ValueError, match=r"1 of 3: \['0007\.png'\]"):
+    with pytest.raises(ValueError, match=r"1 of 3 are not: '0007\.png'"):
         jft_data.load("coco", directory=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["./0007.png", "sub/../0007.png", "train2017/0007.png", "sub\\c\u0327.png",
+     "sub//\u00e7.png"],
+)  # fmt: skip
+def test_names_of_other_tools_are_found(
+    save_coco, save_image, coco, tmp_path, brightness, name
+):
+    path = save_coco(coco())
+    save_image("train2017/sub/\u00e7.png", 1, size=(8, 10))
+    document = coco()
+    document["images"][1]["file_name"] = name
+    path.write_text(json.dumps(document), encoding="utf-8-sig")
+    assert brightness(jft_data.load("coco", directory=tmp_path)[1]) == 1
+
+
+def test_two_records_of_one_file_are_refused(save_coco, coco, tmp_path):
+    path, document = save_coco(coco()), coco()
+    document["images"][2]["file_name"] = "0009.png"
+    path.write_text(json.dumps(document))
+    with pytest.raises(ValueError, match="image id 12.*than image id 9"):
+        jft_data.load("coco", directory=tmp_path)
+    document["images"][2]["file_name"] = "./0009.png"
+    path.write_text(json.dumps(document))
+    with pytest.raises(ValueError, match=r"ids 9 and 12, both of .*0009\.png"):
+        jft_data.load("coco", directory=tmp_path)
+
+
+def test_images_elsewhere_must_be_allowed(
+    save_coco, save_image, coco, tmp_path
+):
+    path, document = save_coco(coco()), coco()
+    save_image("other/x.png", 9, size=(8, 10))
+    document["images"][2]["file_name"] = "../other/x.png"
+    path.write_text(json.dumps(document))
+    with pytest.raises(ValueError, match=r"\.\./other/x\.png.*allow_outside"):
+        jft_data.load("coco", directory=tmp_path)
+    data = jft_data.load("coco", directory=tmp_path, allow_outside=True)
+    assert data[2]["images"].max() == 9
 
 
 def test_a_test_set_has_no_boxes(save_coco, coco, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 
+import fuzzing
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
@@ -15,8 +16,11 @@ NAN, PLACES = float("nan"), 7
 def save(tmp_path):
     def write(document):
         path = tmp_path / "ann.json"
-        text = document if isinstance(document, str) else json.dumps(document)
-        path.write_text(text)
+        if isinstance(document, dict):
+            document = json.dumps(document)
+        if isinstance(document, str):
+            document = document.encode()
+        path.write_bytes(document)
         return path
 
     return write
@@ -73,6 +77,62 @@ def test_what_the_format_leaves_open_is_accepted(save, coco):
     assert file.areas.tolist() == [4, 9, 80, 63], "those of the boxes"
     assert not file.ignored.any()
     assert file.starts.tolist() == [0, 2, 4, 4]
+
+
+def test_null_is_as_good_as_absent(save, coco):
+    lacking, null = coco(keypoints=True), coco(keypoints=True)
+    del lacking["categories"][0]["skeleton"]
+    null["categories"][0] |= {"skeleton": None, "sigmas": None}
+    for record in lacking["annotations"]:
+        for field in ("area", "iscrowd", "num_keypoints"):
+            del record[field]
+    for record in null["annotations"]:
+        record |= {"area": None, "iscrowd": None, "num_keypoints": None}
+        record |= {"segmentation": None}
+    expected = coco_files.read(save(lacking))
+    found = coco_files.read(save(null))
+    assert found.areas.tolist() == expected.areas.tolist()
+    assert not found.ignored.any() and found.skeleton == ()
+    assert found.sigmas is None
+    # What a file must have is asked for.
+    null["annotations"][2]["bbox"] = None
+    with pytest.raises(ValueError, match="id 102, field `bbox`.*None"):
+        coco_files.read(save(null))
+    null["annotations"] = None
+    with pytest.raises(ValueError, match="`annotations` must be a list"):
+        coco_files.read(save(null))
+    assert len(coco_files.read(save(null), annotated=False).boxes) == 0
+
+
+def test_a_crowd_may_be_true_or_false(save, coco):
+    document = coco()
+    for record in document["annotations"]:
+        record["iscrowd"] = record["id"] == 101
+    file = coco_files.read(save(document))
+    assert file.annotation_ids[file.ignored].tolist() == [101]
+
+
+@pytest.mark.parametrize("project", ["creatures", "dog"])
+def test_the_root_that_roboflow_adds_is_no_class(save, coco, project):
+    document = coco()
+    for record in document["categories"]:
+        record["supercategory"] = project
+    root = {"id": 0, "name": project, "supercategory": "none"}
+    document["categories"].insert(0, root)
+    file = coco_files.read(save(document))
+    assert file.label_names == ("person", "dog", "bottle")
+    assert file.category_ids == (1, 18, 44)
+    # One that is labeled, or that is not above all others, is a class.
+    document["annotations"][0]["category_id"] = 0
+    if project == "dog":
+        with pytest.raises(ValueError, match="no other category has"):
+            coco_files.read(save(document))
+    else:
+        assert coco_files.read(save(document)).category_ids[0] == 0
+    document["annotations"][0]["category_id"] = 1
+    document["categories"][2]["supercategory"] = "none"
+    document["categories"][0]["name"] = "other"
+    assert coco_files.read(save(document)).category_ids[0] == 0
 
 
 def test_texts_are_ids_too(save, coco):
@@ -308,3 +368,26 @@ def test_boxes_smaller_than_a_pixel_and_many_boxes_are_fine(save, coco):
     sides = file.boxes[:, 2:] - file.boxes[:, :2]
     np.testing.assert_allclose(sides, [[0.01, 0.02]] * 500, atol=1e-5)
     assert (sides > 0).all()
+
+
+@pytest.mark.parametrize("keypoints", [False, True])
+def test_hundreds_of_mutated_files_are_read_or_refused_by_name(
+    save, coco, keypoints
+):
+    rng, refused = np.random.default_rng(0), 0
+    for number in range(400):
+        content = coco(keypoints=keypoints)
+        if number % 2:
+            content = fuzzing.mutated_json(content, rng)
+        else:
+            content = json.dumps(content).encode()
+            content = fuzzing.mutated_bytes(content, rng)
+        path = save(content)
+        try:
+            file = coco_files.read(path)
+        except ValueError as error:
+            refused += 1
+            assert "ann.json" in str(error) and len(str(error)) < 800
+        else:
+            assert np.isfinite(file.boxes).all()
+    assert 250 < refused < 400

@@ -2,6 +2,7 @@
 
 import json
 
+import fuzzing
 import numpy as np
 import pytest
 
@@ -169,7 +170,7 @@ def test_what_is_missing_is_said(save, save_coco, coco, tmp_path):
     with pytest.raises(ValueError, match="`sigmas` must be one a keypoint, 3"):
         save(sigmas=[0.1])
     (tmp_path / "train2017" / "0007.png").unlink()
-    with pytest.raises(ValueError, match=r"Missing are \['0007\.png'\]"):
+    with pytest.raises(ValueError, match=r"1 of 3 are not: '0007\.png'"):
         jft_data.load("coco_people", directory=tmp_path)
     with pytest.raises(ValueError, match="category with `keypoints`"):
         jft_data.load(
@@ -192,3 +193,25 @@ def test_a_category_without_keypoints_may_stand_beside_one_with(save):
         document["annotations"].append(ball)
 
     assert 999 not in save(change).ids(range(5)).tolist()
+
+
+def test_mutated_results_are_read_or_refused_by_name(save, tmp_path):
+    save()
+    path, rng, refused = tmp_path / "found.json", np.random.default_rng(0), 0
+    for number in range(200):
+        content = json.dumps(RESULTS).encode()
+        if number % 2:
+            content = fuzzing.mutated_json(RESULTS, rng).encode()
+        else:
+            content = fuzzing.mutated_bytes(content, rng)
+        path.write_bytes(content)
+        try:
+            people = jft_data.load(
+                "coco_people", directory=tmp_path, detections=path
+            )
+        except ValueError as error:
+            refused += 1
+            assert "json" in str(error) and len(str(error)) < 800
+        else:
+            assert all(np.isfinite(p["keypoints"]).all() for p in people)
+    assert 100 < refused < 200
