@@ -1,18 +1,20 @@
 """Tar shards of WebDataset: `17.jpg` and `17.cls` of a tar are one example.
 
 Members of one example share a key, their path up to the first dot of the file's
-name. Tars are not unpacked: their headers are read once, which also notices a
-tar that is cut short, and images are then read where they lie. A tar has no
-checksum of contents; damage inside an image is noticed by its decoder.
+name: `3.v2.jpg` is of the key `3`. A sample whose name has more dots is left
+out, with a warning. Tars are not unpacked: their headers are read once, which
+also notices a tar that is cut short, and images are then read where they lie. A
+tar has no checksum of contents; damage inside an image is noticed by its
+decoder.
 """
 
 import concurrent.futures
 import contextlib
 import itertools
-import json
 import os
 import re
 import tarfile
+import warnings
 
 import numpy as np
 
@@ -20,10 +22,26 @@ from keras_jft import checks
 from keras_jft.data.datasets import filesystem
 from keras_jft.data.datasets.dataset import Dataset, Info
 from keras_jft.data.datasets.decoding import IMAGE_SUFFIXES, decode_image
+from keras_jft.data.label_names import (
+    checked_names,
+    is_whole,
+    label_ids_by_text,
+    labels_of,
+    names_in,
+)
+from keras_jft.text_files import decode, parse_json
 
 LABEL_SUFFIXES = (".cls", ".json", ".txt")
-_MEMBER = re.compile(r"((?:.*/)?[^./]+)(\.[^/]*)")
+_MEMBER = re.compile(r"((?:.*/)?[^./]+)(\.[^/]*)", re.DOTALL)
 _BLOCK = 512
+# Members that say the name, and more, of the next one; they are read whole.
+_NAMES = (
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE,
+    tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
+)  # fmt: skip
+_LONGEST, _LARGEST = 1 << 14, 1 << 50  # Bytes of such a member, of another.
+# What `tarfile` raises of damaged headers.
+_FAULTS = (tarfile.TarError, ValueError, OverflowError, RecursionError)
 
 
 def load(
@@ -58,9 +76,10 @@ def load(
 
     Raises:
         OSError: A tar cannot be read.
-        ValueError: A tar is cut short, damaged or compressed; a key has two
-            members of one suffix, no image or no labels; or a label is not
-            known. While reading: an image is damaged.
+        ValueError: A tar is cut short, damaged or compressed; a member that
+            would be read is a link, sparse or a device; a key has two members
+            of one suffix, no image or no labels; or a label is not known.
+            While reading: an image is damaged.
     """
     checks.one_of("label_suffix", label_suffix, LABEL_SUFFIXES)
     paths = expand(str(urls).replace("{split}", str(split)))
@@ -70,25 +89,25 @@ def load(
         )
     found = [
         (path, *example)
-        for path, shard in zip(paths, shards, strict=True)
-        for example in shard
+        for path, (examples, _) in zip(paths, shards, strict=True)
+        for example in examples
     ]
+    _warn_of_left_out([name for _, names in shards for name in names])
     if not found:
         raise ValueError(
             f"`urls` must name tars with images. Received: {str(urls)!r}, "
             "without any."
         )
-    parse = _json_labels(label_key)
-    if label_suffix != ".json":
-        parse = _text_labels(separator)
     wheres = [f"{key + label_suffix!r} of {path!r}" for path, key, *_ in found]
+    key = label_key if label_suffix == ".json" else None
     rows = [
-        _as_list(content, parse, where)
+        _parse(content, where, key, separator)
         for (*_, content), where in zip(found, wheres, strict=True)
     ]
     if label_names is None:
-        label_names = _names_of(rows)
-    labels = _to_ids(rows, list(label_names), wheres, many)
+        label_names = _names_of(rows, wheres)
+    label_names = checked_names(label_names)
+    labels = _to_ids(rows, label_names, wheres, many)
     names = _short_names(paths)
     return WebDataset(
         [f"{names[path]}/{key}" for path, key, _, _ in found],
@@ -96,7 +115,7 @@ def load(
         [ids if many else ids[0] for ids in labels],
         Info(
             num_examples=len(found),
-            label_names=tuple(label_names),
+            label_names=label_names,
             max_labels=max(1, *map(len, labels)) if many else None,
             class_counts=np.bincount(
                 np.concatenate(labels), minlength=len(label_names)
@@ -188,17 +207,23 @@ def _short_names(paths):
 
 
 def _examples(path, label_suffix):
-    """`[(key, (start, size) of its image, text of its labels)]` of a tar."""
-    examples = {}
+    """Examples of a tar, and samples in it that are of none.
+
+    Returns:
+        `[(key, (start, size) of its image, text of its labels)]`, and names of
+        files that are left out, one per sample.
+    """
+    examples, others = {}, {}
     with _opened(path) as file, filesystem.named_errors(path, "read"):
         for member in _members(path, file):
-            found = _MEMBER.fullmatch(member.name)
-            if not member.isfile() or not found:
+            key, kind, is_other = _role_of(member.name, label_suffix)
+            if kind is None or member.isdir():
                 continue
-            key, suffix = found[1], found[2].lower()
-            kind = "image" if suffix in IMAGE_SUFFIXES else suffix
-            if kind not in ("image", label_suffix):
+            if is_other:
+                stem = os.path.splitext(member.name)[0]
+                others.setdefault((key, stem), {})[kind] = member.name
                 continue
+            _check_plain(member, path)
             example = examples.setdefault(key, {})
             if kind in example:
                 raise ValueError(
@@ -218,7 +243,56 @@ def _examples(path, label_suffix):
             start, size = example[label_suffix]
             file.seek(start)
             example["text"] = file.read(size)
-    return [(key, e["image"], e["text"]) for key, e in examples.items()]
+    # `3.seg.png` beside `3.png` is no sample, but with `3.seg.cls` it is one.
+    left_out = [
+        f"{path}/{next(iter(names.values()))}"
+        for (key, _), names in others.items()
+        if key not in examples or len(names) > 1
+    ]
+    return [
+        (key, e["image"], e["text"]) for key, e in examples.items()
+    ], left_out
+
+
+def _role_of(name, label_suffix):
+    """Key and kind of a member, and whether it is not of its key's example.
+
+    The kind is "image", the suffix of labels, or None. Behind more dots than
+    one, as in `3.v2.jpg`, it is of no example.
+    """
+    found = _MEMBER.fullmatch(name)
+    if not found:  # A folder, or a hidden file.
+        return None, None, False
+    key, suffixes = found[1], found[2].lower()
+    last = os.path.splitext(name)[1].lower()
+    kind = "image" if last in IMAGE_SUFFIXES else last
+    return (
+        key,
+        kind if kind in ("image", label_suffix) else None,
+        suffixes != last,
+    )
+
+
+def _warn_of_left_out(names):
+    """Warns of samples that the rule of keys leaves out, if any are."""
+    if names:
+        warnings.warn(
+            f"Left {len(names)} samples out, whose names have more than one "
+            f"dot: {names[:5]}. A key ends at the first dot: rename them, as "
+            "`3_v2.jpg`.",
+            stacklevel=3,
+        )
+
+
+def _check_plain(member, path):
+    """Raises unless the bytes of a member lie in the tar as they are."""
+    if not member.isreg() or member.sparse is not None:
+        kind = "sparse" if member.isreg() else f"of type {member.type!r}"
+        raise ValueError(
+            f"Images and labels must be plain files. Received in {path!r}: "
+            f"{member.name!r}, which is {kind}. Write the tar without sparse "
+            "files (no `tar -S`) and with files for links (`tar -h`)."
+        )
 
 
 def _opened(path):
@@ -227,17 +301,37 @@ def _opened(path):
     return filesystem.gfile().GFile(path, "rb")
 
 
+class _Header(tarfile.TarInfo):
+    """A header that asks for no more memory than names need."""
+
+    @classmethod
+    def frombuf(cls, buf, encoding, errors):
+        """Reads a header; `tarfile` calls it."""
+        header = super().frombuf(buf, encoding, errors)
+        longest = _LONGEST if header.type in _NAMES else _LARGEST
+        if not 0 <= header.size <= longest:
+            raise tarfile.InvalidHeaderError(f"a size of {header.size} bytes")
+        return header
+
+
 def _members(path, file):
     """The members of a tar, read to its mark of the end."""
-    fault = "is no tar, or cut short"
-    with contextlib.suppress(tarfile.TarError):
-        tar = tarfile.TarFile(fileobj=file)
-        members = list(tar)
+    fault, members = "is no tar, or cut short", []
+    with contextlib.suppress(*_FAULTS):
+        tar = tarfile.TarFile(fileobj=file, tarinfo=_Header)
+        fault = "is cut short or damaged"
+        while (member := tar.next()) is not None:
+            # A second header may say another size than the first.
+            room = tar.offset - member.offset_data
+            plain = member.isreg() and member.sparse is None
+            if room < 0 or (plain and not 0 <= member.size <= room):
+                raise tarfile.ReadError
+            members.append(member)
         # `tarfile` takes whatever it cannot read for the end.
         file.seek(tar.offset)
         if file.read(_BLOCK) == bytes(_BLOCK):
             return members
-        fault = f"is cut short or damaged at byte {tar.offset}"
+        fault += f" at byte {tar.offset}"
     raise ValueError(
         f"{path!r} {fault}. Compressed tars must be unpacked to tars; others "
         "fetched again."
@@ -247,30 +341,21 @@ def _members(path, file):
 # === Labels ===
 
 
-def _json_labels(key):
-    def parse(text):
-        found = json.loads(text)
-        found = found[key] if isinstance(found, dict) else found
-        return found if isinstance(found, list) else [found]
+def _parse(content, where, key, separator):
+    """The labels of one member, numbers or texts.
 
-    return parse
-
-
-def _text_labels(separator):
-    def parse(text):
-        parts = [part.strip() for part in text.split(separator)]
-        return [part for part in parts if part]
-
-    return parse
-
-
-def _as_list(content, parse, where):
-    """The labels of one member, numbers or texts."""
+    Args:
+        content: Its bytes.
+        where: What errors call it.
+        key: Key of the labels in a JSON object; None: it is plain text.
+        separator: Between labels in plain text.
+    """
     try:
-        labels = parse(content.decode())
-        if not all(isinstance(label, (str, int)) for label in labels):
-            raise ValueError(f"neither texts nor whole numbers: {labels}")
-        return labels
+        if key is None:
+            return labels_of(decode(content, "it").strip(), "it", separator)
+        found = parse_json(content, "it")
+        found = found[key] if isinstance(found, dict) else found
+        return labels_of([None] if found is None else found, "it")
     except (ValueError, KeyError) as error:
         raise ValueError(
             f"{where} holds no labels: {error!r}. Mend the member, or set "
@@ -278,21 +363,20 @@ def _as_list(content, parse, where):
         ) from error
 
 
-def _names_of(rows):
+def _names_of(rows, wheres):
     names = {label for row in rows for label in row}
-    numbers = [n for n in names if not isinstance(n, str) or n.isdigit()]
+    numbers = [name for name in names if is_whole(str(name))]
     if numbers:
         raise ValueError(
             "`label_names` must be given where labels are numbers. Received "
             f"labels such as {numbers[0]!r}."
         )
-    return sorted(names)
+    return names_in(rows, wheres.__getitem__)
 
 
 def _to_ids(rows, label_names, wheres, many):
     """`(L,)` int32 an example, sorted and unique."""
-    ids = {str(label): label for label in range(len(label_names))}
-    ids |= {name: label for label, name in enumerate(label_names)}
+    ids = label_ids_by_text(label_names)
     labels = []
     for row, where in zip(rows, wheres, strict=True):
         unknown = [label for label in row if str(label) not in ids]

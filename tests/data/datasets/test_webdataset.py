@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import tarfile
 
 import numpy as np
 import pytest
@@ -126,7 +127,11 @@ def test_faulty_members_are_named(members, message, save_tar):
         load(save_tar("a.tar", members), label_names=NAMES)
 
 
-@pytest.mark.parametrize("text", [b"[[1]]", b"null", b'[{"id": 1}]'])
+@pytest.mark.parametrize(
+    "text",
+    [b"[[1]]", b"null", b'[{"id": 1}]', b"[null]", b"true", b"1.5",
+     b"[1, 2.0]", b'{"x": 1}', b"[" * 100_000, b"1" * 5_000, b"", b"\xff"],
+)  # fmt: skip
 def test_labels_that_are_neither_texts_nor_numbers_are_named(text, save_tar):
     path = save_tar("a.tar", [("0.png", b""), ("0.json", text)])
     with pytest.raises(ValueError, match=r"'0\.json' of.* no labels"):
@@ -174,3 +179,103 @@ def test_braces_of_other_forms_are_refused():
     for pattern in ("{}", "{1..}", "{3..1}", "{a..c}"):
         with pytest.raises(ValueError, match=r"\{000\.\.010\}"):
             expand(pattern)
+
+
+def _tar(path, headers, **options):
+    """A tar of `(TarInfo, content)`."""
+    with tarfile.open(path, "w", **options) as tar:
+        for header, content in headers:
+            header.size = header.size or len(content)
+            tar.addfile(header, io.BytesIO(content))
+    return path
+
+
+def test_samples_with_more_dots_are_left_out_and_named(save_tar):
+    more = [("x/3.v2.jpg", _png(3)), ("x/3.v2.cls", b"1")]
+    path = save_tar("a.tar", _members() + more)
+    with pytest.warns(UserWarning, match=r"Left 1 samples out.*a\.tar/x/3\.v2"):
+        data = load(path, label_names=NAMES)
+    assert data.ids([0, 1, 2]).tolist() == ["a/0", "a/1", "a/2"]
+    # A key of its own beside it hides it no more.
+    path = save_tar("b.tar", [("x/3.jpg", _png(2)), ("x/3.cls", b"0"), *more])
+    with pytest.warns(UserWarning, match=r"Left 1 samples out.*x/3\.v2"):
+        assert len(load(path, label_names=NAMES)) == 1
+    # Nor do two of one key count as one.
+    more += [("x/3.v3.jpg", _png(3)), ("x/3.v3.cls", b"1")]
+    with pytest.warns(UserWarning, match=r"Left 2 samples out"):
+        load(save_tar("c.tar", _members() + more), label_names=NAMES)
+    # An image more of a key is no sample.
+    seg = [("0.seg.png", b"a mask"), ("0.0.json", b"{}")]
+    assert (
+        len(load(save_tar("d.tar", _members() + seg), label_names=NAMES)) == 3
+    )
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE,
+     tarfile.GNUTYPE_SPARSE],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["1.png", "1.cls"])
+def test_members_that_are_no_plain_files_are_refused(tmp_path, kind, name):
+    headers = [
+        (tarfile.TarInfo("1.png"), _png(1)),
+        (tarfile.TarInfo("1.cls"), b"1"),
+    ]
+    for i, (header, content) in enumerate(headers):
+        if header.name == name:
+            header.type, header.linkname = kind, "/etc/passwd"
+            sparse = kind == tarfile.GNUTYPE_SPARSE
+            headers[i] = header, content if sparse else b""
+    path = _tar(tmp_path / "a.tar", headers, format=tarfile.GNU_FORMAT)
+    with pytest.raises(ValueError, match=rf"plain files.*a\.tar.*'{name}'"):
+        load(path, label_names=NAMES)
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"GNU.sparse.map": "0,1", "GNU.sparse.size": "9"},
+        {"GNU.sparse.size": "9", "GNU.sparse.numblocks": "0"},
+        {"GNU.sparse.major": "1", "GNU.sparse.minor": "0",
+         "GNU.sparse.name": "1.cls", "GNU.sparse.realsize": "9"},
+    ],
+)  # fmt: skip
+def test_sparse_members_of_every_kind_are_refused(tmp_path, about):
+    label = tarfile.TarInfo("1.cls")
+    label.pax_headers = about
+    headers = [(tarfile.TarInfo("1.png"), _png(1)), (label, b"0\n".ljust(512))]
+    path = _tar(tmp_path / "a.tar", headers, format=tarfile.PAX_FORMAT)
+    with pytest.raises(ValueError, match=r"'1\.cls', which is sparse"):
+        load(path, label_names=NAMES)
+
+
+@pytest.mark.parametrize("size", ["100000", "-512", "-1", "99999999999999"])
+def test_a_second_header_does_not_make_a_member_longer(tmp_path, size):
+    label = tarfile.TarInfo("1.cls")
+    headers = [(tarfile.TarInfo("1.png"), _png(1)), (label, b"1")]
+    _tar(
+        tmp_path / "a.tar", headers, format=tarfile.PAX_FORMAT,
+        pax_headers={"size": size},
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"a\.tar' is cut short or damaged"):
+        load(tmp_path / "a.tar", label_names=NAMES)
+
+
+def test_a_header_of_endless_names_is_refused(tmp_path):
+    label = tarfile.TarInfo("1.cls")
+    label.pax_headers = {"comment": "1" * 20_000}
+    headers = [(tarfile.TarInfo("1.png"), _png(1)), (label, b"1")]
+    _tar(tmp_path / "a.tar", headers, format=tarfile.PAX_FORMAT)
+    with pytest.raises(ValueError, match=r"a\.tar' is cut short or damaged"):
+        load(tmp_path / "a.tar", label_names=NAMES)
+
+
+def test_a_number_is_the_name_where_names_are_numbers(save_tar):
+    members = [("0.png", _png(0)), ("0.cls", b"3")]
+    data = load(save_tar("a.tar", members), label_names=[5, 3])
+    assert data[0]["labels"].tolist() == [1]
+    assert data.info.label_names == ("5", "3")
+    members[1] = ("0.cls", b"1")
+    with pytest.raises(ValueError, match=r"'0\.cls'.*Received: \['1'\]"):
+        load(save_tar("b.tar", members), label_names=[5, 3])
