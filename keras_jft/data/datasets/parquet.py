@@ -16,10 +16,18 @@ from keras_jft.data.datasets import filesystem
 from keras_jft.data.datasets.dataset import Dataset, Info
 from keras_jft.data.datasets.decoding import decode_image
 from keras_jft.data.datasets.file_patterns import files_of, of_split
+from keras_jft.data.datasets.image_paths import ImageFinder
 from keras_jft.data.datasets.label_rows import ExampleLabels, LabelRows
 from keras_jft.data.datasets.parquet_labels import LabelColumns, LabelIndex
 from keras_jft.data.datasets.row_groups import RowGroups
+from keras_jft.data.label_names import checked_names
 from keras_jft.data.labels import LabelHierarchy
+from keras_jft.text_files import short
+
+_BYTES, _TEXTS = (
+    (pa.binary(), pa.large_binary()),
+    (pa.string(), pa.large_string()),
+)
 
 
 def load(
@@ -36,6 +44,7 @@ def load(
     unknown=None,
     label_names=None,
     hierarchy=None,
+    allow_outside=False,
 ):
     """The images of Parquet files, in the order of their rows.
 
@@ -51,7 +60,8 @@ def load(
         directory: Folder that paths of images are relative to; that of their
             Parquet file, if left out.
         image_column: Column of the files' bytes, of paths, or of structs with
-            `bytes` and `path`. URLs are not followed.
+            `bytes` and `path`, which counts where bytes are null. URLs are
+            not followed.
         id_column: Column of ids, whole numbers or texts; `"file:row"`, rows
             counted from 0, if left out.
         label_column: Column of lists of labels, ids or names; or of lists of
@@ -65,7 +75,10 @@ def load(
         label_names: All labels, in the order of their ids. Names that the
             files have, sorted, if left out; ids need it, or `hierarchy`.
         hierarchy: As for `image_folder`; labels are its keys, names or ids,
-            and are closed upward.
+            and are closed upward. A number is an id, unless some label has a
+            number for its name: then it is a name.
+        allow_outside: Whether `..` and absolute paths of images may leave
+            their folder.
 
     Returns:
         A `Dataset` with many labels an example. A label that a row has twice
@@ -74,8 +87,8 @@ def load(
     Raises:
         ValueError: A file is no Parquet file, lacks a column or has no rows;
             lists of a row are not equally long, a label is unknown, a
-            probability is not in 0..1, an id is there twice or an image is
-            missing. The error names file and row.
+            probability is not in 0..1, an id is there twice, or an image is
+            missing, a URL or outside. The error names file and row.
     """
     if not 0 <= (unknown or 0) <= threshold <= 1:
         raise ValueError(
@@ -92,6 +105,9 @@ def load(
         label_names = hierarchy.names
     elif label_names is None:
         label_names = columns.label_names(groups)
+    else:
+        label_names = checked_names(label_names)
+    directory = of_split(directory, split)
     index = LabelIndex(label_names, hierarchy)
     rows, labels, probabilities = columns.read(groups, index)
     present = probabilities >= np.float32(threshold)
@@ -106,7 +122,8 @@ def load(
     return ParquetImages(
         groups,
         image_column,
-        _check_images(groups, image_column, of_split(directory, split)),
+        directory,
+        _find_images(groups, image_column, directory, allow_outside),
         ExampleLabels(tables[0], None if unknown is None else tables[1]),
         None if id_column is None else _read_ids(groups, id_column),
         Info(
@@ -126,13 +143,16 @@ class ParquetImages(Dataset):
         groups: `RowGroups`.
         image_column: Name of the column.
         directory: Folder that paths are relative to; None: that of the file.
+        found: `{position: path}` of images whose path is another in the file.
         labels: `ExampleLabels`.
         ids: `(N,)` ids; None: file and row.
         info: The data set's `Info`.
     """
 
-    def __init__(self, groups, image_column, directory, labels, ids, info):
-        self.groups, self.directory = groups, directory
+    def __init__(
+        self, groups, image_column, directory, found, labels, ids, info
+    ):
+        self.groups, self.directory, self._found = groups, directory, found
         self._column, self._labels, self._ids = image_column, labels, ids
         self.info = info
 
@@ -179,54 +199,78 @@ class ParquetImages(Dataset):
         path = self.groups.path(group)
         name = f"{path}, row {self.groups.first_row(group) + row}"
         if isinstance(value, dict):
-            value = value.get("bytes") or value.get("path")
+            content = value.get("bytes")
+            value = value.get("path") if content is None else content
         if isinstance(value, str):
-            path = _place_of(value, path, self.directory)
+            value = self._found.get(int(position), value)
+            path = os.path.join(_folder(path, self.directory), value)
             return filesystem.image_source(path), path
         return value or b"", name
 
 
-def _place_of(value, path, directory):
-    """The file of an image that a row of the file `path` names."""
-    folder = os.path.dirname(path) if directory is None else str(directory)
-    return os.path.join(folder, value)
+def _folder(path, directory):
+    """The folder that paths in the file `path` are relative to."""
+    return os.path.dirname(path) if directory is None else str(directory)
 
 
-def _check_images(groups, column, directory):
-    """`directory`, if the column can hold images and its paths are files."""
-    missing = []
+def _find_images(groups, column, directory, allow_outside):
+    """`{position: path}` of images whose path is another in their file."""
+    finders, found, faults = {}, {}, []
     for group in range(len(groups)):
-        path, schema = groups.path(group), groups.schema(group)
-        kind = schema.field(column).type if column in schema.names else None
-        if kind in (pa.binary(), pa.large_binary()) or (
-            kind is not None and pa.types.is_struct(kind)
-        ):
-            continue
-        if kind not in (pa.string(), pa.large_string()):
-            raise ValueError(
-                f"{path!r} must have a column {column!r} of bytes, paths or "
-                f"structs of both. Received: {kind or schema.names}. Set "
-                "`image_column`."
-            )
-        names = groups.read(group, [column])[column].to_pylist()
-        missing += [
-            f"{path}, row {groups.first_row(group) + row}: {name}"
-            for row, name in enumerate(names)
-            if not name
-            or not filesystem.is_file(_place_of(name, path, directory))
-        ]
-    if missing:
+        folder = _folder(groups.path(group), directory)
+        if folder not in finders:
+            finders[folder] = ImageFinder(folder, allow_outside=allow_outside)
+        for row, name in _paths(groups, group, column):
+            try:
+                path = finders[folder].find(name)
+            except ValueError as error:
+                row += groups.first_row(group)
+                faults.append(f"{groups.path(group)}, row {row}: {error}")
+                continue
+            if path != name:
+                found[int(groups.starts[group]) + row] = path
+    if faults:
         raise ValueError(
-            f"Every path in {column!r} must be that of a file. Missing are "
-            f"{len(missing)}: {missing[:5]}. Set `directory`; fetch what URLs "
-            "name first."
+            f"Every path in {column!r} must be that of a file. {len(faults)} "
+            f"are not: {'; '.join(faults[:5])}. Set `directory`, or mend or "
+            "drop their rows."
         )
-    return directory
+    return found
+
+
+def _paths(groups, group, column):
+    """Rows of a group, and the path that each has for want of bytes."""
+    path, schema = groups.path(group), groups.schema(group)
+    kind = schema.field(column).type if column in schema.names else None
+    if kind in _BYTES:
+        return []
+    if kind in _TEXTS:
+        return enumerate(groups.values(group, column))
+    fields = {}
+    if kind is not None and pa.types.is_struct(kind):
+        fields = {kind.field(i).name: kind.field(i).type
+                  for i in range(kind.num_fields)}  # fmt: skip
+    if (
+        not fields.keys() & {"bytes", "path"}
+        or fields.get("bytes", pa.null()) not in (*_BYTES, pa.null())
+        or fields.get("path", pa.null()) not in (*_TEXTS, pa.null())
+    ):
+        raise ValueError(
+            f"{path!r} must have a column {column!r} of bytes, paths or "
+            f"structs of both. Received: {kind or schema.names}. Set "
+            "`image_column`."
+        )
+    rows = groups.values(group, column)
+    return [
+        (row, value["path"])
+        for row, value in enumerate(rows)
+        if value and value.get("bytes") is None and value.get("path")
+    ]
 
 
 def _read_ids(groups, column):
     """`(N,)` ids, int64 or str, of which none is there twice."""
-    parts = []
+    parts, kind = [], None
     for group in range(len(groups)):
         names = groups.schema(group).names
         if column not in names:
@@ -234,13 +278,20 @@ def _read_ids(groups, column):
                 f"{groups.path(group)!r} must have a column {column!r}. "
                 f"Received the columns {names}. Set `id_column`."
             )
-        parts += groups.read(group, [column])[column].to_pylist()
-    kinds = {type(name) for name in parts}
-    if kinds not in ({int}, {str}):
-        raise ValueError(
-            f"`id_column` {column!r} must have whole numbers or texts in every "
-            f"row. Received: {sorted(kind.__name__ for kind in kinds)}."
-        )
+        for row, name in enumerate(groups.values(group, column)):
+            kind = kind or type(name)
+            if (
+                type(name) is not kind
+                or kind not in (int, str)
+                or (kind is int and abs(name) >= 2**63)
+            ):
+                raise ValueError(
+                    f"{groups.path(group)!r}, row "
+                    f"{groups.first_row(group) + row}: `id_column` {column!r} "
+                    "must have whole numbers, or texts, in every row. "
+                    f"Received: {short(name)}."
+                )
+            parts.append(name)
     ids = np.array(parts)
     unique, first = np.unique(ids, return_index=True)
     if len(unique) < len(ids):

@@ -9,6 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from keras_jft.data.label_names import is_whole, names_in
+from keras_jft.text_files import short
+
 
 class LabelIndex:
     """Labels, as a file names them, to label ids.
@@ -22,11 +25,18 @@ class LabelIndex:
     def __init__(self, label_names, hierarchy=None):
         self.size, self._hierarchy = len(label_names), hierarchy
         self._ids = {name: label for label, name in enumerate(label_names)}
+        keys = () if hierarchy is None else hierarchy.keys
+        self._has_numbers = any(map(is_whole, (*label_names, *keys)))
 
     def find(self, label):
-        """The id of a name or of an id; -1 where it is unknown."""
+        """The id of a name or of an id; -1 where it is unknown.
+
+        A number is an id, unless numbers are names.
+        """
         if isinstance(label, int):
-            return label if 0 <= label < self.size else -1
+            if not self._has_numbers:
+                return label if 0 <= label < self.size else -1
+            label = str(label)
         if self._hierarchy is None:
             return self._ids.get(label, -1)
         try:
@@ -86,14 +96,15 @@ class LabelColumns:
         names = set()
         for group in range(len(groups)):
             _, flat, _ = self._flat(groups, group)
-            if flat.type not in (pa.string(), pa.large_string()):
+            if len(flat) and not _is_text(flat.type):
                 raise ValueError(
                     f"{groups.path(group)!r}, column {self.labels!r}, has "
                     f"labels of type {flat.type}. Give `label_names` or "
                     "`hierarchy`, which say how many there are."
                 )
             names.update(pc.unique(flat).to_pylist())
-        return sorted(names - {None})
+        where = f"{groups.paths}, column {self.labels!r}"
+        return names_in([names - {None}], lambda _: where)
 
     def _read_group(self, groups, group, index):
         rows, flat, probabilities = self._flat(groups, group)
@@ -102,6 +113,14 @@ class LabelColumns:
             row = groups.first_row(group) + int(rows[place])
             raise ValueError(f"{groups.path(group)!r}, row {row}: {problem}")
 
+        if not len(flat):
+            return rows, np.zeros(0, "int32"), probabilities
+        if not (_is_text(flat.type) or pa.types.is_integer(flat.type)):
+            fail(
+                0,
+                f"`{self.labels}` must have texts or whole numbers. Received: "
+                f"{short(flat[0].as_py())}, {flat.type}.",
+            )
         encoded = flat.dictionary_encode(null_encoding="encode")
         ids = [index.find(label) for label in encoded.dictionary.to_pylist()]
         ids = np.array(ids, "int32")[encoded.indices.to_numpy()]
@@ -135,12 +154,13 @@ class LabelColumns:
                     f"must be one of `{names[1]}` a label. Received: "
                     f"{more[row]} for {counts[row]} labels."
                 )
-            return rows, flat, _as_floats(pc.list_flatten(others[0]))
+            probabilities = pc.list_flatten(others[0])
+            return rows, flat, _as_floats(path, names[1], probabilities)
         if pa.types.is_struct(flat.type):
             label, probability = (
                 pc.struct_field(flat, field) for field in self.fields
             )
-            return rows, label, _as_floats(probability)
+            return rows, label, _as_floats(path, self.labels, probability)
         return rows, flat, np.ones(len(rows), "float32")
 
     def _names(self, groups, group):
@@ -182,6 +202,19 @@ def _lengths(lists):
     return pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
 
 
-def _as_floats(probabilities):
-    floats = pc.fill_null(probabilities.cast(pa.float32()), np.nan)
+def _as_floats(path, column, probabilities):
+    kind = probabilities.type
+    if len(probabilities) and not (
+        pa.types.is_floating(kind) or pa.types.is_integer(kind)
+    ):
+        raise ValueError(
+            f"{path!r}, column {column!r}: probabilities must be numbers. "
+            f"Received: {kind}."
+        )
+    # A number beyond float32 is infinite, and refused with its row.
+    floats = pc.fill_null(probabilities.cast(pa.float32(), safe=False), np.nan)
     return floats.to_numpy(zero_copy_only=False)
+
+
+def _is_text(kind):
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)

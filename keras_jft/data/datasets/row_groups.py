@@ -94,7 +94,9 @@ class RowGroups:
         try:
             with filesystem.opened(self.paths[file]) as opened:
                 whole = pq.ParquetFile(opened, metadata=self._metadata[file])
-                return whole.read_row_group(inner, columns=columns)
+                table = whole.read_row_group(inner, columns=columns)
+            table.validate(full=True)  # Texts may not be UTF-8.
+            return table
         except (pa.ArrowException, OSError) as error:
             raise ValueError(
                 f"{self.paths[file]!r}, row group {inner}, cannot be read: "
@@ -105,11 +107,12 @@ class RowGroups:
         """One column of a row group as a list of Python's own values.
 
         Raises:
-            ValueError: As `read`; or a text is not UTF-8.
+            ValueError: As `read`; or Python has no such value.
         """
+        column = self.read(group, [name])[name]
         try:
-            return self.read(group, [name])[name].to_pylist()
-        except (UnicodeDecodeError, OverflowError) as error:
+            return column.to_pylist()
+        except (ValueError, OverflowError) as error:  # A date of year 10^6.
             raise ValueError(
                 f"{self.path(group)!r}, column {name!r}, cannot be read: "
                 f"{error}. Write or fetch the file again."
@@ -133,7 +136,9 @@ class RowGroups:
 def _metadata(path):
     try:
         with filesystem.opened(path) as file:
-            return pq.read_metadata(file)
+            metadata = pq.read_metadata(file)
+        metadata.schema.to_arrow_schema()
+        return metadata
     except (pa.ArrowException, OSError) as error:
         raise ValueError(
             f"{path!r} is no Parquet file: {error}. It may be cut short: "

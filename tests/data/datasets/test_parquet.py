@@ -180,12 +180,12 @@ def test_damaged_images_are_named_by_file_and_row(save, rows):
     ("field", "value", "options", "message"),
     [
         ("path", "gone.png", {"image_column": "path"},
-         r"Missing are 1: \['.*b\.parquet, row 3: gone"),
+         r"1 are not: .*b\.parquet, row 3: 'gone"),
         ("path", None, {"image_column": "path"}, "row 3: None"),
-        ("path", "https://a.b/c.jpg", {"image_column": "path"}, "URLs"),
+        ("path", "https://a.b/c.jpg", {"image_column": "path"}, "URL"),
         ("key", "k2", {"id_column": "key"},
          r"b\.parquet', row 3: an id must be there once.*'k2'"),
-        ("key", None, {"id_column": "key"}, "'NoneType', 'str'"),
+        ("key", None, {"id_column": "key"}, "row 3: .*Received: None"),
         ("key", "x", {"id_column": "uid"}, "a column 'uid'.*`id_column`"),
         ("key", "x", {"image_column": "uid"}, "a column 'uid'.*`image_col"),
         ("key", "x", {"image_column": "labels"}, "'labels' of bytes, paths"),
@@ -208,3 +208,62 @@ def test_what_cannot_be_right_is_refused(
     } | options
     with pytest.raises(ValueError, match=message):
         parquet.load(**options)
+
+
+@pytest.mark.parametrize("column", ["path", "named"])
+def test_paths_of_other_machines_are_found(save, rows, tmp_path, column):
+    forms = (
+        "images\\{}.png",
+        "./images//{}.png",
+        f"{tmp_path}/images/{{}}.png",
+    )
+    for i, row in enumerate(rows):
+        name = forms[i % 3].format(i)
+        row["path"], row["named"] = name, {"bytes": None, "path": name}
+    data = parquet.load(path=save(rows), image_column=column, label_names=NAMES)
+    found = [example["images"][0, 0, 0] for example in data.take(range(NUM))]
+    assert found == [*range(NUM)]
+    assert data.image_bytes(4) == rows[4]["image"]
+
+
+@pytest.mark.parametrize("column", ["path", "named"])
+def test_nothing_outside_of_the_folder_is_read(save, rows, tmp_path, column):
+    secret = tmp_path / "images" / "8.png"
+    folder = tmp_path / "images" / "inner"
+    folder.mkdir()
+    for i in range(NUM):
+        (tmp_path / "images" / f"{i}.png").rename(folder / f"{i}.png")
+    secret.write_bytes(rows[8]["image"])
+    for name in (f"file://{secret}", f"gs://b/{secret}", "../8.png",
+                 str(secret)):  # fmt: skip
+        rows[8]["path"] = name
+        rows[8]["named"] = {"bytes": None, "path": name}
+        options = {
+            "path": save(rows), "image_column": column,
+            "directory": folder, "label_names": NAMES,
+        }  # fmt: skip
+        with pytest.raises(
+            ValueError, match=r"b\.parquet, row 3: '.*(URL|out)"
+        ):
+            parquet.load(**options)
+        if "://" in name:
+            with pytest.raises(ValueError, match="a URL"):
+                parquet.load(allow_outside=True, **options)
+        else:
+            data = parquet.load(allow_outside=True, **options)
+            assert data[8]["images"][0, 0, 0] == 8
+
+
+def test_a_path_beside_bytes_is_not_opened(save, rows):
+    rows[8]["struct"]["path"] = "file:///etc/passwd"
+    data = parquet.load(
+        path=save(rows), image_column="struct", label_names=NAMES
+    )
+    assert data[8]["images"][0, 0, 0] == 8
+
+
+def test_texts_in_place_of_bytes_are_not_paths(save, rows):
+    for row in rows:
+        row["struct"] = {"bytes": "../8.png", "path": "8.png"}
+    with pytest.raises(ValueError, match="bytes, paths or structs"):
+        parquet.load(path=save(rows), image_column="struct", label_names=NAMES)

@@ -122,13 +122,36 @@ def test_a_row_that_cannot_be_right_is_named(
 @pytest.mark.parametrize(
     ("labels", "columns", "message"),
     [
-        ([["mouse"]], BOTH, "must have a column 'label_probs'"),
-        ([[1.0]], LabelColumns(labels="labels", probabilities=None), "1.0"),
+        ([["mouse"]], None, "must have a column 'label_probs'"),
+        ([[1.0]], BOTH, r"a\.parquet', row 0: .*1\.0, double"),
+        ([[], [True]], BOTH, "row 1: .*True, bool"),
+        ([[], [], [["a"]]], BOTH, r"row 2: .*\['a'\], list"),
+        ([[{"label": {"a": 1}, "probability": 0.5}]], BOTH, "row 0: .*{'a'"),
+        ([[{"label": 1, "probability": "0.5"}]], BOTH, "must be numbers.*str"),
+        ([[{"label": 1, "probability": 1e99}]], BOTH, "row 0: .*Received: inf"),
         ([3], BOTH, "'labels', must have lists. Received: int64"),
         ([[3]], LabelColumns(labels="tags", probabilities=None),
          r"a column 'tags'.*\['labels'\]. Set `label_column`"),
     ],
 )  # fmt: skip
 def test_columns_of_another_form_are_refused(save, labels, columns, message):
+    probabilities = [row and [0.5] for row in labels] if columns else None
+    groups = save(labels, probabilities if columns is BOTH else None)
     with pytest.raises(ValueError, match=message):
-        _read(save(labels), columns)
+        _read(groups, columns or BOTH)
+
+
+def test_numbers_are_names_where_names_are_numbers():
+    assert [LabelIndex(("5", "3")).find(x) for x in (5, 3, "3", 0)] == [
+        0, 1, 1, -1,
+    ]  # fmt: skip
+    # Names that are the ids change nothing.
+    assert [LabelIndex(("0", "1")).find(x) for x in (0, 1)] == [0, 1]
+    tree = LabelHierarchy(["ant", "bee"], [], ["7", "8"])
+    assert [LabelIndex(tree.names, tree).find(x) for x in (8, 0)] == [1, -1]
+
+
+def test_names_that_are_numbers_are_in_their_order(save):
+    alone = LabelColumns(labels="labels", probabilities=None)
+    groups = save([["11", "2"], ["0"]])
+    assert alone.label_names(groups) == ["0", "2", "11"]
