@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from keras_jft import text
+from keras_jft.data.label_names import is_text
 from keras_jft.data.subsets import Subset
+from keras_jft.text_files import read_json_lines, short
 
 _CHUNK = 10_000
 
@@ -59,7 +61,12 @@ def _lines(data):
                 line["labels"] = [
                     names[label] for label in labels if label >= 0
                 ]
-            yield json.dumps(line, ensure_ascii=False) + "\n"
+            text = json.dumps(line, ensure_ascii=False)
+            try:
+                text.encode()
+            except UnicodeEncodeError:  # A file's name that is not UTF-8.
+                text = json.dumps(line)
+            yield text + "\n"
 
 
 def read_ids(path, num_examples=None):
@@ -70,23 +77,25 @@ def read_ids(path, num_examples=None):
         num_examples: Reads only so many; all, if left out.
 
     Raises:
-        ValueError: The file is missing or too short; or a line is no JSON
+        ValueError: The file is missing or too short; or a line is not a JSON
             object with an `id`, or has one of another type or for the second
-            time. The error names the line.
+            time. The error names the line. Blank lines are passed over.
     """
     if not Path(path).is_file():
         raise ValueError(f"There must be a file {str(path)!r}. Received none.")
-    ids, lines = {}, enumerate(_read(path), 1)
+    ids, lines = {}, read_json_lines(path)
     while num_examples is None or len(ids) < num_examples:
-        number, name = next(lines, (None, None))
+        number, line = next(lines, (None, None))
         if number is None:
             break
+        name = line.get("id") if isinstance(line, dict) else None
         kind = type(next(iter(ids), name))
-        if kind not in (int, str) or type(name) is not kind or name in ids:
+        is_id = is_text(name) or (type(name) is int and abs(name) < 2**63)
+        if not is_id or type(name) is not kind or name in ids:
             raise ValueError(
                 f"{str(path)!r}, line {number}: expected an object with an "
                 "`id`, a whole number or a text, that no other line has. "
-                f"Received: {name!r}."
+                f"Received: {short(name)}."
             )
         ids[name] = number
     if not ids or len(ids) < (num_examples or 0):
@@ -95,17 +104,6 @@ def read_ids(path, num_examples=None):
             f"Received {len(ids)}."
         )
     return np.array(list(ids))
-
-
-def _read(path):
-    """Yields the `id` of each line; None where there is none."""
-    with open(path, **text.ENCODING) as lines:
-        for line in lines:
-            try:
-                found = json.loads(line)
-            except json.JSONDecodeError:
-                found = None
-            yield found.get("id") if isinstance(found, dict) else None
 
 
 def select(data, ids, num_examples=None):

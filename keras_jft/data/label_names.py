@@ -45,7 +45,7 @@ Received: True.
     for label in labels:
         # Not isinstance: True is an int.
         whole = type(label) is int and abs(label) < 2**63
-        if not whole and not _is_text(label):
+        if not whole and not is_text(label):
             raise ValueError(
                 f"{where}: a label must be a text or a whole number. "
                 f"Received: {short(label)}."
@@ -176,8 +176,12 @@ def _fault_of(names):
     return None
 
 
-def _is_text(value):
-    """Whether a value is a text that can be a name of a file or in one."""
+def is_text(value):
+    """Whether a value is a text that can be the name of a file or of a class.
+
+    >>> is_text("café"), is_text("\\ud800"), is_text(3)
+    (True, False, False)
+    """
     if not isinstance(value, str):
         return False
     try:

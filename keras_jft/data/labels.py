@@ -4,15 +4,16 @@ Shapes: C labels, B batch, L labels of one image.
 """
 
 import graphlib
-import json
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 
 from keras_jft.data import nested_labels
+from keras_jft.data.label_names import labels_of
+from keras_jft.text_files import read_json
 
 _CHUNK = 1024  # Rows that are closed together.
+_MOST_ABOVE = 20_000_000  # 18,000 labels of depth 1,000.
 
 
 class LabelHierarchy:
@@ -22,7 +23,8 @@ class LabelHierarchy:
     once, so closing the labels of an image costs a few array reads.
 
     Args:
-        names: C names; a label's id is its position.
+        names: C names, texts; a label's id is its position. A whole number
+            counts as its text, here and wherever a label is named.
         edges: Pairs (parent, child), by key or, where only one label has it,
             by name.
         keys: C unique identifiers, for names that repeat (WordNet has two
@@ -54,8 +56,8 @@ class LabelHierarchy:
     """
 
     def __init__(self, names, edges, keys=None):
-        self.names = tuple(names)
-        self.keys = self.names if keys is None else tuple(keys)
+        self.names = tuple(map(_text_of, names))
+        self.keys = self.names if keys is None else tuple(map(_text_of, keys))
         if len(self.keys) != len(self.names):
             raise ValueError(
                 "`keys` must hold one key a name. Received: "
@@ -70,12 +72,19 @@ class LabelHierarchy:
             self._children[parent].append(child)
         order = self._parents_first()
         self.levels = np.ones(len(self), "int32")
-        closures = [()] * len(self)
+        closures, size = [()] * len(self), 0
         for label in order:
             parents = self._parents[label]
             above = set().union(*(closures[parent] for parent in parents))
             closures[label] = sorted(above | {label})
             self.levels[label] = 1 + max(self.levels[parents], default=0)
+            size += len(closures[label])
+            if size > _MOST_ABOVE:
+                raise ValueError(
+                    "All labels together may have at most "
+                    f"{_MOST_ABOVE} labels above them. Received more, with "
+                    f"{len(self)} labels: is it a chain, not a hierarchy?"
+                )
         self._closure = _Rows(closures)
 
     @classmethod
@@ -90,19 +99,20 @@ class LabelHierarchy:
         Raises:
             ValueError: It has another form, or as for the constructor.
         """
-        tree = source
+        where, tree = "A hierarchy", source
         if not isinstance(source, dict):
-            tree = json.loads(Path(source).read_text(encoding="utf-8"))
-        if not (
-            isinstance(tree, dict)
-            and {"names", "edges"} <= tree.keys()
-            and isinstance(tree["names"], dict)
-        ):
+            where, tree = repr(str(source)), read_json(source)
+        if not _is_tree(tree):
             raise ValueError(
                 'A hierarchy must be {"names": {key: name}, "edges": '
                 f"[[parent, child], ...]}}. Received: {_brief(source)}."
             )
-        return cls(tree["names"].values(), tree["edges"], tree["names"].keys())
+        try:
+            return cls(
+                tree["names"].values(), tree["edges"], tree["names"].keys()
+            )
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
 
     @classmethod
     def from_open_images(cls, source, names=None, *, parts=False):
@@ -170,7 +180,7 @@ class LabelHierarchy:
         Raises:
             ValueError: No label, or more than one, is called so.
         """
-        ids = self._ids.get(label, [])
+        ids = self._ids.get(_text_of(label), [])
         if not ids:
             raise ValueError(
                 f"No label is called {label!r}. The hierarchy has "
@@ -311,7 +321,7 @@ class LabelHierarchy:
         return by_name | by_key
 
     def _index_edges(self, edges):
-        edges = [tuple(edge) for edge in edges]
+        edges = [tuple(map(_text_of, edge)) for edge in edges]
         unknown = {end for edge in edges for end in edge} - self._ids.keys()
         if unknown:
             raise ValueError(
@@ -382,6 +392,29 @@ class _Rows:
 
 def _as_ids(labels):
     return np.fromiter(labels, "int32")
+
+
+def _text_of(label):
+    """A name or key as text."""
+    if isinstance(label, np.generic):
+        label = label.item()
+    found = labels_of([label], "A label hierarchy")
+    if not found:
+        raise ValueError("A label must have a name. Received: an empty text.")
+    return str(found[0])
+
+
+def _is_tree(tree):
+    return (
+        isinstance(tree, dict)
+        and {"names", "edges"} <= tree.keys()
+        and isinstance(tree["names"], dict)
+        and isinstance(tree["edges"], (list, tuple))
+        and all(
+            isinstance(edge, (list, tuple)) and len(edge) == 2
+            for edge in tree["edges"]
+        )
+    )
 
 
 def _brief(items, most=5):

@@ -1,8 +1,8 @@
 """The nested JSON of Open Images' label hierarchy, and its descriptions."""
 
-import csv
-import json
-from pathlib import Path
+from collections import Counter
+
+from keras_jft.text_files import read_csv, read_json, short
 
 _LISTS = ("Subcategory", "Part")
 
@@ -21,18 +21,13 @@ def read(source, names=None, parts=False):
     """
     what = "The hierarchy"
     if not isinstance(source, dict):
-        what = repr(str(source))
-        try:
-            source = json.loads(Path(source).read_text(encoding="utf-8"))
-        except (ValueError, RecursionError, OSError) as error:
-            raise ValueError(
-                f"{what} cannot be read as JSON: {error}. Fetch it again."
-            ) from error
+        what, source = repr(str(source)), read_json(source)
     keys, edges = _walk(source, what, parts)
     root = keys[0]
     if names is None:
         return keys, keys, edges
-    names = _descriptions(names)
+    if not isinstance(names, dict):
+        names = read_descriptions(names)
     if root not in names:  # "Entity", which says nothing of an image.
         keys = keys[1:]
         edges = [edge for edge in edges if edge[0] != root]
@@ -63,7 +58,7 @@ def _walk(source, what, parts):
         for name in _LISTS if parts else _LISTS[:1]:
             below += node.get(name, [])
         children = [_key_of(child, what) for child in below]
-        repeated = {child for child in children if children.count(child) > 1}
+        repeated = {k for k, n in Counter(children).items() if n > 1}
         if repeated:
             raise ValueError(
                 f"Every label of {what} must be listed once. Repeated below "
@@ -84,25 +79,30 @@ def _key_of(node, what):
     ):
         raise ValueError(
             f'{what} must be {{"LabelName": key, "Subcategory": [...], '
-            f'"Part": [...]}} at every place. Received: {str(node)[:80]}.'
+            f'"Part": [...]}} at every place. Received: {short(node)}.'
         )
     return key
 
 
-def _descriptions(names):
-    """`{key: name}` of a dict or of a CSV file, with or without a header."""
-    if isinstance(names, dict):
-        return names
-    with Path(names).open(newline="", encoding="utf-8-sig") as file:
-        rows = [row for row in csv.reader(file) if row]
-    if rows and rows[0][0] == "LabelName":
-        rows = rows[1:]
-    found = {}
-    for number, row in enumerate(rows, 1):
-        if len(row) != 2 or row[0] in found:
+def read_descriptions(path, file=None):
+    """`{LabelName: DisplayName}` of a CSV file with or without a header.
+
+    Args:
+        path: The file.
+        file: It, opened as bytes, where it is not on a local disk.
+
+    Raises:
+        ValueError: A line has another form, or a LabelName is there twice.
+    """
+    names = {}
+    for position, (number, row) in enumerate(read_csv(path, file)):
+        if position == 0 and row[0] == "LabelName":
+            continue
+        if len(row) != 2 or not all(row) or row[0] in names:
             raise ValueError(
-                f"Every row of {str(names)!r} must be a new LabelName and its "
-                f"DisplayName. Received as number {number}: {row}."
+                f"{str(path)!r}, line {number}: expected a LabelName that no "
+                "other line has and its DisplayName. Received: "
+                f"{short(row)}."
             )
-        found[row[0]] = row[1]
-    return found
+        names[row[0]] = row[1]
+    return names

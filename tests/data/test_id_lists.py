@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 
 import numpy as np
 import pytest
@@ -128,15 +129,19 @@ def test_a_file_appears_whole_or_not_at_all(make_data, tmp_path, monkeypatch):
         ('{"id": "a"}', 3, "Received: 'a'"),
         ('{"id": 3}', 3, "Received: 3"),
         ('{"id": null}', 3, "Received: None"),
-        ('{"id": "b', 3, "Received: None"),
+        ('{"id": "b', 3, "not JSON"),
+        ('{"id": true}', 3, "Received: True"),
+        ('{"id": 1.0}', 3, "Received: 1.0"),
+        ('{"id": "\\ud800"}', 3, "Received: '.*d800"),
+        ('{"id": ' + "1" * 5_000 + "}", 3, "4300 digits"),
+        ("[" * 100_000, 3, "nested too deeply"),
         ("[]", 3, "Received: None"),
-        ("", 3, "Received: None"),
     ],
 )
 def test_a_line_that_cannot_be_right_is_named(tmp_path, line, number, message):
     path = tmp_path / "a.jsonl"
     path.write_text(f'{{"id": "a"}}\n{{"id": "c"}}\n{line}\n')
-    with pytest.raises(ValueError, match=rf"line {number}: .*{message}"):
+    with pytest.raises(ValueError, match=rf"line {number}[:,] .*{message}"):
         jft_data.read_ids(path)
     assert jft_data.read_ids(path, 2).tolist() == ["a", "c"]
 
@@ -151,3 +156,17 @@ def test_files_that_are_missing_or_too_short_are_refused(tmp_path):
     path.write_text('{"id": 4}\n')
     with pytest.raises(ValueError, match="must have 2 lines. Received 1"):
         jft_data.read_ids(path, 2)
+
+
+def test_a_byte_order_mark_and_blank_lines_are_passed_over(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"id": "a"}\r\n\r\n{"id": "b"}\r\n\r\n')
+    assert jft_data.read_ids(path).tolist() == ["a", "b"]
+
+
+def test_names_of_files_that_are_not_utf_8_come_back(listed, tmp_path):
+    image = np.zeros((1, 1, 3), "uint8")
+    names = [os.fsdecode(b"\xff.png"), "é.png"]
+    data = listed([{"images": image, "ids": name} for name in names])
+    jft_data.write_ids(data, tmp_path / "a.jsonl")
+    assert jft_data.read_ids(tmp_path / "a.jsonl").tolist() == names

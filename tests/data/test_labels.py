@@ -1,10 +1,12 @@
 """Label hierarchies against a naive walk up the edges."""
 
+import itertools
 import json
 
 import numpy as np
 import pytest
 
+from keras_jft.data import labels as labels_module
 from keras_jft.data.labels import LabelHierarchy
 
 
@@ -155,6 +157,59 @@ def test_json_of_another_form_is_refused(source, tmp_path):
     path.write_text(json.dumps(source))
     with pytest.raises(ValueError, match="names.*edges.*tree.json"):
         LabelHierarchy.from_json(path)
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"names": {"a": None}, "edges": []}, "Received: None"),
+        ({"names": {"a": True}, "edges": []}, "Received: True"),
+        ({"names": {"a": ["b"]}, "edges": []}, r"Received: \['b'\]"),
+        ({"names": {"a": ""}, "edges": []}, "an empty text"),
+        ({"names": {"a": "b"}, "edges": [[1.5, "a"]]}, "Received: 1.5"),
+        ({"names": {"a": "b"}, "edges": [[{}, "a"]]}, "Received: {}"),
+        ({"names": {"a": "b"}, "edges": ["ab"]}, "must be {.names"),
+        ({"names": {"a": "b"}, "edges": [["a"]]}, "must be {.names"),
+        ({"names": {"a": "b"}, "edges": None}, "must be {.names"),
+        ({"names": {"a": "b"}, "edges": [["a", "a"]]}, "cycle"),
+    ],
+)
+def test_a_file_of_no_hierarchy_is_refused_with_its_name(
+    tree, message, tmp_path
+):
+    path = tmp_path / "tree.json"
+    path.write_text(json.dumps(tree))
+    with pytest.raises(ValueError, match=message) as error:
+        LabelHierarchy.from_json(path)
+    assert "tree.json" in str(error.value)
+    assert type(error.value) is ValueError
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff", b"", b"{"])
+def test_a_file_of_no_json_is_refused_with_its_name(content, tmp_path):
+    path = tmp_path / "tree.json"
+    path.write_bytes(content)
+    for read in (LabelHierarchy.from_json, LabelHierarchy.from_open_images):
+        with pytest.raises(ValueError, match="tree.json") as error:
+            read(path)
+        assert type(error.value) is ValueError
+
+
+def test_whole_numbers_are_their_texts(tmp_path):
+    path = tmp_path / "tree.json"
+    path.write_text('{"names": {"1": 7, "2": "b"}, "edges": [[1, 2]]}')
+    labels = LabelHierarchy.from_json(path)
+    assert labels.names == ("7", "b") and labels.keys == ("1", "2")
+    assert labels.close([labels.index(2)]).tolist() == [0, 1]
+
+
+def test_a_chain_that_would_take_all_memory_is_refused(monkeypatch):
+    names = [f"n{i}" for i in range(100)]
+    edges = list(itertools.pairwise(names))
+    assert LabelHierarchy(names, edges).depth == 100
+    monkeypatch.setattr(labels_module, "_MOST_ABOVE", 1000)
+    with pytest.raises(ValueError, match="1000 labels above.*a chain"):
+        LabelHierarchy(names, edges)
 
 
 @pytest.mark.parametrize("labels", [[2], [-2], [0.0, 1.0]])

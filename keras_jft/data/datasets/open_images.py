@@ -4,7 +4,6 @@ Shapes: N images, R rows of labels, C classes.
 """
 
 import itertools
-import json
 import os
 import warnings
 
@@ -19,6 +18,7 @@ from keras_jft.data.datasets.decoding import decode_image
 from keras_jft.data.datasets.file_patterns import files_of, of_split
 from keras_jft.data.datasets.label_rows import ExampleLabels, LabelRows
 from keras_jft.data.labels import LabelHierarchy
+from keras_jft.text_files import decode, parse_json
 
 _CHUNK = 1_000_000
 
@@ -214,13 +214,9 @@ def _labels(descriptions, hierarchy):
 def _read_hierarchy(source, described):
     """The hierarchy of either form, a dict or the path of a JSON file."""
     if not isinstance(source, dict):
+        what = repr(str(source))
         with filesystem.opened(source) as file:
-            try:
-                source = json.loads(file.read())
-            except ValueError as error:
-                raise ValueError(
-                    f"{source!r} is not JSON: {error}. Fetch it again."
-                ) from error
+            source = parse_json(file.read(), what)
     if isinstance(source, dict) and "LabelName" in source:
         return LabelHierarchy.from_open_images(source, described or None)
     return LabelHierarchy.from_json(source)
@@ -231,7 +227,7 @@ def _classes(classes, keys):
     if isinstance(classes, str):
         (path,) = files_of(classes)
         with filesystem.opened(path) as file:
-            classes = file.read().decode("utf-8", "replace").split()
+            classes = decode(file.read(), repr(path)).split()
     unknown = sorted(set(classes or ()) - set(keys))
     if unknown:
         raise ValueError(

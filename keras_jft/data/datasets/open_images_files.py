@@ -11,8 +11,6 @@ References:
     https://storage.googleapis.com/openimages/web/download_v7.html.
 """
 
-import csv
-import io
 import warnings
 
 import numpy as np
@@ -20,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
+from keras_jft.data import nested_labels
 from keras_jft.data.datasets import filesystem
 from keras_jft.data.datasets.file_patterns import files_of
 
@@ -41,24 +40,7 @@ def read_descriptions(path):
         ValueError: A line has another form, or a LabelName is there twice.
     """
     (path,) = files_of(path)
-    names = {}
-    # A byte that is no UTF-8 is kept, and refused with its line.
-    with io.TextIOWrapper(
-        io.BufferedReader(filesystem.opened(path)),
-        encoding="utf-8-sig",
-        errors="surrogateescape",
-        newline="",
-    ) as lines:
-        for number, row in enumerate(csv.reader(lines), 1):
-            if number == 1 and row[:1] == ["LabelName"]:
-                continue
-            right = len(row) == 2 and all(row) and row[0] not in names
-            if not right or any(map(_has_stray_bytes, row)):
-                raise ValueError(
-                    f"{path!r}, line {number}: expected a LabelName that no "
-                    f"other line has and its DisplayName. Received: {row}."
-                )
-            names[row[0]] = row[1]
+    names = nested_labels.read_descriptions(path, filesystem.opened(path))
     seen, repeated = set(), set()
     for name in names.values():
         (repeated if name in seen else seen).add(name)
@@ -66,10 +48,6 @@ def read_descriptions(path):
         key: f"{name} ({key})" if name in repeated else name
         for key, name in names.items()
     }
-
-
-def _has_stray_bytes(text):
-    return any("\udc80" <= letter <= "\udcff" for letter in text)
 
 
 class LabelReader:
