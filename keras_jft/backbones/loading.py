@@ -6,6 +6,7 @@ there is no Lambda, no pickle and no path in it.
 """
 
 import inspect
+import math
 import re
 
 import numpy as np
@@ -13,9 +14,11 @@ from keras import ops
 
 from keras_jft import backbones
 from keras_jft.training import archive
-from keras_jft.training.weights import load_weights
+from keras_jft.training.weights import load_all_weights
 
 _KIND = "a backbone of keras_jft"
+_LARGEST_SIDE = 1 << 16  # Pixels of an image.
+_LONGEST_NAME = 200
 _DTYPE = re.compile(r"(mixed_)?(b?float16|float32|float64)")
 
 
@@ -87,10 +90,11 @@ def load(path, **changes):
             f"`{path}` holds arguments that {cls.__name__} does not take: "
             f"{error} Nothing was loaded."
         ) from error
-    table = load_weights(backbone, path)
-    if table.other_shape or table.only_in_model:
+    table = load_all_weights(backbone, path)
+    if about.get("kind") == _KIND and table.only_in_file:
         raise ValueError(
-            f"The weights in `{path}` do not fit its configuration:\n{table}"
+            f"`{path}` holds weights that its backbone does not have: "
+            f"{table.only_in_file[:5]}. Do not trust it."
         )
     return backbone
 
@@ -117,26 +121,10 @@ def _described(path, about):
 
 
 def _check(path, config, cls, arrays):
-    """Raises unless `config` is plain arguments of `cls`, of sane size."""
-    known = {*inspect.signature(cls.__init__).parameters, "frozen"} - {"self"}
-    problems = []
-    if not isinstance(config, dict):
-        problems.append("they are no object")
-        config = {}
-    for name, value in config.items():
-        if name not in known:
-            problems.append(f"{name!r} is unknown")
-        elif not _is_plain(value):
-            problems.append(f"{name!r} is no number, text or list of these")
-    if not _DTYPE.fullmatch(str(config.get("dtype"))):
-        problems.append("'dtype' is no floating-point policy")
-    # No more layers, and none wider, than the file has weights for.
-    sizes = [len(arrays), *(n for a in arrays.values() for n in a.shape)]
-    for name in ("blocks", "width"):
-        value = config.get(name, 0)
-        numbers = value if isinstance(value, list) else [value]
-        if not all(type(n) is int and 0 <= n <= max(sizes) for n in numbers):
-            problems.append(f"{name!r} does not go with the weights")
+    """Raises unless `config` is plain arguments of `cls` that fit `arrays`."""
+    problems = list(_wrong_arguments(config, cls))
+    if not problems:
+        problems = list(_wrong_kernels(config, cls, arrays))
     if problems:
         raise ValueError(
             f"The arguments for {cls.__name__} in `{path}` are refused: "
@@ -144,9 +132,75 @@ def _check(path, config, cls, arrays):
         )
 
 
-def _is_plain(value):
-    if isinstance(value, list):
-        return len(value) <= 10_000 and all(
-            not isinstance(v, list) and _is_plain(v) for v in value
-        )
-    return value is None or isinstance(value, (str, int, float))
+def _wrong_arguments(config, cls):
+    if not isinstance(config, dict):
+        yield "they are not an object"
+        return
+    parameters = dict(inspect.signature(cls.__init__).parameters)
+    parameters.pop("self")
+    for name, value in config.items():
+        if name in ("blocks", "frozen", "image_shape"):
+            kind = {"blocks": _counts, "frozen": _names, "image_shape": _shape}
+            right = kind[name](value)
+        elif name == "dtype":
+            right = bool(_DTYPE.fullmatch(str(value)))
+        elif name not in parameters:
+            yield f"{name!r} is unknown"
+            continue
+        else:
+            right = _is_like(parameters[name].default, value)
+        if not right:
+            yield f"{name!r} has the value {str(value)[:40]!r}"
+    missing = {"blocks", "dtype"} - set(config)
+    if missing:
+        yield f"{sorted(missing)} are missing"
+
+
+def _wrong_kernels(config, cls, arrays):
+    """Compares with the file before anything is built of that size."""
+    shapes = {
+        "/".join(name.split("/")[-2:]): array.shape
+        for name, array in arrays.items()
+        if name.startswith("model/")
+    }
+    names = inspect.signature(cls.kernels).parameters
+    try:
+        kernels = cls.kernels(**{k: config[k] for k in names if k in config})
+        for layer, shape in kernels:
+            found = shapes.get(f"{layer}/kernel", "not in the file")
+            if found != shape:
+                yield f"{layer}/kernel must be {shape}, and is {found}"
+                return
+    except KeyError as error:
+        yield f"{error} is unknown"
+
+
+def _counts(value):
+    return isinstance(value, list) and all(
+        type(n) is int and n > 0 for n in value
+    )
+
+
+def _names(value):
+    return isinstance(value, list) and all(map(_is_name, value))
+
+
+def _is_name(value):
+    return isinstance(value, str) and len(value) <= _LONGEST_NAME
+
+
+def _shape(value):
+    return isinstance(value, list) and all(
+        n is None or (type(n) is int and 0 < n <= _LARGEST_SIDE) for n in value
+    )
+
+
+def _is_like(default, value):
+    """Whether `value` is plain and of the type of an argument's default."""
+    if default is None:
+        return value is None or type(value) is int
+    if isinstance(default, float):
+        return type(value) in (int, float) and math.isfinite(value)
+    if isinstance(default, str):
+        return _is_name(value)
+    return type(value) is type(default)

@@ -24,6 +24,7 @@ from keras_jft import checks
 from keras_jft.backbones.backbone import Backbone
 from keras_jft.backbones.weights import IMAGENET_ARGUMENTS, load_imagenet
 from keras_jft.layers import Conv2D, FusedBatchNormalization, ImageScaling
+from keras_jft.training.weights import load_all_weights
 
 # Kind and number of units in conv2..conv5: He et al. 2015, Table 1.
 DEPTHS = {
@@ -157,8 +158,8 @@ class ResNet(Backbone):
             depth: 18, 34, 50, 101 or 152.
             weights: None: random. `"imagenet"`: those of `keras.applications`,
                 for 50, 101 and 152; sets `pool_padding` and `scaling` to what
-                they need. A path: a `.weights.h5` or `.keras` file of such a
-                ResNet.
+                they need. A path: a file of such a ResNet, of a kind that
+                `jft.training.load_weights` reads.
             **kwargs: Arguments of `ResNet`.
 
         Returns:
@@ -181,8 +182,41 @@ class ResNet(Backbone):
         if weights == "imagenet":
             load_imagenet(backbone, depth)
         elif weights is not None:
-            backbone.load_weights(weights)
+            load_all_weights(backbone, weights)
         return backbone
+
+    @staticmethod
+    def kernels(blocks, width=64, block="bottleneck", stem="imagenet"):
+        """Yield `(layer, shape)` of every kernel, without building anything.
+
+        Args:
+            blocks: As for `ResNet`.
+            width: As for `ResNet`.
+            block: As for `ResNet`.
+            stem: As for `ResNet`.
+
+        Example:
+
+        >>> next(ResNet.kernels((1, 1, 1, 1), width=8))
+        ('conv1_conv', (7, 7, 3, 8))
+        """
+        size = 3 if stem == "small" else 7
+        yield "conv1_conv", (size, size, 3, width)
+        sizes, growth = {"bottleneck": ((1, 3, 1), 4), "basic": ((3, 3), 1)}[
+            block
+        ]
+        last = width
+        for i, units in enumerate(blocks):
+            filters = width * 2**i
+            for unit in range(1, units + 1):
+                name = f"conv{i + 2}_{unit}"
+                if last != growth * filters:  # The shortcut projects.
+                    shape = (1, 1, last, growth * filters)
+                    yield f"{name}_0_conv", shape
+                for number, size in enumerate(sizes, 1):
+                    out = (growth if number == len(sizes) else 1) * filters
+                    yield f"{name}_{number}_conv", (size, size, last, out)
+                    last = out
 
     @property
     def stem_stride(self):

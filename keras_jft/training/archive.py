@@ -3,7 +3,8 @@
 An archive is an uncompressed `.npz`, which `np.load` opens anywhere, whose zip
 comment is the SHA-256 of all that stands before it. It is written beside its
 place, synced to the disk and then renamed, so that its place never holds half
-of one. Reading runs no code: no pickle, no compression, nothing outside.
+of one. Reading runs no code: no pickle, no compression, nothing outside; what
+is read is never larger than the file.
 """
 
 import contextlib
@@ -80,15 +81,10 @@ def read(path):
         try:
             _check_digest(file)
             with zipfile.ZipFile(file) as archive:
-                arrays = {
-                    info.filename.removesuffix(".npy"): _array(archive, info)
-                    for info in archive.infolist()
-                }
+                arrays = _arrays(archive, os.fstat(file.fileno()).st_size)
             description = json.loads(arrays.pop(_DESCRIPTION).tobytes())
             for name, dtype in description.pop("dtypes").items():
-                arrays[name] = arrays[name].view(dtype)
-        except OSError:
-            raise
+                arrays[name] = arrays[name].view(_foreign(dtype))
         except Exception as error:  # Whatever someone put into the file.
             raise UnreadableArchive(
                 f"`{path}` is damaged, cut, or was not written by keras_jft: "
@@ -120,19 +116,48 @@ def _dump(file, arrays, description):
     file.write(digest)
 
 
+def _arrays(archive, size):
+    """`{name: array}` of an archive, which together fit into its `size`."""
+    members = archive.infolist()
+    names = [info.filename.removesuffix(".npy") for info in members]
+    if len(set(names)) != len(names):
+        raise ValueError("it holds two arrays of one name")
+    # Nothing is compressed, so only members that overlap hold more than this.
+    if sum(info.file_size for info in members) > size:
+        raise ValueError("its members are larger than the file")
+    return {
+        name: _array(archive, info)
+        for name, info in zip(names, members, strict=True)
+    }
+
+
 def _array(archive, info):
     """One array of an archive; no larger than the file says it is."""
     if info.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"`{info.filename}` is compressed")
+    if info.compress_size != info.file_size:
+        raise ValueError(f"`{info.filename}` has two sizes")
     with archive.open(info) as member:
         if np.lib.format.read_magic(member) != (1, 0):
             raise ValueError(f"`{info.filename}` has another version")
         header = np.lib.format.read_array_header_1_0(member)
         shape, fortran_order, dtype = header
         content = member.read()
-    if dtype.hasobject or fortran_order:
-        raise ValueError(f"`{info.filename}` holds Python objects")
+    if dtype.kind not in "biufU" or fortran_order:
+        raise ValueError(
+            f"`{info.filename}` holds {dtype}, neither real numbers nor text"
+        )
+    if min(shape, default=0) < 0:  # NumPy would choose the length.
+        raise ValueError(f"`{info.filename}` has the shape {shape}")
     return np.frombuffer(content, dtype).reshape(shape)
+
+
+def _foreign(name):
+    """The type of `ml_dtypes` of that name, such as bfloat16."""
+    dtype = np.dtype(name)
+    if dtype.type.__module__ != "ml_dtypes":
+        raise ValueError(f"it names the type {name!r}")
+    return dtype
 
 
 def _check_digest(file):

@@ -1,18 +1,27 @@
 """Weights from any file into any model, and a table of what fitted.
 
 Only numbers are read: no configuration is deserialized, no pickle, no link to
-another file. A weight is found by the name of its layer and its own; in Keras's
-files, which do not name it, by its place in a layer of as many weights.
+another file, nothing compressed. A weight is found by the name of its layer and
+its own; in Keras's files, which do not name it, by its place in a layer of as
+many weights.
 """
 
 import collections
 import contextlib
 import dataclasses
 import io
+import math
 import pathlib
 import zipfile
 
+import keras
+import ml_dtypes
+import numpy as np
+
 from keras_jft.training import archive
+
+_DEEPEST = 100  # Groups inside each other in an HDF5 file; Keras needs few.
+_SEVERAL = object()  # Stands for the weights of layers that share a name.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +32,7 @@ class Loaded:
         loaded: Names of the weights that the model took over.
         other_shape: Of those that it did not, for their shape: `(name, shape
             in the file, shape in the model)`; how many weights the layer has,
-            where that differs.
+            or whether they are whole numbers, where that differs.
         only_in_model: Names that the file lacks; as they were.
         only_in_file: Names that the model lacks.
     """
@@ -62,8 +71,10 @@ def load_weights(model, path):
         A `Loaded`.
 
     Raises:
-        ValueError: Nothing fits, or the file is damaged, links to others, or
-            is of a kind that is not read.
+        ValueError: Nothing fits, a weight that does is not finite or belongs to
+            one of several layers of its name; or the file is damaged, claims
+            more than it holds, links to others, or is of a kind that is not
+            read. `model` is left as it was.
 
     Example:
 
@@ -81,17 +92,43 @@ def load_weights(model, path):
             f"Weights are read from {sorted(readers)} files. Received: "
             f"`{path}`. Save it as one of these."
         )
+    if not path.is_file():  # Nor a pipe, which would be waited for.
+        raise ValueError(f"`{path}` is not a file. Check the path.")
+    by_name, by_place = _weights(model)
+    wanted = by_name if path.suffix == ".npz" else by_place
     with readers[path.suffix](path) as found:
-        by_name, by_place = _weights(model)
-        wanted = by_name if path.suffix == ".npz" else by_place
         # A place says which weight it is where a layer has as many of them.
         unlike = _unlike(wanted, found) if wanted is by_place else {}
-        table = _assign(wanted, found, unlike)
+        table, values = _fitting(wanted, found, unlike)
     if not table.loaded:
         raise ValueError(
             f"No weight of `{path}` fits `{model.name}`. In the file: "
             f"{sorted(found)[:5]}; in the model: {sorted(wanted)[:5]}. Build "
             "the model with the layer names and sizes of the file."
+        )
+    for variable, value in values:
+        variable.assign(value)
+    return table
+
+
+def load_all_weights(model, path):
+    """Gives `model` all its weights from a file.
+
+    Args:
+        model: A built `keras.Model`.
+        path: As for `load_weights`.
+
+    Returns:
+        A `Loaded`.
+
+    Raises:
+        ValueError: As `load_weights`; or a weight of `model` is not in the file
+            or has another shape there.
+    """
+    table = load_weights(model, path)
+    if table.other_shape or table.only_in_model:
+        raise ValueError(
+            f"The weights in `{path}` do not fit `{model.name}`:\n{table}"
         )
     return table
 
@@ -110,8 +147,9 @@ def _unlike(wanted, found):
     return {key: n for key, n in counts.items() if 0 < n[0] != n[1]}
 
 
-def _assign(wanted, found, unlike):
-    loaded, other_shape = [], []
+def _fitting(wanted, found, unlike):
+    """A `Loaded`, and `[(variable, value)]` of what it says is loaded."""
+    values, loaded, other_shape = [], [], []
     for key, (name, variable) in wanted.items():
         if key in unlike:
             theirs, ours = unlike[key]
@@ -119,13 +157,16 @@ def _assign(wanted, found, unlike):
             continue
         if key not in found:
             continue
-        shapes = tuple(found[key].shape), tuple(variable.shape)
-        if shapes[0] != shapes[1]:
-            other_shape.append((name, *shapes))
+        if found[key] is _SEVERAL:
+            raise ValueError(f"several of its layers have the weight {key!r}")
+        differences = ((of(found[key]), of(variable)) for of in (_shape, _kind))
+        different = next((d for d in differences if d[0] != d[1]), None)
+        if different:
+            other_shape.append((name, *different))
             continue
-        variable.assign(found[key][...])
+        values.append((variable, _values(key, found[key], variable)))
         loaded.append(name)
-    return Loaded(
+    table = Loaded(
         tuple(loaded),
         tuple(other_shape),
         tuple(
@@ -135,6 +176,37 @@ def _assign(wanted, found, unlike):
         ),
         tuple(key for key in found if key not in wanted),
     )
+    return table, values
+
+
+def _shape(weight):
+    return tuple(weight.shape)
+
+
+def _kind(weight):
+    """What numbers a variable, array or HDF5 data set holds."""
+    if isinstance(weight, keras.Variable):
+        dtype = np.dtype(weight.dtype)
+    else:
+        dtype = weight.dtype
+    # Those of `ml_dtypes` are "V"; they and what is "f" stand for each other.
+    return {"i": "whole numbers", "u": "whole numbers", "b": "flags"}.get(
+        dtype.kind, "real numbers"
+    )
+
+
+def _values(key, weight, variable):
+    """A weight of a file as an array for `variable`, or an error."""
+    array = np.asarray(weight[...])
+    if array.dtype == "V2":  # As HDF5 has bfloat16.
+        array = array.view(ml_dtypes.bfloat16)
+    with np.errstate(over="ignore"):
+        array = array.astype(variable.dtype)
+    if not np.isfinite(array).all():
+        raise ValueError(
+            f"its weight {key!r} has a NaN or an infinity as {variable.dtype}"
+        )
+    return array
 
 
 def _weights(model):
@@ -143,6 +215,12 @@ def _weights(model):
     for layer in _leaves(model):
         for place, variable in enumerate(layer.weights):
             name = f"{layer.name}/{variable.name}"
+            if by_name.get(name, (name, variable))[1] is not variable:
+                raise ValueError(
+                    f"`{model.name}` has several layers with the weight "
+                    f"{name!r}, and weights are found by the layer's name. "
+                    "Rename layers, or use Keras's own `load_weights`."
+                )
             by_name[name] = by_place[f"{layer.name}/{place}"] = name, variable
     return by_name, by_place
 
@@ -155,67 +233,113 @@ def _leaves(layer):
 
 
 @contextlib.contextmanager
-def _of_archive(path):
-    arrays, _ = archive.read(path)
-    yield {
-        "/".join(name.split("/")[-2:]): array
-        for name, array in arrays.items()
-        if name.startswith("model/") and not name.endswith("_state")
-    }
+def _naming(path):
+    """Turns what a file can do wrong into an error that names it."""
+    try:
+        yield
+    except archive.UnreadableArchive:
+        raise
+    except Exception as error:  # Whatever someone put into the file.
+        raise ValueError(
+            f"`{path}` is damaged, or holds what weights do not need: "
+            f"{error}. Nothing was loaded. Do not trust it; use another file."
+        ) from error
 
 
 @contextlib.contextmanager
-def _of_h5(path):
-    # A Keras file: a group `vars` a layer, which tells the layer's name.
+def _of_archive(path):
+    with _naming(path):
+        arrays, _ = archive.read(path)
+        found = {}
+        for name, array in arrays.items():
+            if name.startswith("model/") and not name.endswith("_state"):
+                if array.dtype.kind not in "fiubV":
+                    raise ValueError(f"{name!r} is {array.dtype}")
+                _add(found, "/".join(name.split("/")[-2:]), array)
+        yield found
+
+
+@contextlib.contextmanager
+def _of_h5(path, content=None):
     import h5py
 
-    try:
-        with h5py.File(path, "r") as file:
-            found = {}
-            _walk(path, file, found)
-            yield found
-    except OSError as error:
-        raise ValueError(
-            f"`{path}` is no HDF5 file, or is damaged: {error}. Use another."
-        ) from error
+    size = len(content) if content else path.stat().st_size
+    with (
+        _naming(path),
+        h5py.File(io.BytesIO(content) if content else path, "r") as file,
+    ):
+        found = {}
+        _walk(file, size, found, seen=set())
+        yield found
 
 
 @contextlib.contextmanager
 def _of_keras(path):
     # Its configuration, which could name code, is never looked at.
-    try:
-        with zipfile.ZipFile(path) as file:
-            info = file.getinfo("model.weights.h5")
-            if info.compress_type != zipfile.ZIP_STORED:
-                raise KeyError("its weights are compressed")
-            content = io.BytesIO(file.read(info))
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise ValueError(
-            f"`{path}` is no `.keras` file of Keras 3, or is damaged: "
-            f"{error}. Use another."
-        ) from error
-    with _of_h5(content) as found:
+    with _naming(path), zipfile.ZipFile(path) as file:
+        info = file.getinfo("model.weights.h5")
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise ValueError("its weights are compressed")
+        if info.file_size > path.stat().st_size:
+            raise ValueError("its weights are larger than the file")
+        content = file.read(info)
+    with _of_h5(path, content) as found:
         yield found
 
 
-def _walk(path, group, found):
+def _walk(group, size, found, seen, depth=0):
+    """Adds `{layer/place: data set}` of a group; takes each object once.
+
+    Keras has a group `vars` for each layer, which tells the layer's name.
+    """
     import h5py
 
+    if depth > _DEEPEST:
+        raise ValueError(f"groups lie {depth} deep")
     for key in group:
+        where = f"{group.name}/{key}"
         if not isinstance(group.get(key, getlink=True), h5py.HardLink):
-            raise ValueError(
-                f"`{path}` has a link at {group.name}/{key}, to elsewhere on "
-                "this machine. Nothing was loaded. Do not trust this file."
-            )
+            raise ValueError(f"a link at {where}, to elsewhere on this machine")
         item = group[key]
+        address = h5py.h5o.get_info(item.id).addr
+        if address in seen:  # In a circle, or on two of 2 ** 45 ways.
+            raise ValueError(f"a second name, {where}, of one object")
+        seen.add(address)
         if isinstance(item, h5py.Group):
-            _walk(path, item, found)
+            _walk(item, size, found, seen, depth + 1)
+        elif not isinstance(item, h5py.Dataset):
+            raise ValueError(f"a named type at {where}")
         elif item.external or item.is_virtual:
-            raise ValueError(
-                f"`{path}` has its array {item.name} in another file. Nothing "
-                "was loaded. Do not trust this file."
-            )
-        elif item.dtype.kind in "fiub" and "name" in group.attrs:
-            layer = group.attrs["name"]
-            if not group.name.startswith("/optimizer"):
-                found[f"{layer}/{key}"] = item
+            raise ValueError(f"an array {where} that is in another file")
+        elif "name" in group.attrs and not where.startswith("/optimizer"):
+            _check_data_set(item, size)
+            _add(found, f"{_layer(group)}/{key}", item)
+
+
+def _layer(group):
+    name = group.attrs["name"]
+    if not isinstance(name, str):
+        raise ValueError(f"the name of {group.name} is {name!r}, not text")
+    return name
+
+
+def _check_data_set(item, size):
+    """Raises unless `item` holds as many real numbers as it claims."""
+    is_bfloat16 = item.dtype == "V2" and item.attrs.get("dtype") == "bfloat16"
+    if item.shape is None or (
+        item.dtype.kind not in "fiub" and not is_bfloat16
+    ):
+        raise ValueError(f"{item.name} holds {item.dtype}, not real numbers")
+    if item.id.get_create_plist().get_nfilters():
+        raise ValueError(f"{item.name} is compressed")
+    needed = math.prod(item.shape) * item.dtype.itemsize
+    stored = item.id.get_storage_size()
+    if not needed <= stored <= size:
+        raise ValueError(
+            f"{item.name} needs {needed:,} bytes and claims {stored:,} of a "
+            f"file of {size:,}"
+        )
+
+
+def _add(found, key, weight):
+    found[key] = _SEVERAL if key in found else weight

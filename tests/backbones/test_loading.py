@@ -107,9 +107,87 @@ def test_a_hostile_configuration_is_refused(saved, case):
 
 def test_weights_that_do_not_fit_are_told(saved):
     arrays, about = archive.read(saved)
+    without = {k: v for k, v in arrays.items() if k != "model/conv1_bn/gamma"}
+    archive.write(saved, without, about)
+    with pytest.raises(ValueError, match="conv1_bn/gamma +NOT loaded"):
+        backbones.load(saved)
     arrays.pop("model/conv1_conv/kernel")
     archive.write(saved, arrays, about)
-    with pytest.raises(ValueError, match="conv1_conv/kernel +NOT loaded"):
+    with pytest.raises(ValueError, match="conv1_conv/kernel must be.*not in"):
+        backbones.load(saved)
+
+
+def test_weights_that_are_not_the_backbones_are_refused(saved):
+    arrays, about = archive.read(saved)
+    more = {**arrays, "model/more/kernel": np.zeros((2, 0), "float32")}
+    archive.write(saved, more, about)
+    with pytest.raises(ValueError, match=r"does not have: .*more/kernel"):
+        backbones.load(saved)
+
+
+# What the size of a net follows from, far above and just beside the file's.
+SIZES = {
+    "blocks by the widest array": {"blocks": [100, 100, 100, 100]},
+    "one unit more": {"blocks": [1, 1, 1, 2]},
+    "one unit less": {"blocks": [1, 0, 1, 1]},
+    "a width that an empty array has": {"width": 3000},
+    "another block": {"block": "bottleneck"},
+    "another stem": {"stem": "imagenet"},
+}
+
+
+@pytest.mark.parametrize("case", SIZES)
+def test_a_net_of_another_size_than_the_file_is_never_built(
+    saved, case, monkeypatch
+):
+    arrays, about = archive.read(saved)
+    arrays["model/x/y"] = np.zeros((3000, 0), "float32")
+    config = {**about["config"], **SIZES[case]}
+    archive.write(saved, arrays, {**about, "config": config})
+
+    def build(config):
+        raise AssertionError("built")
+
+    monkeypatch.setattr(backbones.ResNet, "from_config", build)
+    with pytest.raises(ValueError, match=r"backbone\.npz.*refused"):
+        backbones.load(saved)
+
+
+TYPES = {
+    "a flag that is text": {"dilated": "yes"},
+    "a flag that is a number": {"dilated": 1},
+    "a count that is a flag": {"width": True},
+    "a count that is text": {"width": "16"},
+    "a count that is a fraction": {"blocks": [1.0, 1, 1, 1]},
+    "a momentum that is a flag": {"bn_momentum": False},
+    "a momentum that is no number": {"bn_momentum": float("nan")},
+    "a momentum that is endless": {"bn_momentum": float("inf")},
+    "a name that is a number": {"name": 1},
+    "a name of a megabyte": {"name": "x" * 10**6},
+    "an image of 10^18 pixels": {"image_shape": [10**9, 10**9, 3]},
+    "frozen layers by number": {"frozen": [1]},
+    "no blocks": {"blocks": None},
+}
+
+
+@pytest.mark.parametrize("case", TYPES)
+def test_an_argument_of_another_type_is_refused(saved, case):
+    arrays, about = archive.read(saved)
+    config = {**about["config"], **TYPES[case]}
+    archive.write(saved, arrays, {**about, "config": config})
+    (name,) = TYPES[case]
+    refusal = rf"backbone\.npz.*refused: '{name}' has the value"
+    with pytest.raises(ValueError, match=refusal):
+        backbones.load(saved)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused(saved, bad):
+    arrays, about = archive.read(saved)
+    gamma = arrays["model/conv1_bn/gamma"].copy()
+    gamma[-1] = bad
+    archive.write(saved, {**arrays, "model/conv1_bn/gamma": gamma}, about)
+    with pytest.raises(ValueError, match=r"npz.*conv1_bn/gamma.*NaN or an inf"):
         backbones.load(saved)
 
 

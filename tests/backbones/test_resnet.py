@@ -356,3 +356,18 @@ def test_wrong_arguments_are_named(arguments, message):
 def test_an_unpublished_depth_lists_the_published_ones():
     with pytest.raises(ValueError, match="18, 34, 50, 101, 152.*77"):
         ResNet.from_depth(77)
+
+
+@pytest.mark.parametrize("stem", ["imagenet", "small"])
+@pytest.mark.parametrize("block", ["bottleneck", "basic"])
+def test_kernels_are_those_that_are_built(block, stem):
+    blocks = (2, 1, 3, 1)
+    built = {
+        layer.name: tuple(layer.kernel.shape)
+        for layer in ResNet(blocks, width=8, block=block, stem=stem).layers
+        if isinstance(layer, keras.layers.Conv2D)
+    }
+    assert dict(ResNet.kernels(blocks, 8, block, stem)) == built
+    # He et al., Table 1: 50 layers, of which one is not in a backbone, and
+    # four projections.
+    assert len(list(ResNet.kernels((3, 4, 6, 3)))) == 49 + 4
