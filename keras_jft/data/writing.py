@@ -14,6 +14,7 @@ from keras_jft import checks
 from keras_jft.data.batch import check_batch
 from keras_jft.data.collation import collate
 from keras_jft.data.datasets import filesystem, record_files, record_schema
+from keras_jft.data.datasets.decoding import decode_image, exif_orientation
 from keras_jft.data.datasets.records import note_of
 from keras_jft.data.reading import Examples
 
@@ -27,10 +28,11 @@ def write_records(
 
     Every example is read, checked against the contract and written in the
     order of `data`. An image that came from a file is written as that file,
-    bit for bit. A shard has its name only once it is whole, and the note of
-    the set, `DIR/NAME.json`, is written last: what is left by a run that was
-    killed, or whose disk was full, cannot be loaded, and the same call writes
-    it anew.
+    bit for bit, unless EXIF turned it: readers of records look for none, so
+    that its pixels are written. A shard has its name only once it is whole,
+    and the note of the set, `DIR/NAME.json`, is written last: what is left by a
+    run that was killed, or whose disk was full, cannot be loaded, and the same
+    call writes it anew.
 
     Args:
         data: A `Dataset`. `info.people` is not written.
@@ -151,16 +153,24 @@ class _Writer:
         try:
             example = self.data[position]
             self.seen.check(example)
-            encoded = self.data.image_bytes(position)
+            encoded = self._file(position, example["images"])
         except (ValueError, OSError) as error:
             self.seen.skip(position, error)
             return None
-        if encoded is None:
-            encoded = record_schema.encode_image(
-                example["images"], self.encoding
-            )
         self.seen.add(example)
         return record_schema.to_record(example, encoded), example["ids"]
+
+    def _file(self, position, pixels):
+        """The image file whose stored pixels are these."""
+        file = self.data.image_bytes(position)
+        # Readers of records do not look for EXIF: an image that it has turned
+        # is written as it was turned.
+        if file is not None and (
+            exif_orientation(file) == 1
+            or np.array_equal(decode_image(file, orientation="ignore"), pixels)
+        ):
+            return file
+        return record_schema.encode_image(pixels, self.encoding)
 
 
 class _Seen:

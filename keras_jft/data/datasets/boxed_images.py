@@ -4,13 +4,12 @@ Shapes: N images.
 """
 
 import warnings
-from pathlib import Path
 
 import numpy as np
 
 from keras_jft import checks
 from keras_jft.data.datasets.dataset import Dataset, Info
-from keras_jft.data.datasets.decoding import decode_image
+from keras_jft.data.datasets.decoding import AnnotatedImages, read_file
 
 # Boxes that reach up to so many pixels out of the image are clipped:
 # annotation tools round. What is further out may belong to another image.
@@ -32,11 +31,21 @@ class BoxedImages(Dataset):
             known, as in a test set.
         label_names: One name a class.
         category_ids: Original id of each class, or None.
+        orientation: As for `AnnotatedImages`.
     """
 
     def __init__(
-        self, ids, paths, image_sizes, entries, label_names, category_ids=None
+        self,
+        ids,
+        paths,
+        image_sizes,
+        entries,
+        label_names,
+        category_ids=None,
+        *,
+        orientation=None,
     ):
+        self._images = AnnotatedImages(orientation)
         self._ids, self._paths = np.asarray(ids), [*map(str, paths)]
         self._sizes, self._entries = image_sizes, entries
         boxes = {} if entries is None else _counts(entries, len(label_names))
@@ -52,13 +61,13 @@ class BoxedImages(Dataset):
         return self._ids[np.asarray(positions)]
 
     def image_bytes(self, position):
-        """The image file."""
-        return Path(self._paths[position]).read_bytes()
+        """Return the image file."""
+        return read_file(self._paths[position])
 
     def __getitem__(self, position):
         size = self._sizes[position]
         size = None if size is None else tuple(map(int, size))
-        image = decode_image(self._paths[position], image_size=size)
+        image = self._images.decode(self._paths[position], image_size=size)
         return {"images": image, **self._annotations(position)}
 
     def annotations(self, positions):

@@ -26,7 +26,7 @@ CLASSES = (
 )
 
 
-def load(directory, split="train", *, image_size=None):
+def load(directory, split="train", *, image_size=None, orientation=None):
     """The images and masks of a split, in the order of their names.
 
     Args:
@@ -34,6 +34,7 @@ def load(directory, split="train", *, image_size=None):
         split: "train", "val" or "test".
         image_size: `(H, W)` to resize images and masks to; as they are, if
             left out.
+        orientation: As for `mask_folder.load`.
 
     Returns:
         A `Dataset` with `segmentation_masks`; ids are names without suffix.
@@ -49,4 +50,5 @@ def load(directory, split="train", *, image_size=None):
         masks="{split}annot",
         void=(len(CLASSES),),
         image_size=image_size,
+        orientation=orientation,
     )

@@ -27,6 +27,7 @@ def load(
     annotated=True,
     on_error="raise",
     allow_outside=False,
+    orientation=None,
     source="files",
     config="coco/2017",
 ):
@@ -48,6 +49,9 @@ def load(
             as `image_info_test-dev2017.json`, have none.
         on_error: "raise" for a faulty annotation, or "drop" it with a warning.
         allow_outside: Whether files may name images outside of the folder.
+        orientation: What the boxes count in where EXIF turns an image: "apply",
+            the image as it is shown; "ignore", the pixels as they are stored,
+            which is the default, with a warning at the first such image.
         source: "files", or "tfds".
         config: Name of the TFDS data set.
 
@@ -62,7 +66,9 @@ def load(
     """
     checks.one_of("source", source, SOURCES)
     if source == "tfds":
-        return tfds_boxes.load(config, split, directory, on_error)
+        return tfds_boxes.load(
+            config, split, directory, on_error, orientation=orientation
+        )
     parts = [find(directory, name, annotations) for name in split.split("+")]
     files = [
         coco_files.read(path, on_error=on_error, annotated=annotated)
@@ -91,6 +97,7 @@ def load(
         [entries[i] for i in kept] if annotated else None,
         files[0].label_names,
         files[0].category_ids,
+        orientation=orientation,
     )
 
 

@@ -16,7 +16,7 @@ from pycocotools import mask
 from keras_jft import sides
 from keras_jft.data.datasets import coco, coco_files
 from keras_jft.data.datasets.dataset import Dataset, Info
-from keras_jft.data.datasets.decoding import decode_image
+from keras_jft.data.datasets.decoding import AnnotatedImages
 from keras_jft.data.datasets.json_records import read_json, records_of
 from keras_jft.data.suppression import suppress
 
@@ -36,6 +36,7 @@ def load(
     max_people=8,
     sigmas=None,
     flip_pairs=None,
+    orientation=None,
 ):
     """People with keypoints, or detected people, in the order of the images.
 
@@ -64,6 +65,7 @@ def load(
         flip_pairs: Pairs of keypoints, by name or by position, that change
             places in a mirror; by default those whose names differ in left and
             right. [] where nothing does.
+        orientation: As for "coco".
 
     Returns:
         A `Dataset`. Ids are those of the annotations, and of detections their
@@ -105,7 +107,16 @@ def load(
     if flip_pairs is not None:
         sides.mirrored(file.keypoint_names, flip_pairs)
         flip_pairs = tuple(map(tuple, flip_pairs))
-    return People(file, paths, rows, images, max_people, sigmas, flip_pairs)
+    return People(
+        file,
+        paths,
+        rows,
+        images,
+        max_people,
+        sigmas,
+        flip_pairs,
+        orientation=orientation,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,11 +140,22 @@ class People(Dataset):
         max_people: Most boxes of an example.
         sigmas: As for `load`.
         flip_pairs: As for `load`.
+        orientation: As for `AnnotatedImages`.
     """
 
     def __init__(
-        self, file, paths, rows, images, max_people, sigmas, flip_pairs
+        self,
+        file,
+        paths,
+        rows,
+        images,
+        max_people,
+        sigmas,
+        flip_pairs,
+        *,
+        orientation,
     ):
+        self._images = AnnotatedImages(orientation)
         self._file, self._paths, self._rows = file, paths, rows
         self._max_people = max_people
         self.info = Info(
@@ -157,7 +179,7 @@ class People(Dataset):
 
     def __getitem__(self, position):
         row = self._rows[position]
-        image = decode_image(
+        image = self._images.decode(
             self._paths[row.image],
             image_size=tuple(map(int, self._file.image_sizes[row.image])),
         )

@@ -81,7 +81,10 @@ class Dataset:
         raise NotImplementedError
 
     def image_bytes(self, position) -> bytes | None:
-        """The file whose pixels `images` at `position` are; None: no file."""
+        """Return the file that `images` at `position` is read from.
+
+        None where it is not a file, or not as it is in one.
+        """
         return None
 
     def __iter__(self):

@@ -1,13 +1,23 @@
-"""Files to arrays, strictly: a damaged file is an error that names it."""
+"""Files to arrays, strictly: a damaged file is an error that names it.
+
+Files come from anywhere. Only the formats of `FORMATS` are looked for, so that
+no other program is started (Pillow gives PostScript to Ghostscript); only
+regular files are read; and what a small file may become is limited.
+"""
 
 import io
+import os
+import stat
+import warnings
 import zlib
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from keras_jft import checks
 from keras_jft.data.datasets import jpeg
 
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 IMAGE_SUFFIXES = (
     ".bmp",
     ".gif",
@@ -28,7 +38,19 @@ CAUSES = (
     "unsupported",
     "size",
 )
+ORIENTATIONS = ("apply", "ignore")
+MAX_BYTES = 2**31
 _PNG = b"\x89PNG\r\n\x1a\n"
+# How the camera was held: (swap rows and columns, flip rows, flip columns).
+_TURNS = {
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
 
 
 class UnreadableImage(ValueError):
@@ -47,24 +69,27 @@ class UnreadableImage(ValueError):
         return type(self), (str(self), self.cause)
 
 
-def decode_image(source, name=None, image_size=None):
-    """The pixels of an image file, `(H, W, 3)` uint8.
+def decode_image(source, name=None, image_size=None, orientation="apply"):
+    """Return the pixels of an image file, `(H, W, 3)` uint8.
 
     The contents say what a file is, whatever its name. Gray is repeated,
     palettes are looked up, CMYK is converted, 16-bit gray keeps its high byte,
     transparency is blended over white, and of several frames the first counts.
-    The pixels stay in the order of the file: a rotation that the camera noted
-    (EXIF) is not applied. JPEG files are read strictly (`jpeg`), and the
-    checksums of PNG files must hold.
+    JPEG files are read strictly (`jpeg`), and the checksums of PNG files must
+    hold.
 
     Args:
         source: Path of a file, or its bytes.
         name: What errors call it; the path, if left out.
         image_size: `(H, W)` that the image must have, if given.
+        orientation: "apply": the image as people see it, turned as its camera
+            noted (EXIF). "ignore": the pixels in the order of the file. TIFF
+            files are always turned: their orientation is part of the format.
 
     Raises:
-        UnreadableImage: The file is missing, empty, truncated, damaged, no
-            image or of another size.
+        UnreadableImage: The file is missing, empty, truncated, damaged, not
+            an image of `FORMATS`, not a regular file, larger than
+            `jpeg.check_size` allows, or of another size.
 
     Example:
 
@@ -78,8 +103,114 @@ def decode_image(source, name=None, image_size=None):
     keras_jft.data.datasets.decoding.UnreadableImage: 'a.jpg' cannot be read \
 as an image: cannot identify image file. Replace or remove the file.
     """
+    checks.one_of("orientation", orientation, ORIENTATIONS)
     data, name = _bytes(source, name)
-    return of_size(_decoded(data, name, _pixels), name, image_size)
+    pixels = _decoded(data, name, _pixels)
+    return _turned(pixels, data, name, image_size, orientation)
+
+
+class AnnotatedImages:
+    """Images whose boxes, keypoints or masks are given in pixels.
+
+    Tools disagree on whether these count in the file as it is stored, or as
+    it is shown where EXIF turns it.
+
+    Args:
+        orientation: "apply" or "ignore", as for `decode_image`. None is
+            "ignore" with a warning at the first image that EXIF would turn.
+
+    Raises:
+        ValueError: `orientation` is another.
+    """
+
+    def __init__(self, orientation=None):
+        if orientation is not None:
+            checks.one_of("orientation", orientation, ORIENTATIONS)
+        self._orientation = orientation
+
+    def decode(self, source, name=None, image_size=None):
+        """Return the pixels of an image, as `decode_image` does."""
+        data, name = _bytes(source, name)
+        orientation = self._orientation or "ignore"
+        pixels = decode_image(data, name, image_size, orientation)
+        if self._orientation is None and exif_orientation(data) != 1:
+            self._orientation = "ignore"  # It is said once.
+            warnings.warn(
+                f"{name!r}, and perhaps others, is shown turned (EXIF "
+                f"orientation {exif_orientation(data)}), and its annotations "
+                "are taken to count in the pixels of the file. If they were "
+                "made on the image as it is shown, set orientation='apply'; "
+                "if not, orientation='ignore'.",
+                stacklevel=2,
+            )
+        return pixels
+
+    def hint(self, source):
+        """Return what to try if what belongs to an image has another size.
+
+        Args:
+            source: Path of the image.
+        """
+        found = exif_orientation(_bytes(source, None)[0])
+        if found not in _TURNS or not _TURNS[found][0]:
+            return ""
+        other = "ignore" if self._orientation == "apply" else "apply"
+        return (
+            f" EXIF (orientation {found}) turns {str(source)!r}: set "
+            f"orientation={other!r} if it was made on the image as it is then."
+        )
+
+
+def exif_orientation(data):
+    """Return how an image is to be turned: 1 (not at all) to 8.
+
+    Args:
+        data: Bytes of an image file.
+
+    References:
+        CIPA DC-008-2012, EXIF 2.3, section 4.6.4, tag 0x0112.
+    """
+    if data.startswith(jpeg.START) and not jpeg.has_metadata(data):
+        return 1
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if image.format == "TIFF":  # Pillow turns it.
+            return 1
+        found = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # Damaged notes do not make an image unreadable.
+        return 1
+    return found if found in _TURNS else 1
+
+
+def _turned(pixels, data, name, image_size, orientation):
+    """The pixels in the order that is asked for, of the size that must be."""
+    found = exif_orientation(data)
+    shown = _turn(pixels, found)
+    pixels, other, wanted = (
+        (shown, pixels, "ignore")
+        if orientation == "apply"
+        else (pixels, shown, "apply")
+    )
+    if image_size is not None and pixels.shape[:2] != tuple(image_size):
+        if other.shape[:2] == tuple(image_size):
+            raise UnreadableImage(
+                f"{name!r} must be {tuple(image_size)} pixels high and wide. "
+                f"Received {pixels.shape[:2]}, with orientation="
+                f"{orientation!r}; EXIF (orientation {found}) turns this "
+                f"image. Set orientation={wanted!r}.",
+                "size",
+            )
+        of_size(pixels, name, image_size)
+    return pixels
+
+
+def _turn(pixels, orientation):
+    if orientation == 1:
+        return pixels
+    swaps, *flips = _TURNS[orientation]
+    pixels = pixels.swapaxes(0, 1) if swaps else pixels
+    rows, columns = (slice(None, None, -1 if flip else 1) for flip in flips)
+    return np.ascontiguousarray(pixels[rows, columns])
 
 
 def _pixels(data, name):
@@ -96,38 +227,73 @@ def _pixels(data, name):
             "unsupported",
         )
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image.getchannel("A"))
+        image = white
     return np.asarray(image.convert("RGB"))
 
 
-def decode_mask(source, name=None, image_size=None):
-    """The class indices of a mask file, `(H, W, 1)` uint8.
+def decode_mask(source, name=None, image_size=None, orientation="ignore"):
+    """Return the class indices of a mask file, `(H, W, 1)` uint8.
 
     Args:
-        source: Path, or the bytes, of an image with one channel of 8 bits or
-            a palette, whose colors do not matter.
+        source: Path, or the bytes, of an image with one channel, whose values
+            are 0..255, of a palette, whose colors do not matter, or of gray
+            saved as colors.
         name: What errors call it; the path, if left out.
         image_size: `(H, W)` of the image it belongs to, if given.
+        orientation: As for `decode_image`; few masks have an EXIF of their own.
 
     Raises:
-        UnreadableImage: As for `decode_image`, or the file holds colors.
+        UnreadableImage: As for `decode_image`, or the file holds colors or
+            values above 255.
     """
     data, name = _bytes(source, name)
-    return of_size(_decoded(data, name, _indices), name, image_size)
+    mask = _decoded(data, name, _indices)
+    return _turned(mask, data, name, image_size, orientation)
 
 
 def _indices(data, name):
     mask = _open(data)
-    if mask.mode not in ("L", "P", "1"):
+    values = np.asarray(mask)
+    if mask.mode in ("RGB", "RGBA", "LA"):
+        values = _gray(values, has_alpha=mask.mode != "RGB")
+    elif mask.mode not in ("L", "P", "1") and not mask.mode.startswith("I"):
+        values = None
+    if values is None or values.min() < 0 or values.max() > 255:
+        held = "" if values is None else f" and of values up to {values.max()}"
         raise UnreadableImage(
-            f"A mask must hold one class index a pixel. Received {name!r} of "
-            f"mode {mask.mode!r}. Convert its colors to indices, or give "
-            "`colors` where the data set takes them.",
+            f"A mask must hold one class index, 0..255, per pixel. Received "
+            f"{name!r} of mode {mask.mode!r}{held}. Convert its colors to "
+            "indices, or give `colors` where the data set takes them.",
             "unsupported",
         )
-    return np.asarray(mask).astype("uint8")[..., None]
+    return values.astype("uint8")[..., None]
+
+
+def _gray(values, has_alpha):
+    """`(H, W)` of channels that are alike and opaque; None if they are not."""
+    if has_alpha:
+        if values[..., -1].min() < 255:
+            return None
+        values = values[..., :-1]
+    is_gray = (values == values[..., :1]).all()
+    return values[..., 0] if is_gray else None
+
+
+def read_file(path, name=None):
+    """Return the bytes of an image file.
+
+    Args:
+        path: A regular file: a pipe would be waited for.
+        name: What errors call it; the path, if left out.
+
+    Raises:
+        UnreadableImage: It is missing, cannot be read, or is not a regular
+            file of `MAX_BYTES` at most.
+    """
+    return _bytes(path, name)[0]
 
 
 def _bytes(source, name):
@@ -136,7 +302,15 @@ def _bytes(source, name):
         return source, name or "an image in memory"
     name = str(name or source)
     try:
-        with open(source, "rb") as file:
+        # Opening a pipe waits for its writer, unless asked not to.
+        with open(source, "rb", opener=_open_at_once) as file:
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_BYTES:
+                raise UnreadableImage(
+                    f"{name!r} cannot be read: it must be a regular file of "
+                    f"at most {MAX_BYTES} bytes. Replace or remove it.",
+                    "unreadable",
+                )
             return file.read(), name
     except FileNotFoundError:
         raise UnreadableImage(
@@ -148,6 +322,10 @@ def _bytes(source, name):
         raise UnreadableImage(
             f"{name!r} cannot be read: {error.strerror}.", "unreadable"
         ) from error
+
+
+def _open_at_once(path, flags):
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _decoded(data, name, decode):
@@ -176,7 +354,8 @@ def _cause(error, data):
     if isinstance(error, UnidentifiedImageError):
         return "not an image"
     words = str(error).lower()
-    if "too large" in words:
+    is_bomb = isinstance(error, Image.DecompressionBombError)
+    if is_bomb or "too large" in words:
         return "size"
     cut_off = isinstance(error, EOFError) or "truncated" in words
     return "truncated" if cut_off or jpeg.is_cut_off(data) else "damaged"
@@ -186,8 +365,8 @@ def _open(data):
     """The loaded image of a file that is not a JPEG."""
     if data.startswith(_PNG):
         _check_png(data)
-    image = Image.open(io.BytesIO(data))
-    jpeg.check_size(image.height, image.width)
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    jpeg.check_size(image.height, image.width, len(data))
     image.load()
     return image
 

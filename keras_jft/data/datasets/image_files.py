@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_jft.data.datasets.dataset import Dataset
-from keras_jft.data.datasets.decoding import decode_image
+from keras_jft.data.datasets.decoding import decode_image, read_file
 
 
 class ImageFiles(Dataset):
@@ -30,16 +30,18 @@ class ImageFiles(Dataset):
         return self._ids[np.asarray(positions)]
 
     def image_bytes(self, position):
-        """The image file."""
-        return Path(self.directory, self.paths[position]).read_bytes()
+        """Return the image file."""
+        return read_file(self._path(position))
 
     def __getitem__(self, position):
-        path = str(self.paths[position])
         return {
-            "images": decode_image(os.path.join(self.directory, path)),
+            "images": decode_image(self._path(position)),
             "labels": self.labels(position),
             "ids": str(self._ids[position]),
         }
+
+    def _path(self, position):
+        return os.path.join(self.directory, str(self.paths[position]))
 
     def annotations(self, positions):
         """Labels and ids; no file is opened."""

@@ -22,6 +22,12 @@ START, _END = b"\xff\xd8\xff", b"\xff\xd9"
 # is like the one before has no ones.
 _ZEROS = bytes(16)
 _TABLES, _SEQUENTIAL, _SCAN = 0xC4, (0xC0, 0xC1), 0xDA
+_METADATA = 0xE1
+# Each scan goes over all pixels, however few bytes it has; encoders write 10.
+MAX_SCANS = 100
+# Of a file whose pixels are more than `SAFE_PIXELS`, each byte may give so
+# many: a photo's gives about 10, and an empty page of a scanner's 300.
+SAFE_PIXELS, PIXELS_PER_BYTE = 2**26, 400
 
 
 def decode(data):
@@ -37,12 +43,14 @@ def decode(data):
     >>> decode(buffer.getvalue()).shape
     (8, 16, 3)
     """
+    if data.count(bytes([0xFF, _SCAN])) > MAX_SCANS:
+        raise ValueError(f"it has more than {MAX_SCANS} scans")
     library = _simplejpeg()
     if library is None:
         pixels = _by_pillow(data)
     else:
         height, width, colors, _ = library.decode_jpeg_header(data)
-        check_size(height, width)
+        check_size(height, width, len(data))
         if colors in ("CMYK", "YCCK"):
             library.decode_jpeg(data, "CMYK")  # For its warnings.
             pixels = _by_pillow(data)
@@ -58,14 +66,39 @@ def is_cut_off(data):
     return data.startswith(START) and not data.rstrip(b"\0").endswith(_END)
 
 
-def check_size(height, width):
-    """Raises a ValueError for a size that a damaged header may claim.
+def check_size(height, width, num_bytes):
+    """Raise a ValueError for a size that a damaged or hostile file claims.
 
-    Pillow's limit, above which it takes a file for a bomb.
+    An image of more than `SAFE_PIXELS` (200 MB of pixels) may have
+    `PIXELS_PER_BYTE` for each byte of its file, and twice
+    `PIL.Image.MAX_IMAGE_PIXELS` at most, above which Pillow too takes a file
+    for a bomb. Where that is None, every size is taken.
+
+    Args:
+        height: In pixels.
+        width: In pixels.
+        num_bytes: Size of the file.
+
+    Example:
+
+    >>> check_size(8_192, 8_192, num_bytes=10_000)
+    >>> check_size(13_000, 13_000, num_bytes=10_000)
+    Traceback (most recent call last):
+    ValueError: a size of 13000 x 13000 is too large for 10000 bytes
     """
     limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and height * width > 2 * limit:
-        raise ValueError(f"a size of {height} x {width} is too large")
+    if limit is None:
+        return
+    pixels = height * width
+    if pixels > min(2 * limit, max(SAFE_PIXELS, PIXELS_PER_BYTE * num_bytes)):
+        raise ValueError(
+            f"a size of {height} x {width} is too large for {num_bytes} bytes"
+        )
+
+
+def has_metadata(data):
+    """Whether a JPEG file has EXIF or the like, before its pixels."""
+    return any(marker == _METADATA for marker, *_ in _segments(data))
 
 
 def has_lost_block(data):
@@ -126,7 +159,9 @@ def _zero_codes(tables):
 
 
 def _by_pillow(data):
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    image = Image.open(io.BytesIO(data), formats=("JPEG",))
+    check_size(image.height, image.width, len(data))
+    return np.asarray(image.convert("RGB"))
 
 
 @functools.cache

@@ -17,6 +17,7 @@ def load(
     colors=None,
     allow_void=False,
     image_size=None,
+    orientation=None,
 ):
     """The images of a folder and their masks, in the order of their names.
 
@@ -45,6 +46,10 @@ def load(
         allow_void: Whether a mask may be void everywhere.
         image_size: `(H, W)` to resize images and masks to; as they are, if
             left out.
+        orientation: What the masks belong to where EXIF turns an image:
+            "apply", the image as it is shown; "ignore", the pixels as they are
+            stored, which is the default, with a warning at the first such
+            image.
 
     Returns:
         A `Dataset` with `segmentation_masks`; ids are paths without ending.
@@ -70,4 +75,5 @@ def load(
         colors=colors,
         allow_void=allow_void,
         image_size=image_size,
+        orientation=orientation,
     )

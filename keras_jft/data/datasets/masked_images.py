@@ -12,9 +12,12 @@ from keras_jft.data.batch import VOID
 from keras_jft.data.datasets.dataset import Dataset, Info
 from keras_jft.data.datasets.decoding import (
     IMAGE_SUFFIXES,
+    AnnotatedImages,
+    UnreadableImage,
     decode_image,
     decode_mask,
     of_size,
+    read_file,
 )
 from keras_jft.data.transforms import Resize
 
@@ -31,6 +34,7 @@ class MaskedImages(Dataset):
             black may also be void.
         allow_void: Whether a mask may be void everywhere.
         image_size: `(H, W)` to resize images and masks to, or None.
+        orientation: As for `AnnotatedImages`.
 
     Raises:
         ValueError: An image has no mask; while reading, a mask has another
@@ -48,6 +52,7 @@ class MaskedImages(Dataset):
         colors=None,
         allow_void=False,
         image_size=None,
+        orientation=None,
     ):
         missing = sorted(images.keys() - masks.keys())
         if missing:
@@ -57,6 +62,8 @@ class MaskedImages(Dataset):
                 "remove the images."
             )
         self._images, self._masks = images, masks
+        self._reader = AnnotatedImages(orientation)
+        self._mask_orientation = orientation or "ignore"
         self._ids = np.array(sorted(images))
         self._void, self._allow_void = tuple(void), allow_void
         self._colors = None if colors is None else _codes(colors, mask_names)
@@ -71,12 +78,18 @@ class MaskedImages(Dataset):
         """The image file, unless images are resized."""
         if self._resize is not None:
             return None
-        return Path(self._images[str(self._ids[position])]).read_bytes()
+        return read_file(self._images[str(self._ids[position])])
 
     def __getitem__(self, position):
         name = str(self._ids[position])
-        image = decode_image(self._images[name])
-        mask = self._mask(self._masks[name], image.shape[:2])
+        image = self._reader.decode(self._images[name])
+        try:
+            mask = self._mask(self._masks[name], image.shape[:2])
+        except UnreadableImage as error:
+            if error.cause != "size":
+                raise
+            hint = self._reader.hint(self._images[name])
+            raise UnreadableImage(f"{error}{hint}", error.cause) from error
         example = {"images": image, "segmentation_masks": mask, "ids": name}
         return self._resize(example) if self._resize else example
 
@@ -90,7 +103,11 @@ class MaskedImages(Dataset):
         elif Path(path).suffix == ".mat":
             mask = of_size(_sbd_mask(path)[..., None], str(path), image_size)
         else:
-            mask = decode_mask(path, image_size=image_size)
+            mask = decode_mask(
+                path,
+                image_size=image_size,
+                orientation=self._mask_orientation,
+            )
         mask = np.where(np.isin(mask, self._void), np.uint8(VOID), mask)
         strays = np.unique(mask[mask != VOID])
         strays = strays[strays >= len(self.info.mask_names)].tolist()
@@ -108,7 +125,9 @@ class MaskedImages(Dataset):
         return mask
 
     def _classes_of_colors(self, path, image_size):
-        pixels = decode_image(path, image_size=image_size).astype("int64")
+        pixels = decode_image(
+            path, image_size=image_size, orientation=self._mask_orientation
+        ).astype("int64")
         codes = pixels @ (1 << 16, 1 << 8, 1)
         order = np.argsort(self._colors)
         places = np.searchsorted(self._colors, codes, sorter=order)

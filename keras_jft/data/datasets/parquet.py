@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from keras_jft.data.datasets import filesystem
 from keras_jft.data.datasets.dataset import Dataset, Info
-from keras_jft.data.datasets.decoding import decode_image
+from keras_jft.data.datasets.decoding import decode_image, read_file
 from keras_jft.data.datasets.file_patterns import files_of, of_split
 from keras_jft.data.datasets.image_paths import ImageFinder
 from keras_jft.data.datasets.label_rows import ExampleLabels, LabelRows
@@ -182,7 +182,7 @@ class ParquetImages(Dataset):
         source, _ = self._source(position, self.groups.find(position))
         if isinstance(source, bytes):
             return source
-        return Path(source).read_bytes()
+        return read_file(source)
 
     def annotations(self, positions):
         """Labels and ids; no image is read."""

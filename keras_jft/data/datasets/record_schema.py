@@ -31,7 +31,7 @@ import numpy as np
 from PIL import Image
 
 from keras_jft import text
-from keras_jft.data.datasets.decoding import decode_image, decode_mask
+from keras_jft.data.datasets.decoding import FORMATS, decode_image, decode_mask
 from keras_jft.data.datasets.filesystem import tensorflow
 
 _SIZE = ("height", "width")
@@ -92,7 +92,9 @@ def from_record(
     example = {}
     if pixels:
         encoded = found.text("image/encoded")
-        example["images"] = decode_image(encoded, f"the image of {where}")
+        example["images"] = decode_image(
+            encoded, f"the image of {where}", orientation="ignore"
+        )
         height, width = example["images"].shape[:2]
     else:
         height, width = (found.integer(f"image/{s}") for s in _SIZE)
@@ -155,7 +157,9 @@ def stored_id(record, where):
 
 
 def _format(encoded):
-    with Image.open(io.BytesIO(encoded)) as image:  # Reads the header alone.
+    with Image.open(
+        io.BytesIO(encoded), formats=FORMATS
+    ) as image:  # Reads the header alone.
         return image.format.lower()
 
 

@@ -10,12 +10,21 @@ from keras_jft.data.datasets.boxed_images import (
     fault_of,
 )
 from keras_jft.data.datasets.dataset import Dataset, Info
+from keras_jft.data.datasets.decoding import AnnotatedImages
 
 # Where TFDS says that finding an object is neither right nor wrong.
 _IGNORED = ("is_crowd", "is_difficult")
 
 
-def load(config, split, directory=None, on_error="raise", shift=0.0):
+def load(
+    config,
+    split,
+    directory=None,
+    on_error="raise",
+    shift=0.0,
+    *,
+    orientation=None,
+):
     """The images and boxes of a split, at any position.
 
     Args:
@@ -27,6 +36,7 @@ def load(config, split, directory=None, on_error="raise", shift=0.0):
             .download_and_prepare()`.
         on_error: As for `coco.load`, while reading.
         shift: Added to x1 and y1, in pixels.
+        orientation: As for `coco.load`.
 
     Returns:
         A `Dataset` with `bounding_boxes`. Ids are positions.
@@ -43,6 +53,7 @@ def load(config, split, directory=None, on_error="raise", shift=0.0):
         config,
         on_error,
         shift,
+        orientation=orientation,
     )
 
 
@@ -55,11 +66,20 @@ class TfdsBoxes(Dataset):
         config: Name of the data set, for errors.
         on_error: "raise" or "drop".
         shift: Added to x1 and y1, in pixels.
+        orientation: As for `AnnotatedImages`.
     """
 
     def __init__(
-        self, source, label_names, config, on_error="raise", shift=0.0
+        self,
+        source,
+        label_names,
+        config,
+        on_error="raise",
+        shift=0.0,
+        *,
+        orientation=None,
     ):
+        self._images = AnnotatedImages(orientation)
         checks.one_of("on_error", on_error, ON_ERROR)
         self._source, self._config = source, config
         self._on_error, self._shift = on_error, shift
@@ -73,7 +93,9 @@ class TfdsBoxes(Dataset):
 
     def __getitem__(self, position):
         found = tfds_source.read(self._source, position, self._config)
-        image = tfds_source.pixels(found["image"], position, self._config)
+        image = tfds_source.pixels(
+            found["image"], position, self._config, self._images.decode
+        )
         return {
             "images": image,
             "bounding_boxes": self._boxes(

@@ -82,19 +82,20 @@ def read(source, position, config):
         ) from error
 
 
-def pixels(image, position, config):
+def pixels(image, position, config, decode=decode_image):
     """The RGB image of what a source gives: a file's bytes, or an array.
 
     Args:
         image: Bytes or `(H, W, C)`.
         position: Of the example.
         config: Name of the data set.
+        decode: `decode_image`, or that of `AnnotatedImages`.
 
     Raises:
         UnreadableImage: It cannot be decoded.
     """
     if isinstance(image, bytes):
-        return decode_image(image, f"Image {position} of {config}")
+        return decode(image, f"Image {position} of {config}")
     if image.shape[-1] == 1:
         image = np.repeat(image, 3, axis=-1)
     return image

@@ -26,6 +26,7 @@ def load(
     annotated=True,
     one_based=True,
     on_error="raise",
+    orientation=None,
     source="files",
     config="voc/2007",
 ):
@@ -45,6 +46,9 @@ def load(
             none, and then images may have any size.
         one_based: Whether coordinates count pixels from 1, as VOC's do.
         on_error: "raise" for a faulty object, or "drop" it with a warning.
+        orientation: What the boxes count in where EXIF turns an image: "apply",
+            the image as it is shown; "ignore", the pixels as they are stored,
+            which is the default, with a warning at the first such image.
         source: "files", or "tfds".
         config: Name of the TFDS data set.
 
@@ -59,7 +63,9 @@ def load(
     checks.one_of("source", source, SOURCES)
     if source == "tfds":
         shift = -1.0 if one_based else 0.0
-        return tfds_boxes.load(config, split, directory, on_error, shift)
+        return tfds_boxes.load(
+            config, split, directory, on_error, shift, orientation=orientation
+        )
     folders = _folders(directory, split, years)
     names = {folder: read_list(_list(folder, split)) for folder in folders}
     ids = [name for listed in names.values() for name in listed]
@@ -73,7 +79,14 @@ def load(
     if label_names is None:
         label_names = _all_names(folders)
     if not annotated:
-        return BoxedImages(ids, images, [None] * len(ids), None, label_names)
+        return BoxedImages(
+            ids,
+            images,
+            [None] * len(ids),
+            None,
+            label_names,
+            orientation=orientation,
+        )
     faults = Faults(on_error)
     files = [
         voc_files.read(
@@ -93,6 +106,7 @@ def load(
             for file, name in zip(files, ids, strict=True)
         ],
         label_names,
+        orientation=orientation,
     )
 
 

@@ -41,7 +41,7 @@ CLASSES = (
 )
 
 
-def load(split="train", *, directory, sbd=None):
+def load(split="train", *, directory, sbd=None, orientation=None):
     """Images and masks of a split, in the order of their names.
 
     An image's mask is VOC's own where there is one, then the one in
@@ -53,6 +53,7 @@ def load(split="train", *, directory, sbd=None):
             list: it is VOC's train and SBD's train and val without VOC's val.
         directory: The folder `VOC2012`, or one that holds it.
         sbd: The folder `benchmark_RELEASE` of SBD, or its `dataset`.
+        orientation: As for `mask_folder.load`.
 
     Returns:
         A `Dataset` with `segmentation_masks`; ids are the names in the list.
@@ -69,7 +70,10 @@ def load(split="train", *, directory, sbd=None):
     names = _names(folder, split, sbd)
     paths = voc.image_paths(folder, names)
     return MaskedImages(
-        dict(zip(names, paths, strict=True)), _masks(folder, sbd), CLASSES
+        dict(zip(names, paths, strict=True)),
+        _masks(folder, sbd),
+        CLASSES,
+        orientation=orientation,
     )
 
 

@@ -16,7 +16,7 @@ def jpeg(image, rng):
     """Compressed at quality 50."""
     file = io.BytesIO()
     image.save(file, "JPEG", quality=50)
-    return Image.open(file)
+    return Image.open(file, formats=("JPEG",))
 
 
 def resize(image, rng):

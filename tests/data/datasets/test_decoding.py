@@ -1,16 +1,20 @@
 """Image files become arrays; damaged ones become errors that name them."""
 
 import io
+import os
 import pickle
 import struct
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
+from keras_jft.data.datasets import jpeg
 from keras_jft.data.datasets.decoding import (
     CAUSES,
+    MAX_BYTES,
+    AnnotatedImages,
     UnreadableImage,
     decode_image,
     decode_mask,
@@ -220,3 +224,231 @@ def test_colored_masks_are_refused_by_name(pixels):
             "m.png",
             image_size=(3, 3),
         )
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int32"])
+def test_masks_of_more_bits_keep_their_indices_or_are_refused(rng, dtype):
+    indices = rng.choice(np.array([0, 1, 11, 255]), (6, 5)).astype(dtype)
+    kind = "PNG" if dtype == "uint16" else "TIFF"
+    mask = decode_mask(_encoded(Image.fromarray(indices), kind))
+    assert mask.dtype == np.uint8
+    np.testing.assert_array_equal(mask[..., 0], indices)
+    indices[2, 3] = 256
+    with pytest.raises(UnreadableImage, match="'m.png'.*values up to 256"):
+        decode_mask(_encoded(Image.fromarray(indices), kind), "m.png")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_masks_of_gray_saved_as_colors_keep_their_indices(rng, mode):
+    indices = rng.choice(np.array([0, 1, 11, 255], "uint8"), (6, 5))
+    image = Image.fromarray(indices).convert(mode)
+    np.testing.assert_array_equal(decode_mask(_encoded(image))[..., 0], indices)
+    if mode != "RGB":
+        image.putalpha(254)
+    else:
+        image.putpixel((1, 1), (1, 1, 2))
+    with pytest.raises(UnreadableImage, match=f"'m.png' of mode '{mode}'"):
+        decode_mask(_encoded(image), "m.png")
+
+
+# === EXIF ===
+
+
+def _shown(data):
+    """What Pillow shows of a file that is turned by its EXIF."""
+    return np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(10))
+def test_images_are_turned_as_pillow_turns_them(pixels, kind, orientation):
+    data = _turned(pixels, kind, orientation)
+    decoded = decode_image(data)
+    if kind == "JPEG":  # Two decoders differ a little.
+        np.testing.assert_allclose(decoded, _shown(data), atol=4)
+    else:
+        np.testing.assert_array_equal(decoded, _shown(data))
+    if kind == "TIFF":  # Its orientation is part of the format.
+        return
+    stored = decode_image(data, orientation="ignore")
+    assert stored.shape == (12, 10, 3)
+    if kind == "PNG":
+        np.testing.assert_array_equal(stored, pixels)
+
+
+def _turned(pixels, kind, orientation):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    options = {"lossless": True} if kind == "WEBP" else {}
+    return _encoded(Image.fromarray(pixels), kind, exif=exif, **options)
+
+
+def test_masks_are_turned_when_that_is_asked_for(rng):
+    indices = rng.integers(0, 9, (3, 2), "uint8")
+    data = _turned(indices, "PNG", 6)
+    np.testing.assert_array_equal(decode_mask(data)[..., 0], indices)
+    np.testing.assert_array_equal(
+        decode_mask(data, orientation="apply")[..., 0], np.rot90(indices, -1)
+    )
+
+
+def test_damaged_exif_turns_nothing(pixels):
+    data = _encoded(
+        Image.fromarray(pixels), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff"
+    )
+    assert decode_image(data).shape == (12, 10, 3)
+
+
+def test_a_transposed_size_is_an_error_that_names_exif(pixels):
+    data = _turned(pixels, "JPEG", 6)
+    for orientation, size in (("apply", (12, 10)), ("ignore", (10, 12))):
+        with pytest.raises(UnreadableImage, match="EXIF") as raised:
+            decode_image(data, "a.jpg", size, orientation)
+        (other,) = {"apply", "ignore"} - {orientation}
+        assert f"Set orientation='{other}'" in str(raised.value)
+        assert decode_image(data, "a.jpg", size, other).shape[:2] == size
+
+
+def test_annotated_images_warn_once_where_exif_turns_one(pixels):
+    turned, upright = (_turned(pixels, "PNG", o) for o in (3, 1))
+    images = AnnotatedImages()
+    images.decode(upright, "a.png")
+    with pytest.warns(UserWarning, match="'b.png'.*EXIF orientation 3"):
+        stored = images.decode(turned, "b.png")
+    np.testing.assert_array_equal(stored, pixels)
+    images.decode(turned, "c.png")  # Warnings are errors here.
+    AnnotatedImages("ignore").decode(turned, "d.png")
+    shown = AnnotatedImages("apply").decode(turned, "e.png")
+    np.testing.assert_array_equal(shown, pixels[::-1, ::-1])
+    with pytest.raises(ValueError, match="orientation.*'up'"):
+        AnnotatedImages("up")
+
+
+# === Hostile files ===
+
+
+def test_no_other_format_is_read_and_no_program_is_started(
+    tmp_path, monkeypatch
+):
+    called = tmp_path / "called"
+    program = tmp_path / "gs"
+    program.write_text(f"#!/bin/sh\ntouch {called}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n"
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(buffer, "PPM")
+    for content in (postscript, buffer.getvalue()):
+        for decode in (decode_image, decode_mask):
+            with pytest.raises(UnreadableImage, match="'cat.jpg'.*identify"):
+                decode(content, "cat.jpg")
+    assert not called.exists()
+
+
+def test_pipes_devices_and_folders_are_refused_at_once(tmp_path):
+    pipe = tmp_path / "a.jpg"
+    os.mkfifo(pipe)
+    for path in (pipe, "/dev/zero", tmp_path):
+        for decode in (decode_image, decode_mask):
+            with pytest.raises(UnreadableImage, match="cannot be read") as e:
+                decode(path)
+            assert e.value.cause == "unreadable"
+
+
+def test_a_file_too_large_to_be_an_image_is_refused(tmp_path):
+    path = tmp_path / "a.jpg"
+    with path.open("wb") as file:
+        file.truncate(MAX_BYTES + 1)  # Takes no room on the disk.
+    with pytest.raises(UnreadableImage, match="at most 2147483648 bytes"):
+        decode_image(path)
+
+
+@pytest.mark.parametrize("has_library", [True, False])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF"])
+def test_what_a_small_file_may_become_is_limited(
+    kind, has_library, monkeypatch
+):
+    if not has_library:
+        monkeypatch.setattr(jpeg, "_simplejpeg", lambda: None)
+    data = _encoded(Image.new("L", (300, 300)), kind)
+    assert decode_image(data).shape == (300, 300, 3)
+    monkeypatch.setattr(jpeg, "SAFE_PIXELS", 80_000)
+    monkeypatch.setattr(jpeg, "PIXELS_PER_BYTE", 90_001 / len(data))
+    decode_image(data)
+    monkeypatch.setattr(jpeg, "PIXELS_PER_BYTE", 89_999 / len(data))
+    for decode in (decode_image, decode_mask):
+        with pytest.raises(UnreadableImage, match="300 x 300 is too") as raised:
+            decode(data, "a.png")
+        assert raised.value.cause == "size"
+    # No limit but for whoever turns Pillow's off.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    decode_image(data)
+
+
+def test_a_bomb_of_pillow_has_the_cause_size(monkeypatch):
+    data = _encoded(Image.new("L", (300, 300)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40_000)
+    with pytest.raises(UnreadableImage, match="bomb") as raised:
+        decode_image(data)
+    assert raised.value.cause == "size"
+
+
+@pytest.mark.parametrize("has_library", [True, False])
+def test_a_jpeg_of_many_scans_is_refused(pixels, has_library, monkeypatch):
+    if not has_library:
+        monkeypatch.setattr(jpeg, "_simplejpeg", lambda: None)
+    data = _encoded(Image.fromarray(pixels), "JPEG", progressive=True)
+    assert decode_image(data).shape == pixels.shape
+    start = data.rfind(b"\xff\xda")
+    length = int.from_bytes(data[start + 2 : start + 4])
+    scan = data[start : start + 2 + length] + b"\0"
+    many = data[:-2] + scan * (jpeg.MAX_SCANS + 1) + data[-2:]
+    with pytest.raises(UnreadableImage, match="more than 100 scans"):
+        decode_image(many)
+
+
+def _mutated(data, rng):
+    """`data` with bytes changed, cut out, doubled, or cut off."""
+    damaged = bytearray(data)
+    for _ in range(rng.integers(1, 4)):
+        at = int(rng.integers(len(damaged)))
+        size = int(rng.integers(1, 9))
+        match rng.integers(4):
+            case 0:
+                damaged[at : at + size] = rng.bytes(size)
+            case 1:
+                del damaged[at : at + size]
+            case 2:
+                damaged[at:at] = damaged[at : at + size]
+            case 3:
+                # Where headers say sizes, these do the most harm.
+                damaged[at : at + 2] = b"\xff\xff"
+        damaged = damaged or bytearray(b"?")
+    return bytes(damaged)
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's, of notes in odd files.
+@pytest.mark.parametrize("has_library", [True, False])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
+def test_damage_of_any_kind_is_an_unreadable_image(
+    kind, has_library, rng, monkeypatch
+):
+    if not has_library:
+        monkeypatch.setattr(jpeg, "_simplejpeg", lambda: None)
+    noise = rng.integers(0, 256, (17, 23, 3), "uint8")
+    exif = {} if kind in ("GIF", "BMP") else {"exif": Image.Exif()}
+    whole = [
+        _encoded(Image.fromarray(noise), kind, **exif),
+        _encoded(Image.fromarray(noise[..., 0]), kind),
+    ]
+    if kind == "JPEG":
+        whole.append(_encoded(Image.fromarray(noise), kind, progressive=True))
+    for number in range(200):
+        damaged = _mutated(whole[number % len(whole)], rng)
+        for decode in (decode_image, decode_mask):
+            try:
+                decoded = decode(damaged, "a.jpg")
+            except UnreadableImage as error:
+                assert "'a.jpg'" in str(error)
+            else:
+                assert decoded.ndim == 3 and decoded.dtype == np.uint8

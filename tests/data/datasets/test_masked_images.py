@@ -85,8 +85,8 @@ def test_a_mask_that_is_void_everywhere_is_named_unless_allowed(load):
     assert (mask == 255).all()
 
 
-def test_a_colored_mask_given_for_indices_is_named(load, save_image):
-    save_image("mask.png", 1, size=(3, 4))
+def test_a_colored_mask_given_for_indices_is_named(load, tmp_path):
+    Image.new("RGB", (4, 3), (1, 2, 1)).save(tmp_path / "mask.png")
     with pytest.raises(ValueError, match=r"mask\.png.*'RGB'.*`colors`"):
         load(None)[0]
 
