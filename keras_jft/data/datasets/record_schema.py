@@ -98,6 +98,8 @@ def from_record(
         height, width = example["images"].shape[:2]
     else:
         height, width = (found.integer(f"image/{s}") for s in _SIZE)
+        if min(height, width) < 1:
+            found.fail("image/height", f"a size of {height}, {width}")
     if "image/class/label" in found:
         labels = found.integers("image/class/label")
         if one_label and len(labels) != 1:
@@ -151,6 +153,26 @@ def stored_id(record, where):
         where: What errors call it.
     """
     return text.decode(_Features(record, where).text("image/source_id"))
+
+
+def id_of(text, id_type, where):
+    """An id of a record as what it was before it was written.
+
+    Args:
+        text: As the record has it.
+        id_type: `int` or `str`.
+        where: What errors call the record.
+
+    Raises:
+        ValueError: It is not a whole number, and should be.
+    """
+    try:
+        return id_type(text)
+    except ValueError:
+        raise ValueError(
+            f"{where} must have a whole number for its id. Received: "
+            f"{text[:80]!r}. Write the shard again."
+        ) from None
 
 
 # === Writing ===
@@ -255,13 +277,17 @@ class _Features:
     def integers(self, name):
         """`(n,)` int32."""
         values = np.array(self._values(name, "int64_list"), "int64")
-        if len(values) and np.abs(values).max() >= 2**31:
+        # Not by abs: that of -2^63 is negative.
+        if len(values) and not -(2**31) < values.min() <= values.max() < 2**31:
             self.fail(name, f"a value beyond int32 in {values[:5].tolist()}")
         return values.astype("int32")
 
     def numbers(self, name):
-        """`(n,)` float64."""
-        return np.array(self._values(name, "float_list"), "float64")
+        """`(n,)` float64, all finite."""
+        values = np.array(self._values(name, "float_list"), "float64")
+        if not np.isfinite(values).all():
+            self.fail(name, "a number that is not finite")
+        return values
 
     def _values(self, name, kind):
         if name not in self._features:

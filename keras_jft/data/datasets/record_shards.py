@@ -1,6 +1,7 @@
 """Shards of records, read at any place: TFRecord and ArrayRecord."""
 
 import io
+import struct
 import threading
 import zipfile
 import zlib
@@ -9,6 +10,11 @@ import numpy as np
 
 from keras_jft.data.datasets import filesystem, record_files, record_schema
 
+# What `zipfile` and `np.load` raise of damaged files.
+_FAULTS = (
+    ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError,
+    TypeError, SyntaxError, OverflowError, struct.error,
+)  # fmt: skip
 _RANDOM = "readahead_buffer_size:0,max_parallelism:0"
 
 
@@ -72,19 +78,36 @@ class Shard:
         if name not in filesystem.list_folder(folder):
             return self._build_index()
         try:
-            content = io.BytesIO(filesystem.read_bytes(self.index_path))
-            index = dict(np.load(content))
-        except (ValueError, EOFError, zipfile.BadZipFile) as error:
+            return self._checked(filesystem.read_bytes(self.index_path))
+        except (*_FAULTS, MemoryError) as error:
             raise ValueError(
                 f"The index {self.index_path!r} is damaged: {error}. Delete "
                 "it; it is then built again from the records."
             ) from error
-        for key, rows in index.items():
+
+    def _checked(self, content):
+        """The arrays of an index's bytes, of the types that are read."""
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for member in archive.infolist():
+                packed = member.compress_type != zipfile.ZIP_STORED
+                if packed or member.file_size > len(content):
+                    raise ValueError(f"{member.filename!r} is packed")
+        index = dict(np.load(io.BytesIO(content)))
+        needed = {"places"} if self.has_places else set()
+        needed |= {"ids"} if self.first_id is None else set()
+        if not needed <= index.keys():
+            raise ValueError(f"it lacks {sorted(needed - index.keys())}")
+        for key in needed:
+            rows, kind = index[key], "U" if self.id_type is str else "i"
+            right = rows.dtype.kind == kind
+            if key == "places":
+                right = rows.dtype == record_files.PLACE
+                right = right and (rows["start"] >= 0).all()
+            if not right or rows.ndim != 1:
+                raise ValueError(f"its {key} are {rows.dtype}, {rows.shape}")
             if len(rows) != self.num_records:
                 raise ValueError(
-                    f"The index {self.index_path!r} must have "
-                    f"{self.num_records} {key}. Received: {len(rows)}. Delete "
-                    "it; it is then built again from the records."
+                    f"it must have {self.num_records} {key}, not {len(rows)}"
                 )
         return index
 
@@ -93,7 +116,8 @@ class Shard:
         index = record_files.Index(self.has_places)
         for place, record in enumerate(self.scan()):
             found = record_schema.stored_id(record, self.where(place))
-            index.add(record, self.id_type(found))
+            where = self.where(place)
+            index.add(record, record_schema.id_of(found, self.id_type, where))
         if index.num_records != self.num_records:
             self._fail_count(index.num_records)
         index.write(self.index_path)

@@ -15,14 +15,15 @@ lies `DIR/train.json`, written last, with all that is known of the set:
 in its index. The rest are fields of `Info`.
 """
 
-import json
-
 import numpy as np
 
 from keras_jft.data.datasets import filesystem, record_schema
 from keras_jft.data.datasets.dataset import Dataset, Info
+from keras_jft.data.datasets.json_records import Record, is_finite, records_of
 from keras_jft.data.datasets.record_shards import SHARDS
+from keras_jft.data.label_names import is_text
 from keras_jft.data.labels import LabelHierarchy
+from keras_jft.text_files import parse_json, short
 
 FORMAT, VERSION = "keras_jft.records", 1
 # Fields of `Info` that are written as they are; `people` is not written.
@@ -105,7 +106,7 @@ class Records(Dataset):
         ]
         sizes = [shard.num_records for shard in self._shards]
         self._starts = np.cumsum([0, *sizes])
-        self.info = _info(note, int(self._starts[-1]))
+        self.info = _info(directory, note, int(self._starts[-1]))
 
     def ids(self, positions):
         """The ids that were written, int64 or str."""
@@ -153,7 +154,9 @@ class Records(Dataset):
             )
         example["ids"] = expected
         if "image_ids" in example:
-            example["image_ids"] = self._image_id_type(example["image_ids"])
+            example["image_ids"] = record_schema.id_of(
+                example["image_ids"], self._image_id_type, where
+            )
         return example
 
     def image_bytes(self, position):
@@ -191,16 +194,11 @@ _TYPES = {"int": int, "str": str}
 
 def _read_note(path):
     """What a `.json` file of records says."""
-    try:
-        note = json.loads(filesystem.read_bytes(path))
-    except ValueError as error:  # Also of text that is not UTF-8.
-        raise ValueError(
-            f"{path!r} is not JSON: {error}. Write the set again."
-        ) from error
+    note = parse_json(filesystem.read_bytes(path), repr(path))
     if not isinstance(note, dict) or note.get("format") != FORMAT:
         raise ValueError(
             f"{path!r} must describe records (`jft.data.write_records`). "
-            f"Received: {str(note)[:80]}."
+            f"Received: {short(note)}."
         )
     if note.get("version") != VERSION:
         raise ValueError(
@@ -212,10 +210,68 @@ def _read_note(path):
         raise ValueError(
             f"{path!r} lacks {sorted(missing)}. Write the set again."
         )
+    _check_note(Record(path, "set", 0, note))
+    for shard in records_of(path, note, "shards", "shard"):
+        shard.text("file")
+        if shard.integer("num_examples") >= 2**48:
+            shard.fail("num_examples", "fewer than 2^48 examples")
+        if shard.fields.get("first_id", "nothing") is not None:
+            shard.integer("first_id", lowest=-(2**63))
     return note
 
 
-def _info(note, num_examples):
+def _check_note(note):
+    """Raises unless every field has its type; `note` is a `Record`."""
+    for field, allowed in (
+        ("kind", SHARDS), ("one_label", (True, False)), ("id_type", _TYPES),
+        ("image_id_type", _TYPES),
+    ):  # fmt: skip
+        value = note.fields[field]
+        if not isinstance(value, (str, bool)) or value not in allowed:
+            note.fail(field, f"one of {list(allowed)}")
+    for field in ("max_labels", "max_boxes"):
+        if field in note:
+            note.integer(field)
+    for fields, is_right, expected in (
+        (("label_names", "keypoint_names", "mask_names"), is_text, "texts"),
+        (("class_counts",), _is_count, "whole numbers of 0 or more"),
+        (("category_ids",), _is_whole, "whole numbers"),
+        (("sigmas",), is_finite, "finite numbers"),
+        (("skeleton",), _is_pair_of(_is_count), "pairs of whole numbers"),
+        (("flip_pairs",), _is_pair_of(_is_keypoint), "pairs of keypoints"),
+    ):
+        for field in fields:
+            values = note.fields.get(field)
+            if values is None and field in _MAY_BE_NULL:
+                continue
+            if not isinstance(values, list) or not all(map(is_right, values)):
+                note.fail(field, f"a list of {expected}")
+    if len(note.fields["class_counts"]) != len(note.fields["label_names"]):
+        note.fail("class_counts", "a count for each of `label_names`")
+
+
+_MAY_BE_NULL = ("category_ids", "flip_pairs")
+
+
+def _is_whole(value):
+    return type(value) is int and abs(value) < 2**63
+
+
+def _is_count(value):
+    return _is_whole(value) and value >= 0
+
+
+def _is_keypoint(value):
+    return _is_count(value) or is_text(value)
+
+
+def _is_pair_of(is_right):
+    return lambda pair: (
+        isinstance(pair, list) and len(pair) == 2 and all(map(is_right, pair))
+    )
+
+
+def _info(directory, note, num_examples):
     plain = {
         key: tuple(note[key]) if isinstance(note[key], list) else note[key]
         for key in PLAIN
@@ -225,9 +281,17 @@ def _info(note, num_examples):
     if plain.get("flip_pairs") is not None:
         plain["flip_pairs"] = tuple(map(tuple, plain["flip_pairs"]))
     hierarchy = note["hierarchy"]
+    if hierarchy is not None:
+        try:
+            hierarchy = LabelHierarchy.from_json(hierarchy)
+        except ValueError as error:
+            raise ValueError(
+                f"The hierarchy of the records in {directory!r} is damaged: "
+                f"{error} Write the set again."
+            ) from error
     return Info(
         num_examples=num_examples,
-        hierarchy=hierarchy and LabelHierarchy.from_json(hierarchy),
+        hierarchy=hierarchy,
         class_counts=np.array(note["class_counts"], "int64"),
         **plain,
     )

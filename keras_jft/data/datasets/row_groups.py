@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 
 from keras_jft.data.datasets import filesystem
 
+# What pyarrow raises of damaged files; names may not be UTF-8.
+_FAULTS = (pa.ArrowException, OSError, ValueError, OverflowError)
 # Row groups whose column stays in memory: enough for the threads of one
 # pipeline to read neighboring rows.
 _KEPT = 16
@@ -97,7 +99,7 @@ class RowGroups:
                 table = whole.read_row_group(inner, columns=columns)
             table.validate(full=True)  # Texts may not be UTF-8.
             return table
-        except (pa.ArrowException, OSError) as error:
+        except _FAULTS as error:
             raise ValueError(
                 f"{self.paths[file]!r}, row group {inner}, cannot be read: "
                 f"{error}. Write or fetch the file again."
@@ -112,7 +114,7 @@ class RowGroups:
         column = self.read(group, [name])[name]
         try:
             return column.to_pylist()
-        except (ValueError, OverflowError) as error:  # A date of year 10^6.
+        except _FAULTS as error:  # A date of the year 10^6.
             raise ValueError(
                 f"{self.path(group)!r}, column {name!r}, cannot be read: "
                 f"{error}. Write or fetch the file again."
@@ -139,7 +141,7 @@ def _metadata(path):
             metadata = pq.read_metadata(file)
         metadata.schema.to_arrow_schema()
         return metadata
-    except (pa.ArrowException, OSError) as error:
+    except _FAULTS as error:
         raise ValueError(
             f"{path!r} is no Parquet file: {error}. It may be cut short: "
             "write or fetch it again."

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_jft.data.datasets import record_schema
 from keras_jft.data.datasets.record_schema import (
     encode_image,
     from_record,
@@ -166,6 +167,7 @@ def _record(image, **features):
         ({"encoded": b"no image"}, "the image of record 3 of 'a'.*cannot be"),
         ({"encoded": [3]}, "`image/encoded`.*Received: a int64_list"),
         ({"class_label": [2**40]}, "`image/class/label`.*beyond int32"),
+        ({"class_label": [-(2**63)]}, "`image/class/label`.*beyond int32"),
         ({"class_label": [1, 2]}, "`image/class/label`.*1 value, not 2"),
         ({"class_label": b"cat"}, "`image/class/label`.*a bytes_list"),
         ({"segmentation_class_encoded": b"no"}, "the mask of record 3 of 'a'"),
@@ -184,3 +186,26 @@ def test_what_is_no_example_is_refused():
         from_record(b"\x0a\xff123", "a")
     with pytest.raises(ValueError, match="`image/encoded`.*nothing"):
         from_record(b"", "a")
+
+
+def test_numbers_that_are_not_finite_are_refused(image):
+    entry = {
+        "boxes": np.array([[0, 0, np.nan, 1]], "float32"),
+        "labels": np.array([0]),
+    }
+    example = {"images": image, "ids": 0, "bounding_boxes": entry}
+    record = to_record(example, encode_image(image))
+    with pytest.raises(ValueError, match="'a', feature.*xmax.*not finite"):
+        from_record(record, "'a'")
+
+
+def test_a_size_below_one_pixel_is_refused(image):
+    record = _record(image, height=[0])
+    with pytest.raises(ValueError, match="image/height.*a size of 0"):
+        from_record(record, "'a'", pixels=False)
+
+
+def test_an_id_that_is_no_number_is_named():
+    assert record_schema.id_of("7", int, "'a'") == 7
+    with pytest.raises(ValueError, match="'a' must have a whole number.*'x'"):
+        record_schema.id_of("x", int, "'a'")

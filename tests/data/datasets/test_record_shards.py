@@ -1,6 +1,7 @@
 """Records at any place, in any thread; damage is named, never passed on."""
 
 import concurrent.futures
+import io
 import pathlib
 import pickle
 
@@ -109,7 +110,7 @@ def test_a_shard_that_is_cut_short_is_named(kind, make, records):
 
 
 def test_a_count_that_is_not_that_of_the_note_is_refused(make):
-    with pytest.raises(ValueError, match="must h.* 8 .*Received: 9"):
+    with pytest.raises(ValueError, match="must have 8 .*not 9"):
         make(8).ids_at(np.arange(8))
     make.index.unlink()
     with pytest.raises(ValueError, match="must hold 10 records.*Received: 9"):
@@ -121,4 +122,23 @@ def test_a_damaged_index_is_refused(make):
     for damaged in (content[:-30], b"", b"PK" + content[40:]):
         make.index.write_bytes(damaged)
         with pytest.raises(ValueError, match="index.*is damaged.*Delete it"):
+            make().ids_at(np.arange(2))
+
+
+def test_an_index_of_other_arrays_is_refused(make):
+    index = dict(np.load(make.index))
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **index)
+    faults = {"packed": packed.getvalue()}
+    for name, arrays in {
+        "lacks": {"other": np.zeros(9)},
+        "[Oo]bject": {key: rows.astype("O") for key, rows in index.items()},
+        r"\(9, 1\)": {key: rows[:, None] for key, rows in index.items()},
+    }.items():
+        content = io.BytesIO()
+        np.savez(content, **arrays)
+        faults[name] = content.getvalue()
+    for name, content in faults.items():
+        make.index.write_bytes(content)
+        with pytest.raises(ValueError, match=f"index.*damaged: .*{name}"):
             make().ids_at(np.arange(2))

@@ -148,7 +148,8 @@ def test_shards_of_two_sets_are_noticed(folder, kind, make_data, tmp_path):
 def test_labels_beyond_the_names_are_refused(folder):
     path = folder / "train.json"
     note = json.loads(path.read_text())
-    path.write_text(json.dumps({**note, "label_names": ["a", "b"]}))
+    fewer = {"label_names": ["a", "b"], "class_counts": [1, 1]}
+    path.write_text(json.dumps({**note, **fewer}))
     data = records.load(folder)
     with pytest.raises(ValueError, match=r"Labels of record .* in 0\.\.1"):
         data.take(range(NUM))
@@ -166,4 +167,73 @@ def test_a_faulty_note_is_named(folder):
     ):
         filesystem.write_bytes(path, text.encode())
         with pytest.raises(ValueError, match=message):
+            records.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("kind", "tfrecorD"),
+        ("kind", ["tfrecord"]),
+        ("one_label", "no"),
+        ("one_label", None),
+        ("id_type", "stR"),
+        ("image_id_type", {}),
+        ("shards", 5),
+        ("shards", [5]),
+        ("label_names", "ab"),
+        ("label_names", [None] * 9),
+        ("label_names", ["\ud800"] * 9),
+        ("class_counts", [1]),
+        ("class_counts", [-1] * 9),
+        ("class_counts", [2**70] * 9),
+        ("max_labels", "3"),
+        ("max_boxes", -1),
+        ("category_ids", [1.5]),
+        ("keypoint_names", {}),
+        ("skeleton", [[1]]),
+        ("sigmas", [float("nan")]),
+        ("mask_names", None),
+        ("flip_pairs", [["a"]]),
+    ],
+)
+def test_a_field_of_another_type_is_named_with_the_file(
+    tmp_path, make_data, field, value
+):
+    _write(make_data(NUM), f"{tmp_path}/train@1")
+    path = tmp_path / "train.json"
+    note = json.loads(path.read_text())
+    path.write_text(json.dumps({**note, field: value}))
+    with pytest.raises(ValueError, match=r"train\.json'") as error:
+        records.load(tmp_path)
+    assert field in str(error.value) or "shard" in str(error.value)
+    assert type(error.value) is ValueError
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("file", None), ("file", 3), ("num_examples", -1),
+        ("num_examples", 2**60), ("num_examples", 1.5), ("first_id", "a"),
+        ("first_id", 0.5),
+    ],
+)  # fmt: skip
+def test_a_faulty_shard_is_named_with_its_field(folder, field, value):
+    path = folder / "train.json"
+    note = json.loads(path.read_text())
+    note["shards"][1][field] = value
+    path.write_text(json.dumps(note))
+    with pytest.raises(
+        ValueError, match=rf"train\.json': shard number 1, field `{field}`"
+    ):
+        records.load(folder)
+
+
+def test_a_shard_is_never_read_from_another_folder(folder):
+    path = folder / "train.json"
+    note = json.loads(path.read_text())
+    for name in ("../secret", "/etc/passwd", "file:///etc/passwd"):
+        note["shards"][0]["file"] = name
+        path.write_text(json.dumps(note))
+        with pytest.raises(ValueError, match="Every shard of .* beside it"):
             records.load(folder)
