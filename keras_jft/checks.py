@@ -1,4 +1,14 @@
-"""The error of an unknown name, said the same way everywhere."""
+"""Errors of wrong arguments and configs, said the same way everywhere."""
+
+import dataclasses
+import inspect
+import math
+import numbers
+import types
+import typing
+from collections.abc import Mapping
+
+import numpy as np
 
 
 def one_of(argument, value, allowed):
@@ -9,7 +19,159 @@ def one_of(argument, value, allowed):
         value: What was passed.
         allowed: A collection of the values that are.
     """
-    if value not in allowed:
+    # A list, which cannot be looked up in a dict, is none of them either.
+    if not any(value is name or value == name for name in allowed):
         raise ValueError(
             f"`{argument}` must be one of {list(allowed)}. Received: {value!r}."
         )
+
+
+def within(config, low, high=math.inf, *names, above=False):
+    """Raises `ValueError` unless fields of a config are in a range.
+
+    Args:
+        config: A dataclass; a field that is None may be so.
+        low: The lowest value.
+        high: The highest value.
+        *names: Names of the fields.
+        above: Whether `low` itself is too low.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if value is None:
+            continue
+        if value <= high and (value > low if above else value >= low):
+            continue
+        least = f"above {low}" if above else f"{low} or more"
+        most = "" if high == math.inf else f" and {high} or less"
+        raise ValueError(
+            f"`{name}` must be {least}{most}. Received: {name}={value!r}."
+        )
+
+
+def keywords(argument, given, function, taken=()):
+    """Raises `ValueError` unless a function takes all given keywords.
+
+    Args:
+        argument: Name of the argument that holds them, for the message.
+        given: A mapping by keyword.
+        function: The function or class that they are for.
+        taken: Keywords of it that are given otherwise.
+    """
+    known = [
+        # What goes on to `keras.Model` is its `trainable`.
+        "trainable" if parameter.kind is parameter.VAR_KEYWORD else name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name not in taken
+    ]
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise ValueError(
+            f"`{argument}` must be of {known}. Received: {unknown}."
+        )
+
+
+def fields(config):
+    """Raises `ValueError` unless fields hold what their annotations say.
+
+    Values that are equal are made alike, so that configs which are the same
+    have the same text and key: whole numbers become `int`, numbers `float`,
+    lists tuples.
+
+    Args:
+        config: A frozen dataclass.
+
+    Example:
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Config:
+        ...     blocks: tuple[int, ...]
+        ...     seed: int = 0
+        >>> config = Config([1, np.int64(2)])
+        >>> fields(config)
+        >>> config
+        Config(blocks=(1, 2), seed=0)
+        >>> fields(Config((), seed="10"))
+        Traceback (most recent call last):
+        ValueError: `seed` must be a whole number. Received: seed='10'.
+    """
+    kinds = typing.get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        try:
+            alike = _as(kinds[field.name], value)
+        except TypeError:
+            raise ValueError(
+                f"`{field.name}` must be {_said(kinds[field.name])}. Received: "
+                f"{field.name}={value!r}."
+            ) from None
+        object.__setattr__(config, field.name, alike)
+
+
+def _as(kind, value):
+    """`value` as a kind of annotation has it; a TypeError if it is not."""
+    if isinstance(kind, types.UnionType):
+        for one in typing.get_args(kind):
+            try:
+                return _as(one, value)
+            except TypeError:
+                continue
+        raise TypeError
+    base, inner = typing.get_origin(kind) or kind, typing.get_args(kind)
+    if kind is typing.Any:
+        return value
+    if base is tuple:
+        return _tuple(inner, value)
+    if base in (int, float):
+        known = numbers.Integral if base is int else numbers.Real
+        if isinstance(value, (bool, np.bool)) or not isinstance(value, known):
+            raise TypeError
+        if not math.isfinite(value):
+            raise TypeError
+        return base(value)
+    if base is Mapping:
+        if not isinstance(value, Mapping):
+            raise TypeError
+        return {_as(inner[0], k): _as(inner[1], v) for k, v in value.items()}
+    if not isinstance(value, base):
+        raise TypeError
+    return value
+
+
+def _tuple(inner, value):
+    if isinstance(value, (str, bytes)) or not isinstance(
+        value, (tuple, list, np.ndarray)
+    ):
+        raise TypeError
+    if not inner:
+        return tuple(value)
+    if inner[-1] is ...:
+        inner = inner[:1] * len(value)
+    if len(inner) != len(value):
+        raise TypeError
+    return tuple(map(_as, inner, value))
+
+
+_WORDS = {
+    int: "a whole number",
+    float: "a finite number",
+    str: "a text",
+    bool: "True or False",
+    tuple: "a tuple",
+    types.NoneType: "None",
+}
+
+
+def _said(kind):
+    """A kind of annotation in words."""
+    if isinstance(kind, types.UnionType):
+        return " or ".join(map(_said, typing.get_args(kind)))
+    base, inner = typing.get_origin(kind) or kind, typing.get_args(kind)
+    if base is tuple and inner:
+        if inner[-1] is ...:
+            return f"a tuple, each {_said(inner[0])}"
+        return f"a tuple of {len(inner)}, each {_said(inner[0])}"
+    if base is Mapping:
+        return "a mapping by name" + (
+            f", each {_said(inner[1])}" if inner[1] in _WORDS else ""
+        )
+    return _WORDS.get(base, f"a {base.__module__}.{base.__qualname__}")

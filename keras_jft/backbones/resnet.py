@@ -34,7 +34,8 @@ DEPTHS = {
     101: ("bottleneck", (3, 4, 23, 3)),
     152: ("bottleneck", (3, 8, 36, 3)),
 }
-_STEM_STRIDES = {"imagenet": 4, "small": 1}
+BLOCKS = ("bottleneck", "basic")
+STEMS = {"imagenet": 4, "small": 1}  # And their strides.
 _STAGE_STRIDES = (1, 2, 2, 2)
 
 
@@ -104,12 +105,12 @@ class ResNet(Backbone):
         dtype=None,
         name="resnet",
     ):
-        checks.one_of("block", block, ("bottleneck", "basic"))
-        checks.one_of("stem", stem, _STEM_STRIDES)
+        checks.one_of("block", block, BLOCKS)
+        checks.one_of("stem", stem, STEMS)
         checks.one_of("pool_padding", pool_padding, ("same", "symmetric"))
         _check_shapes(blocks, image_shape)
         if output_stride is None:
-            output_stride = 8 * _STEM_STRIDES[stem]
+            output_stride = 8 * STEMS[stem]
         dtype = keras.dtype_policies.get(dtype)
 
         # === Functional model ===
@@ -221,7 +222,7 @@ class ResNet(Backbone):
     @property
     def stem_stride(self):
         """Pixels between two features of conv2."""
-        return _STEM_STRIDES[self.stem]
+        return STEMS[self.stem]
 
     def rebuild(self, **changes):
         """A new ResNet with these weights and other arguments.
@@ -357,7 +358,7 @@ class _Layers:
 
 def _dilate(stem, output_stride, dilated):
     """`(stride, dilation rate)` of conv2..conv5 for an output stride."""
-    reached, rate, stages = _STEM_STRIDES[stem], 1, []
+    reached, rate, stages = STEMS[stem], 1, []
     checks.one_of(
         "output_stride", output_stride, (8 * reached, 4 * reached, 2 * reached)
     )

@@ -4,14 +4,20 @@ from keras_jft.data.batch import check_batch
 from keras_jft.data.caching import cache
 from keras_jft.data.class_subsets import class_subset, with_labels
 from keras_jft.data.collation import collate
-from keras_jft.data.datasets import DATASETS, Dataset, Info, load
+from keras_jft.data.datasets import (
+    DATASETS,
+    Dataset,
+    Info,
+    check_options,
+    load,
+)
 from keras_jft.data.datasets.decoding import UnreadableImage
 from keras_jft.data.id_lists import read_ids, select, write_ids
 from keras_jft.data.labels import LabelHierarchy
 from keras_jft.data.mixing import mixup
 from keras_jft.data.noise import NoisyLabels
 from keras_jft.data.pipeline import iterate
-from keras_jft.data.presets import TRANSFORMS
+from keras_jft.data.presets import TRANSFORMS, check_transforms
 from keras_jft.data.statistics import Description, describe
 from keras_jft.data.subsets import subset
 from keras_jft.data.tf_data import batches
@@ -29,6 +35,8 @@ __all__ = [
     "batches",
     "cache",
     "check_batch",
+    "check_options",
+    "check_transforms",
     "class_subset",
     "collate",
     "describe",

@@ -19,8 +19,7 @@ from keras_jft.data import order
 from keras_jft.data.collation import collate
 from keras_jft.data.geometry import IN_PLACE
 from keras_jft.data.mixing import mixup
-from keras_jft.data.presets import TRANSFORMS
-from keras_jft.data.rand_augment import RandAugment
+from keras_jft.data.presets import TRANSFORMS, image_size_of
 from keras_jft.data.reading import Examples
 from keras_jft.data.transforms import RandomFlip
 
@@ -230,10 +229,7 @@ class Batches:
     @property
     def image_size(self):
         """`(H, W)` of every batch, as the transforms say it; None: unknown."""
-        for transform in reversed(self.transforms):
-            if not isinstance(transform, (RandomFlip, RandAugment)):
-                return getattr(transform, "image_size", None) or (None, None)
-        return None, None
+        return image_size_of(self.transforms)
 
     def _transform(self, example, rng):
         for transform in self.transforms:

@@ -5,6 +5,7 @@ an example is mirrored, and `flip_pairs`, where names do not say which do; what
 else it takes has a default.
 """
 
+from keras_jft import checks
 from keras_jft.data.inception_crop import CentralCrop, InceptionCrop
 from keras_jft.data.rand_augment import RandAugment
 from keras_jft.data.transforms import (
@@ -186,6 +187,50 @@ def pose(
 def pose_small(training, keypoint_names=(), *, flip_pairs=None):
     """The same in crops of 65 x 49, for the small studies."""
     return pose(training, keypoint_names, (65, 49), flip_pairs=flip_pairs)
+
+
+def image_size_of(transforms):
+    """Return `(H, W)` that transforms give; None for an unknown side.
+
+    Args:
+        transforms: A tuple of transforms.
+    """
+    for transform in reversed(transforms):
+        if not isinstance(transform, (RandomFlip, RandAugment)):
+            return getattr(transform, "image_size", None) or (None, None)
+    return None, None
+
+
+def check_transforms(transforms, image_size=(None, None)):
+    """Raises a ValueError unless transforms are known and fit a model.
+
+    Args:
+        transforms: A name in `TRANSFORMS`, or a tuple of transforms.
+        image_size: `(H, W)` that the model sees; None is a side of any length.
+    """
+    if any(side is not None and side < 1 for side in image_size):
+        raise ValueError(
+            "`image_size` must be a height and a width of 1 or more. Received: "
+            f"image_size={tuple(image_size)}."
+        )
+    if isinstance(transforms, str):
+        checks.one_of("transforms", transforms, TRANSFORMS)
+        chain = TRANSFORMS[transforms](training=True)
+    else:
+        chain = transforms
+    wrong = [transform for transform in chain if not callable(transform)]
+    if wrong:
+        raise ValueError(
+            f"`transforms` must be one of {list(TRANSFORMS)} or a tuple of "
+            f"transforms. Received: {wrong[0]!r} in it."
+        )
+    given = image_size_of(chain)
+    if any(a and b and a != b for a, b in zip(given, image_size, strict=True)):
+        raise ValueError(
+            f"The transforms {transforms!r} give images of {given[0]} x "
+            f"{given[1]}. Received: image_size={tuple(image_size)}. Make them "
+            "the same."
+        )
 
 
 TRANSFORMS = {

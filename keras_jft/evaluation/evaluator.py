@@ -6,13 +6,14 @@ the size that a model needs.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_jft import checks, data, metrics
+from keras_jft import checks, data, metrics, pretrain, transfer
 from keras_jft.evaluation import original_pixels, poses
 
 
@@ -21,7 +22,7 @@ class Config:
     """An evaluation.
 
     Attributes:
-        task: A name in `jft.metrics.METRICS`.
+        task: A name in `jft.metrics.METRICS`; None is that of the model's head.
         dataset: A name in `jft.data.DATASETS`.
         options: What its `load` takes besides `split`.
         split: The split to measure on.
@@ -32,13 +33,14 @@ class Config:
             data set and the model say: `torso` or `sigmas` of "pose", say.
 
     Raises:
-        ValueError: If `task` is unknown.
+        ValueError: If a name or an option is unknown, or a value is of another
+            kind or out of range.
     """
 
-    task: str
+    task: str | None = None
     dataset: str = "synthetic"
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    split: str = "test"
+    split: str | None = "test"
     transforms: str | tuple = "none"
     batch_size: int = 128
     metric_options: Mapping[str, Any] | None = dataclasses.field(
@@ -46,7 +48,17 @@ class Config:
     )
 
     def __post_init__(self):
-        checks.one_of("task", self.task, metrics.METRICS)
+        checks.fields(self)
+        if self.task is not None:
+            checks.one_of("task", self.task, metrics.METRICS)
+            checks.keywords(
+                "metric_options",
+                self.metric_options or {},
+                metrics.METRICS[self.task],
+            )
+        checks.within(self, 1, math.inf, "batch_size")
+        data.check_options(self.dataset, self.options)
+        data.check_transforms(self.transforms)
 
 
 def run(config, model, examples=None, duplicates=None):
@@ -92,7 +104,7 @@ def predict(config, model, examples):
         A list of examples as the data set gives them, and what the metric of
         the task takes as predictions about them.
     """
-    task = TASKS[config.task]
+    task = TASKS[task_of(config, model)]
     batches = data.iterate(
         examples,
         batch_size=config.batch_size,
@@ -117,7 +129,7 @@ def predictions(config, model, examples=None):
         An iterable of pairs of truth and predictions, as the `update` of the
         task's metric takes them.
     """
-    examples, task = _examples(config, examples), TASKS[config.task]
+    examples, task = _examples(config, examples), TASKS[task_of(config, model)]
     found = predict(config, model, examples)
     pairs = ((task.truth(originals), p) for originals, p in found)
     return (
@@ -133,9 +145,34 @@ def metric(config, model, info):
         model: A model of that task.
         info: `info` of the data set.
     """
-    options = dict(TASKS[config.task].options(model, info))
+    task = task_of(config, model)
+    options = dict(TASKS[task].options(model, info))
     options |= config.metric_options or {}
-    return metrics.METRICS[config.task](**options)
+    return metrics.METRICS[task](**options)
+
+
+def task_of(config, model):
+    """Return the task of a config, or that of the model's head.
+
+    Args:
+        config: A `Config`.
+        model: A model.
+
+    Raises:
+        ValueError: If the config has none and the model is not one of
+            `jft.transfer.HEADS` or a `jft.MultiLabelClassifier`.
+    """
+    if config.task is not None:
+        return config.task
+    for head in transfer.HEADS.values():
+        if isinstance(model, head.build):
+            return head.task
+    if isinstance(model, pretrain.MultiLabelClassifier):
+        return "multi_label"
+    raise ValueError(
+        f"A {type(model).__name__} does not say what its task is. Give `task`, "
+        f"one of {list(metrics.METRICS)}."
+    )
 
 
 def _examples(config, examples):
@@ -148,7 +185,7 @@ class _Scores:
     """The metric of a task, fed with examples and predictions about them."""
 
     def __init__(self, config, model, info):
-        self.task, self.info = TASKS[config.task], info
+        self.task, self.info = TASKS[task_of(config, model)], info
         self.metric = metric(config, model, info)
         self.pairs = []
 

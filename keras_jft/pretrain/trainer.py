@@ -1,6 +1,7 @@
 """One pre-training run: noisy many-label images to a backbone."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -62,8 +63,10 @@ class Config(training.Optimization):
         steps: See there.
 
     Raises:
-        ValueError: If a name is unknown, a subset fills no batch, or not
-            exactly one of `epochs` and `steps` is given.
+        ValueError: If a name or an option is unknown, a value is of another
+            kind or out of range, the transforms give images of another size,
+            a subset fills no batch, or not exactly one of `epochs` and `steps`
+            is given.
     """
 
     dataset: str = "synthetic"
@@ -87,6 +90,21 @@ class Config(training.Optimization):
     def __post_init__(self):
         super().__post_init__()
         checks.one_of("loss", self.loss, LOSSES)
+        checks.keywords("loss_options", self.loss_options, LOSSES[self.loss])
+        checks.one_of("block", self.block, backbones.resnet.BLOCKS)
+        checks.one_of("stem", self.stem, backbones.resnet.STEMS)
+        checks.within(self, 0, math.inf, "num_examples", "mixup")
+        checks.within(self, 0, 2**32 - 1, "seed")
+        checks.within(self, 1, math.inf, "width", "shards")
+        checks.within(self, 0, 1, "bn_momentum")
+        if len(self.blocks) != 4 or min(self.blocks) < 1:
+            raise ValueError(
+                "`blocks` must be four positive numbers, of the units in conv2 "
+                f"to conv5. Received: blocks={self.blocks}."
+            )
+        data.check_options(self.dataset, self.options)
+        data.check_transforms(self.transforms, self.image_size)
+        training.check_dtype_policy(self.dtype)
         if self.num_examples and self.num_examples < self.batch_size:
             raise ValueError(
                 "`num_examples` must fill at least one batch. Received: "

@@ -9,7 +9,7 @@ import time
 
 import keras
 
-from keras_jft import data, evaluation, pretrain, transfer
+from keras_jft import checks, data, evaluation, pretrain, transfer
 from keras_jft.scaling import study
 
 # Fields of a pre-training that say what net it trains.
@@ -23,12 +23,28 @@ class Run:
     Attributes:
         pretrain: The pre-training; `num_examples=0` is random initialization.
         transfer: The transfer.
-        evaluation: What the model is measured on.
+        evaluation: What the model is measured on. Its task is that of the head.
+
+    Raises:
+        ValueError: If `evaluation` is of another task than the head.
     """
 
     pretrain: pretrain.Config
     transfer: transfer.Config
     evaluation: evaluation.Config
+
+    def __post_init__(self):
+        checks.fields(self)
+        given = self.evaluation.task
+        if given not in (None, self.task):
+            raise ValueError(
+                f"The head {self.transfer.head!r} is of the task {self.task!r}."
+                f" Received: evaluation.task={given!r}. Leave it out, or take "
+                "a head of that task."
+            )
+        # Said or not, it is the same run.
+        measured = dataclasses.replace(self.evaluation, task=self.task)
+        object.__setattr__(self, "evaluation", measured)
 
     @property
     def task(self):

@@ -7,7 +7,11 @@ from keras_jft.training.logging import JSONLogger, loggers, read_log
 from keras_jft.training.model import Model
 from keras_jft.training.optimization import Optimization, fit
 from keras_jft.training.optimizers import OPTIMIZERS, TF1RMSprop
-from keras_jft.training.precision import dtype_policy, fastest_dtype_policy
+from keras_jft.training.precision import (
+    check_dtype_policy,
+    dtype_policy,
+    fastest_dtype_policy,
+)
 from keras_jft.training.replicas import synchronize
 from keras_jft.training.schedules import (
     SCHEDULES,
@@ -31,6 +35,7 @@ __all__ = [
     "StopOnNonFiniteLoss",
     "TF1RMSprop",
     "Throughput",
+    "check_dtype_policy",
     "dtype_policy",
     "fastest_dtype_policy",
     "fit",

@@ -1,6 +1,7 @@
 """How a run is driven: optimizer, learning rate, decay, batch and length."""
 
 import dataclasses
+import math
 
 import keras
 from keras import ops
@@ -61,6 +62,7 @@ class Optimization:
     steps: int | None = None
 
     def __post_init__(self):
+        checks.fields(self)
         checks.one_of("optimizer", self.optimizer, OPTIMIZERS)
         checks.one_of("schedule", self.schedule, SCHEDULES)
         if (self.epochs is None) == (self.steps is None):
@@ -69,25 +71,21 @@ class Optimization:
                 f"epochs={self.epochs}, steps={self.steps}. Set the other to "
                 "None."
             )
-        for name in ("batch_size", "epochs", "steps"):
-            number = getattr(self, name)
-            if number is not None and number < 1:
-                raise ValueError(
-                    f"`{name}` must be positive. Received: {name}={number}."
-                )
-        for name in ("learning_rate", "l2", "weight_decay"):
-            number = getattr(self, name)
-            if not number >= 0:
-                raise ValueError(
-                    f"`{name}` must not be negative. Received: {name}={number}."
-                )
+        lengths = "batch_size", "epochs", "steps", "base_batch_size"
+        checks.within(self, 1, math.inf, *lengths, "decay_steps")
+        decays = "learning_rate", "l2", "weight_decay", "epsilon"
+        checks.within(self, 0, math.inf, *decays)
+        checks.within(
+            self, 0, math.inf, "clipnorm", "decay_rate", "power", above=True
+        )
+        checks.within(self, 0, 1, "momentum")
         if not 0 <= self.warmup < 1:
             raise ValueError(
                 f"`warmup` must lie in [0, 1). Received: warmup={self.warmup}."
             )
-        if list(self.boundaries) != sorted({*self.boundaries}):
+        if list(self.boundaries) != sorted({0, *self.boundaries})[1:]:
             raise ValueError(
-                "`boundaries` must rise. Received: "
+                "`boundaries` must be steps, positive and rising. Received: "
                 f"boundaries={self.boundaries}."
             )
         if self.schedule == "piecewise" and not self.boundaries:

@@ -44,6 +44,23 @@ def _cpu_multiplies_bfloat16():
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
+def check_dtype_policy(name):
+    """Raises a ValueError unless a name is of a dtype policy.
+
+    Args:
+        name: A Keras dtype policy, or `"fastest"`.
+    """
+    if name == "fastest":
+        return
+    try:
+        keras.dtype_policies.get(name)
+    except (TypeError, ValueError):
+        raise ValueError(
+            '`dtype` must be "fastest" or a dtype policy of Keras, such as '
+            f'"float32" or "mixed_bfloat16". Received: dtype={name!r}.'
+        ) from None
+
+
 @contextlib.contextmanager
 def dtype_policy(name):
     """Builds layers under a dtype policy, then restores the former one.

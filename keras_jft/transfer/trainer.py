@@ -1,6 +1,7 @@
 """One transfer run: a backbone to a model for one task."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,8 +57,9 @@ class Config(training.Optimization):
         steps: See there.
 
     Raises:
-        ValueError: If a name is unknown, or not exactly one of `epochs` and
-            `steps` is given.
+        ValueError: If a name or an option is unknown, a value is of another
+            kind or out of range, the transforms give images of another size,
+            or not exactly one of `epochs` and `steps` is given.
     """
 
     head: str = "classification"
@@ -66,11 +68,11 @@ class Config(training.Optimization):
     mode: str = "fine_tuned"
     dataset: str = "synthetic"
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    split: str = "train"
+    split: str | None = "train"
     num_examples: int | None = None
     seed: int = 0
     transforms: str | tuple = "flip"
-    image_size: tuple[int, int] = (32, 32)
+    image_size: tuple[int | None, int | None] = (32, 32)
     dtype: str = "fastest"
     multipliers: Mapping[str, float] = dataclasses.field(default_factory=dict)
     batch_size: int = 32
@@ -80,6 +82,22 @@ class Config(training.Optimization):
         super().__post_init__()
         checks.one_of("head", self.head, HEADS)
         checks.one_of("mode", self.mode, FIRST_TRAINED)
+        checks.keywords(
+            "head_options",
+            self.head_options,
+            HEADS[self.head].build,
+            taken=("backbone", "num_classes", "num_keypoints"),
+        )
+        checks.within(self, 1, math.inf, "num_examples", "num_classes")
+        checks.within(self, 0, 2**32 - 1, "seed")
+        data.check_options(self.dataset, self.options)
+        data.check_transforms(self.transforms, self.image_size)
+        training.check_dtype_policy(self.dtype)
+        if not all(factor >= 0 for factor in self.multipliers.values()):
+            raise ValueError(
+                "`multipliers` must be factors of 0 or more. Received: "
+                f"multipliers={self.multipliers}."
+            )
 
 
 def run(

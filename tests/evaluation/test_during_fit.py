@@ -108,8 +108,8 @@ def test_the_best_epoch_is_kept(tmp_path):
 
 
 def test_a_mistake_shows_before_training():
-    config = evaluation.Config(task="classification", options={"nuber": 3})
-    with pytest.raises(TypeError, match="nuber"):
+    config = evaluation.Config(task="classification", options={"preset": "odd"})
+    with pytest.raises(ValueError, match="`preset` must be one of"):
         _model().fit(
             _batch(), callbacks=[evaluation.Evaluate(config)], verbose=0
         )

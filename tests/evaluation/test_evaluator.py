@@ -274,3 +274,16 @@ def test_every_metric_has_its_task():
 def test_an_unknown_task_is_refused():
     with pytest.raises(ValueError, match="`task` must be one of"):
         jft.evaluation.Config(task="depth")
+
+
+def test_the_task_is_that_of_the_model_unless_it_is_given(tiny_backbone):
+    config = evaluation.Config()
+    for model, task in (
+        (jft.Classifier(tiny_backbone, 3), "classification"),
+        (jft.MultiLabelClassifier(tiny_backbone, 3), "multi_label"),
+    ):
+        assert evaluator.task_of(config, model) == task
+    given = evaluation.Config(task="multi_label")
+    assert evaluator.task_of(given, model) == "multi_label"
+    with pytest.raises(ValueError, match="_Oracle does not say what its task"):
+        evaluation.run(config, _Oracle([0] * 4, 4))

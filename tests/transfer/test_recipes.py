@@ -57,6 +57,7 @@ def test_voc2012_warps_to_513_and_freezes_statistics(tiny_backbone):
     assert (config.steps, config.image_size) == (30_000, (513, 513))
     small = dataclasses.replace(
         config,
+        transforms=(),
         image_size=(16, 16),
         head_options={**config.head_options, "output_stride": 4},
     )

@@ -38,6 +38,21 @@ DATASETS = {
 }
 
 
+def check_options(name, options):
+    """Raises a ValueError if a data set is unknown or takes no such options.
+
+    Args:
+        name: A key of `DATASETS`.
+        options: What `load` takes besides `name` and `split`; what is missing
+            may be given later.
+    """
+    checks.one_of("dataset", name, DATASETS)
+    options = dict(options)
+    noise = options.pop("noise", None) or {}
+    checks.keywords("options", options, DATASETS[name], taken=("split",))
+    checks.keywords("noise", noise, NoisyLabels, taken=("data",))
+
+
 def load(name, split="train", *, noise=None, **options):
     """A data set by name.
 
@@ -65,4 +80,4 @@ def load(name, split="train", *, noise=None, **options):
     return data if noise is None else NoisyLabels(data, **noise)
 
 
-__all__ = ["DATASETS", "Dataset", "Info", "load"]
+__all__ = ["DATASETS", "Dataset", "Info", "check_options", "load"]

@@ -1,0 +1,201 @@
+"""Whatever can be known before the first step is checked by the config."""
+
+import dataclasses
+import json
+import pathlib
+import types
+import typing
+
+import numpy as np
+import pytest
+
+import keras_jft as jft
+from keras_jft.backbones import resnet
+from keras_jft.data.transforms import RandomFlip, Resize
+from keras_jft.pretrain.trainer import LOSSES
+from keras_jft.scaling import study
+from keras_jft.transfer.trainer import FIRST_TRAINED
+
+CONFIGS = (
+    jft.training.Optimization,
+    jft.pretrain.Config,
+    jft.transfer.Config,
+    jft.evaluation.Config,
+)
+# Every field with a closed set of values, whichever config has it.
+NAMED = {
+    "optimizer": jft.training.OPTIMIZERS,
+    "schedule": jft.training.SCHEDULES,
+    "loss": LOSSES,
+    "dataset": jft.data.DATASETS,
+    "transforms": jft.data.TRANSFORMS,
+    "block": resnet.BLOCKS,
+    "stem": resnet.STEMS,
+    "head": jft.transfer.HEADS,
+    "mode": FIRST_TRAINED,
+    "task": jft.metrics.METRICS,
+    "dtype": ("float32", "mixed_bfloat16", "fastest"),
+}
+FREE = {"split"}  # Texts whose meaning the data set knows.
+
+
+def fields():
+    for config in CONFIGS:
+        for name, kind in typing.get_type_hints(config).items():
+            yield config, name, kind
+
+
+def of_kind(kind):
+    return [
+        pytest.param(c, name, id=f"{c.__module__}-{name}")
+        for c, name, found in fields()
+        if kind is found
+        or (isinstance(found, types.UnionType) and kind in found.__args__)
+    ]
+
+
+@pytest.mark.parametrize(("config", "name"), of_kind(str))
+def test_a_name_is_one_of_those_there_are(config, name):
+    if name in FREE:
+        return
+    with pytest.raises(ValueError, match=f"`{name}` must be") as error:
+        config(**{name: "no such"})
+    said = str(error.value)
+    assert "no such" in said
+    allowed = list(NAMED[name])
+    assert all(repr(one) in said or f'"{one}"' in said for one in allowed)
+
+
+@pytest.mark.parametrize("wrong", ["10", True, 1.5, [1], float("nan")])
+@pytest.mark.parametrize(("config", "name"), of_kind(int))
+def test_a_whole_number_is_no_text_and_no_boolean(config, name, wrong):
+    with pytest.raises(ValueError, match=f"`{name}` must be a whole number"):
+        config(**{name: wrong})
+
+
+@pytest.mark.parametrize("wrong", ["0.1", False, float("nan"), float("inf")])
+@pytest.mark.parametrize(("config", "name"), of_kind(float))
+def test_a_number_is_finite(config, name, wrong):
+    with pytest.raises(ValueError, match=f"`{name}` must be a finite number"):
+        config(**{name: wrong})
+
+
+@pytest.mark.parametrize(("config", "name"), of_kind(bool))
+def test_a_switch_is_true_or_false(config, name):
+    with pytest.raises(ValueError, match=f"`{name}` must be True or False"):
+        config(**{name: "no"})
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [*of_kind(int), *of_kind(float)],
+)
+def test_nothing_is_negative(config, name):
+    with pytest.raises(ValueError, match=f"`{name}` must"):
+        config(**{name: -1})
+
+
+Pretrain, Transfer, Evaluation = CONFIGS[1:]
+
+
+@pytest.mark.parametrize(
+    ("config", "values", "message"),
+    [
+        (Pretrain, {"blocks": (1, 1, 1)}, "`blocks` must be four"),
+        (Pretrain, {"blocks": "1111"}, "`blocks` must be a tuple"),
+        (Pretrain, {"image_size": 32}, "`image_size` must be a tuple of 2"),
+        (Pretrain, {"image_size": (0, 32)}, "`image_size` must be a height"),
+        (Pretrain, {"transforms": "jft"}, "give images of 299 x 299.*32, 32"),
+        (Pretrain, {"transforms": ("flip",)}, "`transforms` must be one of"),
+        (Pretrain, {"options": {"nuber": 3}}, "`options` must be of.*nuber"),
+        (Pretrain, {"options": {"noise": {"rong": 1}}}, "`noise` must be of"),
+        (Pretrain, {"options": [3]}, "`options` must be a mapping"),
+        (Pretrain, {"loss_options": {"gama": 1}}, "`loss_options` must be of"),
+        (Pretrain, {"bn_momentum": 1.1}, "`bn_momentum` must be 0 or more an"),
+        (Pretrain, {"seed": 2**32}, "`seed` must be 0 or more and"),
+        (Pretrain, {"boundaries": (0, 3)}, "`boundaries` must be steps"),
+        (Pretrain, {"boundaries": (3, "4")}, "`boundaries` must be a tuple"),
+        (Pretrain, {"momentum": 1.1}, "`momentum` must be 0 or more and 1"),
+        (Pretrain, {"decay_rate": 0.0}, "`decay_rate` must be above 0"),
+        (Transfer, {"transforms": (Resize((64, 64)),)}, "images of 64 x 64"),
+        (Transfer, {"head_options": {"radios": 1}}, "`head_options` must be"),
+        (Transfer, {"head_options": {"num_classes": 1}}, "`head_options` mu"),
+        (Transfer, {"multipliers": {"head": "10"}}, "`multipliers` must be a"),
+        (Transfer, {"multipliers": {"head": -1}}, "`multipliers` must be fac"),
+        (Transfer, {"num_examples": 0}, "`num_examples` must be 1 or more"),
+        (Evaluation, {"split": 3}, "`split` must be a text or None"),
+        (
+            Evaluation,
+            {"task": "pose", "metric_options": {"sigma": 1}},
+            "`metric_options` must be of",
+        ),
+        (Evaluation, {"batch_size": 0}, "`batch_size` must be 1 or more"),
+    ],
+)
+def test_what_cannot_work_is_refused(config, values, message):
+    with pytest.raises(ValueError, match=message):
+        config(**values)
+
+
+def test_equal_configs_are_the_same_however_they_are_written():
+    config = Pretrain(
+        blocks=[1, np.int64(2), 1, 1],
+        image_size=np.array([64, 32]),
+        learning_rate=1,
+        num_examples=np.int32(300),
+        transforms=[RandomFlip()],
+    )
+    same = Pretrain(
+        blocks=(1, 2, 1, 1),
+        image_size=(64, 32),
+        learning_rate=1.0,
+        num_examples=300,
+        transforms=(RandomFlip(),),
+    )
+    assert repr(config) == repr(same) and config == same
+    assert Pretrain(num_examples=0).num_examples == 0
+
+
+def test_the_task_of_an_evaluation_is_that_of_the_head():
+    def run(head, **options):
+        return jft.scaling.Run(
+            pretrain=Pretrain(),
+            transfer=Transfer(head=head),
+            evaluation=Evaluation(**options),
+        )
+
+    for head, entry in jft.transfer.HEADS.items():
+        assert run(head).evaluation.task == entry.task
+        # Said or not, it is the same run.
+        said = run(head, task=entry.task)
+        assert study.key(run(head)) == study.key(said)
+        other = "pose" if entry.task != "pose" else "detection"
+        with pytest.raises(ValueError, match=f"is of the task '{entry.task}'"):
+            run(head, task=other)
+    with pytest.raises(ValueError, match=r"`transfer` must be a keras_jft\."):
+        jft.scaling.Run(
+            pretrain=Pretrain(), transfer=Pretrain(), evaluation=Evaluation()
+        )
+
+
+def test_runs_on_record_keep_their_keys():
+    folder = pathlib.Path(__file__).parents[1] / "benchmarks" / "results"
+    lines = (folder / "quickstart.jsonl").read_text().splitlines()
+    for row in map(json.loads, lines):
+        parts = {
+            name: config(**row["config"][name])
+            for name, config in (
+                ("pretrain", Pretrain),
+                ("transfer", Transfer),
+                ("evaluation", Evaluation),
+            )
+        }
+        assert study.key(jft.scaling.Run(**parts)) == row["key"]
+
+
+def test_every_recipe_is_a_config_that_is_accepted():
+    recipes = [*jft.pretrain.RECIPES.values()]
+    for head in jft.transfer.RECIPES.values():
+        recipes += head.values()
+    for config in recipes:
+        assert dataclasses.replace(config) == config
