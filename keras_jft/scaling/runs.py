@@ -10,7 +10,7 @@ import time
 import keras
 
 from keras_jft import checks, data, evaluation, pretrain, transfer
-from keras_jft.scaling import study
+from keras_jft.scaling import fingerprints, study
 
 # Fields of a pre-training that say what net it trains.
 NET = ("blocks", "width", "block", "stem", "bn_momentum", "dtype")
@@ -109,6 +109,7 @@ class Runner:
         self._examples = {}
         self._models = {}
         self._duplicates = {}
+        self._fingerprints = fingerprints.Fingerprints()
 
     def __call__(self, run):
         """Scores of one `Run`."""
@@ -128,17 +129,22 @@ class Runner:
         """The backbone of a pre-training config, from disk or trained now."""
         if config.num_examples == 0:
             return pretrain.backbone(config)
-        path = self._path(config)
-        if path.exists():
+        path, kept = self._path(config), self._path(config, ".files")
+        read = repr(self._fingerprints.of(config))
+        # Backbones of before have none, and are taken to be of these files.
+        same = not kept.exists() or kept.read_text(encoding="utf-8") == read
+        if path.exists() and same:
             return keras.saving.load_model(path)
         examples = self.examples(config)
         start = time.perf_counter()
         backbone = pretrain.run(config, examples, verbose=self.verbose)
         seconds = time.perf_counter() - start
         _save(backbone, path)
-        path.with_suffix(".seconds").write_text(
+        self._path(config, ".seconds").write_text(
             f"{seconds:.3f}\n", encoding="utf-8"
         )
+        if read != "None":
+            kept.write_text(read, encoding="utf-8")
         return backbone
 
     def examples(self, config):
@@ -167,14 +173,14 @@ class Runner:
             self._duplicates[wanted] = found.duplicate_ids
         return self._duplicates[wanted]
 
-    def _path(self, config):
-        return self.directory / f"{study.key(config)}.keras"
+    def _path(self, config, suffix=".keras"):
+        return self.directory / f"{study.key(config)}{suffix}"
 
     def _seconds(self, config, transfer):
         """What a run takes with its pre-training, if that is on record."""
         before = 0.0
         if config.num_examples != 0:
-            path = self._path(config).with_suffix(".seconds")
+            path = self._path(config, ".seconds")
             if not path.exists():
                 return {}
             before = float(path.read_text(encoding="utf-8"))
@@ -187,7 +193,11 @@ class Runner:
         """Embeddings of a data set, from disk or made now."""
         if self._embedder is None:
             self._embedder = evaluation.duplicates.thumbnails()
-        name = hashlib.sha256(repr(_identity(config)).encode()).hexdigest()
+        wanted = _identity(config)
+        read = self._fingerprints.of(config)
+        if read is not None:  # Changed files are embedded anew.
+            wanted = (*wanted, tuple(read))
+        name = hashlib.sha256(repr(wanted).encode()).hexdigest()
         return evaluation.duplicates.embed(
             self._embedder,
             self.examples(config),

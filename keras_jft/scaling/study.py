@@ -9,7 +9,7 @@ import traceback
 
 from rich import console, progress
 
-from keras_jft.scaling import claims, cost
+from keras_jft.scaling import claims, cost, fingerprints
 from keras_jft.scaling import rows as rows_lib
 
 # Fields of a config that are columns of its row.
@@ -20,10 +20,14 @@ class Study:
     """Runs configs and keeps one row of each in a file.
 
     A config whose key has a row is done: a study that was killed goes on where
-    it stopped, and one with more configs runs only the new ones. A run that
-    fails becomes a row with its `error` and does not stop the rest. Several
-    processes, on several machines too where they share the file, may run one
-    study: each config is run by one of them.
+    it stopped, and one with more configs runs only the new ones. A run whose
+    files have changed since, in number or bytes, is done again.
+
+    A run that fails becomes a row with its `error` and does not stop the rest,
+    unless it seems that all will fail: a `ValueError` or `TypeError` before
+    any run has succeeded, or the same error from the first two runs, ends the
+    study. Several processes, on several machines too where they share the
+    file, may run one study: each config is run by one of them.
 
     Args:
         configs: Frozen dataclasses (nested ones too), one a run.
@@ -56,6 +60,7 @@ class Study:
         self.path = pathlib.Path(path)
         self.retry_failed = retry_failed
         self._run = run
+        self._fingerprints = fingerprints.Fingerprints()
         self._keys = [key(config) for config in self.configs]
         for i, config_key in enumerate(self._keys):
             first = self._keys.index(config_key)
@@ -72,11 +77,19 @@ class Study:
         Returns:
             The rows of all configs of the study, a list of dicts in the order
             of the configs; rows of failed runs have an `error`.
+
+        Raises:
+            ValueError: Or a `TypeError` or `RuntimeError`, if it seems that
+                all runs will fail. What failed has its row.
         """
+        self._fingerprints = fingerprints.Fingerprints()
         before = self._by_key()
-        left = self.dry_run()
+        left = self._left()
         done, elsewhere = len(self.configs) - len(left), 0
+        failures = _Failures(len(left))
         with _bar() as bar:
+            for notice in self._notices(before):
+                bar.console.print(notice, markup=False)
             task = bar.add_task("runs", total=len(self.configs), completed=done)
             try:
                 for config in left:
@@ -84,8 +97,9 @@ class Study:
                     with claims.claim(self.path, key(config)) as mine:
                         elsewhere += not mine
                         if mine and not self._is_new(config, before):
-                            row = self._row_of(config, bar.console)
+                            row, error = self._row_of(config)
                             rows_lib.append(self.path, row)
+                            failures.add(error, bar.console)
                     bar.advance(task)
             except KeyboardInterrupt:
                 bar.console.print(self._stopped(), markup=False)
@@ -105,20 +119,57 @@ class Study:
     def rows(self):
         """The rows there are of the configs, in their order."""
         done = self._by_key()
-        return [done[k] for k in self._keys if k in done]
+        return [
+            done[k]
+            for config, k in zip(self.configs, self._keys, strict=True)
+            if k in done and not self._is_stale(config, done[k])
+        ]
 
     def dry_run(self):
         """The configs that `run` would run, in their order."""
-        done = {
-            k
-            for k, row in self._by_key().items()
-            if not (self.retry_failed and "error" in row)
-        }
+        self._fingerprints = fingerprints.Fingerprints()
+        return self._left()
+
+    def _left(self):
+        rows = self._by_key()
         return [
             config
             for config, k in zip(self.configs, self._keys, strict=True)
-            if k not in done
+            if k not in rows
+            or (self.retry_failed and "error" in rows[k])
+            or self._is_stale(config, rows[k])
         ]
+
+    def _is_stale(self, config, row):
+        """Whether files that a run has read are others now."""
+        now = self._fingerprints.of(config)
+        then = tuple(map(row.get, fingerprints.Fingerprint._fields))
+        return now is not None and None not in then and now != then
+
+    def _notices(self, rows):
+        """Sentences on the rows of this study that are there already."""
+        failed = unknown = stale = 0
+        for config, k in zip(self.configs, self._keys, strict=True):
+            if k in rows:
+                now = self._fingerprints.of(config)
+                failed += "error" in rows[k]
+                unknown += now is not None and "num_files" not in rows[k]
+                stale += self._is_stale(config, rows[k])
+        if failed and not self.retry_failed:
+            yield (
+                f"{failed} runs have failed before and are not repeated. "
+                "`Study(..., retry_failed=True)` runs them again."
+            )
+        if unknown:
+            yield (
+                f"{unknown} rows do not say how many files they were made of: "
+                "they are taken to be of the files that are there now."
+            )
+        if stale:
+            yield (
+                f"{stale} runs are done again: there are more or fewer files "
+                "than they read, or of another size."
+            )
 
     def outlook(self, like=()):
         """What `run` would take: prints runs, images and device-hours.
@@ -139,29 +190,68 @@ class Study:
             return {}
         return {row.get("key"): row for row in rows_lib.read(self.path)}
 
-    def _row_of(self, config, screen):
-        start = time.perf_counter()
+    def _row_of(self, config):
+        """The row of a config, and the error if its run failed."""
+        start, failure = time.perf_counter(), None
         try:
             scores = rows_lib.to_json(dict(self._run(config)))
         except Exception as error:  # One run must not take the others along.
-            scores = {"error": f"{type(error).__name__}: {error}"}
-            screen.print(traceback.format_exc(), markup=False)
+            scores, failure = {"error": _named(error)}, error
+        read = self._fingerprints.of(config)
         return {
             **_columns(config),
             **scores,
             "wall_seconds": round(time.perf_counter() - start, 3),
             **rows_lib.provenance(),
+            **({} if read is None else read._asdict()),
             "key": key(config),
             "config": rows_lib.to_json(config),
-        }
+        }, failure
 
     def _stopped(self):
-        left = len(self.dry_run())
+        left = len(self._left())
         return (
             f"Stopped with {left} of {len(self.configs)} runs left; the others "
             f"are safe in {self.path}. The same study, run again, goes on from "
             "there."
         )
+
+
+class _Failures:
+    """Tells a run that fails from a study whose runs all will."""
+
+    def __init__(self, runs):
+        self._runs, self._succeeded, self._first = runs, False, None
+
+    def add(self, error, screen):
+        """Takes the outcome of a run; raises if the study should end."""
+        if error is None:
+            self._succeeded = True
+        elif self._succeeded:
+            screen.print(_traceback(error), markup=False)
+        elif isinstance(error, (TypeError, ValueError)):
+            error.add_note(self._ended())
+            raise error
+        elif self._first == _named(error):
+            raise RuntimeError(f"{self._first} (as above). {self._ended()}")
+        else:
+            screen.print(_traceback(error), markup=False)
+            self._first = self._first or _named(error)
+
+    def _ended(self):
+        return (
+            f"The study ends here, with {self._runs} runs to do, since others "
+            "would fail alike. Mend the cause, and start it again with "
+            "`Study(..., retry_failed=True)`."
+        )
+
+
+def _named(error):
+    return f"{type(error).__name__}: {error}"
+
+
+def _traceback(error):
+    return "".join(traceback.format_exception(error))
 
 
 def key(config):

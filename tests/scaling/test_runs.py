@@ -51,6 +51,36 @@ def test_a_backbone_is_trained_once_and_then_read(tmp_path, monkeypatch):
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_a_backbone_of_changed_files_is_trained_again(
+    tmp_path, monkeypatch, rng
+):
+    images = rng.integers(0, 256, (2, 16, 16, 3), "uint8")
+    of_files = _folder(tmp_path / "photos", images)
+    config = dataclasses.replace(RUN.pretrain, **of_files, num_examples=None)
+    trained = []
+
+    def train(config, examples, verbose):
+        trained.append(config)
+        return jft.pretrain.backbone(config)
+
+    monkeypatch.setattr(jft.pretrain, "run", train)
+    monkeypatch.setattr(jft.scaling.Runner, "examples", lambda *_: None)
+    kept = tmp_path / "kept"
+    for _ in range(2):
+        jft.scaling.Runner(kept).backbone(config)
+    assert len(trained) == 1
+    _folder(tmp_path / "photos", images[:1] // 2)
+    _folder(tmp_path / "photos" / "more", images)
+    for _ in range(2):
+        jft.scaling.Runner(kept).backbone(config)
+    assert len(trained) == 2
+    # One of before, that does not say, is taken as it is.
+    (file,) = kept.glob("*.files")
+    file.unlink()
+    jft.scaling.Runner(kept).backbone(config)
+    assert len(trained) == 2
+
+
 def test_a_save_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
     def full(*args):
         raise OSError("No space left on device")

@@ -85,8 +85,44 @@ def test_a_failed_run_is_a_row_and_does_not_stop_the_rest(path, capsys):
 
 
 def test_a_run_that_returns_no_scores_is_a_failed_run(path):
-    (row,) = study.Study(CONFIGS[:1], path, run=lambda config: 0.5).run()
+    with pytest.raises(TypeError):
+        study.Study(CONFIGS[:1], path, run=lambda config: 0.5).run()
+    (row,) = rows.read(path)
     assert row["error"].startswith("TypeError")
+
+
+@pytest.mark.parametrize("kind", [ValueError, TypeError])
+def test_a_mistake_in_the_first_run_ends_the_study(path, capsys, kind):
+    faults = {f"n{c.num_examples}_{c.seed}": kind("no such") for c in CONFIGS}
+    run = Run(**faults)
+    with pytest.raises(kind, match="no such") as error:
+        study.Study(CONFIGS, path, run=run).run()
+    assert run.seen == CONFIGS[:1] and len(rows.read(path)) == 1
+    assert "retry_failed=True" in error.value.__notes__[0]
+    # Python prints what ends the program; it is not printed before.
+    assert "no such" not in capsys.readouterr().err
+    again = study.Study(CONFIGS, path, run=Run())
+    assert again.dry_run() == CONFIGS[1:]
+    again.run()
+    said = " ".join(capsys.readouterr().err.split())
+    assert "1 runs have failed before" in said and "retry_failed=True" in said
+    study.Study(CONFIGS, path, run=Run(), retry_failed=True).run()
+    assert "have failed before" not in capsys.readouterr().err
+
+
+def test_two_runs_that_fail_alike_end_the_study(path, capsys):
+    faults = {f"n{c.num_examples}_{c.seed}": OSError("gone") for c in CONFIGS}
+    run = Run(**faults)
+    with pytest.raises(RuntimeError, match="OSError: gone .as above.*retry_f"):
+        study.Study(CONFIGS, path, run=run).run()
+    assert run.seen == CONFIGS[:2]
+    assert capsys.readouterr().err.count("OSError: gone") == 1
+
+
+def test_a_mistake_after_a_run_that_succeeded_is_that_run_s_own(path):
+    run = Run(n300_1=ValueError("too few"), n1000_0=ValueError("too few"))
+    found = study.Study(CONFIGS, path, run=run).run()
+    assert ["error" in row for row in found] == [False, True, True, False]
 
 
 def test_an_interrupt_stops_and_says_how_to_go_on(path, capsys):

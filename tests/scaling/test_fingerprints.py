@@ -1,0 +1,114 @@
+"""Changed files are noticed by their number and bytes."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from keras_jft.scaling import fingerprints, study
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    dataset: str = "image_folder"
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    pretrain: Config = Config()
+    evaluation: Config = Config()
+    num_examples: int = 1
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "photos"
+    for name, size in (("cat/a.jpg", 10), ("cat/b.jpg", 20), ("dog/a.jpg", 5)):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * size)
+    return folder
+
+
+def of(*options):
+    parts = dict(zip(("pretrain", "evaluation"), options, strict=False))
+    run = Run(**{name: Config(options=o) for name, o in parts.items()})
+    return fingerprints.Fingerprints().of(run)
+
+
+def test_files_and_bytes_of_all_that_is_read_are_counted(folder, tmp_path):
+    assert of({"directory": str(folder)}) == (3, 35)
+    # Once, however often it is named.
+    assert of({"directory": folder}, {"directory": str(folder)}) == (3, 35)
+    table = tmp_path / "labels.csv"
+    table.write_text("1234")
+    assert of({"directory": folder, "path": str(table)}) == (4, 39)
+    assert of({"path": str(tmp_path / "*.csv")}) == (1, 4)
+
+
+def test_what_has_no_files_has_no_fingerprint(folder, tmp_path):
+    assert of({"num_examples": 3, "task": "photos"}) is None
+    assert of({"directory": "gs://bucket/photos"}) is None
+    assert of({"directory": str(tmp_path / "elsewhere")}) is None
+    assert of({"hierarchy": {"names": {}}, "classes": ["cat"]}) is None
+
+
+def test_what_tools_and_studies_write_does_not_count(folder):
+    for name in (
+        *(".DS_Store", "Thumbs.db", "@eaDir/a.jpg", "rows.jsonl", "a.keras"),
+        *(".ipynb_checkpoints/a.jpg", "rows.jsonl.claims"),
+    ):
+        path = folder / "cat" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"xyz")
+    (folder / "cat" / "back").symlink_to(folder)
+    assert of({"directory": folder}) == (3, 35)
+
+
+class Study(study.Study):
+    """Counts its runs."""
+
+    def __init__(self, path, folder, **options):
+        self.seen = []
+        configs = [
+            Run(pretrain=Config(options={"directory": str(folder)}),
+                num_examples=n) for n in (1, 2)
+        ]  # fmt: skip
+        super().__init__(configs, path, self.scores, **options)
+
+    def scores(self, config):
+        self.seen.append(config.num_examples)
+        return {"top1": 0.5}
+
+
+def test_runs_of_changed_files_are_done_again(folder, tmp_path, capsys):
+    path = tmp_path / "rows.jsonl"
+    first = Study(path, folder).run()
+    assert [(r["num_files"], r["file_bytes"]) for r in first] == [(3, 35)] * 2
+    again = Study(path, folder)
+    assert again.dry_run() == [] and again.rows() == first
+    (folder / "dog" / "b.jpg").write_bytes(b"x")
+    assert len(again.dry_run()) == 2 and again.rows() == []
+    second = again.run()
+    assert again.seen == [1, 2]
+    assert [row["num_files"] for row in second] == [4, 4]
+    # The files are in the identity of a run, not in its key.
+    assert [r["key"] for r in first] == [r["key"] for r in second]
+    assert "2 runs are done again" in " ".join(capsys.readouterr().err.split())
+    assert again.dry_run() == []
+
+
+def test_rows_that_say_nothing_of_files_stay_valid(folder, tmp_path, capsys):
+    path = tmp_path / "rows.jsonl"
+    Study(path, "elsewhere").run()
+    assert "num_files" not in path.read_text()
+    old = path.read_text().replace('"elsewhere"', '"x"')
+    study_ = Study(path, folder)
+    for key in study_._keys:
+        old += f'{{"key": "{key}", "top1": 0.5}}\n'
+    path.write_text(old)
+    assert len(study_.run()) == 2 and study_.seen == []
+    said = " ".join(capsys.readouterr().err.split())
+    assert "2 rows do not say how many files they were made of" in said
