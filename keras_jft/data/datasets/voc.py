@@ -5,16 +5,19 @@ A folder of a year, such as `VOCdevkit/VOC2007`, holds `Annotations/*.xml`,
 that layout can be read.
 """
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 
-from keras_jft import checks
+from keras_jft import checks, text_files
 from keras_jft.data.datasets import tfds_boxes, voc_files
 from keras_jft.data.datasets.boxed_images import BoxedImages, Faults
 from keras_jft.data.datasets.decoding import IMAGE_SUFFIXES
 
 SOURCES = ("files", "tfds")
+# In the list of a class: without it, difficult, with it.
+FLAGS = ("-1", "0", "1")
 
 
 def load(
@@ -67,7 +70,10 @@ def load(
             config, split, directory, on_error, shift, orientation=orientation
         )
     folders = _folders(directory, split, years)
-    names = {folder: read_list(_list(folder, split)) for folder in folders}
+    names = {
+        folder: read_list(_list(folder, split), images_in(folder))
+        for folder in folders
+    }
     ids = [name for listed in names.values() for name in listed]
     if len(set(ids)) < len(ids):
         raise ValueError(
@@ -75,26 +81,32 @@ def load(
             f"{len(ids) - len(set(ids))} names again in "
             f"{[str(folder) for folder in folders]}. Give `years`."
         )
-    images = [path for f in folders for path in image_paths(f, names[f])]
+    for folder in folders:
+        check_images(folder, names[folder])
     if label_names is None:
         label_names = _all_names(folders)
     if not annotated:
         return BoxedImages(
             ids,
-            images,
+            [path for f in folders for path in image_paths(names[f])],
             [None] * len(ids),
             None,
             label_names,
             orientation=orientation,
         )
-    faults = Faults(on_error)
-    files = [
-        voc_files.read(
-            folder / "Annotations" / f"{name}.xml", faults, one_based=one_based
-        )
-        for folder in folders
-        for name in names[folder]
-    ]
+    faults, files, images = Faults(on_error), [], []
+    for folder in folders:
+        found = [
+            voc_files.read(
+                folder / "Annotations" / f"{name}.xml",
+                faults,
+                one_based=one_based,
+            )
+            for name in names[folder]
+        ]
+        wanted = [file.image_name for file in found]
+        images += image_paths(names[folder], wanted)
+        files += found
     faults.warn(directory)
     labels = {name: label for label, name in enumerate(label_names)}
     return BoxedImages(
@@ -156,57 +168,117 @@ def _list(folder, split):
     return folder / "ImageSets" / "Main" / f"{split}.txt"
 
 
-def read_list(path):
-    """The names in the list of a split.
+def images_in(folder):
+    """Return the images of a folder by name without suffix.
+
+    Args:
+        folder: A folder of VOC's layout.
+
+    Returns:
+        `{name: [path]}`, of several paths where files differ in their suffix.
+    """
+    folder, found = folder / "JPEGImages", {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            found.setdefault(path.stem, []).append(path)
+    return found
+
+
+def read_list(path, images):
+    """Return the images in the list of a split, `{name: [path]}`.
+
+    A line may have spaces, the suffix of the file, or another Unicode form.
 
     Args:
         path: A text file with one name a line.
+        images: The images that names can mean, as `images_in` gives them; a
+            name of no image has no path.
 
     Raises:
-        ValueError: There is no such file, or names are missing or repeated.
+        ValueError: There is no such file; or a name is there twice, or has
+            the -1, 0 or 1 of the list of a class.
     """
     if not path.is_file():
         raise ValueError(
             f"{str(path)!r} is missing. Check `directory`, `years` and `split`."
         )
-    lines = [
-        line.split() for line in path.read_text(encoding="utf-8").splitlines()
-    ]
-    names = [words[0] for words in lines if words]
-    wrong = [words for words in lines if len(words) > 1]
-    if wrong or not names or len(set(names)) < len(names):
-        reason = f"the line {' '.join(wrong[0])!r}" if wrong else "other lines"
+    meanings = _meanings(images)
+    listed = {}
+    for number, line in text_files.read_lines(path):
+        line = line.strip()
+        name, paths = meanings.get(_composed(line), (line, []))
+        words = line.split()
+        is_flagged = not paths and len(words) > 1 and words[-1] in FLAGS
+        if name in listed or is_flagged:
+            raise ValueError(
+                f"{str(path)!r} must hold one name a line, each once. "
+                f"Received: {text_files.short(' '.join(words))} in line "
+                f"{number}. Lists of one class are no splits."
+            )
+        listed[name] = paths
+    if not listed:
         raise ValueError(
-            f"{str(path)!r} must hold one name a line, each once. Received: "
-            f"{reason}. Lists of one class are no splits."
+            f"{str(path)!r} must hold one name a line. Received: none."
         )
-    return names
+    return listed
 
 
-def image_paths(folder, names):
-    """The paths of images by name, whatever their suffix.
+def _meanings(images):
+    """`{what a line says: (name, [path])}`: with a suffix, of that file."""
+    with_suffix = {
+        _composed(path.name): (name, [path])
+        for name, paths in images.items()
+        for path in paths
+    }
+    names = {_composed(name): (name, paths) for name, paths in images.items()}
+    return with_suffix | names
+
+
+def _composed(text):
+    """The one Unicode form that all forms of a name share."""
+    return unicodedata.normalize("NFC", text)
+
+
+def check_images(folder, listed):
+    """Raise `ValueError` unless every name of a list is that of an image.
 
     Args:
         folder: A folder of VOC's layout.
-        names: The names in a list.
-
-    Raises:
-        ValueError: An image is missing.
+        listed: As `read_list` gives it.
     """
-    folder = folder / "JPEGImages"
-    paths = folder.iterdir() if folder.is_dir() else ()
-    there = {
-        path.stem: path
-        for path in paths
-        if path.suffix.lower() in IMAGE_SUFFIXES
-    }
-    missing = [name for name in names if name not in there]
+    missing = [name for name, paths in listed.items() if not paths]
     if missing:
         raise ValueError(
-            f"Every image of the list must be in {str(folder)!r}. Missing are "
-            f"{len(missing)} of {len(names)}: {missing[:5]}."
+            "Every image of the list must be in "
+            f"{str(folder / 'JPEGImages')!r}. Missing are {len(missing)} of "
+            f"{len(listed)}: {text_files.short(missing[:5])}."
         )
-    return [there[name] for name in names]
+
+
+def image_paths(listed, wanted=None):
+    """Return the path of each image.
+
+    Args:
+        listed: As `read_list` gives it; every name has a path.
+        wanted: The file names that annotations say, one per name: they choose
+            where files differ in their suffix.
+
+    Raises:
+        ValueError: Two files differ in their suffix, and nothing chooses.
+    """
+    chosen = []
+    for number, (name, paths) in enumerate(listed.items()):
+        if len(paths) > 1 and wanted is not None:
+            paths = [p for p in paths if p.name == wanted[number]] or paths
+        if len(paths) > 1:
+            raise ValueError(
+                f"{str(paths[0].parent)!r} must have one image called "
+                f"{name!r}. Received: {[path.name for path in paths]}, of "
+                "which neither the list nor the `filename` of an annotation "
+                "names one. Write the suffix into the list, or remove others."
+            )
+        chosen.append(paths[0])
+    return chosen
 
 
 def _all_names(folders):
@@ -215,4 +287,4 @@ def _all_names(folders):
     for folder in folders:
         for path in sorted((folder / "Annotations").glob("*.xml")):
             names |= voc_files.names_in(path)
-    return tuple(sorted(name.strip() for name in names if name))
+    return tuple(sorted(names))

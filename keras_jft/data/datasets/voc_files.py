@@ -1,25 +1,34 @@
 """Pascal VOC's annotation files, one XML an image, checked strictly.
 
 An error names the file, the object and the field. What is accepted besides
-the letter of the format: no `difficult` (0), no pose and other notes,
-coordinates that are no whole numbers, boxes that reach up to one pixel out of
-the image (clipped), files without objects.
+the letter of the format: no `difficult`, or an empty one (0), no pose and other
+notes, coordinates that are not whole numbers, boxes that reach up to one pixel
+out of the image (clipped), files without objects, and any encoding that the
+file declares. Declarations of a document type are refused: entities can make a
+small file huge, or read another one.
 
 References:
     Everingham et al. 2010, "The Pascal Visual Object Classes (VOC) Challenge",
     https://doi.org/10.1007/s11263-009-0275-4; the development kit of VOC2007.
 """
 
+import codecs
 import dataclasses
 import math
-import xml.etree.ElementTree
+import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 
 from keras_jft.data.datasets.boxed_images import clipped, fault_of
+from keras_jft.text_files import short
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
+# As ASCII bytes: UTF-16 tells itself by its mark.
+_DECLARED = re.compile(
+    rb"""(?:\xef\xbb\xbf)?<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)["']"""
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,12 +36,14 @@ class VocFile:
     """What an annotation file says of one image with N objects.
 
     Attributes:
+        image_name: Name of the image file, without its folder, or "".
         image_size: `(height, width)`.
         names: N names of classes.
         boxes: `(N, 4)` float32 x1, y1, x2, y2 in pixels.
         difficult: `(N,)` bool.
     """
 
+    image_name: str
     image_size: tuple[int, int]
     names: tuple[str, ...]
     boxes: np.ndarray
@@ -64,6 +75,9 @@ def read(path, faults, *, one_based=True):
             rows.append(_object(path, number, found, size, one_based))
     names, boxes, difficult = zip(*rows, strict=True) if rows else ((), (), ())
     return VocFile(
+        image_name=re.split(r"[\\/]", root.findtext("filename") or "")[
+            -1
+        ].strip(),
         image_size=size,
         names=tuple(names),
         boxes=np.array(boxes, "float32").reshape(-1, 4),
@@ -72,30 +86,56 @@ def read(path, faults, *, one_based=True):
 
 
 def names_in(path):
-    """The names of classes in a file, unchecked otherwise."""
-    return {found.findtext("name") for found in parse(path).iter("object")}
+    """Return the names of classes in a file, unchecked otherwise."""
+    found = parse(path).findall("object")
+    return {(o.findtext("name") or "").strip() for o in found} - {""}
 
 
 def parse(path):
-    """The root element, `annotation`, of an XML file."""
-    try:
-        root = xml.etree.ElementTree.fromstring(Path(path).read_bytes())
-    except FileNotFoundError:
+    """Return the root element, `annotation`, of an XML file.
+
+    Raises:
+        ValueError: There is no such file, it is not XML, it declares a
+            document type, or it holds something else.
+    """
+    if not Path(path).is_file():
         raise ValueError(
             f"{str(path)!r} does not exist. Every image of a list needs its "
             "annotation file."
-        ) from None
-    except xml.etree.ElementTree.ParseError as error:
+        )
+    parser = ElementTree.XMLParser(target=_Builder())
+    try:
+        parser.feed(_decoded(Path(path).read_bytes()))
+        root = parser.close()
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise ValueError(
-            f"{str(path)!r} is not XML: {error}. It may be cut short: write "
-            "or fetch it again."
+            f"{str(path)!r} is not XML: {error}. It may be cut short or of "
+            "another encoding than it declares: write or fetch it again."
         ) from None
     if root.tag != "annotation":
         raise ValueError(
             f"{str(path)!r} must hold an `annotation`. Received: "
-            f"a `{root.tag}`."
+            f"a `{root.tag[:80]}`."
         )
     return root
+
+
+class _Builder(ElementTree.TreeBuilder):
+    """Builds the tree of a document without a declared type."""
+
+    def doctype(self, name, public, system):
+        raise ValueError("a document type is declared, which none needs")
+
+
+def _decoded(content):
+    """Text of the declared encoding; bytes where the parser knows it."""
+    declared = _DECLARED.match(content)
+    if declared is None:
+        return content
+    codec = codecs.lookup(declared[1].decode("ascii", "replace")).name
+    if codec in ("utf-8", "utf-16", "ascii", "iso8859-1"):
+        return content
+    return content.decode(codec)
 
 
 def _object(path, number, found, image_size, one_based):
@@ -110,8 +150,8 @@ def _object(path, number, found, image_size, one_based):
     if fault:
         given = [found.findtext(f"bndbox/{side}") for side in _SIDES]
         _fail(path, number, "bndbox", fault, given)
-    difficult = found.findtext("difficult", "0").strip()
-    if difficult not in ("0", "1"):
+    difficult = (found.findtext("difficult") or "").strip()
+    if difficult not in ("", "0", "1"):
         _fail(path, number, "difficult", "0 or 1", difficult)
     return name, clipped(sides, image_size), difficult == "1"
 
@@ -122,6 +162,8 @@ def _number(path, number, found, side):
         value = float(text)
     except (TypeError, ValueError):
         value = math.nan
+    if text and "_" in text:  # Python reads 1_0 as ten.
+        value = math.nan
     if not math.isfinite(value):
         _fail(path, number, f"bndbox/{side}", "a finite number", text)
     return value
@@ -129,16 +171,18 @@ def _number(path, number, found, side):
 
 def _side(path, root, side):
     text = root.findtext(f"size/{side}")
-    if text is None or not text.strip().isdecimal() or int(text) < 1:
+    digits = (text or "").strip()
+    is_whole = digits.isdecimal() and len(digits) < 10
+    if not is_whole or int(digits) < 1:
         raise ValueError(
             f"{str(path)!r}, field `size/{side}`: expected a whole number "
-            f"above 0. Received: {text!r}. Write the image's {side}."
+            f"above 0. Received: {short(text)}. Write the image's {side}."
         )
-    return int(text)
+    return int(digits)
 
 
 def _fail(path, number, field, expected, received):
     raise ValueError(
         f"{str(path)!r}: object number {number}, field `{field}`: expected "
-        f"{expected}. Received: {received!r}."
+        f"{expected}. Received: {short(received)}."
     )

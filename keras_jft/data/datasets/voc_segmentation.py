@@ -67,10 +67,11 @@ def load(split="train", *, directory, sbd=None, orientation=None):
     """
     folder = _inside(directory, "ImageSets/Segmentation", "VOC2012")
     sbd = None if sbd is None else _inside(sbd, "cls", "dataset")
-    names = _names(folder, split, sbd)
-    paths = voc.image_paths(folder, names)
+    listed = _listed(folder, split, sbd)
+    voc.check_images(folder, listed)
+    paths = voc.image_paths(listed)
     return MaskedImages(
-        dict(zip(names, paths, strict=True)),
+        dict(zip(listed, paths, strict=True)),
         _masks(folder, sbd),
         CLASSES,
         orientation=orientation,
@@ -88,11 +89,14 @@ def _inside(directory, wanted, name):
     )
 
 
-def _names(folder, split, sbd):
-    def names_of(name):
+def _listed(folder, split, sbd):
+    """The images of a split, as `voc.read_list` gives them."""
+    images = voc.images_in(folder)
+
+    def listed(name):
         path = folder / "ImageSets" / "Segmentation" / f"{name}.txt"
         if path.is_file():
-            return voc.read_list(path)
+            return voc.read_list(path, images)
         there = sorted(other.stem for other in path.parent.glob("*.txt"))
         raise ValueError(
             f"{str(path)!r} is missing; there are {there}. Check `split`"
@@ -100,18 +104,12 @@ def _names(folder, split, sbd):
         )
 
     if split != "trainaug" or sbd is None:
-        return names_of(split)
-    augmented = {*names_of("train"), *_names_of_sbd(sbd)}
-    return sorted(augmented - {*names_of("val")})
-
-
-def _names_of_sbd(folder):
-    """All names in the lists of SBD."""
-    return [
-        name
-        for split in ("train", "val")
-        for name in voc.read_list(folder / f"{split}.txt")
-    ]
+        return listed(split)
+    augmented = listed("train")
+    for name in ("train", "val"):
+        augmented |= voc.read_list(sbd / f"{name}.txt", images)
+    names = sorted(augmented.keys() - listed("val").keys())
+    return {name: augmented[name] for name in names}
 
 
 def _masks(folder, sbd):

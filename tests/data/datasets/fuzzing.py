@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 
 # JSON values that no field expects everywhere.
 ODD = (
@@ -12,6 +13,11 @@ ODD = (
 BYTES = (
     b"", b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\x80", b"<", b"&", b"]]>",
     b"<!DOCTYPE a>", b"[" * 5000, b"9" * 5000, b"\r\n", b"\xc3\xa9", b"&#0;",
+)  # fmt: skip
+# What stands where XML should have a number or a name.
+TEXTS = (
+    "", " ", "x", "1", " 2 ", "3.5", "-1", "0", "1e400", "1e300", "nan", "1_0",
+    "\u00b2", "\u0663", "9" * 5000, "&amp;", "<b/>", "</b>", "a" * 5000,
 )  # fmt: skip
 
 
@@ -46,6 +52,17 @@ def mutated_bytes(content, rng):
             put = BYTES[rng.integers(len(BYTES))]
             content = content[:start] + put + content[end:]
     return content
+
+
+def mutated_xml(text, rng):
+    """Return XML of which one or two texts are others, or their tag is gone."""
+    for _ in range(rng.integers(1, 3)):
+        leaves = list(re.finditer(r"<(\w+)>([^<]*)</\1>", text))
+        leaf = leaves[rng.integers(len(leaves))]
+        group = int(rng.integers(10) > 1) * 2
+        put = TEXTS[rng.integers(len(TEXTS))] if group else ""
+        text = text[: leaf.start(group)] + put + text[leaf.end(group) :]
+    return text
 
 
 def _slot(document, rng):

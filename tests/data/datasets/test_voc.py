@@ -1,5 +1,6 @@
 """VOC as a data set: years, lists, difficult objects, TFDS."""
 
+import fuzzing
 import numpy as np
 import pytest
 
@@ -64,6 +65,68 @@ def test_bad_folders_and_lists_are_clear_errors(folder, save_list):
     save_list("val", ["000005", "000006"])
     with pytest.raises(ValueError, match=r"1 of 2: \['000006'\]"):
         jft_data.load("voc", "val", directory=folder)
+
+
+def test_a_list_is_read_as_tools_write_it(save_voc, save_list, tmp_path):
+    for value, name in enumerate(("photo 1", "photo (2)", "caf\u00e9", "b")):
+        save_voc(name, [DOG], value=value)
+    path = tmp_path / "VOC2007/ImageSets/Main/train.txt"
+    save_list("train", [])
+    lines = "photo 1\r\nphoto (2)\r\n\r\ncafe\u0301\r\nb.png\r\n\r\n"
+    path.write_bytes(b"\xef\xbb\xbf" + lines.encode())
+    data = jft_data.load("voc", "train", directory=tmp_path)
+    names = ["photo 1", "photo (2)", "caf\u00e9", "b"]
+    assert data.ids(range(4)).tolist() == names
+    assert [int(data[i]["images"].max()) for i in range(4)] == [0, 1, 2, 3]
+    # "photo 1" may also be the image "photo", which has the class.
+    save_voc("photo", [DOG])
+    save_list("train", ["photo  1", "b -1"])
+    with pytest.raises(ValueError, match=r"'photo 1' in line 1\. Lists of one"):
+        jft_data.load("voc", "train", directory=tmp_path)
+    save_list("train", ["b", "b.png"])
+    with pytest.raises(ValueError, match=r"each once.*'b\.png' in line 2"):
+        jft_data.load("voc", "train", directory=tmp_path)
+    save_list("train", [""])
+    with pytest.raises(ValueError, match=r"train\.txt'.*Received: none"):
+        jft_data.load("voc", "train", directory=tmp_path)
+
+
+def test_of_two_images_of_one_name_the_annotation_or_the_list_chooses(
+    save_voc, save_image, save_list, tmp_path, brightness
+):
+    path = save_voc("a", [DOG], value=1)
+    save_image("VOC2007/JPEGImages/a.bmp", 2, size=(8, 10))
+    save_list("train", ["a"])
+    with pytest.raises(ValueError, match=r"'a'.*\['a\.bmp', 'a\.png'\]"):
+        jft_data.load("voc", "train", directory=tmp_path)
+    text = path.read_text()
+    for name, value in (("C:\\photos\\a.bmp", 2), ("a.png", 1)):
+        said = f"<annotation><filename>{name}</filename>"
+        path.write_text(text.replace("<annotation>", said))
+        data = jft_data.load("voc", "train", directory=tmp_path)
+        assert brightness(data[0]) == value
+    save_list("train", ["a.bmp"])
+    data = jft_data.load("voc", "train", directory=tmp_path)
+    assert brightness(data[0]) == 2
+    data = jft_data.load("voc", "train", directory=tmp_path, annotated=False)
+    assert brightness(data[0]) == 2 and data[0]["ids"] == "a"
+
+
+def test_mutated_lists_are_read_or_refused_by_name(folder):
+    path = folder / "VOC2007/ImageSets/Main/trainval.txt"
+    content, rng, refused = path.read_bytes(), np.random.default_rng(0), 0
+    for _ in range(300):
+        path.write_bytes(fuzzing.mutated_bytes(content, rng))
+        try:
+            data = jft_data.load(
+                "voc", "trainval", directory=folder / "VOC2007"
+            )
+        except ValueError as error:
+            refused += 1
+            assert "VOC2007" in str(error) and len(str(error)) < 800
+        else:
+            assert 1 <= len(data) <= 2
+    assert 150 < refused < 300
 
 
 def test_faulty_objects_are_raised_or_dropped(folder, save_voc):

@@ -1,5 +1,6 @@
 """VOC's segmentation and its trainaug list, on a folder of five images."""
 
+import fuzzing
 import numpy as np
 import pytest
 
@@ -88,3 +89,26 @@ def test_masks_are_those_of_numpy(folder):
     example = voc_segmentation.load("val", directory=folder)[0]
     assert example["segmentation_masks"].dtype == np.uint8
     assert example["images"].shape == (1, 2, 3)
+
+
+def test_a_list_is_read_as_windows_writes_it(folder):
+    path = folder / "VOC2012/ImageSets/Segmentation/train.txt"
+    path.write_bytes(b"\xef\xbb\xbfb.jpg\r\na\r\n\r\n")
+    data = voc_segmentation.load("train", directory=folder)
+    assert masks(data) == {"b": [1, 255], "a": [1, 255]}
+
+
+def test_mutated_lists_are_read_or_refused_by_name(folder):
+    path = folder / "VOC2012/ImageSets/Segmentation/train.txt"
+    content, rng, refused = b"a\nb\nd\n", np.random.default_rng(0), 0
+    for _ in range(300):
+        path.write_bytes(fuzzing.mutated_bytes(content, rng))
+        try:
+            data = voc_segmentation.load("train", directory=folder)
+        except ValueError as error:
+            refused += 1
+            assert "'d'" in str(error) or str(folder) in str(error)
+            assert len(str(error)) < 800
+        else:
+            assert set(masks(data)) <= {"a", "b"}
+    assert 150 < refused < 300
