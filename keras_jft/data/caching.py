@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_jft.data.batch import BOX_EXTRAS
 from keras_jft.data.datasets.dataset import Dataset
+from keras_jft.text_files import read_json
 
 _CHUNK = 512  # Examples that are built together.
 _PROBES = 64  # Examples that a data set is recognized by.
@@ -166,7 +167,7 @@ def _claim(directory, data):
             json.dump(wanted, file)
         os.chmod(file.name, 0o644)  # Others may read it.
         os.replace(file.name, note)
-    found = json.loads(note.read_text(encoding="utf-8"))
+    found = read_json(note)
     if found != wanted:
         raise ValueError(
             f"{str(directory)!r} is the cache of another data set. Found "

@@ -17,6 +17,7 @@ import numpy as np
 from keras import ops
 
 from keras_jft import data as data_lib
+from keras_jft.data.datasets.json_records import read_json, records_of
 from keras_jft.evaluation.duplicates import search
 from keras_jft.training import archive
 
@@ -99,17 +100,16 @@ class Embeddings:
 
     def __init__(self, directory):
         self.directory = pathlib.Path(directory)
-        try:
-            manifest = json.loads(
-                (self.directory / _MANIFEST).read_text(encoding="utf-8")
-            )
-        except OSError as error:
+        path = self.directory / _MANIFEST
+        if not path.is_file():
             raise ValueError(
                 f"{str(directory)!r} must hold embeddings. Received a folder "
                 f"without {_MANIFEST}. Make them by `embed`."
-            ) from error
+            )
+        (manifest,) = records_of(path, [read_json(path)], None, "manifest")
         self.shards = _shards(self.directory)
-        expected = -(-manifest["num_examples"] // manifest["shard_size"])
+        shard_size = manifest.integer("shard_size", lowest=1)
+        expected = -(-manifest.integer("num_examples") // shard_size)
         if len(self.shards) < expected:
             raise ValueError(
                 f"{str(directory)!r} has {len(self.shards)} of {expected} "
@@ -209,7 +209,8 @@ def _claim(directory, model, data, transforms, shard_size):
         ) as file:
             json.dump(wanted, file)
         os.replace(file.name, path)
-    found = json.loads(path.read_text(encoding="utf-8"))
+    (found,) = records_of(path, [read_json(path)], None, "manifest")
+    found = found.fields
     if found != wanted:
         differing = [key for key in wanted if found.get(key) != wanted[key]]
         raise ValueError(

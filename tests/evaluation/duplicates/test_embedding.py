@@ -69,7 +69,7 @@ def test_an_interrupted_pass_goes_on_where_it_stopped(
     with pytest.raises(KeyboardInterrupt):
         duplicates.embed(model, data, tmp_path, batch_size=4, shard_size=10)
     with pytest.raises(ValueError, match="1 of 3 shards"):
-        duplicates.Embeddings(tmp_path)
+        embedding.Embeddings(tmp_path)
     monkeypatch.undo()
     data.reads = 0
     resumed = duplicates.embed(
@@ -142,7 +142,7 @@ def test_zero_embeddings_and_repeated_ids_are_refused(tmp_path, model):
 
 def test_a_folder_without_embeddings_is_refused(tmp_path):
     with pytest.raises(ValueError, match="Make them by `embed`"):
-        duplicates.Embeddings(tmp_path)
+        embedding.Embeddings(tmp_path)
 
 
 def test_planted_copies_in_the_synthetic_world_are_found(tmp_path):
@@ -166,3 +166,20 @@ def test_planted_copies_in_the_synthetic_world_are_found(tmp_path):
     assert right.mean() >= 0.95
     result = duplicates.calibrate(copies[right], found["new"].similarity)
     assert result.recall * right.mean() >= 0.95
+
+
+def test_a_damaged_manifest_is_named(tmp_path, model):
+    data = _Numbers()
+    duplicates.embed(model, data, tmp_path, batch_size=4, shard_size=10)
+    path = tmp_path / "manifest.json"
+    good = path.read_text()
+    for text in (
+        "[1]", "null", good[:-9], "[" * 100_000,
+        good.replace('"shard_size": 10', '"shard_size": 0'),
+        good.replace("num_examples", "num_exampleS"),
+    ):  # fmt: skip
+        assert text != good
+        path.write_text(text)
+        with pytest.raises(ValueError, match=r"manifest\.json'") as error:
+            embedding.Embeddings(tmp_path)
+        assert type(error.value) is ValueError
