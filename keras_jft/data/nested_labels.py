@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from keras_jft.data.label_names import is_text
 from keras_jft.text_files import read_csv, read_json, short
 
 _LISTS = ("Subcategory", "Part")
@@ -74,8 +75,10 @@ def _walk(source, what, parts):
 def _key_of(node, what):
     key = node.get("LabelName") if isinstance(node, dict) else None
     lists = [node.get(name, []) for name in _LISTS] if key else []
-    if not isinstance(key, str) or not all(
-        isinstance(below, list) for below in lists
+    if (
+        not key
+        or not is_text(key)
+        or not all(isinstance(below, list) for below in lists)
     ):
         raise ValueError(
             f'{what} must be {{"LabelName": key, "Subcategory": [...], '

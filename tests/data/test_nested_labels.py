@@ -91,6 +91,8 @@ def test_repeated_and_unknown_labels_are_named():
     [
         {},
         {"LabelName": 3},
+        {"LabelName": ""},
+        {"LabelName": "\ud800"},
         {"LabelName": "a", "Subcategory": {"LabelName": "b"}},
         {"LabelName": "a", "Subcategory": ["b"]},
         {"LabelName": "a", "Subcategory": [{"Label": "b"}]},

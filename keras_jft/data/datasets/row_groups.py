@@ -98,6 +98,9 @@ class RowGroups:
                 whole = pq.ParquetFile(opened, metadata=self._metadata[file])
                 table = whole.read_row_group(inner, columns=columns)
             table.validate(full=True)  # Texts may not be UTF-8.
+            expected = int(self.starts[group + 1] - self.starts[group])
+            if len(table) != expected:
+                raise ValueError(f"{len(table)} rows, not {expected}")
             return table
         except _FAULTS as error:
             raise ValueError(

@@ -79,3 +79,26 @@ def test_a_file_that_is_damaged_inside_is_named(paths, tmp_path):
     (tmp_path / "0.parquet").unlink()
     with pytest.raises(ValueError, match=r"0\.parquet', row group 1, cannot"):
         groups.column(1, "x")
+
+
+def test_a_group_of_another_length_is_named(paths):
+    groups = RowGroups(paths)
+    groups.starts = groups.starts + (groups.starts > 0)
+    with pytest.raises(ValueError, match=r"0\.parquet', row group 0, .*rows,"):
+        groups.column(0, "x")
+
+
+def test_values_that_python_has_not_are_named(tmp_path):
+    path = tmp_path / "a.parquet"
+    table = pa.table({"t": pa.array([2**62], pa.timestamp("us"))})
+    pq.write_table(table, path)
+    with pytest.raises(ValueError, match=r"a\.parquet'.*'t', cannot be read"):
+        RowGroups([str(path)]).values(0, "t")
+
+
+def test_texts_that_are_not_utf_8_are_named(tmp_path):
+    path = tmp_path / "a.parquet"
+    bad = pa.array([b"\xff"], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"t": bad}), path)
+    with pytest.raises(ValueError, match=r"a\.parquet', row group 0, cannot"):
+        RowGroups([str(path)]).values(0, "t")
