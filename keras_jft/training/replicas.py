@@ -321,7 +321,13 @@ def shard_by_element(model, x):
 
     By default TensorFlow deals out files where it finds some: the batches
     then depend on the number of workers, and predictions come out of order.
+
+    Raises:
+        ValueError: `x` is a part of the data already: of it, each worker would
+            read a part once more, and nobody the rest.
     """
+    if span_workers(model) or is_asynchronous(model):
+        _check_whole(getattr(x, "source", x))
     if not span_workers(model):
         return x
     import tensorflow as tf
@@ -336,6 +342,16 @@ def shard_by_element(model, x):
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = policies.DATA
     return x.with_options(options)
+
+
+def _check_whole(source):
+    places = getattr(source, "places", None)  # Of `jft.data.iterate`.
+    if isinstance(places, range) and places.step > 1:
+        raise ValueError(
+            "The workers of a `tf.distribute` strategy split the data among "
+            "themselves and must be given the whole. Received batches of "
+            f"shard=({places.start}, {places.step}). Leave out `shard`."
+        )
 
 
 @contextlib.contextmanager

@@ -5,7 +5,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_jft import metrics, pretrain, training
+from keras_jft import data, metrics, pretrain, training
+from keras_jft.training import replicas
 
 tf = pytest.importorskip("tensorflow")
 
@@ -147,3 +148,20 @@ def test_a_run_by_steps_is_logged(mirrored, tmp_path):
     lines = training.read_log(tmp_path / "log.jsonl")
     assert [line["step"] for line in lines] == [2, 3]
     assert lines[-1]["learning_rate"] == pytest.approx(config.learning_rate)
+
+
+@pytest.mark.parametrize("name", ["span_workers", "is_asynchronous"])
+def test_workers_that_split_the_data_are_not_given_a_part(name, monkeypatch):
+    monkeypatch.setattr(replicas, "is_chief", lambda model: True)
+    source = data.load("synthetic", num_examples=8)
+    part = data.batches(source, 2, shard=(1, 2))
+    model = _normalizing_model(training.strategy("one_device"))
+    assert replicas.shard_by_element(model, part) is part
+    monkeypatch.setattr(replicas, name, lambda model: True)
+    for method in (model.fit, model.evaluate, model.predict):
+        with pytest.raises(ValueError, match=r"shard=\(1, 2\). Leave out"):
+            method(part)
+    with pytest.raises(ValueError, match="must be given the whole"):
+        model.fit(data.batches(source, 2), validation_data=part)
+    whole = data.batches(source, 2)
+    assert len(replicas.shard_by_element(model, whole)) == 4
