@@ -2,6 +2,7 @@
 
 from keras_jft.training.callbacks import StopOnNonFiniteLoss, Throughput
 from keras_jft.training.checkpoints import Checkpoint
+from keras_jft.training.encoding import sendable
 from keras_jft.training.layouts import layout_map
 from keras_jft.training.logging import JSONLogger, loggers, read_log
 from keras_jft.training.model import Model
@@ -46,6 +47,7 @@ __all__ = [
     "polynomial",
     "read_log",
     "reset",
+    "sendable",
     "staircase",
     "strategy",
     "synchronize",

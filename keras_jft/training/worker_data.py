@@ -5,24 +5,24 @@ w + W, w + 2 W, ... of an endless stream that begins where the run stands: no
 batch is read twice, and one worker never waits for another.
 
 What `jft.data.batches` gives is known by the number of a batch: its source goes
-to the workers, pickled, and each reads its own numbers. Of any other
-`tf.data.Dataset`, the graph goes there, and each worker passes over the batches
-of the others. Arrays go along inside such a graph.
+to the workers, as `encoding` writes it, and each reads its own numbers. Of any
+other `tf.data.Dataset`, the graph goes there, and each worker passes over the
+batches of the others. Arrays go along inside such a graph.
 """
 
 import dataclasses
 import functools
-import pickle
-import zlib
+import hashlib
 
 import keras
 import numpy as np
 from keras import tree
 
 from keras_jft import text
+from keras_jft.training import encoding
 
 MOST_BYTES = 2**30
-"""Largest pickle or graph: TensorFlow sends no message of 2 GiB."""
+"""Largest source or graph: TensorFlow sends no message of 2 GiB."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,15 +51,17 @@ def from_source(source, element_spec):
         A `WorkerData`.
 
     Raises:
-        ValueError: The source cannot be pickled, or is too large.
+        ValueError: The source cannot be sent, or is too large.
     """
     import tensorflow as tf
 
-    pickled = tf.constant(_pickle(source))
+    encoded = encoding.encode(source)
+    _check_size(len(encoded), "The encoded data set")
+    encoded = tf.constant(encoded)
     dtypes = [spec.dtype for spec in tf.nest.flatten(element_spec)]
 
     def build(start):
-        key, index, count = _call("open", [pickled], [tf.int64] * 3)
+        key, index, count = _call("open", [encoded], [tf.int64] * 3)
 
         def read(number):
             arrays = _call("read", [key, number], dtypes)
@@ -185,20 +187,6 @@ def _in_keras_dtype(array):
     )
 
 
-def _pickle(source):
-    try:
-        pickled = pickle.dumps(source)
-    except (AttributeError, TypeError, pickle.PicklingError) as error:
-        raise ValueError(
-            "A data set for workers must be something that `pickle` can send "
-            f"to their processes. Received: {source.examples.data!r}, of which "
-            f"pickle says: {error}. Write its functions and transforms at the "
-            "top of a module, without `lambda`."
-        ) from error
-    _check_size(len(pickled), "The pickled data set")
-    return pickled
-
-
 def _check_size(size, what):
     if size > MOST_BYTES:
         raise ValueError(
@@ -245,12 +233,13 @@ def _call(name, inputs, dtypes):
     return tf.raw_ops.PyFunc(input=inputs, token=_tokens()[name], Tout=dtypes)
 
 
-def _open(pickled):
-    """`(key, index, count)`: of a pickled source, if any, and this worker."""
-    key = zlib.crc32(pickled)
-    if pickled and key not in _SOURCE:
+def _open(encoded):
+    """`(key, index, count)`: of an encoded source, if any, and this worker."""
+    digest = hashlib.sha256(encoded).digest()
+    key = int.from_bytes(digest[:8], "little", signed=True)
+    if encoded and key not in _SOURCE:
         _SOURCE.clear()  # Of a `fit` before.
-        _SOURCE[key] = pickle.loads(pickled)
+        _SOURCE[key] = encoding.decode(encoded)
     return tuple(map(np.int64, (key, _WORKER["index"], _WORKER["count"])))
 
 

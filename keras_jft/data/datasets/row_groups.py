@@ -54,14 +54,15 @@ class RowGroups:
         return len(self._files)
 
     def __getstate__(self):
-        """What goes to another process: no lock, nothing that was kept."""
+        """What goes to another process: no lock, nothing that was read."""
         state = dict(self.__dict__)
-        del state["_lock"], state["_kept"]
+        del state["_lock"], state["_kept"], state["_metadata"]
         return state
 
     def __setstate__(self, state):
         """Takes the state of another process."""
         self.__dict__.update(state)
+        self._metadata = [_metadata(path) for path in self.paths]
         self._kept, self._lock = collections.OrderedDict(), threading.Lock()
 
     def path(self, group):

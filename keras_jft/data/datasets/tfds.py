@@ -55,7 +55,7 @@ def load(
     features = builder.info.features
     field = _field(features, field, config)
     labels, has_boxes = _labels(features, field, config)
-    source = tfds_source.source_of(builder, split, config)
+    source = tfds_source.source_of(builder, split, config, directory)
     if has_boxes:
         return tfds_boxes.TfdsBoxes(source, labels.names, config, on_error)
     is_one = labels is features[field]

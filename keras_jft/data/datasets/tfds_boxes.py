@@ -48,7 +48,7 @@ def load(
     """
     builder = tfds_source.builder_of(config, directory)
     return TfdsBoxes(
-        tfds_source.source_of(builder, split, config),
+        tfds_source.source_of(builder, split, config, directory),
         builder.info.features["objects"]["label"].names,
         config,
         on_error,

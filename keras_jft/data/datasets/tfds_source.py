@@ -33,21 +33,20 @@ def builder_of(config, directory):
         ) from error
 
 
-def source_of(builder, split, config):
+def source_of(builder, split, config, directory=None):
     """The examples of a split, at any position; images as bytes of files.
 
     Args:
         builder: Of `builder_of`.
         split: Name of the split.
-        config: Name of the data set, for errors.
+        config: Name of the data set.
+        directory: TFDS's data directory, where another process finds it.
 
     Raises:
         ValueError: The split cannot be read at any position.
     """
-    import tensorflow_datasets as tfds
-
     try:
-        return builder.as_data_source(split=split, decoders=_decoders(tfds))
+        return _Source(builder, split, config, directory)
     except Exception as error:  # TFDS has kinds of its own.
         raise ValueError(
             f"{config!r}, split {split!r}, cannot be read at any position: "
@@ -55,6 +54,39 @@ def source_of(builder, split, config):
             "file_format='array_record').download_and_prepare()`, in a "
             "`directory` of its own if it is there in another format."
         ) from error
+
+
+class _Source:
+    """A split at any position, which each process opens for itself."""
+
+    def __init__(self, builder, split, config, directory):
+        import tensorflow_datasets as tfds
+
+        self._split, self._config = split, config
+        self._directory = directory
+        self._opened = builder.as_data_source(
+            split=split, decoders=_decoders(tfds)
+        )
+
+    def __len__(self):
+        return len(self._opened)
+
+    def __getitem__(self, position):
+        return self._opened[position]
+
+    def __iter__(self):
+        return iter(self._opened)
+
+    def __getstate__(self):
+        """What goes to another process: all but open files."""
+        return {k: v for k, v in vars(self).items() if k != "_opened"}
+
+    def __setstate__(self, state):
+        """Opens what another process had open."""
+        split, config, directory = (
+            state[name] for name in ("_split", "_config", "_directory")
+        )
+        self.__init__(builder_of(config, directory), split, config, directory)
 
 
 def _decoders(tfds):

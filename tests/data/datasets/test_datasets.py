@@ -6,6 +6,7 @@ import small_data_sets
 
 from keras_jft import data as jft_data
 from keras_jft.data.datasets import DATASETS, load
+from keras_jft.training import encoding
 
 
 @pytest.fixture(params=sorted(DATASETS))
@@ -81,6 +82,13 @@ def test_every_data_set_goes_through_the_whole_pipeline(make):
         for batch in batches:
             jft_data.check_batch(batch)
             assert len(batch["images"]) == 2
+
+
+def test_every_data_set_goes_to_another_process(make):
+    batches = jft_data.iterate(jft_data.subset(make(), 4), 2, training=True)
+    again = encoding.decode(encoding.encode(batches))
+    for key, value in batches.batch(3).items():
+        np.testing.assert_equal(again.batch(3)[key], value)
 
 
 def test_an_unknown_name_lists_the_known():
