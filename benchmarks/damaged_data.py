@@ -46,6 +46,7 @@ from PIL import Image
 
 import keras_jft as jft
 from keras_jft.data.datasets.decoding import decode_image
+from keras_jft.data.datasets.image_files import files_below
 from keras_jft.scaling import rows
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "damaged_data.jsonl"
@@ -243,7 +244,7 @@ def measure(data):
 def photographs(directory, count):
     """The bytes of JPEG files; of the synthetic world without a directory."""
     if directory is not None:
-        paths = sorted(pathlib.Path(directory).rglob("*.jp*g"))[:count]
+        paths = files_below(directory, (".jpg", ".jpeg"))[:count]
         return [path.read_bytes() for path in paths]
     found = []
     for example in jft.data.load("synthetic", num_examples=count):

@@ -28,6 +28,7 @@ import numpy as np
 from PIL import Image
 
 import keras_jft as jft
+from keras_jft.data.datasets.image_files import files_below
 from keras_jft.data.transforms import Resize
 from keras_jft.scaling import rows
 
@@ -140,7 +141,7 @@ def photographs(directory, most=100, side=96):
     if directory is None:
         world = jft.data.load("synthetic", num_examples=8)
         return [example["images"] for example in world]
-    paths = sorted(directory.rglob("*.jp*g"))[:most]
+    paths = files_below(directory, (".jpg", ".jpeg"))[:most]
     found = []
     for path in paths:
         image = Image.open(io.BytesIO(path.read_bytes())).convert("RGB")

@@ -6,7 +6,74 @@ from pathlib import Path
 import numpy as np
 
 from keras_jft.data.datasets.dataset import Dataset
-from keras_jft.data.datasets.decoding import decode_image, read_file
+from keras_jft.data.datasets.decoding import (
+    IMAGE_SUFFIXES,
+    decode_image,
+    read_file,
+)
+
+# What notebooks, photo viewers, disks and archives leave beside images, in
+# small letters; besides all names that begin with a dot.
+TOOL_NAMES = frozenset(
+    (
+        "__macosx",
+        "@eadir",
+        "@recently-snapshot",
+        "@recycle",
+        "#recycle",
+        "#snapshot",
+        "$recycle.bin",
+        "desktop.ini",
+        "ehthumbs.db",
+        "lost+found",
+        "system volume information",
+        "thumbs.db",
+    )
+)
+
+
+def is_tool_name(name):
+    """Whether a file or folder of this name is hidden, or a tool's own.
+
+    Args:
+        name: Without the folders it lies in.
+
+    Example:
+
+    >>> is_tool_name(".ipynb_checkpoints"), is_tool_name("@eaDir")
+    (True, True)
+    >>> is_tool_name("@cat"), is_tool_name("thumbs.jpg")
+    (False, False)
+    """
+    return name.startswith(".") or name.lower() in TOOL_NAMES
+
+
+def files_below(folder, suffixes=IMAGE_SUFFIXES):
+    """Return the sorted paths of the image files below a folder.
+
+    What is hidden or of a tool (`is_tool_name`) is left out, with all that
+    lies in it.
+
+    Args:
+        folder: A folder.
+        suffixes: Of the files that count, in small letters.
+
+    Raises:
+        OSError: A folder cannot be listed.
+    """
+    found = []
+    for parent, folders, files in os.walk(folder, onerror=_raise):
+        folders[:] = [name for name in folders if not is_tool_name(name)]
+        found += [
+            Path(parent, name)
+            for name in files
+            if name.lower().endswith(tuple(suffixes)) and not is_tool_name(name)
+        ]
+    return sorted(found)
+
+
+def _raise(error):
+    raise error
 
 
 class ImageFiles(Dataset):

@@ -8,12 +8,19 @@ import numpy as np
 
 from keras_jft.data.datasets.dataset import Info
 from keras_jft.data.datasets.decoding import IMAGE_SUFFIXES
-from keras_jft.data.datasets.image_files import ImageFiles
+from keras_jft.data.datasets.image_files import (
+    ImageFiles,
+    files_below,
+    is_tool_name,
+)
 from keras_jft.data.labels import LabelHierarchy
 
 
 def load(directory, split=None, *, hierarchy=None, classes=None, exclude=()):
     """The images of all class folders, in the order of their paths.
+
+    Hidden files and folders, and those of tools (`image_files.TOOL_NAMES`),
+    are left out.
 
     Without a hierarchy an image has one label, the position of its class
     among the sorted classes. With one it has many: its class and every label
@@ -88,7 +95,7 @@ def _class_names(root, classes, exclude):
     found = sorted(
         entry.name
         for entry in os.scandir(root)
-        if entry.is_dir() and not entry.name.startswith(".")
+        if entry.is_dir() and not is_tool_name(entry.name)
     )
     unknown = sorted({*(classes or ()), *exclude} - set(found))
     if unknown:
@@ -109,12 +116,8 @@ def _class_names(root, classes, exclude):
 
 def _image_paths(root, name):
     """Sorted paths, relative to `root`, of the images below a class folder."""
-    return sorted(
-        Path(folder, file).relative_to(root).as_posix()
-        for folder, _, files in os.walk(root / name)
-        for file in files
-        if file.lower().endswith(IMAGE_SUFFIXES) and not file.startswith(".")
-    )
+    found = files_below(root / name)
+    return sorted(path.relative_to(root).as_posix() for path in found)
 
 
 def _above(names, hierarchy):

@@ -19,6 +19,7 @@ from keras_jft.data.datasets.decoding import (
     of_size,
     read_file,
 )
+from keras_jft.data.datasets.image_files import files_below
 from keras_jft.data.transforms import Resize
 
 
@@ -161,9 +162,7 @@ def files(folder, suffixes=IMAGE_SUFFIXES, ending=""):
             f"without {str(folder)!r}. Check `directory` and `split`."
         )
     found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in suffixes or path.name.startswith("."):
-            continue
+    for path in files_below(folder, suffixes):
         if not path.stem.endswith(ending):
             continue
         name = path.relative_to(folder).with_suffix("").as_posix()

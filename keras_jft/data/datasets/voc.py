@@ -14,6 +14,7 @@ from keras_jft import checks, text_files
 from keras_jft.data.datasets import tfds_boxes, voc_files
 from keras_jft.data.datasets.boxed_images import BoxedImages, Faults
 from keras_jft.data.datasets.decoding import IMAGE_SUFFIXES
+from keras_jft.data.datasets.image_files import is_tool_name
 
 SOURCES = ("files", "tfds")
 # In the list of a class: without it, difficult, with it.
@@ -286,5 +287,6 @@ def _all_names(folders):
     names = set()
     for folder in folders:
         for path in sorted((folder / "Annotations").glob("*.xml")):
-            names |= voc_files.names_in(path)
+            if not is_tool_name(path.name):
+                names |= voc_files.names_in(path)
     return tuple(sorted(names))
