@@ -226,7 +226,8 @@ def _opens_text(call):
     function = call.func
     name = getattr(function, "attr", getattr(function, "id", None))
     if name in ("read_text", "write_text"):
-        return isinstance(function, ast.Attribute)
+        place = getattr(function, "value", None)  # `text_files` has its own.
+        return place is not None and getattr(place, "id", "") != "text_files"
     if name == "NamedTemporaryFile":
         return bool(call.args) and "b" not in _mode(call, 0)
     if name != "open":

@@ -10,6 +10,8 @@ References:
     Retrospective", section 3.2 (segmentation accuracy).
 """
 
+import warnings
+
 import numpy as np
 
 from keras_jft.metrics.metric import Metric
@@ -112,6 +114,8 @@ class Segmentation(Metric):
         per_class = np.full(self.num_classes, np.nan)
         np.divide(hits, union, out=per_class, where=present)
         pixels = self._confusion.sum()
+        if present.sum() == 1:
+            warn_of_one_class(int(np.argmax(present)), self.num_classes)
         return {
             "miou": float(per_class[present].mean()) if pixels else np.nan,
             "pixel_accuracy": float(hits.sum() / pixels) if pixels else np.nan,
@@ -130,6 +134,22 @@ class Segmentation(Metric):
                 f"{low} to {high} where the mask is not void."
             )
         return values.astype(np.int64)
+
+
+def warn_of_one_class(label, num_classes):
+    """Warn that a mean over classes is that of one, unless there is but one.
+
+    Args:
+        label: The class.
+        num_classes: Number of classes C.
+    """
+    if num_classes > 1:
+        warnings.warn(
+            f"The mean IoU is that of one class: of {num_classes}, only class "
+            f"{label} is in a mask or in a prediction. Check that the masks "
+            "hold the other classes: 255 is void.",
+            stacklevel=3,
+        )
 
 
 def _pixels(values, what):

@@ -80,6 +80,7 @@ def test_an_image_of_void_alone_changes_nothing(pair):
     np.testing.assert_equal(metric.result(), before)
 
 
+@pytest.mark.filterwarnings("ignore:.*one class")
 def test_counts_do_not_overflow_the_type_of_the_masks():
     masks = np.full((1, 40, 40), 199, np.uint8)
     result = evaluate_segmentation(masks, masks, num_classes=200)
@@ -114,3 +115,12 @@ def test_a_missing_prediction_is_refused():
 def test_void_cannot_be_a_class():
     with pytest.raises(ValueError, match="`void` no class"):
         Segmentation(num_classes=300)
+
+
+def test_a_mean_over_one_class_says_so():
+    masks = np.array([[[0, 0, 255]]])
+    with pytest.warns(UserWarning, match="of 2, only class 0"):
+        result = evaluate_segmentation(masks, np.zeros((1, 1, 3), int), 2)
+    assert (result["miou"], result["counted"]) == (1.0, 1)
+    evaluate_segmentation(masks, np.zeros((1, 1, 3), int), 1)  # No warning.
+    evaluate_segmentation(masks, np.array([[[0, 1, 0]]]), 2)

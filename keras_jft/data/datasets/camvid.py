@@ -10,6 +10,7 @@ References:
 """
 
 from keras_jft.data.datasets import mask_folder
+from keras_jft.data.datasets.masked_images import MaskedImages
 
 CLASSES = (
     "sky",
@@ -42,12 +43,9 @@ def load(directory, split="train", *, image_size=None, orientation=None):
     Raises:
         ValueError: As `mask_folder.load` does.
     """
-    return mask_folder.load(
-        directory,
-        split,
-        classes=CLASSES,
-        images="{split}",
-        masks="{split}annot",
+    return MaskedImages(
+        *mask_folder.pairs(directory, split, "{split}", "{split}annot"),
+        CLASSES,
         void=(len(CLASSES),),
         image_size=image_size,
         orientation=orientation,

@@ -5,6 +5,7 @@ resuming are then arithmetic on positions, and nothing is held in memory.
 """
 
 import dataclasses
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -50,6 +51,33 @@ class Info:
     flip_pairs: tuple[tuple, ...] | None = None
     people: Mapping | None = None
     mask_names: tuple[str, ...] = ()
+
+
+def warn_of_absent_classes(names, counts, where, hint=""):
+    """Warn of classes that are declared and occur nowhere.
+
+    A model learns nothing of them, and scores leave them out, so that a
+    mistake in names or in values of masks looks like success.
+
+    Args:
+        names: One name a class.
+        counts: `(C,)` what was found of each.
+        where: What has none of them, such as "mask".
+        hint: A sentence that says what may be wrong.
+    """
+    absent = [
+        str(name)
+        for name, count in zip(names, counts, strict=True)
+        if not count
+    ]
+    if not absent:
+        return
+    some = ", ".join(map(repr, absent[:5])) + ", ..." * (len(absent) > 5)
+    warnings.warn(
+        f"{len(absent)} of {len(names)} classes occur in no {where}: {some}. "
+        + (hint or "Check their names, or leave them out."),
+        stacklevel=3,
+    )
 
 
 class Dataset:

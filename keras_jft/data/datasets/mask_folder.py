@@ -57,10 +57,36 @@ def load(
     Raises:
         ValueError: As `MaskedImages` does, or a folder is missing or empty.
     """
-    if isinstance(classes, int):
+    is_named = not isinstance(classes, int)
+    if not is_named:
         classes = [f"class_{i}" for i in range(classes)]
+    return MaskedImages(
+        *pairs(directory, split, images, masks, endings),
+        classes,
+        void=void,
+        colors=colors,
+        allow_void=allow_void,
+        image_size=image_size,
+        orientation=orientation,
+        is_complete=is_named,
+    )
+
+
+def pairs(directory, split, images=None, masks=None, endings=("", "")):
+    """Return `{id: path}` of the images of a split, and of its masks.
+
+    Args:
+        directory: As for `load`.
+        split: As for `load`.
+        images: As for `load`.
+        masks: As for `load`.
+        endings: As for `load`.
+
+    Raises:
+        ValueError: A folder is missing or empty.
+    """
     parent = "" if split is None else "{split}/"
-    found = [
+    return [
         files(Path(directory, pattern.format(split=split)), ending=ending)
         for pattern, ending in zip(
             (images or f"{parent}images", masks or f"{parent}masks"),
@@ -68,12 +94,3 @@ def load(
             strict=True,
         )
     ]
-    return MaskedImages(
-        *found,
-        classes,
-        void=void,
-        colors=colors,
-        allow_void=allow_void,
-        image_size=image_size,
-        orientation=orientation,
-    )

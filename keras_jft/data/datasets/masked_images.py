@@ -9,7 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from keras_jft.data.batch import VOID
-from keras_jft.data.datasets.dataset import Dataset, Info
+from keras_jft.data.datasets.dataset import (
+    Dataset,
+    Info,
+    warn_of_absent_classes,
+)
 from keras_jft.data.datasets.decoding import (
     IMAGE_SUFFIXES,
     AnnotatedImages,
@@ -21,6 +25,8 @@ from keras_jft.data.datasets.decoding import (
 )
 from keras_jft.data.datasets.image_files import files_below
 from keras_jft.data.transforms import Resize
+
+_PROBES = 16  # Masks that are looked at for their classes.
 
 
 class MaskedImages(Dataset):
@@ -36,6 +42,9 @@ class MaskedImages(Dataset):
         allow_void: Whether a mask may be void everywhere.
         image_size: `(H, W)` to resize images and masks to, or None.
         orientation: As for `AnnotatedImages`.
+        is_complete: Whether every class should occur in some mask, so that one
+            that does not is warned of where all masks are probed. Where only
+            one class of several occurs it is warned of in any case.
 
     Raises:
         ValueError: An image has no mask; while reading, a mask has another
@@ -54,6 +63,7 @@ class MaskedImages(Dataset):
         allow_void=False,
         image_size=None,
         orientation=None,
+        is_complete=False,
     ):
         missing = sorted(images.keys() - masks.keys())
         if missing:
@@ -70,6 +80,7 @@ class MaskedImages(Dataset):
         self._colors = None if colors is None else _codes(colors, mask_names)
         self._resize = None if image_size is None else Resize(image_size)
         self.info = Info(num_examples=len(images), mask_names=tuple(mask_names))
+        self._warn_of_absent_classes(is_complete)
 
     def ids(self, positions):
         """Names of the files without suffix, str."""
@@ -97,6 +108,30 @@ class MaskedImages(Dataset):
     def annotations(self, positions):
         """Ids; no file is opened."""
         return [{"ids": str(self._ids[position])} for position in positions]
+
+    def _warn_of_absent_classes(self, is_complete):
+        """Looks at some masks, spread evenly, since all may be millions."""
+        names = self.info.mask_names
+        counts, num = np.zeros(VOID + 1, "int64"), len(self._ids)
+        probes = np.unique(np.linspace(0, num - 1, _PROBES).astype(int))
+        for place in probes[: num if len(names) > 1 else 0]:
+            try:
+                mask = self._mask(self._masks[str(self._ids[place])], None)
+            except (ValueError, OSError):  # Told when it is read.
+                continue
+            counts[np.unique(mask)] += 1
+        present = counts[: len(names)] > 0
+        if present.sum() == 1 or (
+            is_complete and present.any() and len(probes) == num
+        ):
+            where = f"mask of {len(probes)} that were looked at"
+            hint = "Check `classes`, their order and `void`."
+            if counts[VOID] and self._colors is None:
+                hint += (
+                    " 255 is void: for masks of 0 and 255 set "
+                    "`colors=[(0, 0, 0), (255, 255, 255)]`."
+                )
+            warn_of_absent_classes(names, present, where, hint)
 
     def _mask(self, path, image_size):
         if self._colors is not None:

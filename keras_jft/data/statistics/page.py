@@ -90,6 +90,7 @@ def remarks(description):
             f"Of {description.sample.examined:,} images that were read, {of} "
             "cannot be."
         )
+    found += _absent_masks(description)
     if labels is None:
         return found
     if labels.without_labels:
@@ -114,6 +115,26 @@ def remarks(description):
         of = share(empty, len(labels.images))
         found.append(f"{of} of the classes have no image.")
     return found
+
+
+def _absent_masks(description):
+    """What is said of classes that are in no mask that was read."""
+    names, sample = description.mask_names, description.sample
+    absent = [
+        str(name)
+        for name, count in zip(names, sample.mask_images, strict=False)
+        if not count
+    ]
+    if not (sample.has_masks and absent):
+        return []
+    void = sample.mask_images[VOID]
+    return [
+        f"{len(absent)} of {len(names)} classes are in no mask of "
+        f"{sample.read:,} that were read: {', '.join(absent[:5])}"
+        + (", ..." * (len(absent) > 5))
+        + f". {void:,} masks have void, 255." * bool(void)
+        + "." * (not void)
+    ]
 
 
 def mask_name(description, value):

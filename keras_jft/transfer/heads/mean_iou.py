@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_jft.data.batch import VOID
+from keras_jft.metrics.segmentation import warn_of_one_class
 from keras_jft.transfer.heads.upsampling import upsample
 
 # Counts are carried over in units of this, so that int32, the widest integer
@@ -101,7 +102,7 @@ class MeanIoU(keras.metrics.Metric):
 
     def result(self):
         """The mean IoU, a scalar; nan if no pixel counts."""
-        self._raise_if_stray()
+        self._check()
         confusion = ops.cast(self.confusion, "float32")
         confusion += ops.cast(self.carried, "float32") * CARRY
         hits = ops.diagonal(confusion)
@@ -113,11 +114,15 @@ class MeanIoU(keras.metrics.Metric):
         usable = (present > 0) & (self.strays == 0)
         return ops.where(usable, mean, float("nan"))
 
-    def _raise_if_stray(self):
+    def _check(self):
         try:
             strays = int(ops.convert_to_numpy(self.strays))
+            counts = ops.convert_to_numpy(self.confusion + self.carried)
         except (NotImplementedError, TypeError):  # Inside a compiled step.
             return
+        (present,) = np.nonzero(counts.sum(0) + counts.sum(1))
+        if len(present) == 1:
+            warn_of_one_class(int(present[0]), self.num_classes)
         if strays:
             raise ValueError(
                 f"{strays} pixels of masks are neither 0.."

@@ -121,3 +121,38 @@ def test_files_are_found_below_a_folder_by_their_ending(save_image, tmp_path):
         files(tmp_path / "city", ending="_image")
     with pytest.raises(ValueError, match="Received without .*town"):
         files(tmp_path / "town")
+
+
+def _masks(tmp_path, values, size=(4, 4)):
+    """`{id: path}` of images and of masks that hold so many values each."""
+    images, masks = {}, {}
+    for number, row in enumerate(values):
+        mask = np.resize(np.array(row, "uint8"), size)
+        images[f"{number:02}"] = masks[f"{number:02}"] = (
+            tmp_path / f"{number}.png"
+        )
+        Image.fromarray(mask).save(tmp_path / f"{number}.png")
+    return images, masks
+
+
+def test_masks_of_0_and_255_warn_and_name_colors(tmp_path):
+    found = _masks(tmp_path, [(0, 255)] * 40)
+    with pytest.warns(UserWarning, match=r"'object'.*`colors=\[\(0, 0, 0\)"):
+        data = MaskedImages(*found, ("background", "object"))
+    assert set(np.unique(data[0]["segmentation_masks"])) == {0, 255}
+    # What the warning says to do, mends it.
+    colors = [(0, 0, 0), (255, 255, 255)]
+    data = MaskedImages(*found, ("background", "object"), colors=colors)
+    assert set(np.unique(data[0]["segmentation_masks"])) == {0, 1}
+
+
+def test_a_class_in_no_mask_is_warned_of_where_all_masks_were_seen(tmp_path):
+    names = ("sky", "road", "car")
+    few, many = [(0, 1)] * 3, [(0, 1)] * 40
+    with pytest.warns(UserWarning, match="1 of 3 classes .*'car'"):
+        MaskedImages(*_masks(tmp_path, few), names, is_complete=True)
+    # Warnings are errors here: others say nothing, since it may well be rare.
+    MaskedImages(*_masks(tmp_path, few), names)
+    MaskedImages(*_masks(tmp_path, many), names, is_complete=True)
+    MaskedImages(*_masks(tmp_path, [(0, 2), (1, 2)]), names, is_complete=True)
+    MaskedImages(*_masks(tmp_path, [(0, 255)]), names[:1])

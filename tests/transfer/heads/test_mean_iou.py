@@ -130,3 +130,10 @@ def test_two_replicas_train_and_score_as_one_device_does(tiny_backbone, batch):
     )
     assert found["miou"] == pytest.approx(expected["miou"], abs=1e-6)
     assert history["val_miou"] == [pytest.approx(found["miou"], abs=1e-6)]
+
+
+def test_a_mean_over_one_class_says_so():
+    metric = MeanIoU(num_classes=2, stride=1)
+    metric.update_state([[[[0], [255]]]], np.eye(2)[[[[0, 1]]]])
+    with pytest.warns(UserWarning, match="of 2, only class 0"):
+        assert float(metric.result()) == 1.0
