@@ -3,11 +3,14 @@
 import contextlib
 import io
 import json
+import types
 
 import numpy as np
 import pytest
 from pycocotools import coco, cocoeval
 
+import keras_jft as jft
+from keras_jft.evaluation import evaluator
 from keras_jft.metrics import Pose, evaluate_pose
 
 STATS = (
@@ -215,6 +218,28 @@ def test_bad_arguments_are_refused():
         Pose(3, sigmas=[0.1, 0.1])
     with pytest.raises(ValueError, match="`keypoint_names` must name 3"):
         Pose(3, sigmas=[0.1] * 3, keypoint_names=("neck",))
+
+
+def test_an_evaluation_passes_on_what_names_do_not_say():
+    names = ("shoulder a", "shoulder b", "hip a", "hip b")
+    info = jft.data.Info(
+        num_examples=1, keypoint_names=names, sigmas=(0.1,) * 4
+    )
+    model = types.SimpleNamespace(num_keypoints=4)
+    config = jft.evaluation.Config(task="pose")
+    with pytest.raises(ValueError, match="Give `torso`"):
+        evaluator.metric(config, model, info)
+    config = jft.evaluation.Config(
+        task="pose", metric_options={"torso": ("shoulder a", "hip b")}
+    )
+    metric = evaluator.metric(config, model, info)
+    pose = np.float64([[[0, 0, 2], [1, 0, 2], [9, 9, 2], [0, 10, 2]]])
+    # A torso of 10: within 2 pixels.
+    found = pose + [[[1.9, 0, 0], [0, 2.1, 0], [0, 0, 0], [0, 0, 0]]]
+    metric.update(
+        [{"keypoints": pose}], [{"keypoints": found, "scores": [1.0]}]
+    )
+    assert metric.result()["per_class"].tolist() == [1, 0, 1, 1]
 
 
 def test_what_names_do_not_say_is_asked_for():
