@@ -162,7 +162,7 @@ def save_parquet(tmp_path, save_image):
             table = pa.Table.from_pylist(rows)
             path = tmp_path / f"part-{part}.parquet"
             pq.write_table(table, path, row_group_size=2)
-        return {"path": tmp_path, "threshold": 0.5, "label_names": "abcd"}
+        return {"path": tmp_path, "threshold": 0.5, "label_names": [*"abcd"]}
 
     return save
 
