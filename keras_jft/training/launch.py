@@ -4,8 +4,12 @@
     python -m keras_jft.training.launch --workers 2 --servers 2 script.py
 
 Every process gets its task in the environment variable `TF_CONFIG`, at a free
-port of 127.0.0.1; `keras_jft.training.strategy` reads it. Lines of output
+port of this machine; `keras_jft.training.strategy` reads it. Lines of output
 begin with the task that wrote them.
+
+Tasks find each other at 127.0.0.1, but TensorFlow's servers listen on all
+interfaces and cannot be told otherwise. Who reaches their ports can run graphs
+in the tasks, without a password: `docs/clusters.md` says how to close them.
 
 Workers alone train synchronously: when one dies the launcher stops the others
 and returns the code of the dead; else it returns 0 when all are done.
@@ -13,6 +17,9 @@ and returns the code of the dead; else it returns 0 when all are done.
 With parameter servers there is a chief besides, and the run is over when it
 ends. A worker that dies is started again, a few times; a server that dies has
 taken variables along, so that the chief gets a minute to say so.
+
+The tasks and what they start end with the launcher, however it ends: at Ctrl-C,
+a signal, a closed terminal, or killed without a word.
 """
 
 import argparse
@@ -21,10 +28,13 @@ import contextlib
 import dataclasses
 import json
 import os
+import pathlib
+import random
 import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 
@@ -32,6 +42,17 @@ RESTARTS = 3
 """How often a worker is started again before the run is given up."""
 PATIENCE = 60
 """Seconds that a chief has to end after one of its servers has."""
+GRACE = 5
+"""Seconds that tasks have to end by themselves when they are told to."""
+PORTS = range(10_000, 32_768)
+"""Where ports are chosen: none that systems give to connections that go out,
+so that a port stays free until its task, or the next one, listens there."""
+OPEN = (
+    "TensorFlow's servers listen on all interfaces of this machine, not on "
+    "127.0.0.1 alone, and run any graph that is sent to them: keep these ports "
+    "behind a firewall or in a private network (docs/clusters.md)."
+)
+"""What a user is told before the first task starts."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,10 +100,18 @@ def tasks(workers, servers=0):
     cluster = {job: [] for job in counts}
     for (job, _), port in zip(names, _free_ports(len(names)), strict=True):
         cluster[job].append(f"127.0.0.1:{port}")
+    shared = {**os.environ, "no_grpc_proxy": _no_proxy()}
     return [
-        Task(job, i, {**os.environ, "TF_CONFIG": _config(cluster, job, i)})
+        Task(job, i, {**shared, "TF_CONFIG": _config(cluster, job, i)})
         for job, i in names
     ]
+
+
+def _no_proxy():
+    """Hosts that gRPC reaches without a proxy; tasks would wait for it."""
+    names = ("no_grpc_proxy", "no_proxy")
+    given = next((os.environ[n] for n in names if os.environ.get(n)), "")
+    return ",".join(filter(None, [given, "127.0.0.1"]))
 
 
 def _config(cluster, job, index):
@@ -91,12 +120,21 @@ def _config(cluster, job, index):
 
 
 def _free_ports(count):
-    with contextlib.ExitStack() as stack:
-        sockets = [
-            stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            for _ in range(count)
-        ]
-        return [s.getsockname()[1] for s in sockets]
+    """Ports where nobody listens, on any interface: TensorFlow takes all."""
+    found = set()
+    # Seeded by the system: a script's seed must not choose ports.
+    for port in random.SystemRandom().sample(PORTS, k=len(PORTS)):
+        with (
+            contextlib.suppress(OSError),
+            socket.create_server(("", port)),
+        ):
+            found.add(port)
+        if len(found) == count:
+            return sorted(found)
+    raise ValueError(
+        f"A cluster of {count} tasks needs as many free ports between "
+        f"{PORTS.start} and {PORTS.stop - 1}. Found: {len(found)}."
+    )
 
 
 def launch(command, workers, servers=0):
@@ -110,17 +148,48 @@ def launch(command, workers, servers=0):
     Returns:
         The exit code of the run; `128 + n` if signal n ended it.
     """
-    running = []
+    everyone = tasks(workers, servers)
+    ports = [_address(task).rpartition(":")[2] for task in everyone]
+    _say(f"[launcher] ports {', '.join(ports)}: {OPEN}", sys.stderr)
+    guard, running = _guard(), []
     try:
-        for task in tasks(workers, servers):
-            running.append(_start(task, command))
+        for task in everyone:
+            running.append(_start(task, command, guard))
         wait = _wait_for_chief if servers else _wait_for_all
-        return wait(running, command)
+        return wait(running, lambda task: _start(task, command, guard))
     finally:
-        _stop(running)
+        _stop(running, guard)
 
 
-def _wait_for_all(running, command):
+def _address(task):
+    config = json.loads(task.environment["TF_CONFIG"])
+    return config["cluster"][task.job][task.index]
+
+
+# Leads the process group that all tasks and their children are in. A pipe tells
+# it when the launcher is gone, be it by SIGKILL, which nobody can catch.
+_GUARD = """
+import os, signal, sys, time
+for name in ("SIGHUP", "SIGINT", "SIGTERM"):
+    signal.signal(getattr(signal, name), signal.SIG_IGN)
+sys.stdin.read()
+os.killpg(0, signal.SIGTERM)
+time.sleep(float(sys.argv[1]))
+os.killpg(0, signal.SIGKILL)
+"""
+
+
+def _guard():
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _GUARD, str(GRACE)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        process_group=0,
+    )
+
+
+def _wait_for_all(running, start):
     while True:
         codes = [process.poll() for _, process, _ in running]
         for (task, *_), code in zip(running, codes, strict=True):
@@ -131,7 +200,7 @@ def _wait_for_all(running, command):
         time.sleep(0.1)
 
 
-def _wait_for_chief(running, command):
+def _wait_for_chief(running, start):
     restarts, lost = collections.Counter(), None
     while True:
         for place, (task, process, _) in enumerate(running):
@@ -145,26 +214,34 @@ def _wait_for_chief(running, command):
                 restarts[task] += 1
                 if restarts[task] > RESTARTS:
                     return _code(code)
-                running[place] = _start(task, command)
+                running[place] = start(task)
         if lost is not None and time.monotonic() > lost[1]:
             return lost[0] or 1
         time.sleep(0.1)
 
 
 def _tell(task, code):
-    print(f"[{task.name}] ended with code {_code(code)}", flush=True)
+    _say(f"[{task.name}] ended with code {_code(code)}", sys.stdout)
     return _code(code)
 
 
-def _start(task, command):
+def _say(text, stream):
+    # In one piece, as lines of tasks come at the same time.
+    with contextlib.suppress(OSError):  # The terminal may be closed.
+        stream.write(f"{text}\n")
+        stream.flush()
+
+
+def _start(task, command, guard):
     process = subprocess.Popen(
         command,
         env=task.environment,
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        start_new_session=True,
+        process_group=guard.pid,
     )
     echo = threading.Thread(target=_echo, args=(task, process), daemon=True)
     echo.start()
@@ -174,23 +251,21 @@ def _start(task, command):
 def _echo(task, process):
     with process.stdout as lines:
         for line in lines:
-            sys.stdout.write(f"[{task.name}] {line}")
-            sys.stdout.flush()
+            _say(f"[{task.name}] {line.removesuffix(chr(10))}", sys.stdout)
 
 
-def _stop(running, grace=5):
+def _stop(running, guard):
     """Ends all processes and what they started; shows their last lines."""
-    processes = [process for _, process, _ in running]
     for number in (signal.SIGTERM, signal.SIGKILL):
-        for process in processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
-        deadline = time.monotonic() + grace
-        for process in processes:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(guard.pid, number)
+        deadline = time.monotonic() + GRACE
+        for _, process, _ in running:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, deadline - time.monotonic()))
+    guard.communicate()
     for *_, echo in running:
-        echo.join(grace)
+        echo.join(GRACE)
 
 
 def _code(code):
@@ -202,25 +277,52 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m keras_jft.training.launch",
         description="Run a script as every task of a cluster on one machine.",
+        epilog=f"""example:
+  python -m keras_jft.training.launch --workers 2 train.py --epochs 3
+
+{textwrap.fill(OPEN, 78)}""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument(
+        "--workers", type=int, default=2, help="processes that train; default 2"
+    )
     parser.add_argument(
         "--servers",
         type=int,
         default=0,
         help="parameter servers: train asynchronously, under a chief",
     )
-    parser.add_argument("script")
-    parser.add_argument("options", nargs=argparse.REMAINDER)
+    parser.add_argument("script", help="a Python file, run by every task")
+    parser.add_argument(
+        "options", nargs=argparse.REMAINDER, help="what the script is given"
+    )
     given = parser.parse_args(arguments)
     if given.workers < 1:
         parser.error(f"--workers must be positive, not {given.workers}")
     if given.servers < 0:
         parser.error(f"--servers must not be negative: {given.servers}")
-    # A launcher that is told to stop takes its cluster along.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if not pathlib.Path(given.script).exists():
+        parser.error(
+            f"there is no script {given.script!r} in {os.getcwd()}; options of "
+            "the launcher come before the script, its own after it"
+        )
+    _end_on_signals()
     command = [sys.executable, "-u", given.script, *given.options]
     return launch(command, given.workers, given.servers)
+
+
+def _end_on_signals():
+    """A launcher that is told to stop takes its cluster along."""
+
+    def end(number, frame):
+        sys.exit(128 + number)
+
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        # Under `nohup`, a closed terminal is to be ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)
+    # As with any filter, `| head` ends it; the guard ends the tasks.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ def serve(resolver):
         protocol=resolver.rpc_layer or "grpc",
     )
     task = resolver.task_type, resolver.task_id
-    print(*task, "serves at", cluster.task_address(*task), flush=True)
+    port = cluster.task_address(*task).rpartition(":")[2]
+    print(*task, f"serves at port {port}, to all interfaces", flush=True)
     wait_while_up(cluster.task_address("chief", 0))
     print(*task, "ends: the chief is gone", flush=True)
     # A TensorFlow server cannot be stopped, and its threads outlive `exit`.

@@ -29,6 +29,9 @@ def strategy(name="auto", *, devices=None, resolver=None):
     in workers and servers it serves the chief and ends the process when the
     chief is gone.
 
+    Under both, TensorFlow's servers listen on all interfaces and run what
+    anyone sends: keep their ports in a private network (`docs/clusters.md`).
+
     Args:
         name: `"auto"`: what `TF_CONFIG` describes, else all accelerators of
             this machine. `"one_device"`. `"mirrored"`: a copy of the model on

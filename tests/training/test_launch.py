@@ -1,6 +1,11 @@
 """Real processes without TensorFlow: what the launcher does with them."""
 
+import contextlib
 import json
+import os
+import signal
+import socket
+import subprocess
 import sys
 import textwrap
 import time
@@ -66,6 +71,213 @@ def test_a_number_of_workers_below_one_is_refused(capsys):
     with pytest.raises(SystemExit):
         launch.main(["--workers", "0", "script.py"])
     assert "--workers must be positive, not 0" in capsys.readouterr().err
+
+
+def test_a_script_that_is_not_there_is_named(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        launch.main(["--workers", "1", str(tmp_path / "trian.py")])
+    assert "trian.py' in " in capsys.readouterr().err
+
+
+def test_ports_are_free_on_all_interfaces_and_stay_so(monkeypatch):
+    with socket.create_server(("", 0)) as taken:
+        taken = taken.getsockname()[1]
+        monkeypatch.setattr(launch, "PORTS", range(taken, taken + 2000))
+        ports = launch._free_ports(5)
+    assert len(set(ports)) == 5 and taken not in ports
+    for port in ports:
+        socket.create_server(("", port)).close()
+
+
+def test_ports_are_none_that_outgoing_connections_take():
+    path = "/proc/sys/net/ipv4/ip_local_port_range"
+    if not os.path.exists(path):
+        pytest.skip("Linux says which these are.")
+    with open(path) as file:
+        first, last = map(int, file.read().split())
+    if (first, last) == (32768, 60999):  # As systems come.
+        assert not set(launch.PORTS) & set(range(first, last + 1))
+    assert min(launch.PORTS) > 1024
+
+
+def test_too_few_free_ports_are_an_error(monkeypatch):
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(launch, "PORTS", range(port, port + 1))
+        with pytest.raises(ValueError, match="cluster of 1 tasks.*Found: 0"):
+            launch._free_ports(1)
+
+
+def test_tasks_find_each_other_past_a_proxy(monkeypatch):
+    for name in ("no_grpc_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    (task,) = launch.tasks(workers=1)
+    assert task.environment["no_grpc_proxy"] == "127.0.0.1"
+    monkeypatch.setenv("no_proxy", "corp.example")
+    (task,) = launch.tasks(workers=1)
+    assert task.environment["no_grpc_proxy"] == "corp.example,127.0.0.1"
+
+
+def test_another_cluster_does_not_leak_in(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"ps": ["elsewhere:1"]}}')
+    (task,) = launch.tasks(workers=1)
+    assert "elsewhere" not in task.environment["TF_CONFIG"]
+
+
+def test_the_user_is_told_that_ports_are_open(tmp_path, capfd):
+    launch.main(["--workers", "2", _script(tmp_path, "print('done')")])
+    shown = capfd.readouterr()
+    assert "listen on all interfaces" in shown.err
+    assert "run any graph that is sent" in shown.err
+    assert "launcher" not in shown.out
+    with pytest.raises(SystemExit):
+        launch.main(["--help"])
+    shown = " ".join(capfd.readouterr().out.split())
+    assert "listen on all interfaces" in shown
+    assert "--workers 2 train.py" in shown
+
+
+# === How it ends ===
+
+# Each task and its child hold one end of a pipe with a name: who reads there
+# meets its end when all are gone, however their numbers are used by then.
+_HOLD = """
+import subprocess
+pipe = os.open(folder / "pipe", os.O_WRONLY)
+os.set_inheritable(pipe, True)
+code = "import os, time; os.write({}, b'.'); time.sleep(300)".format(pipe)
+subprocess.Popen([sys.executable, "-S", "-c", code], close_fds=False)
+os.write(pipe, b".")
+print("ready")
+time.sleep(300)
+"""
+
+
+class _Launched:
+    """A launcher of two tasks, each with a child."""
+
+    def __init__(self, folder, before=(), **options):
+        os.mkfifo(folder / "pipe")
+        self._pipe = os.open(folder / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+        command = [sys.executable, launch.__file__, "--workers", "2"]
+        options = {"stdout": subprocess.DEVNULL, **options}
+        self.process = subprocess.Popen(
+            [*before, *command, _script(folder, _HOLD)],
+            stderr=subprocess.DEVNULL,
+            **options,
+        )
+        written, deadline = 0, time.monotonic() + 30
+        while written < 4 and self.process.poll() is None:
+            assert time.monotonic() < deadline, "not all tasks have come"
+            written += self._read()
+            time.sleep(0.02)
+
+    def _read(self):
+        """How many bytes lie in the pipe; none also where nobody writes."""
+        try:
+            return len(os.read(self._pipe, 64))
+        except BlockingIOError:
+            return 0
+
+    def ends(self):
+        """The exit code; fails if a process is left."""
+        code = self.process.wait(30)
+        deadline = time.monotonic() + 30
+        while not self._is_deserted():
+            assert time.monotonic() < deadline, "a process goes on"
+            time.sleep(0.02)
+        return code
+
+    def _is_deserted(self):
+        try:
+            return os.read(self._pipe, 64) == b""
+        except BlockingIOError:
+            return False
+
+    def close(self):
+        """Ends what a failed test has left."""
+        os.close(self._pipe)
+        self.process.terminate()
+        self.process.wait()
+
+
+@pytest.fixture
+def launched(tmp_path):
+    """`launched(...)`: a `_Launched`, which is closed after the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*args, **options):
+            cluster = _Launched(tmp_path, *args, **options)
+            stack.callback(cluster.close)
+            return cluster
+
+        yield start
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGINT", "SIGTERM"])
+def test_a_signal_ends_all_tasks_and_their_children(launched, name):
+    cluster = launched()
+    number = getattr(signal, name)
+    cluster.process.send_signal(number)
+    assert cluster.ends() == 128 + number
+
+
+def test_a_killed_launcher_leaves_nobody(launched):
+    cluster = launched()
+    cluster.process.kill()
+    assert cluster.ends() == -signal.SIGKILL
+
+
+def test_a_closed_terminal_ends_all(launched):
+    terminal, inside = os.openpty()
+    login = "import os, sys; os.login_tty(int(sys.argv[1])); "
+    login += "os.execv(sys.argv[2], sys.argv[2:])"
+    cluster = launched(
+        [sys.executable, "-c", login, str(inside)],
+        stdout=None,
+        pass_fds=[inside],
+        start_new_session=True,
+    )
+    os.close(inside)
+    os.close(terminal)
+    assert cluster.ends() == 128 + signal.SIGHUP
+
+
+def test_nohup_lets_it_live_on(launched):
+    cluster = launched(["nohup"])
+    cluster.process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        cluster.process.wait(0.5)
+    cluster.process.terminate()
+    assert cluster.ends() == 128 + signal.SIGTERM
+
+
+def test_a_reader_that_goes_away_ends_all(launched, tmp_path):
+    source, sink = os.pipe()
+    os.close(source)
+    cluster = launched(stdout=sink)
+    os.close(sink)
+    assert cluster.ends() == -signal.SIGPIPE
+
+
+def test_who_ignores_being_told_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "GRACE", 0.2)
+    script = _script(
+        tmp_path,
+        """
+        import signal
+        if index == 0:
+            while not (folder / "deaf").exists():
+                time.sleep(0.01)
+            sys.exit(3)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        (folder / "deaf").touch()
+        time.sleep(300)
+        """,
+    )
+    began = time.monotonic()
+    assert launch.launch([sys.executable, script], workers=2) == 3
+    assert time.monotonic() - began < 60
 
 
 # === With parameter servers ===
