@@ -175,3 +175,60 @@ def _said(kind):
             f", each {_said(inner[1])}" if inner[1] in _WORDS else ""
         )
     return _WORDS.get(base, f"a {base.__module__}.{base.__qualname__}")
+
+
+def not_hdf5(filepath):
+    """Raises `ValueError` for a file that no registered class loads from.
+
+    Args:
+        filepath: Where a whole model is to be saved.
+    """
+    if str(filepath).endswith((".h5", ".hdf5")):
+        raise ValueError(
+            "A model of a registered class is saved as `.keras`: Keras loads "
+            f"none out of HDF5. Received: filepath={filepath}. For the weights "
+            "alone use `save_weights`, which writes `.weights.h5`."
+        )
+
+
+def is_multi_hot(labels, num_classes):
+    """Return whether rows of label ids are columns of zeros and ones instead.
+
+    A row that names a label twice tells: ids do so for no reason. With more
+    than two classes every row of zeros and ones does.
+
+    Args:
+        labels: `(B, L)` integers, NumPy.
+        num_classes: Number of classes.
+    """
+    if np.ndim(labels) != 2 or labels.shape[1] != num_classes:
+        return False
+    if num_classes < 2 or not labels.size:
+        return False
+    return bool(
+        np.isin(labels, (0, 1)).all()
+        # Of three or more, two are alike.
+        and (num_classes > 2 or (labels[:, 0] == labels[:, 1]).any())
+    )
+
+
+def label_ids(labels, num_classes=None):
+    """Raise `ValueError` unless NumPy labels are padded label ids.
+
+    Args:
+        labels: `(B,)`, `(B, L)`.
+        num_classes: Number of classes, None if it is not known.
+    """
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu":
+        raise ValueError(
+            "Labels must be integers: ids, (batch, labels), padded with -1. "
+            f"Received {labels.dtype} of shape {labels.shape}. If they are "
+            "multi-hot targets: `jft.data.label_ids(Y)` gives their ids."
+        )
+    if num_classes is not None and is_multi_hot(labels, num_classes):
+        raise ValueError(
+            "Labels must be label ids, (batch, labels), padded with -1. "
+            f"Received rows of {num_classes} zeros and ones, one a class: "
+            "multi-hot targets. `jft.data.label_ids(Y)` gives their ids."
+        )

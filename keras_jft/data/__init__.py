@@ -1,6 +1,6 @@
 """Images and labels to batches."""
 
-from keras_jft.data.batch import check_batch
+from keras_jft.data.batch import check_batch, label_ids
 from keras_jft.data.caching import cache
 from keras_jft.data.class_subsets import class_subset, with_labels
 from keras_jft.data.collation import collate
@@ -41,6 +41,7 @@ __all__ = [
     "collate",
     "describe",
     "iterate",
+    "label_ids",
     "load",
     "mixup",
     "read_ids",

@@ -29,6 +29,8 @@ person, with `keypoints`, the first of its boxes is theirs.
 
 import numpy as np
 
+from keras_jft import checks
+
 KEYS = (
     "images",
     "labels",
@@ -113,6 +115,56 @@ def check_batch(
             _check_ids(key, np.asarray(batch[key]), size)
 
 
+def label_ids(targets):
+    """Return the padded label ids of multi-hot targets.
+
+    Args:
+        targets: `(B, C)` zeros and ones of any type, one column a class, such
+            as scikit-learn's `MultiLabelBinarizer` gives; NumPy, or what NumPy
+            or SciPy makes an array of.
+
+    Returns:
+        `(B, L)` int32 ids in rising order, padded with -1; L is the most
+        labels of a row, at least 1.
+
+    Raises:
+        ValueError: The targets are not two-dimensional, or hold anything but
+            zeros and ones: they are label ids already, maybe, or probabilities.
+
+    Example:
+
+    >>> label_ids([[0, 1, 0, 1], [1, 0, 0, 0], [0, 0, 0, 0]])
+    array([[ 1,  3],
+           [ 0, -1],
+           [-1, -1]], dtype=int32)
+    """
+    if hasattr(targets, "toarray"):  # A sparse matrix of SciPy.
+        targets = targets.toarray()
+    targets = np.asarray(targets)
+    if targets.ndim != 2:
+        _fail(
+            "`targets` must be multi-hot, (batch, classes)",
+            f"shape {targets.shape}",
+            "A single id an image needs no conversion.",
+        )
+    if targets.dtype.kind not in "biuf" or not np.isin(targets, (0, 1)).all():
+        others = targets[~np.isin(targets, (0, 1))].ravel()[:3].tolist()
+        _fail(
+            "`targets` must be multi-hot: zeros and ones, one column a class",
+            f"{targets.dtype} with {others}",
+            "If they are label ids already, give them as they are; make "
+            "probabilities 0 or 1 by a threshold, or give them as "
+            "`label_weights`.",
+        )
+    present = targets.astype(bool)
+    rows, classes = np.nonzero(present)
+    counts = present.sum(axis=1)
+    ids = np.full((len(targets), max(1, counts.max(initial=0))), PADDING)
+    slots = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    ids[rows, slots] = classes
+    return ids.astype("int32")
+
+
 def _check_images(images):
     if images.ndim != 4 or images.shape[-1] != 3:
         _fail(
@@ -148,19 +200,19 @@ def _check_images(images):
 
 
 def _check_labels(labels, size, num_classes):
-    _check_dtype("labels", labels, np.int32, "Give ids, not dense targets.")
+    if labels.dtype.kind in "iu":
+        checks.label_ids(labels, num_classes)
+    _check_dtype(
+        "labels",
+        labels,
+        np.int32,
+        "`jft.data.label_ids(Y)` gives the ids of multi-hot targets.",
+    )
     if labels.ndim not in (1, 2) or len(labels) != size[0]:
         _fail(
             f"`labels` must have shape ({size[0]},) or ({size[0]}, labels)",
             labels.shape,
             "Give one id an image, or one row of ids padded with -1.",
-        )
-    dense = num_classes is not None and labels.shape[1:] == (num_classes,)
-    if dense and num_classes > 2 and np.isin(labels, (0, 1)).all():
-        _fail(
-            "`labels` must hold label ids",
-            f"rows of {num_classes} zeros and ones",
-            "Give the positions of the ones, padded with -1.",
         )
     lowest = 0 if labels.ndim == 1 else PADDING
     _check_range("labels", labels, lowest, num_classes)

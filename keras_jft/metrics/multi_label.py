@@ -235,11 +235,7 @@ def _check_ids(labels, scores, num_classes):
             f"Expected scores of {num_classes} classes. Received: scores of "
             f"{scores.shape[1]} classes."
         )
-    if labels.dtype.kind not in "iu":
-        raise ValueError(
-            "Label ids must be integers (floats may round large ids). "
-            f"Received: dtype {labels.dtype}."
-        )
+    checks.label_ids(labels, num_classes)
     if labels.size and not -1 <= labels.min() <= labels.max() < num_classes:
         raise ValueError(
             f"Label ids must be in 0..{num_classes - 1}, or -1 for padding. "

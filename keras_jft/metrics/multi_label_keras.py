@@ -124,6 +124,8 @@ class MeanAveragePrecision(keras.metrics.Metric):
                 f"of {logits.shape[-1]}."
             )
         stray = (labels < -1) | (labels >= num_classes)
+        if labels.shape[1] == num_classes:
+            stray = stray | _are_multi_hot(labels)
         labels = _distinct(ops.where(stray, -1, labels))
         # What is no number ranks last; JAX's top_k ranks 0.0 above -0.0.
         logits = ops.where(ops.isnan(logits), LOWEST, logits)
@@ -308,8 +310,9 @@ class MeanAveragePrecision(keras.metrics.Metric):
         if strays:
             raise ValueError(
                 f"{strays} label ids are outside of 0.."
-                f"{self._built_classes - 1} (or -1 for padding). Give the "
-                "model as many classes as the labels have."
+                f"{self._built_classes - 1} (or -1 for padding), or multi-hot "
+                "targets. Give the model as many classes as the labels have; "
+                "`jft.data.label_ids(Y)` gives the ids of multi-hot targets."
             )
 
     # === Config ===
@@ -337,6 +340,17 @@ def _ids(y_true):
             f"{tuple(labels.shape)}, dtype {dtype}."
         )
     return ops.cast(labels, "int32")
+
+
+def _are_multi_hot(labels):
+    """Whether a label for each class is zeros and ones: `checks.is_multi_hot`.
+
+    In `keras.ops`, for compiled steps.
+    """
+    dense = ops.all((labels == 0) | (labels == 1))
+    if labels.shape[1] > 2:
+        return dense
+    return dense & ops.any(labels[:, :1] == labels[:, 1:])
 
 
 def _distinct(labels):

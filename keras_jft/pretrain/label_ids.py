@@ -15,6 +15,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_jft import checks
+
 
 def sum_over_classes(labels, logits, losses_and_slopes):
     """`(B,)` sums over C of losses, with their derivative by hand.
@@ -62,7 +64,10 @@ def sum_over_classes(labels, logits, losses_and_slopes):
 
         return ops.sum(losses, axis=1) + ops.sum(loss, axis=1), gradient
 
-    return total(logits)
+    losses = total(logits)
+    if weights is None:
+        losses = refuse_multi_hot(labels, losses, logits.shape[-1])
+    return losses
 
 
 def split(labels):
@@ -93,9 +98,36 @@ def check(labels):
         raise ValueError(
             "Labels must be integer ids, (batch, labels), padded with -1. "
             f"Received {dtype} of shape {tuple(labels.shape)}; dense targets? "
-            "Give the positions of the ones; ids that have weights, between 0 "
-            "and 1, as `label_weights` of a batch (see `jft.data.mixup`)."
+            "`jft.data.label_ids(Y)` gives the ids of multi-hot ones; give ids "
+            "that have weights, between 0 and 1, as `label_weights` of a batch "
+            "(see `jft.data.mixup`)."
         )
+
+
+def refuse_multi_hot(labels, losses, num_classes):
+    """Return the losses, nan where labels are columns of zeros and ones.
+
+    Args:
+        labels: `(B, L)` ids.
+        losses: `(B,)`.
+        num_classes: Number of classes C.
+
+    Raises:
+        ValueError: The labels are multi-hot, outside of a compiled step, which
+            cannot raise.
+    """
+    if len(labels.shape) != 2 or labels.shape[1] != num_classes:
+        return losses
+    if num_classes < 2:
+        return losses
+    try:
+        checks.label_ids(ops.convert_to_numpy(labels), num_classes)
+    except (NotImplementedError, TypeError):  # In a compiled step.
+        dense = ops.all((labels == 0) | (labels == 1))
+        if num_classes == 2:
+            dense = dense & ops.any(labels[:, 0] == labels[:, 1])
+        return ops.where(dense, float("nan"), losses)
+    return losses
 
 
 def read(labels):

@@ -202,7 +202,10 @@ def softmax_cross_entropy(labels, logits, *, label_smoothing=0.0):
     if smoothing:
         chosen += smoothing * ops.mean(logits, axis=1)
     losses = ops.logsumexp(logits, axis=1) - chosen
-    return ops.where(count > 0, losses, 0.0)
+    losses = ops.where(count > 0, losses, 0.0)
+    if weights is None:
+        losses = label_ids.refuse_multi_hot(labels, losses, logits.shape[-1])
+    return losses
 
 
 def _weights(name, weights, num_classes):

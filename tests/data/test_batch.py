@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_jft.data.batch import check_batch
+from keras_jft.data.batch import check_batch, label_ids
 
 
 @pytest.fixture
@@ -155,3 +155,46 @@ def test_images_may_be_floats_in_0_to_255_and_black(batch):
 def test_a_broken_batch_is_refused_with_the_reason(batch, path, value, message):
     with pytest.raises(ValueError, match=message):
         check_batch(_replaced(batch, path, value), **LIMITS)
+
+
+def test_multi_hot_targets_become_the_ids_of_their_ones(rng):
+    targets = rng.random((50, 7)) < 0.3
+    expected = [np.flatnonzero(row).tolist() for row in targets]
+    for kind in ("bool", "int64", "uint8", "float32"):
+        ids = label_ids(targets.astype(kind))
+        assert ids.dtype == np.int32
+        assert ids.shape == (50, targets.sum(axis=1).max())
+        assert [[i for i in row if i >= 0] for row in ids.tolist()] == expected
+    assert label_ids(np.zeros((2, 3))).tolist() == [[-1], [-1]]
+
+
+@pytest.mark.parametrize(
+    ("targets", "says"),
+    [
+        ([[0, 3], [1, -1]], "label ids already"),
+        ([[0.2, 1.0]], "threshold"),
+        ([[np.nan, 1.0]], "zeros and ones"),
+        ([["cat", "dog"]], "zeros and ones"),
+        ([0, 1], "multi-hot"),
+    ],
+)
+def test_what_is_not_multi_hot_is_not_converted(targets, says):
+    with pytest.raises(ValueError, match=says):
+        label_ids(targets)
+
+
+def test_a_batch_of_multi_hot_labels_is_refused_and_of_ids_is_not():
+    images = np.zeros((2, 8, 8, 3), "uint8")
+
+    def check(labels, num_classes):
+        labels = np.array(labels, "int32")
+        check_batch(
+            {"images": images, "labels": labels}, num_classes=num_classes
+        )
+
+    for labels in ([[0, 1, 0], [1, 1, 0]], [[0, 0], [1, 0]]):
+        with pytest.raises(ValueError, match=r"jft.data.label_ids\(Y\)"):
+            check(labels, len(labels[0]))
+    check([[0, 1], [1, 0]], 2)  # Legal ids: both classes of each image.
+    check([[0, 1, -1], [1, -1, -1]], 3)
+    check([[0, 1, 0], [1, 1, 0]], 4)  # As many slots as fit no class count.

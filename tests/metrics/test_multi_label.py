@@ -178,3 +178,9 @@ def test_scores_of_another_number_of_classes_are_refused():
     metric = MultiLabel(num_classes=3)
     with pytest.raises(ValueError, match="Expected scores of 3 classes"):
         metric.update([[0]], [[1.0, 0.0]])
+
+
+def test_multi_hot_labels_are_refused_with_the_conversion():
+    scores = np.zeros((2, 3))
+    with pytest.raises(ValueError, match=r"jft.data.label_ids\(Y\)"):
+        evaluate_multi_label([[0, 1, 0], [1, 1, 0]], scores)

@@ -182,3 +182,18 @@ def test_logits_of_other_classes_are_refused(variant):
     )
     with pytest.raises(ValueError, match="logits of 10 classes.*of 5"):
         metric.update_state(np.int32([[1]]), np.zeros((1, 5), "float32"))
+
+
+def test_multi_hot_labels_are_an_error_where_the_result_is_read(rng):
+    dense = np.array([[0, 1, 0], [1, 1, 0]], "int32")
+    metric = MeanAveragePrecision(k=2)
+    metric.update_state(dense, rng.normal(size=(2, 3)))
+    with pytest.raises(ValueError, match=r"jft.data.label_ids\(Y\)"):
+        metric.result()
+    metric.reset_state()
+    ids = [[1, -1, -1], [0, 1, -1]]
+    metric.update_state(ids, [[0.0, 1.0, 0.0], [1.0, 1.0, 0.0]])
+    assert float(metric.result()) == 1.0
+    two = MeanAveragePrecision(k=2)
+    two.update_state([[0, 1], [1, 0]], [[0.0, 1.0], [1.0, 0.0]])  # Legal ids.
+    assert float(two.result()) == 1.0

@@ -328,3 +328,20 @@ def test_the_loss_is_exact_for_logits_of_any_size():
     np.testing.assert_allclose(
         ops.convert_to_numpy(found), np.logaddexp(0, x.astype("float64")), 2e-6
     )
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [pretrain.MultiLabelLoss, pretrain.AsymmetricLoss, pretrain.SoftmaxLoss],
+)
+def test_multi_hot_labels_are_refused_and_nan_in_a_compiled_step(loss, rng):
+    dense = np.array([[0, 1, 0], [1, 1, 0]], "int32")
+    ids = np.array([[1, -1, -1], [0, 1, -1]], "int32")
+    logits = rng.normal(size=(2, 3)).astype("float32")
+    with pytest.raises(ValueError, match=r"jft.data.label_ids\(Y\)"):
+        loss()(dense, logits)
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Identity()(inputs))
+    model.compile(loss=loss())
+    assert np.isnan(model.evaluate(logits, dense, verbose=0))
+    assert np.isfinite(model.evaluate(logits, ids, verbose=0))
