@@ -12,6 +12,8 @@ belongs to that one. Stages are named by their levels, "P2" to "P5".
 
 import keras
 
+from keras_jft import checks
+
 
 class Backbone(keras.Model):
     """A functional model that also names the levels of its feature pyramid.
@@ -37,6 +39,15 @@ class Backbone(keras.Model):
             level: tensor._keras_history.operation.name
             for level, tensor in self.pyramid_outputs.items()
         }
+
+    def save(self, filepath, *args, **kwargs):
+        """Save the backbone, as `keras.Model.save` does, as `.keras`.
+
+        Raises:
+            ValueError: The file is an `.h5`.
+        """
+        checks.not_hdf5(filepath)
+        super().save(filepath, *args, **kwargs)
 
     def stage_of(self, layer):
         """Return the name of the stage that one of the layers belongs to.

@@ -199,6 +199,12 @@ class Batches:
             self.advance(number)
             yield batch
 
+    def to_tf_data(self):
+        """Return the same batches as `jft.data.batches` gives them."""
+        from keras_jft.data.tf_data import dataset_of  # It imports this.
+
+        return dataset_of(self)
+
     def advance(self, number):
         """Notes that batch `number` was handed out; a pass may end with it."""
         ends = (number + 1 - self.position) % self.steps == 0

@@ -33,7 +33,15 @@ def batches(data, batch_size, **options):
     >>> len(dataset), dataset.element_spec["images"].shape
     (12, TensorShape([8, None, None, 3]))
     """
-    source = iterate(data, batch_size, **options)
+    return dataset_of(iterate(data, batch_size, **options))
+
+
+def dataset_of(source):
+    """Return the batches of a `Batches` as `batches` does.
+
+    Args:
+        source: A `Batches`; the data set moves its position.
+    """
     tf = _tensorflow()
     signature = _signature(tf, source)
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_jft import layers, training
+from keras_jft import checks, layers, training
 from keras_jft.pretrain import label_ids, losses
 
 
@@ -87,13 +87,8 @@ class MultiLabelClassifier(training.Model):
         labels = super().targets(batch)
         if len(labels.shape) == 1:
             labels = labels[:, None]
-        if isinstance(labels, np.ndarray) and labels.max(initial=-1) >= (
-            self.num_classes
-        ):
-            raise ValueError(
-                f"Labels must be in 0..{self.num_classes - 1}. Received "
-                f"{labels.max()}. Build the model with more `num_classes`."
-            )
+        if isinstance(labels, np.ndarray):  # Before weights make floats.
+            self._check_ids(labels)
         if {"label_weights", "unknown_labels"} <= {*batch}:
             raise ValueError(
                 "A batch has `label_weights` or `unknown_labels`, not both. "
@@ -105,7 +100,31 @@ class MultiLabelClassifier(training.Model):
             labels = label_ids.encode_unknown(labels, batch["unknown_labels"])
         return labels
 
-    def fit(self, x=None, y=None, *, class_weight=None, **kwargs):
+    def check_targets(self, y):
+        """Raise a `ValueError` unless `y` is as `label_ids` says."""
+        if len(y.shape) not in (1, 2, 3):
+            raise ValueError(
+                "Labels must be ids, (batch, labels), padded with -1. "
+                f"Received: shape {tuple(y.shape)}."
+            )
+        if len(y.shape) < 3:
+            label_ids.check(y)
+            if isinstance(y, np.ndarray):
+                self._check_ids(y)
+
+    def may_be_dense(self, spec):
+        """Whether there is a label for every class: ids, or multi-hot."""
+        return len(spec.shape) == 2 and spec.shape[1] == self.num_classes > 1
+
+    def _check_ids(self, labels):
+        checks.label_ids(labels, self.num_classes)
+        if labels.max(initial=-1) >= self.num_classes:
+            raise ValueError(
+                f"Labels must be in 0..{self.num_classes - 1}. Received "
+                f"{labels.max()}. Build the model with more `num_classes`."
+            )
+
+    def fit(self, x=None, y=None, *args, class_weight=None, **kwargs):
         """Trains, as `Model.fit` does; classes are weighed by the loss.
 
         Raises:
@@ -117,7 +136,7 @@ class MultiLabelClassifier(training.Model):
                 "`class_weight` does not go with label ids. Give the loss "
                 "`class_weights`, one number a class."
             )
-        return super().fit(x, y, **kwargs)
+        return super().fit(x, y, *args, **kwargs)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Updates the metrics; unknown labels rank below all others there."""

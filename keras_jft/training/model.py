@@ -1,14 +1,18 @@
 """`Model`: the `keras.Model` behind every model of the package."""
 
 import contextlib
+import types
 
 import keras
+import numpy as np
 from keras import ops, tree
 
+from keras_jft import checks
 from keras_jft.training import callbacks as callbacks_lib
 from keras_jft.training import (
     epoch_metrics,
     export,
+    inputs,
     layouts,
     parameter_server,
     replicas,
@@ -22,13 +26,14 @@ class Model(keras.Model):
     """A Keras model that takes contract batches and owns its loss.
 
     `fit`, `evaluate` and `predict` take what Keras takes and, besides, contract
-    batches (`jft.data.check_batch`): a dict of arrays, or a `tf.data.Dataset`
-    of dicts.
+    batches (`jft.data.check_batch`): a dict of arrays, or dicts in a
+    `tf.data.Dataset`, in what `jft.data.iterate` gives, in a list, in a
+    `keras.utils.PyDataset` or out of a generator.
     Calling a model gives raw outputs; `predict` gives decoded predictions.
 
     A subclass is a functional model. It may override `inputs_of`, `targets`,
-    `step_inputs`, `decode`, `default_loss` and `default_metrics`, and gives its
-    constructor's arguments in `get_config`.
+    `check_targets`, `step_inputs`, `decode`, `default_loss` and
+    `default_metrics`, and gives its constructor's arguments in `get_config`.
 
     A model made under a strategy (`jft.training.strategy`) trains under it: on
     several replicas as on one device, whatever is left for the last batch.
@@ -58,6 +63,17 @@ class Model(keras.Model):
     def targets(self, batch):
         """What the loss compares with, from a contract batch."""
         return self.entry(batch, "labels")
+
+    def check_targets(self, y):
+        """Raise a `ValueError` for targets that are not this model's.
+
+        Args:
+            y: A NumPy array, or the `tf.TensorSpec` of a batch; or several.
+        """
+
+    def may_be_dense(self, spec):
+        """Whether targets of this `tf.TensorSpec` are checked by a batch."""
+        return False
 
     def entry(self, batch, key):
         """One entry of a contract batch, or an error that says it lacks."""
@@ -137,8 +153,11 @@ class Model(keras.Model):
     def get_compile_config(self):
         """Keras's compile configuration with `l2` and `multipliers`."""
         config = super().get_compile_config()
-        if config:
-            config.update(l2=self._l2, multipliers=self._multipliers)
+        # Where used only: `keras.models.clone_model` compiles a plain model.
+        if config and self._l2:
+            config["l2"] = self._l2
+        if config and self._multipliers:
+            config["multipliers"] = self._multipliers
         return config
 
     def compile_from_config(self, config):
@@ -147,7 +166,7 @@ class Model(keras.Model):
         if self.built:
             self.optimizer.build(self.trainable_variables)
 
-    def fit(self, x=None, y=None, *, callbacks=None, **kwargs):
+    def fit(self, x=None, y=None, *args, callbacks=None, **kwargs):
         """Trains, as `keras.Model.fit` does.
 
         A loss that is not finite raises `FloatingPointError` within one step,
@@ -157,16 +176,23 @@ class Model(keras.Model):
         Args:
             x: As in Keras, or contract batches.
             y: As in Keras.
+            *args: As in Keras: `batch_size`, `epochs`, `verbose`, ...
             callbacks: As in Keras.
             **kwargs: As in Keras.
 
         Returns:
             Keras's `History`.
         """
-        given, (x, y) = x, self._pairs(x, y)
+        if args:
+            kwargs = inputs.by_name(keras.Model.fit, (x, y, *args), kwargs)
+            x, y = kwargs.pop("x"), kwargs.pop("y")
+            callbacks = kwargs.pop("callbacks", callbacks)
+        source = x if hasattr(x, "position") else getattr(x, "source", None)
+        given = inputs.as_tensorflow_reads(x)
+        x, y = self._pairs(given, y)
         for callback in _as_list(callbacks):
             if isinstance(callback, Checkpoint):
-                callback.reads(x, y, getattr(given, "source", None))
+                callback.reads(x, y, source)
         if kwargs.get("validation_data") is not None:
             kwargs["validation_data"] = self._validation(
                 kwargs["validation_data"]
@@ -185,8 +211,11 @@ class Model(keras.Model):
         with self._on_every_worker(kwargs), drive as (x, y):
             return super().fit(x, y, callbacks=callbacks, **kwargs)
 
-    def evaluate(self, x=None, y=None, **kwargs):
+    def evaluate(self, x=None, y=None, *args, **kwargs):
         """Loss and compiled metrics, as `keras.Model.evaluate` gives them."""
+        if args:
+            kwargs = inputs.by_name(keras.Model.evaluate, (x, y, *args), kwargs)
+            x, y = kwargs.pop("x"), kwargs.pop("y")
         x, y = self._pairs(x, y)
         self._evaluating = True
         try:
@@ -196,11 +225,12 @@ class Model(keras.Model):
         finally:
             self._evaluating = False
 
-    def predict(self, x, *, logits=False, **kwargs):
+    def predict(self, x, *args, logits=False, **kwargs):
         """Decoded predictions, or raw outputs.
 
         Args:
             x: Images `(B, H, W, 3)` in 0..255, or contract batches.
+            *args: As in `keras.Model.predict`: `batch_size`, `verbose`, ...
             logits: Whether to leave the outputs as calling the model gives
                 them.
             **kwargs: As in `keras.Model.predict`.
@@ -208,6 +238,9 @@ class Model(keras.Model):
         Returns:
             NumPy arrays; what they hold is said by the model's `decode`.
         """
+        if args:
+            kwargs = inputs.by_name(keras.Model.predict, (x, *args), kwargs)
+            x = kwargs.pop("x")
         self._decode_unless(logits)
         with self._on_every_worker(kwargs):
             replicas.synchronize(self)
@@ -235,7 +268,13 @@ class Model(keras.Model):
             self.predict_function = None
 
     def save(self, filepath, *args, **kwargs):
-        """Saves the model, as `keras.Model.save` does; all workers call it."""
+        """Saves the model, as `keras.Model.save` does; all workers call it.
+
+        Raises:
+            ValueError: The file is an `.h5`, out of which no registered class
+                can be loaded.
+        """
+        checks.not_hdf5(filepath)
         replicas.synchronize(self)
         if replicas.is_chief(self):
             super().save(filepath, *args, **kwargs)
@@ -356,29 +395,50 @@ class Model(keras.Model):
     # === Contract batches to Keras's pairs ===
 
     def _pairs(self, x, y):
-        x = replicas.shard_by_element(self, x)
-        if _is_batch(x) and y is None:
-            return self.inputs_of(x), self.targets(x)
-        if _is_batch(getattr(x, "element_spec", None)):
-            return x.map(lambda x: (self.inputs_of(x), self.targets(x))), y
+        x = replicas.shard_by_element(self, inputs.as_tensorflow_reads(x))
+        if y is None:
+            x = inputs.as_keras_takes(x, self._checked_pair)
+            if isinstance(x, tuple):
+                x, y = x
+        elif not isinstance(x, types.GeneratorType):
+            self.check_targets(y)
+        if self._takes_images:
+            inputs.check_arrays(x, y)
+        spec = getattr(x, "element_spec", None)
+        if isinstance(spec, tuple) and len(spec) > 1:
+            self.check_targets(spec[1])
+            # The values tell; on a worker of an asynchronous run, in a graph.
+            looks = not replicas.is_asynchronous(self)
+            if looks and self.may_be_dense(spec[1]):
+                self.check_targets(next(iter(x))[1].numpy())
         return x, y
 
+    def _checked_pair(self, batch):
+        y = self.targets(batch)
+        if isinstance(tree.flatten(y)[0], np.ndarray):  # Not in a graph.
+            self.check_targets(y)
+        return self.inputs_of(batch), y
+
     def _validation(self, data):
-        x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+        if inputs.is_batch(data) or inputs.are_batches(data):
+            x, y, weight = data, None, None
+        else:
+            x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
         x, y = self._pairs(x, y)
         return keras.utils.pack_x_y_sample_weight(x, y, weight)
 
     def _images(self, x):
-        x = replicas.shard_by_element(self, x)
-        if _is_batch(x):
-            return self.inputs_of(x)
-        if _is_batch(getattr(x, "element_spec", None)):
-            return x.map(self.inputs_of)
+        x = replicas.shard_by_element(self, inputs.as_tensorflow_reads(x))
+        x = inputs.as_keras_takes(x, lambda batch: (self.inputs_of(batch),))
+        x = x[0] if isinstance(x, tuple) and len(x) == 1 else x
+        if self._takes_images:
+            inputs.check_arrays(x, None)
         return x
 
-
-def _is_batch(x):
-    return isinstance(x, dict) and "images" in x
+    @property
+    def _takes_images(self):
+        """Whether this is a head, whose backbone has pixels for inputs."""
+        return hasattr(self, "backbone")
 
 
 def _as_list(callbacks):

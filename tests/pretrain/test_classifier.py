@@ -229,3 +229,30 @@ def test_what_ids_cannot_say_is_refused(tiny_backbone, rng):
     }
     with pytest.raises(ValueError, match="not both"):
         model.fit({**batch, **both}, verbose=0)
+
+
+@pytest.mark.parametrize("kind", ["int64", "bool", "float32", "uint8"])
+def test_multi_hot_targets_are_refused_with_the_conversion(
+    tiny_backbone, rng, kind
+):
+    images = rng.integers(0, 256, (4, 16, 16, 3), "uint8")
+    dense = np.array([[0, 1, 0], [1, 1, 0], [0, 0, 0], [1, 0, 1]], kind)
+    model = MultiLabelClassifier(tiny_backbone, 3)
+    model.compile("sgd")
+    for call in (model.fit, model.evaluate):
+        for data in ((images, dense), ({"images": images, "labels": dense},)):
+            with pytest.raises(ValueError, match=r"jft.data.label_ids\(Y\)"):
+                call(*data, verbose=0)
+
+
+def test_multi_hot_targets_of_a_tf_data_set_are_refused(tiny_backbone, rng):
+    tf = pytest.importorskip("tensorflow")
+    images = rng.integers(0, 256, (4, 16, 16, 3), "uint8")
+    dense = np.array([[0, 1, 0], [1, 1, 0], [0, 0, 0], [1, 0, 1]], "int32")
+    model = MultiLabelClassifier(tiny_backbone, 3)
+    model.compile("sgd")
+    pairs = tf.data.Dataset.from_tensor_slices((images, dense)).batch(2)
+    dicts = pairs.map(lambda x, y: {"images": x, "labels": y})
+    for dataset in (pairs, dicts):
+        with pytest.raises(ValueError, match=r"jft.data.label_ids\(Y\)"):
+            model.fit(dataset, verbose=0)

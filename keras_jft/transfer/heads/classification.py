@@ -1,6 +1,7 @@
 """`Classifier`: one label an image."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_jft import training
@@ -64,6 +65,19 @@ class Classifier(training.Model):
         self.num_classes = num_classes
         self.label_smoothing = label_smoothing
 
+    def check_targets(self, y):
+        """Raise a `ValueError` unless `y` is one class id an image."""
+        _check_labels(y)
+        if isinstance(y, np.ndarray) and y.size:
+            low, high = y.min(), y.max()
+            if low < 0 or high >= self.num_classes:
+                raise ValueError(
+                    "Labels must be class ids in "
+                    f"0..{self.num_classes - 1}. Received values in "
+                    f"{low}..{high}. Build the model with as many "
+                    "`num_classes` as there are, and count from 0."
+                )
+
     def default_loss(self):
         """The softmax cross entropy of integer labels."""
         return SmoothedCrossentropy(self.label_smoothing)
@@ -126,6 +140,13 @@ class SmoothedCrossentropy(keras.losses.Loss):
         super().__init__(name=name, dtype="float32")
         self.label_smoothing = label_smoothing
 
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        """The loss, reduced; one-hot targets are refused."""
+        y_true = ops.convert_to_tensor(y_true)
+        if len(y_true.shape) > 1:
+            _check_labels(y_true)
+        return super().__call__(y_true, y_pred, sample_weight)
+
     def call(self, y_true, y_pred):
         """`(B,)` losses of labels `(B,)`, or `(B, 1)`."""
         labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
@@ -134,6 +155,28 @@ class SmoothedCrossentropy(keras.losses.Loss):
     def get_config(self):
         """The constructor's arguments."""
         return {"label_smoothing": self.label_smoothing, "name": self.name}
+
+
+def _check_labels(labels):
+    """Raise a `ValueError` for targets that are not `(B,)` class ids."""
+    shape = tuple(labels.shape)
+    if len(shape) == 2 and shape[1] not in (1, None):
+        raise ValueError(
+            "Labels must be class ids, one integer label an image, (batch,). "
+            f"Received: shape {shape}. If they are one-hot: "
+            "`y.argmax(axis=-1)` gives the class ids."
+        )
+    if len(shape) not in (1, 2):
+        raise ValueError(
+            "Labels must be class ids, one integer label an image, (batch,). "
+            f"Received: shape {shape}."
+        )
+    dtype = keras.backend.standardize_dtype(labels.dtype)
+    if "int" not in dtype:
+        raise ValueError(
+            "Labels must be class ids, integer labels. Received: "
+            f"{dtype}. Convert whole numbers with `.astype('int32')`."
+        )
 
 
 HEAD = head.Head(build=Classifier, task="classification")

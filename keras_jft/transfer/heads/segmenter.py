@@ -3,9 +3,11 @@
 Shapes: B batch, H W image side, h w logits, C classes.
 """
 
+import numpy as np
 from keras import ops
 
 from keras_jft import training
+from keras_jft.data.batch import VOID
 from keras_jft.transfer.heads.mean_iou import MeanIoU
 from keras_jft.transfer.heads.upsampling import upsample
 
@@ -22,6 +24,27 @@ class Segmenter(training.Model):
     def targets(self, batch):
         """Masks `(B, H, W, 1)`, 255 is void."""
         return self.entry(batch, "segmentation_masks")
+
+    def check_targets(self, y):
+        """Raise a `ValueError` unless `y` is masks of class ids."""
+        shape = tuple(y.shape)
+        if len(shape) != 4 or shape[-1] not in (1, None):
+            raise ValueError(
+                "Masks must be class ids, (batch, height, width, 1). Received: "
+                f"shape {shape}. Add the last axis; of one-hot masks take "
+                "`argmax(axis=-1)` first."
+            )
+        if isinstance(y, np.ndarray) and y.size:
+            known = y[y != VOID]
+            if known.size and (
+                known.min() < 0 or known.max() >= self.num_classes
+            ):
+                raise ValueError(
+                    "Masks must hold class ids in "
+                    f"0..{self.num_classes - 1}, or 255 for void. Received "
+                    f"values in {known.min()}..{known.max()}. Build the model "
+                    "with as many `num_classes` as there are."
+                )
 
     def default_metrics(self):
         """The mean IoU at the pixels of the masks, of `evaluate` alone."""

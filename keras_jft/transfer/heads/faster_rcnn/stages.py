@@ -27,6 +27,15 @@ class _Stage(keras.layers.Layer):
         # XLA has no kernels for suppression; JAX compiles the loop.
         self.supports_jit = keras.backend.backend() != "tensorflow"
 
+    def get_config(self):
+        """Refused: a copy of the graph would ask for boxes to predict."""
+        raise ValueError(
+            "A `FasterRCNN` is not copied layer by layer, as `keras.models."
+            "clone_model` does: its inputs of truth are optional. Make another "
+            "one by `FasterRCNN.from_config(model.get_config())`, and give it "
+            "the weights by `set_weights(model.get_weights())`."
+        )
+
 
 class Anchors(_Stage):
     """The anchors of a feature map.

@@ -1,0 +1,219 @@
+"""What `fit`, `evaluate` and `predict` take, as what Keras takes.
+
+Keras takes arrays, `tf.data.Dataset`s, `keras.utils.PyDataset`s and generators
+of `(x, y)`. Each of them may hold contract batches instead, and so may a list
+or another iterable that knows its length, such as `jft.data.iterate` gives.
+"""
+
+import inspect
+import warnings
+
+import keras
+import numpy as np
+
+
+def as_keras_takes(data, convert):
+    """Return `data` with each contract batch in it converted.
+
+    Args:
+        data: As above. What holds no contract batches is left as it is.
+        convert: A function from a contract batch to a tuple, `(x, y)` or
+            `(x,)`; of a `tf.data.Dataset`, from a batch of tensors.
+
+    Raises:
+        ValueError: An iterable holds examples in place of batches, or nothing.
+    """
+    if is_batch(data):
+        return convert(data)
+    if is_batch(getattr(data, "element_spec", None)):
+        return data.map(convert)
+    if isinstance(data, keras.utils.PyDataset):
+        return _Converted(data, convert)
+    if hasattr(data, "__next__"):
+        return (_converted(batch, convert) for batch in data)
+    if _holds_batches(data):
+        return _sized(data, convert)
+    return data
+
+
+def as_tensorflow_reads(data):
+    """Return what TensorFlow reads fastest and at the position of `data`."""
+    if keras.backend.backend() == "tensorflow":
+        convert = getattr(data, "to_tf_data", None)
+        return data if convert is None else convert()
+    return data
+
+
+def is_batch(x):
+    """Whether something is a contract batch, or the spec of one."""
+    return isinstance(x, dict) and "images" in x
+
+
+def are_batches(x):
+    """Whether something is a list or a tuple of contract batches."""
+    return isinstance(x, (list, tuple)) and len(x) > 0 and all(map(is_batch, x))
+
+
+def check_arrays(x, y):
+    """Check NumPy images, and that there is a target for each.
+
+    Warns where images seem to be in 0..1. What is no array of images, such as
+    a data set, is passed by.
+
+    Args:
+        x: What a model is called with, or anything else.
+        y: Targets, or None.
+
+    Raises:
+        ValueError: There are no images, or not as many targets.
+    """
+    images = x.get("images") if isinstance(x, dict) else x
+    if not isinstance(images, np.ndarray) or images.ndim != 4:
+        return
+    if not len(images):
+        raise ValueError(
+            "There must be an image at least. Received: images of shape "
+            f"{images.shape}."
+        )
+    for target in keras.tree.flatten(y):
+        if isinstance(target, np.ndarray) and len(target) != len(images):
+            raise ValueError(
+                "There must be targets for each image. Received: "
+                f"{len(images)} images, targets of shape {target.shape}."
+            )
+    some = images[:32]  # A look, not a pass over all pixels.
+    if some.dtype.kind == "f" and some.size and 0 < some.max() <= 1:
+        warnings.warn(
+            "Images are in 0..255 for every model, whose first layer scales "
+            f"them. Received values in {some.min():g}..{some.max():g}: if they "
+            "were scaled to 0..1 before, multiply by 255.",
+            stacklevel=4,
+        )
+
+
+def by_name(method, args, kwargs):
+    """Return the keyword arguments of a call of one of Keras's methods.
+
+    Args:
+        method: Such as `keras.Model.fit`.
+        args: Positional arguments, `self` left out.
+        kwargs: Keyword arguments.
+
+    Raises:
+        TypeError: As Keras would raise it.
+    """
+    names = list(inspect.signature(method).parameters)[1:]
+    if len(args) > len(names):
+        raise TypeError(
+            f"`{method.__name__}` takes at most {len(names)} positional "
+            f"arguments, {names}. Received: {len(args)}."
+        )
+    given = dict(zip(names, args, strict=False))
+    twice = given.keys() & kwargs.keys()
+    if twice:
+        raise TypeError(
+            f"`{method.__name__}` got two values for {sorted(twice)}."
+        )
+    return {**given, **kwargs}
+
+
+def _converted(batch, convert):
+    return convert(batch) if is_batch(batch) else batch
+
+
+def _holds_batches(data):
+    """Whether an iterable that knows its length holds contract batches."""
+    if isinstance(data, np.ndarray) or not (
+        hasattr(data, "__len__") and hasattr(data, "__iter__")
+    ):
+        return False
+    if isinstance(data, (list, tuple)):
+        return are_batches(data)
+    if isinstance(data, (dict, str)) or keras.ops.is_tensor(data):
+        return False
+    first = next(iter(data), None)
+    if is_batch(first) and np.ndim(first["images"]) == 3:
+        raise ValueError(
+            f"{type(data).__name__} holds examples, not batches. Give "
+            "`jft.data.batches(data, batch_size)`, or `jft.data.iterate`, "
+            "which needs no TensorFlow."
+        )
+    return is_batch(first)
+
+
+class _Converted(keras.utils.PyDataset):
+    """A `PyDataset` with its contract batches converted.
+
+    Args:
+        dataset: A `PyDataset`.
+        convert: As for `as_keras_takes`.
+    """
+
+    def __init__(self, dataset, convert):
+        super().__init__(
+            workers=dataset.workers,
+            use_multiprocessing=dataset.use_multiprocessing,
+            max_queue_size=dataset.max_queue_size,
+        )
+        self._dataset, self._convert = dataset, convert
+
+    @property
+    def num_batches(self):
+        return self._dataset.num_batches
+
+    def __getitem__(self, index):
+        return _converted(self._dataset[index], self._convert)
+
+    def on_epoch_begin(self):
+        self._dataset.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self._dataset.on_epoch_end()
+
+
+class _InOrder(keras.utils.PyDataset):
+    """Batches of an iterable, which Keras reads in order.
+
+    Args:
+        batches: An iterable of contract batches that knows its length.
+        convert: As for `as_keras_takes`.
+    """
+
+    def __init__(self, batches, convert):
+        super().__init__()
+        self._batches, self._convert = batches, convert
+        self._iterator, self._next = None, 0
+
+    @property
+    def num_batches(self):
+        return len(self._batches)
+
+    def __getitem__(self, index):
+        if index == 0 or self._iterator is None:
+            self._iterator, self._next = iter(self._batches), 0
+        while True:  # Keras looks at the first ones, then begins again.
+            batch = next(self._iterator)
+            self._next += 1
+            if self._next > index:
+                return _converted(batch, self._convert)
+
+
+def _sized(batches, convert):
+    if keras.backend.backend() != "tensorflow":
+        return _InOrder(batches, convert)
+    import tensorflow as tf
+
+    def pairs():
+        for batch in batches:
+            yield convert(batch)
+
+    def spec(array):
+        # Rows of labels and boxes are as long as the longest of a batch.
+        shape = [None, *np.shape(array)[1:]]
+        if len(shape) in (2, 3):
+            shape[1] = None
+        return tf.TensorSpec(shape, np.asarray(array).dtype)
+
+    signature = keras.tree.map_structure(spec, convert(next(iter(batches))))
+    dataset = tf.data.Dataset.from_generator(pairs, output_signature=signature)
+    return dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))

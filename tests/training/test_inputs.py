@@ -1,0 +1,252 @@
+import copy
+import pickle
+
+import keras
+import numpy as np
+import pytest
+
+from keras_jft import data, transfer
+from keras_jft.pretrain import MultiLabelClassifier
+from keras_jft.transfer import Classifier
+
+pytestmark = pytest.mark.ops
+
+
+class _Data(keras.utils.PyDataset):
+    def __init__(self, batches):
+        super().__init__()
+        self.batches = batches
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        return self.batches[index]
+
+
+@pytest.fixture
+def batches(rng):
+    """Contract batches whose rows of labels are of several lengths."""
+    return [
+        {
+            "images": rng.integers(0, 256, (size, 16, 16, 3), "uint8"),
+            "labels": rng.integers(0, 3, (size, width)).astype("int32"),
+            "ids": np.arange(size),
+        }
+        for size, width in ((4, 2), (4, 2), (2, 4))
+    ]
+
+
+@pytest.fixture
+def net():
+    """A backbone of one convolution: what is tested is what goes in."""
+    images = keras.Input((16, 16, 3), name="images")
+    x = keras.layers.Rescaling(1 / 255)(images)
+    return keras.Model(images, keras.layers.Conv2D(8, 3, strides=4)(x))
+
+
+def _model(backbone):
+    keras.utils.set_random_seed(0)
+    model = MultiLabelClassifier(backbone, 5)
+    model.compile(keras.optimizers.SGD(0.0))
+    return model
+
+
+def _pairs(batches):
+    return [(b["images"], b["labels"]) for b in batches]
+
+
+FORMS = {
+    "list": lambda batches: batches,
+    "tuple": tuple,
+    "PyDataset of dicts": _Data,
+    "PyDataset of pairs": lambda batches: _Data(_pairs(batches)),
+    "generator of dicts": lambda batches: (b for b in batches),
+    "map object": lambda batches: map(dict, batches),
+    "generator of pairs": lambda batches: (b for b in _pairs(batches)),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_of_the_same_batches_gives_the_same_numbers(
+    form, net, batches
+):
+    if form not in ("list", "tuple"):
+        batches = batches[:2]  # Keras looks at two batches for the shapes.
+    model = _model(net)
+    # The mean over images, by hand from one batch after another.
+    losses = [model.evaluate(*pair, verbose=0) for pair in _pairs(batches)]
+    sizes = [len(b["images"]) for b in batches]
+    expected = np.average(losses, weights=sizes)
+    logits = np.concatenate(
+        [model.predict(b["images"], verbose=0) for b in batches]
+    )
+
+    def given():
+        return FORMS[form](batches)
+
+    steps = {"steps": len(batches)}
+    found = model.evaluate(given(), verbose=0, **steps)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    found = model.predict(given(), verbose=0, **steps)
+    np.testing.assert_allclose(found, logits, rtol=1e-4, atol=1e-5)
+    history = model.fit(
+        given(),
+        validation_data=given(),
+        steps_per_epoch=len(batches),
+        validation_steps=len(batches),
+        verbose=0,
+    ).history
+    # Learning at a rate of 0 changes nothing: this net has no statistics.
+    np.testing.assert_allclose(history["loss"][0], expected, rtol=1e-5)
+    np.testing.assert_allclose(history["val_loss"][0], expected, rtol=1e-5)
+
+
+def test_fit_takes_what_iterate_gives_pass_by_pass(net):
+    examples = data.load("synthetic", num_examples=24, image_size=16)
+    names = examples.info.label_names
+    source = data.iterate(examples, 8, training=True)
+    model = MultiLabelClassifier(net, len(names))
+    model.compile("sgd")
+    history = model.fit(source, epochs=2, verbose=0).history
+    assert len(history["loss"]) == 2
+    assert int(model.optimizer.iterations) == 6
+    assert source.position == 6  # Two passes were handed out.
+    assert model.predict(source, verbose=0).shape == (24, len(names))
+
+
+def test_examples_in_place_of_batches_are_refused(net):
+    examples = data.load("synthetic", num_examples=4, image_size=16)
+    with pytest.raises(ValueError, match=r"examples, not batches.*iterate"):
+        _model(net).fit(examples, verbose=0)
+
+
+def test_positional_arguments_are_those_of_keras(net, batches):
+    model = _model(net)
+    x, y = _pairs(batches)[0]
+    seen = []
+    count = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append(batch),
+        on_test_batch_end=lambda batch, logs: seen.append(batch),
+        on_predict_batch_end=lambda batch, logs: seen.append(batch),
+    )
+    model.fit(x, y, 2, 3, 0, [count])
+    assert seen == [0, 1] * 3
+    seen.clear()
+    model.evaluate(x, y, 2, 0, callbacks=[count])
+    model.predict(x, 2, 0, callbacks=[count])
+    assert seen == [0, 1] * 2
+    with pytest.raises(TypeError, match=r"two values for \['batch_size'\]"):
+        model.fit(x, y, 2, batch_size=2)
+    with pytest.raises(TypeError, match="at most"):
+        model.predict(x, *range(20))
+
+
+# === What is refused ===
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (np.eye(3, dtype="float32")[[0, 1]], "one-hot"),
+        (np.eye(3, dtype="int64")[[0, 1]], "argmax"),
+        (np.array([0.0, 1.0]), "integer labels. Received: float64"),
+        (np.array([0, 3]), r"in 0\.\.2. Received values in 0\.\.3"),
+        (np.array([0, -2]), r"values in -2\.\.0"),
+        (np.array([-1, 0]), r"values in -1\.\.0"),
+        (np.zeros((2, 1, 1), "int32"), "one integer label an image"),
+        (np.array([0, 1, 2]), "2 images, targets of shape"),
+    ],
+)
+def test_a_classifier_says_what_is_wrong_with_targets(labels, says, net):
+    model = Classifier(net, 3)
+    model.compile("sgd")
+    images = np.zeros((2, 16, 16, 3), "uint8")
+    for call in (model.fit, model.evaluate):
+        with pytest.raises(ValueError, match=says) as error:
+            call(images, labels, verbose=0)
+        assert len(str(error.value)) < 300
+    with pytest.raises(ValueError, match=says):
+        model.fit(images, np.array([0, 1]), validation_data=(images, labels))
+
+
+def test_one_hot_labels_of_a_tf_data_set_are_refused(net):
+    tf = pytest.importorskip("tensorflow")
+    images, labels = np.zeros((4, 16, 16, 3), "uint8"), np.eye(3)[[0, 1, 2, 0]]
+    model = Classifier(net, 3)
+    model.compile("sgd")
+    dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(2)
+    with pytest.raises(ValueError, match="one-hot"):
+        model.fit(dataset, verbose=0)
+
+
+def test_images_in_0_to_1_and_no_images_are_told(net):
+    model = Classifier(net, 3)
+    model.compile("sgd")
+    images = np.full((2, 16, 16, 3), 0.5, "float32")
+    with pytest.warns(UserWarning, match="multiply by 255"):
+        model.fit(images, np.array([0, 1]), verbose=0)
+    with pytest.warns(UserWarning, match="multiply by 255"):
+        model.predict(images, verbose=0)
+    with pytest.raises(ValueError, match="an image at least"):
+        model.fit(images[:0], np.array([], "int32"), verbose=0)
+
+
+def test_masks_of_other_classes_are_refused(tiny_backbone):
+    model = transfer.DeepLabASPP(tiny_backbone, 2, output_stride=8)
+    model.compile("sgd")
+    images = np.zeros((2, 16, 16, 3), "uint8")
+    with pytest.raises(ValueError, match=r"in 0\.\.1, or 255"):
+        model.fit(images, np.full((2, 16, 16, 1), 7, "uint8"), verbose=0)
+    with pytest.raises(ValueError, match="Add the last axis"):
+        model.fit(images, np.zeros((2, 16, 16), "uint8"), verbose=0)
+
+
+# === Copies and files ===
+
+
+def test_copies_of_a_compiled_model_predict_what_it_does(net, batches):
+    model = _model(net)
+    images, labels = _pairs(batches)[0]
+    expected = model.predict(images, verbose=0)
+    clone = keras.models.clone_model(model)
+    assert clone.compiled
+    clone.set_weights(model.get_weights())
+    np.testing.assert_allclose(
+        clone.predict(images, verbose=0), expected, atol=1e-5
+    )
+    for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert type(again) is MultiLabelClassifier
+        np.testing.assert_allclose(
+            again.predict(images, verbose=0), expected, atol=1e-5
+        )
+
+
+def test_a_detector_says_how_it_is_copied():
+    from keras_jft.backbones import ResNet
+
+    backbone = ResNet(
+        (1, 1, 1, 1), width=8, stem="small", image_shape=(32, 32, 3)
+    )
+    model = transfer.FasterRCNN(
+        backbone, 1, anchor_base=16, num_proposals=4, rpn_filters=8
+    )
+    with pytest.raises(ValueError, match=r"from_config\(model.get_config"):
+        keras.models.clone_model(model)
+    again = transfer.FasterRCNN.from_config(model.get_config())
+    again.set_weights(model.get_weights())
+    images = np.zeros((1, 32, 32, 3), "uint8")
+    np.testing.assert_allclose(
+        again.predict(images, verbose=0)["boxes"],
+        model.predict(images, verbose=0)["boxes"],
+        atol=1e-4,
+    )
+
+
+def test_a_whole_model_is_not_saved_where_it_cannot_be_loaded(
+    tiny_backbone, tmp_path
+):
+    for model in (_model(tiny_backbone), tiny_backbone):
+        with pytest.raises(ValueError, match=r"saved as `.keras`"):
+            model.save(tmp_path / "model.h5")
+        model.save_weights(tmp_path / "model.weights.h5")
