@@ -11,10 +11,13 @@ class Conv2D(keras.layers.Conv2D):
     """A convolution by the fastest kernel that TensorFlow has on a CPU.
 
     The numbers, the arguments, the weights and their names in a file are those
-    of `keras.layers.Conv2D`. On the TensorFlow backend, without strides:
+    of `keras.layers.Conv2D`. On the TensorFlow backend:
 
-    - A 1x1 kernel is the matrix product that it is: oneDNN's filter gradient
-      takes two to three times as long in bfloat16.
+    - A 1x1 kernel is the matrix product that it is, of the pixels that its
+      stride leaves: oneDNN's filter gradient takes two to three times as long
+      in bfloat16, and with strides and few channels it corrupts memory.
+    - A larger kernel with strides is never shown padding alone: where a tap
+      sees no pixel, oneDNN leaves its gradient in bfloat16 as memory was.
     - A dilated kernel whose taps give fewer numbers than the inputs have, as
       DeepLab's branches, is one matrix product, shifted and added.
     - Another dilated kernel with odd sides runs as it is, where Keras cuts the
@@ -42,7 +45,10 @@ class Conv2D(keras.layers.Conv2D):
         if not self._is_plain():
             return super().convolution_op(inputs, kernel)
         if self.kernel_size == (1, 1):
-            return _product(inputs, kernel)
+            rows, columns = self.strides
+            return _product(inputs[:, ::rows, ::columns], kernel)
+        if max(self.strides) > 1 and self.padding == "same":
+            return _strided(inputs, kernel, self.strides)
         is_dilated = max(rates) > 1 and self.padding == "same"
         is_odd = all(side % 2 for side in self.kernel_size)
         if not (is_dilated and is_odd):
@@ -54,10 +60,31 @@ class Conv2D(keras.layers.Conv2D):
     def _is_plain(self):
         return (
             keras.backend.backend() == "tensorflow"
-            and self.strides == (1, 1)
             and self.groups == 1
             and self.data_format == "channels_last"
         )
+
+
+def _strided(inputs, kernel, strides):
+    """A strided convolution of padding "same", without taps that see nothing.
+
+    Where a side is as long as the kernel's, each tap sees a pixel at one of its
+    stops. Elsewhere the zeros are made pixels.
+    """
+    import tensorflow as tf
+
+    padding, paddings = "SAME", [(0, 0)]
+    for side, length, stride in zip(
+        ops.shape(inputs)[1:3], kernel.shape[:2], strides, strict=True
+    ):
+        if not isinstance(side, int) or side < length:
+            padding = "VALID"
+        missing = (-(-side // stride) - 1) * stride + length - side
+        missing = tf.maximum(missing, 0)
+        paddings.append((missing // 2, missing - missing // 2))
+    if padding == "VALID":
+        inputs = tf.pad(inputs, [*paddings, (0, 0)])
+    return tf.nn.conv2d(inputs, kernel, strides, padding)
 
 
 def _shifted_sum(inputs, kernel, rates):

@@ -31,7 +31,9 @@ def test_a_pointwise_convolution_is_a_product_at_each_position(rng, dtype):
     "arguments",
     [
         {"filters": 4, "kernel_size": 1},
-        {"filters": 4, "kernel_size": 1, "strides": 2},
+        {"filters": 4, "kernel_size": 1, "strides": (2, 3)},
+        {"filters": 4, "kernel_size": 3, "strides": 2},
+        {"filters": 4, "kernel_size": (7, 6), "strides": (2, 3)},
         {"filters": 4, "kernel_size": 3},
         {"filters": 3, "kernel_size": 3, "dilation_rate": 2},
         {"filters": 16, "kernel_size": 3, "dilation_rate": 2},
@@ -132,3 +134,94 @@ for dtype in "float32", "mixed_bfloat16":
                 np.testing.assert_allclose(ours, theirs, 0, tolerance)
             assert np.isfinite(second).all() and np.abs(second).max() > 0
 """
+
+
+def test_strides_with_few_channels_do_not_corrupt_memory():
+    """Under the instructions of any CPU, whatever the batches' sizes.
+
+    oneDNN's own gradient crashes with AVX-512, at a smaller last batch, and is
+    wrong with AVX2.
+    """
+    for instructions in "ALL", "AVX2":
+        subprocess.run(
+            [sys.executable, "-c", TRAIN_POINTWISE],
+            env={
+                **os.environ,
+                "TF_ENABLE_ONEDNN_OPTS": "1",
+                "ONEDNN_MAX_CPU_ISA": instructions,
+            },
+            check=True,
+            timeout=120,
+        )
+
+
+TRAIN_POINTWISE = """
+import numpy as np, tensorflow as tf
+from keras_jft.layers import Conv2D
+
+tf.config.set_visible_devices([], "GPU")
+rng = np.random.default_rng(0)
+for side, features in (16, 4), (8, 3), (16, 8):
+    layer = Conv2D(4, 1, strides=2)
+    layer.build((None, side, side, features))
+
+    @tf.function(input_signature=[tf.TensorSpec((None, side, side, features))])
+    def gradient(images, layer=layer):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(layer(images))
+        return tape.gradient(loss, layer.kernel.value)
+
+    for size in 4 * (16, 8, 5, 1):
+        images = rng.normal(0, 1, (size, side, side, features))
+        images = images.astype("float32")
+        expected = images[:, ::2, ::2].sum((0, 1, 2), dtype="float64")
+        found = gradient(images)[0, 0]
+        np.testing.assert_allclose(found, expected[:, None] + np.zeros(4),
+                                   rtol=1e-4, atol=1e-3)
+"""
+
+
+@pytest.mark.parametrize("side", [1, 2, 5, None])
+@pytest.mark.parametrize("sides, strides", [(3, 2), ((7, 2), (3, 2))])
+def test_a_tap_that_sees_no_pixel_has_no_gradient(side, sides, strides):
+    """And not what memory held: oneDNN forgets it in bfloat16."""
+    import tensorflow as tf
+
+    layer = Conv2D(
+        8, sides, strides, padding="same", use_bias=False, dtype="bfloat16"
+    )
+    layer.build((None, side, side, 4))
+
+    @tf.function(
+        input_signature=[tf.TensorSpec((4, side, side, 4), "bfloat16")]
+    )
+    def gradient(images):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(layer(images))
+        return tape.gradient(loss, layer.kernel.value)
+
+    side = side or 1
+    for _ in range(5):
+        garbage = tf.fill(layer.kernel.shape, tf.constant(77.0, "bfloat16"))
+        del garbage  # Its memory is given to the next that asks.
+        found = gradient(tf.ones((4, side, side, 4), "bfloat16"))
+        rows, columns = (
+            _pixels_seen(side, length, stride)
+            for length, stride in zip(
+                layer.kernel_size, layer.strides, strict=True
+            )
+        )
+        expected = 4 * np.outer(rows, columns)[:, :, None, None]
+        np.testing.assert_array_equal(
+            tf.cast(found, "int32"), expected + np.zeros((4, 8))
+        )
+
+
+def _pixels_seen(side, length, stride):
+    """How many pixels of a side each tap of a kernel sees, under "same"."""
+    stops = -(-side // stride)
+    before = max((stops - 1) * stride + length - side, 0) // 2
+    return [
+        sum(0 <= stop * stride + tap - before < side for stop in range(stops))
+        for tap in range(length)
+    ]

@@ -9,7 +9,7 @@ import types
 import keras
 from keras import ops
 
-from keras_jft import training
+from keras_jft import layers, training
 from keras_jft.data.batch import PADDING
 from keras_jft.transfer.heads import head
 from keras_jft.transfer.heads.faster_rcnn.boxes import at_least_one
@@ -200,6 +200,7 @@ def _detector(keras_cv, backbone, num_classes, size, stride):
             strides=[stride * 2**i for i in range(5)],
             clip_boxes=True,
         ),
+        feature_pyramid=_feature_pyramid(),
         # Its own default drops all that scores below 0.5.
         prediction_decoder=keras_cv.layers.NonMaxSuppression(
             bounding_box_format="xyxy",
@@ -208,6 +209,20 @@ def _detector(keras_cv, backbone, num_classes, size, stride):
             dtype="float32",
         ),
     )
+
+
+def _feature_pyramid():
+    """KerasCV's, with layers of ours where it has strides.
+
+    Small images leave one feature there, which few taps of a kernel see.
+    """
+    from keras_cv.src.models.object_detection.retinanet import feature_pyramid
+
+    pyramid = feature_pyramid.FeaturePyramid()
+    for name in ("conv_c6_3x3", "conv_c7_3x3"):
+        config = getattr(pyramid, name).get_config()
+        setattr(pyramid, name, layers.Conv2D.from_config(config))
+    return pyramid
 
 
 def _stride(backbone):

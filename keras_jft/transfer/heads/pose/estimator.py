@@ -10,7 +10,7 @@ import re
 import keras
 from keras import ops
 
-from keras_jft import sides, training
+from keras_jft import layers, sides, training
 from keras_jft.transfer.heads import head
 from keras_jft.transfer.heads.pose import decoding
 from keras_jft.transfer.heads.pose.losses import PoseLoss
@@ -82,7 +82,7 @@ class PoseEstimator(training.Model):
         # Float32: bfloat16 cannot tell offsets of 25 and 25.1 pixels apart.
         share = min(0.5, math.pi * radius**2 / (height * width))
         heatmaps, auxiliary = (
-            keras.layers.Conv2D(
+            layers.Conv2D(
                 num_keypoints,
                 1,
                 strides=strides,
