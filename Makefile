@@ -8,7 +8,7 @@ PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-onednn-off lint clean
 
 demo: .venv/installed
 	$(BIN)/python examples/quickstart.py
@@ -16,6 +16,16 @@ demo: .venv/installed
 test: .venv/installed-test lint
 	$(BIN)/python -m pytest $(PARALLEL)
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m ops
+
+# What touches convolutions, on TensorFlow's own kernels: those of a CPU that
+# lacks AVX-512, unless oneDNN is turned on.
+test-onednn-off: .venv/installed-test
+	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest $(PARALLEL) tests/layers \
+		tests/backbones/test_resnet.py tests/transfer/heads/test_heads.py \
+		tests/transfer/heads/test_deeplab_aspp.py \
+		tests/transfer/heads/test_deeplab_v3_plus.py
+	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest \
+		tests/benchmarks/test_benchmarks.py -k "speed/segmentation or timed"
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .
