@@ -5,6 +5,12 @@ Import it as `import keras_jft as jft`. The folders are the stages, in order:
 them lie `layers`, `metrics` and `training`.
 """
 
+# ruff: noqa: E402
+
+from keras_jft import startup
+
+startup.import_keras()  # Before what follows imports it.
+
 from keras_jft import (
     backbones,
     data,

@@ -1,11 +1,10 @@
 """Which dtype policy this machine multiplies fastest."""
 
 import contextlib
-import pathlib
 
 import keras
 
-CPUINFO = "/proc/cpuinfo"
+from keras_jft import startup
 
 
 def fastest_dtype_policy():
@@ -37,11 +36,7 @@ def accelerators():
 
 
 def _cpu_multiplies_bfloat16():
-    try:
-        flags = pathlib.Path(CPUINFO).read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    return not startup.cpu_flags().isdisjoint({"avx512_bf16", "amx_bf16"})
 
 
 def check_dtype_policy(name):

@@ -1,7 +1,7 @@
 import keras
 import pytest
 
-from keras_jft import training
+from keras_jft import startup, training
 from keras_jft.training import precision
 
 pytestmark = pytest.mark.ops
@@ -19,19 +19,19 @@ def test_bfloat16_is_used_where_the_cpu_multiplies_it(
     flags, expected, tmp_path, monkeypatch
 ):
     (tmp_path / "cpuinfo").write_text(flags)
-    monkeypatch.setattr(precision, "CPUINFO", str(tmp_path / "cpuinfo"))
+    monkeypatch.setattr(startup, "CPUINFO", str(tmp_path / "cpuinfo"))
     monkeypatch.setattr(precision, "accelerators", list)
     assert training.fastest_dtype_policy() == expected
 
 
 def test_without_a_description_of_the_cpu_it_is_float32(monkeypatch):
-    monkeypatch.setattr(precision, "CPUINFO", "/nowhere/cpuinfo")
+    monkeypatch.setattr(startup, "CPUINFO", "/nowhere/cpuinfo")
     monkeypatch.setattr(precision, "accelerators", list)
     assert training.fastest_dtype_policy() == "float32"
 
 
 def test_an_accelerator_is_taken_to_multiply_bfloat16(monkeypatch):
-    monkeypatch.setattr(precision, "CPUINFO", "/nowhere/cpuinfo")
+    monkeypatch.setattr(startup, "CPUINFO", "/nowhere/cpuinfo")
     monkeypatch.setattr(precision, "accelerators", lambda: ["GPU:0"])
     assert training.fastest_dtype_policy() == "mixed_bfloat16"
 
