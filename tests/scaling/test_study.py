@@ -84,6 +84,26 @@ def test_a_failed_run_is_a_row_and_does_not_stop_the_rest(path, capsys):
     assert again.dry_run() == []
 
 
+def test_without_a_terminal_each_run_is_a_line_as_it_ends(path, capfd):
+    """A failed one, too."""
+    said = []
+
+    def run(config):
+        said.append(capfd.readouterr().err)
+        if config == CONFIGS[2]:
+            raise FloatingPointError("the loss is nan")
+        return {"task": "classification", "top1": 0.5}
+
+    study.Study(CONFIGS[:1], path, run).run()
+    capfd.readouterr()
+    study.Study(CONFIGS, path, run).run()
+    said.append(capfd.readouterr().err)
+    # What was said by the time that the third, and the last, began.
+    line = "2/4 task=classification num_examples=300 seed=1 done in 0 s"
+    assert line in said[2].splitlines()
+    assert "3/4 num_examples=1000 seed=0 failed in 0 s" in said[3].splitlines()
+
+
 def test_a_run_that_returns_no_scores_is_a_failed_run(path):
     with pytest.raises(TypeError):
         study.Study(CONFIGS[:1], path, run=lambda config: 0.5).run()
