@@ -8,6 +8,7 @@ import re
 import warnings
 
 import keras
+import numpy as np
 
 from keras_jft import checks
 from keras_jft.training import archive, replicas, resuming, state
@@ -15,6 +16,16 @@ from keras_jft.training import archive, replicas, resuming, state
 _NAME = re.compile(r"step-\d{10}\.npz")
 _KIND = "a run of keras_jft.training.Checkpoint"
 BEST = "best.npz"
+_COUNTS = ("epoch", "done", "step")
+_NO_POSITION = (
+    "Of the data given to `fit`, `Checkpoint` does not know the position. A "
+    "run that is killed resumes with all that is in the model, but reads its "
+    "data from the beginning, batches seen in the epoch included: exact only "
+    "if every pass gives the same batches in the same order. Give `fit` what "
+    "`jft.data.batches` returns, also after `map` or `prefetch`, or arrays "
+    "with `shuffle=False`. Of a `keras.Model` that is not a "
+    "`jft.training.Model`, tell these data to `Checkpoint(data=...)` as well."
+)
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -31,13 +42,18 @@ class Checkpoint(keras.callbacks.Callback):
     (`keras_jft/training/archive.py`), written beside its place and renamed. A
     damaged one is set aside with a warning and the one before it is used.
     The state of other callbacks (the patience of an `EarlyStopping`) is not
-    saved. The learning rate is, where it is a number and no schedule: a resumed
-    run goes on with it, whatever it was compiled with. Of several workers the
-    chief writes, and all read the same directory.
+    saved. Of several workers the chief writes, and all read the same directory.
 
-    What `jft.data.batches` gives is begun at the right batch. Of other data,
-    the batches seen in the epoch are read and dropped, which is exact where
-    all passes are alike.
+    A run resumes only with the model, optimizer, loss, L2 and multipliers that
+    it had. The learning rate is saved where it is a number and not a schedule:
+    a resumed run goes on with it, and a warning says so if it was compiled with
+    another one. A schedule may be another one, which gives a warning too.
+
+    What `jft.data.batches` gives is begun at the right batch, also after `map`,
+    `prefetch` and `with_options` of `tf.data`. Of other data, the batches seen
+    in the epoch are read and dropped, which is exact where all passes are
+    alike; `fit` warns when it starts unless they are arrays that it does not
+    shuffle.
 
     Args:
         directory: Where checkpoints lie: local or mounted, one run each.
@@ -51,10 +67,13 @@ class Checkpoint(keras.callbacks.Callback):
         asynchronous: Whether a thread writes while training goes on, from a
             copy in the host's memory. An error in writing is then raised at
             the next checkpoint or at the end.
+        data: The data that `fit` is given, to begin them at the right batch.
+            A `jft.training.Model` tells them itself, a `keras.Model` cannot.
 
     Raises:
-        ValueError: An argument is out of range; or, in `fit`, the checkpoint
-            is of another model, other data or damaged and there is no other.
+        ValueError: An argument is out of range, or `data` have no position; or,
+            in `fit`, the checkpoint is of another model, optimizer or loss, of
+            other data, or damaged and there is no other.
         OSError: In `fit`, a checkpoint cannot be written; those before it
             still are there.
         FloatingPointError: In `fit`, a weight is not finite; nothing is
@@ -63,12 +82,14 @@ class Checkpoint(keras.callbacks.Callback):
     Example:
 
     >>> import tempfile
-    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> inputs = keras.Input((2,))
+    >>> model = jft.training.Model(inputs, keras.layers.Dense(1)(inputs))
     >>> model.compile("sgd", "mse")
+    >>> arguments = {"epochs": 2, "shuffle": False, "verbose": 0}
     >>> x, y = np.ones((8, 2)), np.ones((8, 1))
     >>> with tempfile.TemporaryDirectory() as run:
     ...     checkpoint = Checkpoint(run, keep=1)
-    ...     _ = model.fit(x, y, epochs=2, callbacks=[checkpoint], verbose=0)
+    ...     _ = model.fit(x, y, callbacks=[checkpoint], **arguments)
     ...     print(*(path.name for path in saved(run)))
     step-0000000002.npz
     """
@@ -82,6 +103,7 @@ class Checkpoint(keras.callbacks.Callback):
         best=None,
         mode=None,
         asynchronous=True,
+        data=None,
     ):
         super().__init__()
         if save_every < 1 or keep < 1:
@@ -97,9 +119,16 @@ class Checkpoint(keras.callbacks.Callback):
         self.save_every, self.keep = save_every, keep
         self.best, self.mode, self.asynchronous = best, mode, asynchronous
         self._writing = None
-        self._data, self._source = None, None
+        self._told = None if data is None else resuming.source(data)
+        if data is not None and self._told is None:
+            raise ValueError(
+                "`data` must be what `jft.data.batches` returns, also after "
+                f"`map`, `prefetch` or `with_options`. Received: {data!r}, "
+                "whose position is not known. Leave `data` out."
+            )
+        self._source, self._passes_alike = self._told, False
 
-    def reads(self, x, y=None, source=None):
+    def reads(self, x, y=None, source=None, shuffle=True):
         """Notes what the next `fit` reads; `jft.training.Model` tells it.
 
         Args:
@@ -107,9 +136,15 @@ class Checkpoint(keras.callbacks.Callback):
             y: As `keras.Model.fit` takes it.
             source: What has the position in `x`, if anything does: an object
                 with `position` (the number of the batch to begin with, in an
-                endless stream), `len` (batches a pass) and `identity`.
+                endless stream), `len` (batches a pass) and `identity`. None:
+                looked for in `x`.
+            shuffle: As `keras.Model.fit` takes it.
         """
-        self._data, self._source = (x, y), source
+        self._source = source or resuming.source(x) or self._told
+        arrays = keras.tree.flatten((x, y))
+        self._passes_alike = not shuffle and all(
+            keras.ops.is_tensor(a) or isinstance(a, np.ndarray) for a in arrays
+        )
 
     # === Resuming ===
 
@@ -123,22 +158,33 @@ class Checkpoint(keras.callbacks.Callback):
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         self._architecture = state.architecture(model)
+        self._compilation = state.compilation(model)
+        if self._source is None and not self._passes_alike:
+            warnings.warn(_NO_POSITION, stacklevel=2)
         self._pass_over = None
         self._resumed, self._done, self._step = None, 0, 0
         self._best, self._history = None, {}
         model._initial_epoch = None
         newest = _newest(self.directory)
         if newest is not None:
-            self._resume(model, *newest)
+            try:
+                self._resume(model, *newest)
+            except ValueError as error:
+                raise ValueError(f"`{newest[0]}`: {error}") from error
         if replicas.writes(model):
             _tidy(self.directory, self._step)
 
     def _resume(self, model, path, arrays, about):
         state.check_same(about["model"], self._architecture, "model")
         state.check_same(about["data"], self._identity(), "data")
-        if about["done"]:  # Before seeds are restored: it may draw.
-            resuming.build_metrics(model, self._data)
+        steps = {"batches of a pass": self.params.get("steps")}
+        if about["done"] and None not in (about.get("steps"), *steps.values()):
+            before = {"batches of a pass": about["steps"]}
+            state.check_same(before, steps, "data")
+        saved = about.get("compilation")  # Not in those of older versions.
+        rates = state.check_compiled(saved, self._compilation)
         state.restore(model, arrays)
+        self._compare_rates(model, path, saved, rates)
         # As keras.callbacks.BackupAndRestore tells `fit` where to begin.
         model._initial_epoch = about["epoch"]
         self._step, self._done = about["step"], about["done"]
@@ -147,18 +193,33 @@ class Checkpoint(keras.callbacks.Callback):
         history = getattr(model, "history", None)
         if history is not None:
             history.history = copy.deepcopy(self._history)
-        if self._source is None and self._step:
-            warnings.warn(
-                f"Resuming from {path}: the data that `fit` was given tell no "
-                "position. They are read from their beginning, which goes on "
-                "exactly where it was only if all passes are alike. Give "
-                "`fit` what `jft.data.batches` returns.",
-                stacklevel=2,
-            )
         if self.params.get("verbose"):
             print(
                 f"Resumed from {path}: epoch {about['epoch'] + 1}, "
                 f"{self._done} steps done."
+            )
+
+    def _compare_rates(self, model, path, saved, rates):
+        """Says which learning rate a run goes on with, where there are two."""
+        for before, now in rates:
+            if isinstance(now, dict):
+                then = "The schedule of now is followed."
+            else:
+                # The rate that a callback set, in a fit of this process too.
+                goes_on = float(model.optimizer.learning_rate)
+                self._compilation = saved
+                if np.float32(now) == np.float32(goes_on):
+                    continue
+                before, now = f"{before:.6g}", f"{now:.6g}"
+                then = (
+                    f"The run goes on with {goes_on:.6g}, which it had there. "
+                    "To change it, use a `LearningRateScheduler`."
+                )
+            warnings.warn(
+                f"Resuming from {path}: the run was compiled with the "
+                f"learning_rate {before}, and now with {now}. {then} Or begin "
+                "in another directory, with `jft.training.load_weights`.",
+                stacklevel=2,
             )
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -169,10 +230,11 @@ class Checkpoint(keras.callbacks.Callback):
             self._pass_over.remove()
             self._pass_over = None
         model._initial_epoch = None
+        built = True
         if self._resumed is None:
             self._done = 0
         else:
-            self._finish_resuming(model, epoch)
+            built = self._finish_resuming(model, epoch)
         if self._source is not None:
             steps = self.params.get("steps") or len(self._source)
             if len(self._source) % steps:
@@ -181,17 +243,35 @@ class Checkpoint(keras.callbacks.Callback):
                     f"Received: steps_per_epoch={steps}, {len(self._source)} "
                     "batches. Leave it out to resume where a run was."
                 )
-            self._source.position = epoch * steps + self._done
+            first = epoch * steps + self._done
+            if not built:  # The last step before is taken again.
+                first -= self.model.steps_per_execution
+            self._source.position = first
 
     def _finish_resuming(self, model, epoch):
-        """What Keras would undo if it were done when training begins."""
+        """What Keras would undo if it were done when training begins.
+
+        Returns whether the metrics are made; else the first step makes them.
+        """
+        arrays, self._resumed = self._resumed, None
         if getattr(model, "history", None) is not None:
             model.history.epoch = list(range(epoch))
-        if self._done:
-            state.restore(model, self._resumed, metrics=True)
-            read = self._source is None
-            self._pass_over = resuming.PassOver(model, self._done, read)
-        self._resumed = None
+        if not self._done:
+            return True
+
+        def restore():
+            state.restore(model, arrays)
+            state.restore(model, arrays, metrics=True)
+
+        built = state.has_metrics(model, arrays)
+        self._pass_over = resuming.PassOver(
+            model,
+            self._done,
+            read=self._source is None,
+            restore=restore,
+            is_built=built,
+        )
+        return built
 
     # === Saving ===
 
@@ -227,7 +307,7 @@ class Checkpoint(keras.callbacks.Callback):
         model._initial_epoch = None
         if self._pass_over is not None:
             self._pass_over.remove()
-        self._data, self._source = None, None
+        self._source, self._passes_alike = self._told, False
         self._finish_writing()
         if self.best is not None and self._best is None:
             warnings.warn(
@@ -262,6 +342,8 @@ class Checkpoint(keras.callbacks.Callback):
             "history": {k: list(v) for k, v in self._history.items()},
             "model": self._architecture,
             "data": self._identity(),
+            "steps": self.params.get("steps"),
+            "compilation": self._compilation,
         }
         if self.asynchronous:
             executor = concurrent.futures.ThreadPoolExecutor(1)
@@ -297,8 +379,7 @@ def _newest(directory):
     for path in reversed(saved(directory)):
         try:
             arrays, about = archive.read(path)
-            if about.get("kind") != _KIND:
-                raise archive.UnreadableArchive(f"`{path}` holds no run.")
+            _check_whole(path, arrays, about)
         except (archive.UnreadableArchive, OSError) as error:
             errors.append(str(error))
             continue
@@ -314,6 +395,35 @@ def _newest(directory):
             "To start over, give another directory, or empty this one."
         )
     return None
+
+
+def _check_whole(path, arrays, about):
+    """Raises unless an archive, whoever signed it, has all that a run needs."""
+    if about.get("kind") != _KIND:
+        raise archive.UnreadableArchive(f"`{path}` holds no run.")
+    counts = {name: about.get(name) for name in _COUNTS}
+    wrong = [
+        name
+        for name, count in counts.items()
+        if type(count) is not int or count < 0
+    ]
+    history, best = about.get("history"), about.get("best", "")
+    if not isinstance(history, dict) or not all(
+        isinstance(values, list) for values in history.values()
+    ):
+        wrong.append("history")
+    if not (best is None or type(best) in (int, float)):
+        wrong.append("best")
+    for name in ("model", "data", "compilation"):
+        value = about.get(name, None if name == "compilation" else "")
+        if not isinstance(value, dict | None):
+            wrong.append(name)
+    wrong += state.not_finite(arrays)
+    if wrong:
+        raise archive.UnreadableArchive(
+            f"`{path}` lacks {wrong[:5]}, or they are not what a run has. It "
+            "was not written by `Checkpoint`."
+        )
 
 
 def _tidy(directory, step):

@@ -192,7 +192,8 @@ class Model(keras.Model):
         x, y = self._pairs(given, y)
         for callback in _as_list(callbacks):
             if isinstance(callback, Checkpoint):
-                callback.reads(x, y, source)
+                shuffle = kwargs.get("shuffle", True)
+                callback.reads(x, y, source, shuffle=shuffle)
         if kwargs.get("validation_data") is not None:
             kwargs["validation_data"] = self._validation(
                 kwargs["validation_data"]

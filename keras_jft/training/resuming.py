@@ -1,8 +1,32 @@
 """Beginning in the middle of an epoch of Keras's own `fit`."""
 
-import types
-
 import keras
+
+# Private classes of `tf.data`: each gives one element for each that it reads,
+# in the same order.
+ELEMENT_BY_ELEMENT = {
+    "_MapDataset",
+    "_ParallelMapDataset",
+    "_PrefetchDataset",
+    "_OptionsDataset",
+}
+
+
+def source(data):
+    """Return what has the position in `data`; None: nothing does.
+
+    Args:
+        data: What `jft.data.batches` or `iterate` returns, also after `map`,
+            `prefetch` and `with_options` of `tf.data`. These keep the position
+            of every element; `take`, `batch`, `repeat` and others do not.
+    """
+    while True:
+        found = getattr(data, "source", data)
+        if hasattr(found, "position") and hasattr(found, "identity"):
+            return found
+        if type(data).__name__ not in ELEMENT_BY_ELEMENT:
+            return None
+        data = data._input_dataset
 
 
 class PassOver:
@@ -13,17 +37,23 @@ class PassOver:
     of the epoch and the numbers that callbacks see are those of an epoch that
     was not interrupted.
 
+    On TensorFlow a model may make its metrics in its first step. That step is
+    then taken, on a batch that was seen before, and undone by `restore`.
+
     Args:
         model: A `keras.Model`, between `on_train_begin` and the first step.
         steps: How many steps to pass over.
         read: Whether to read and drop the batches of these steps: where the
             data cannot begin in the middle.
+        restore: Function that restores the whole state, metrics included.
+        is_built: Whether the metrics are made; else the data must begin with
+            the batches of the first step to pass over, `read` or not.
 
     Raises:
         ValueError: `steps` is not a multiple of `steps_per_execution`.
     """
 
-    def __init__(self, model, steps, read):
+    def __init__(self, model, steps, *, read, restore, is_built):
         if steps % model.steps_per_execution:
             raise ValueError(
                 "A checkpoint in the middle of an epoch can be resumed where "
@@ -32,11 +62,10 @@ class PassOver:
                 f"in the epoch: {steps}. Compile with the value of the run."
             )
         self._model, self._left, self._read = model, steps, read
-        self._function = model.train_function
-        self._logs = {
-            name: float(value)
-            for name, value in model.get_metrics_result().items()
-        }
+        self._function, self._restore = model.train_function, restore
+        self._logs = None
+        if is_built:
+            self._restore_state()
         model.train_function = self
 
     def __call__(self, *args):
@@ -48,9 +77,12 @@ class PassOver:
         if self._left <= 0:
             self.remove()
             return self._function(*args)
-        for _ in range(self._model.steps_per_execution):
-            self._left -= 1
-            if self._read:
+        self._left -= self._model.steps_per_execution
+        if self._logs is None:
+            self._function(*args)
+            self._restore_state()
+        elif self._read:
+            for _ in range(self._model.steps_per_execution):
                 next(args[-1])
         if keras.backend.backend() == "jax":
             return self._logs, args[0]
@@ -60,41 +92,12 @@ class PassOver:
         """Gives the model its own train function back."""
         self._model.train_function = self._function
 
-
-def build_metrics(model, data):
-    """Makes the variables of metrics, where the first step would make them.
-
-    Args:
-        model: A compiled model.
-        data: `(x, y)` as `fit` takes them; `y` is None for a data set.
-
-    Raises:
-        ValueError: The metrics are not built and `data` shows no batch.
-    """
-    if all(getattr(metric, "built", True) for metric in model.metrics):
-        return
-    batch = _first_batch(data)
-    if batch is None:
-        raise ValueError(
-            "A checkpoint in the middle of an epoch holds metrics, which are "
-            "built from a batch. Received: a generator, or a model that is no "
-            "`jft.training.Model`. Give `fit` a `tf.data.Dataset`, a "
-            "`keras.utils.PyDataset` or arrays, and a `jft.training.Model`."
-        )
-    x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
-    model.compute_metrics(x, y, model(x), weight)
-    model.reset_metrics()
-
-
-def _first_batch(data):
-    x, y = data or (None, None)
-    if x is None or isinstance(x, types.GeneratorType):
-        return None
-    if isinstance(x, keras.utils.PyDataset):
-        return x[0]
-    if y is None and hasattr(x, "element_spec"):
-        return next(iter(x))
-    return keras.tree.map_structure(lambda array: array[:1], (x, y))
+    def _restore_state(self):
+        self._restore()
+        self._logs = {
+            name: float(value)
+            for name, value in self._model.get_metrics_result().items()
+        }
 
 
 def is_passing_over(model):

@@ -72,6 +72,12 @@ def restore(model, arrays, metrics=False):
         variable.assign(array)
 
 
+def has_metrics(model, arrays):
+    """Whether the metrics that `arrays` hold are made in `model`."""
+    saved = sum(name.startswith("metrics/") for name in arrays)
+    return len(list(metric_variables(model))) >= saved
+
+
 def reset(model, fresh):
     """Gives a compiled model fresh weights and a fresh optimizer state.
 
@@ -101,7 +107,61 @@ def architecture(model):
         config = keras.saving.serialize_keras_object(model)["config"]
     except (NotImplementedError, TypeError, ValueError):
         return None
-    return _without_draws(json.loads(json.dumps(config, default=str)))
+    return _without_draws(_plain(config))
+
+
+def compilation(model):
+    """What `model` was compiled with that changes its training, as JSON has it.
+
+    None stands for a part that has no configuration.
+    """
+    parts = {
+        "optimizer": model.optimizer,
+        "loss": model.loss,
+        "l2": getattr(model, "_l2", None),
+        "multipliers": getattr(model, "_multipliers", None),
+    }
+    config = {}
+    for name, part in parts.items():
+        try:
+            serialized = keras.saving.serialize_keras_object(part)
+            config[name] = _without_draws(_plain(serialized))
+        except (NotImplementedError, TypeError, ValueError):
+            config[name] = None
+    return config
+
+
+def check_compiled(saved, now):
+    """Raises unless two compilations differ at most in numbers of their rates.
+
+    Args:
+        saved: What `compilation` gave in the run; None: not known.
+        now: What it gives in this process.
+
+    Returns:
+        `[(learning rate in the run, learning rate now), ...]` that differ: two
+        numbers, or two configurations of schedules.
+
+    Raises:
+        ValueError: They differ in something else; the message names where.
+    """
+    if saved is None:
+        return []
+    parts = {key for key in now if None not in (saved.get(key), now[key])}
+    pairs = []
+    for config in (saved, now):
+        rates = []
+        parted = {key: config[key] for key in sorted(parts)}
+        if "optimizer" in parts:
+            parted["optimizer"] = _without_rates(config["optimizer"], rates)
+        pairs.append((parted, rates))
+    (saved, saved_rates), (now, rates) = pairs
+    check_same(saved, now, "compile")
+    return [
+        pair
+        for pair in zip(saved_rates, rates, strict=True)
+        if list(_leaves(pair[0])) != list(_leaves(pair[1]))
+    ]
 
 
 def check_same(saved, now, what):
@@ -184,6 +244,29 @@ def _differences(arrays, variables):
         here = f"{tuple(variable.shape)} {variable.dtype}"
         if there != here:
             yield f"{name}: {there} in the checkpoint, {here} in the model"
+
+
+def _plain(config):
+    """`config` as JSON has it, without the addresses of objects."""
+    return json.loads(
+        json.dumps(
+            config,
+            default=lambda value: re.sub(r" at 0x\w+", "", str(value)),
+        )
+    )
+
+
+def _without_rates(config, rates):
+    """`config` with the kinds of learning rates; they are put into `rates`."""
+    if not isinstance(config, dict):
+        return config
+    rest = {}
+    for key, value in config.items():
+        if key == "learning_rate" and value is not None:
+            rates.append(value)
+            value = "a schedule" if isinstance(value, dict) else "a number"
+        rest[key] = _without_rates(value, rates)
+    return rest
 
 
 def _without_draws(config):
