@@ -102,6 +102,7 @@ def test_the_best_epoch_is_kept(tmp_path):
             training.Checkpoint(tmp_path, best="val_top1"),
         ],
         epochs=3,
+        shuffle=False,
         verbose=0,
     )
     assert (tmp_path / "best.npz").is_file()
