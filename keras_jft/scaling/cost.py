@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy import optimize
 
+from keras_jft.scaling import units
+
 # What a row may say of its cost, in the order in which it is believed.
 SECONDS = ("device_seconds", "wall_seconds")
 
@@ -18,11 +20,21 @@ def hours_of(table):
         table: A DataFrame of rows.
     """
     for column in SECONDS:
-        if column in table:
-            seconds = pd.to_numeric(table[column], errors="coerce")
-            if seconds.notna().any():
-                return seconds.to_numpy(np.float64) / 3600
+        hours = _hours(table, column)
+        if np.isfinite(hours).any():
+            return hours
     return np.full(len(table), np.nan)
+
+
+def _hours(table, column):
+    """`(n,)` hours of a column of seconds; nan where it does not tell."""
+    if column not in table:
+        return np.full(len(table), np.nan)
+    seconds = [
+        value if units.is_finite(value) and value >= 0 else np.nan
+        for value in table[column]
+    ]
+    return np.array(seconds, np.float64) / 3600
 
 
 def hours_at(size, sizes, hours):
@@ -111,10 +123,7 @@ def outlook(configs, rows):
 
 def _pretraining(table):
     """`(n,)` hours of rows that are pre-training; nan where one is silent."""
-    if "pretrain_seconds" not in table:
-        return np.full(len(table), np.nan)
-    seconds = pd.to_numeric(table["pretrain_seconds"], errors="coerce")
-    return seconds.to_numpy(np.float64) / 3600
+    return _hours(table, "pretrain_seconds")
 
 
 def _expected(config, table, hours_of):

@@ -7,6 +7,8 @@ import warnings
 
 from keras_jft.scaling import evidence
 
+INDEX = ("", "Unnamed: 0")  # What pandas calls an index, written and read.
+
 
 def read(path):
     """All rows of a CSV file, a list of dicts.
@@ -14,7 +16,9 @@ def read(path):
     Args:
         path: A file whose first line names the columns, such as
             `num_examples,score`. Numbers become numbers, empty cells None;
-            `task`, `mode`, `split` and `metric` stay text.
+            `task`, `mode`, `split` and `metric` stay text. A first column
+            without a name that numbers the lines, as pandas writes its index,
+            is left out.
 
     Returns:
         A list of dicts, in the order of the lines. A last line with too few
@@ -40,7 +44,8 @@ def read(path):
             f"{path}, line {reader.line_num}: {error}. Is a quote left open "
             "there or before?"
         ) from None
-    (_, header), *lines = lines or [(1, ())]
+    lines = _without_index(lines or [(1, ())])
+    (_, header), *lines = lines
     _check_header(path, header)
     if lines and len(lines[-1][1]) < len(header):
         number, cells = lines.pop()
@@ -58,6 +63,18 @@ def read(path):
         )
     seen = {}
     return [_row(path, *line, header, seen) for line in lines]
+
+
+def _without_index(lines):
+    """Lines without a first column that only numbers them."""
+    (_, header), *others = lines
+    if len(header) < 2 or header[0] not in INDEX:
+        return lines
+    # A last line may be cut off in its index.
+    index = [cells[0] for _, cells in others if len(cells) >= len(header)]
+    if len({*index}) < len(index) or not all(map(str.isdecimal, index)):
+        return lines
+    return [(number, cells[1:]) for number, cells in lines]
 
 
 def _text(path):

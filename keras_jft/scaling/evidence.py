@@ -2,16 +2,15 @@
 
 import dataclasses
 import functools
-import math
-import numbers
-import reprlib
 
 import numpy as np
 import pandas as pd
 
+from keras_jft import text_files
 from keras_jft.metrics import METRICS
-from keras_jft.scaling import cost
+from keras_jft.scaling import cost, units
 
+MOST = 1e100  # Squares of scores up to it can be summed.
 # Rows that differ in these are different curves.
 CURVES = ("task", "mode", "arm", "split", "metric")
 
@@ -84,11 +83,31 @@ def failed(table):
     return table["error"].map(lambda error: isinstance(error, str)).astype(bool)
 
 
-def succeeded(rows):
-    """A DataFrame of rows, without those of failed runs; not empty."""
+def _table(rows):
+    """A DataFrame of rows; not empty."""
     table = pd.DataFrame(rows)
     if table.empty:
         raise ValueError("There are no rows.")
+    _check_single(table, [c for c in ("seed", *CURVES) if c in table])
+    return table
+
+
+def _check_single(table, columns):
+    """Raises a ValueError if a value that tells runs apart is several."""
+    for column in columns:
+        several = table[column].map(lambda v: isinstance(v, (list, dict, set)))
+        if several.any():
+            wrong = table.loc[several, column].tolist()
+            raise ValueError(
+                f"`{column}` tells runs apart, by text or a number in each "
+                f"row. Received: {text_files.short(wrong[0])} in {len(wrong)} "
+                f"of {len(table)} rows."
+            )
+
+
+def succeeded(rows):
+    """A DataFrame of rows, without those of failed runs; not empty."""
+    table = _table(rows)
     done = table[~failed(table)]
     if done.empty:
         raise ValueError(
@@ -132,9 +151,7 @@ def curves(rows, by=None):
         ValueError: If the rows of one curve are of several tasks, modes,
             splits or metrics, or a row does not say of which curve it is.
     """
-    table = pd.DataFrame(rows)
-    if table.empty:
-        raise ValueError("There are no rows.")
+    table = _table(rows)
     if by is None:
         parts = {None: table}
     else:
@@ -174,6 +191,12 @@ def gather(rows, x, y):
         table = table[~untrained(table)]
     check_numbers(table, x)
     check_numbers(table, y)
+    largest = table[y].abs().max()
+    if largest > MOST or 0 < largest < 1 / MOST:
+        raise ValueError(
+            f"`{y}` must be numbers whose squares are floats, of {1 / MOST:g} "
+            f"to {MOST:g}. Received: {largest:g}. Give them in another unit."
+        )
     if (table[x] <= 0).any():
         raise ValueError(
             f"`{x}` must be above 0, its logarithm is taken. Received: "
@@ -209,6 +232,7 @@ def check_columns(table, columns):
 def _check_named(table, by):
     """Every run that succeeded says of which curve it is."""
     check_columns(table, by)
+    _check_single(table, by)
     done = succeeded(table)
     for column in by:
         unnamed = int(done[column].isna().sum())
@@ -223,25 +247,14 @@ def _check_named(table, by):
 def check_numbers(table, column):
     """Raises a ValueError if a value of a column is no finite number."""
     check_columns(table, [column])
-    finite = table[column].map(_is_finite).astype(bool)
+    finite = table[column].map(units.is_finite).astype(bool)
     if not finite.all():
         wrong = table.loc[~finite, column].tolist()
         raise ValueError(
             f"`{column}` must be a finite number in every row. Received: "
-            f"{reprlib.repr(wrong[0])} in {len(wrong)} of {len(table)} rows. "
-            "Leave those rows out if they should not count."
+            f"{text_files.short(wrong[0])} in {len(wrong)} of {len(table)} "
+            "rows. Leave those rows out if they should not count."
         )
-
-
-def _is_finite(value):
-    if isinstance(value, (bool, np.bool)) or not isinstance(
-        value, numbers.Real
-    ):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # A whole number beyond the largest float.
-        return False
 
 
 def setting(row, name):

@@ -72,7 +72,11 @@ def _facts(table):
 
 
 def _values(column):
-    values = column.dropna().unique().tolist()
+    texts = [
+        value if isinstance(value, (str, int, float)) else json.dumps(value)
+        for value in column.dropna()
+    ]
+    values = list(dict.fromkeys(texts))
     if all(isinstance(v, float) and v.is_integer() for v in values):
         values = [int(value) for value in values]
     return ", ".join(map(str, values)) or "none"

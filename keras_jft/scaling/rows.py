@@ -27,7 +27,7 @@ import keras
 import numpy as np
 
 from keras_jft import text_files
-from keras_jft.scaling import csv_rows
+from keras_jft.scaling import csv_rows, evidence
 from keras_jft.version import __version__
 
 
@@ -78,8 +78,10 @@ def read(path):
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If another line is not a JSON object, or not what the
-            columns of a CSV file demand; names the line.
+        ValueError: If another line is not a JSON object, has a list or an
+            object where a name or a number must be (`key`, `seed`, `task` and
+            so on), or is not what the columns of a CSV file demand; names the
+            line.
     """
     if pathlib.Path(path).suffix.lower() == ".csv":
         return csv_rows.read(path)
@@ -92,6 +94,7 @@ def read(path):
             continue
         row = _parsed(line)
         if row is not None:
+            _check_names(f"{path}, line {number}", row)
             rows.append(row)
         elif number == len(lines):  # No line end follows: a torn write.
             warnings.warn(_torn(path, line), stacklevel=2)
@@ -199,6 +202,16 @@ def _heal(path, file):
 
 def _content(file):
     return os.pread(file, os.fstat(file).st_size, 0)
+
+
+def _check_names(where, row):
+    """Raises a ValueError if what tells runs apart is no single value."""
+    for name in ("key", "seed", *evidence.CURVES):
+        if isinstance(row.get(name), (list, dict)):
+            raise ValueError(
+                f"{where}: `{name}` must be text or a number. Received: "
+                f"{text_files.short(row[name])}. Mend or delete that line."
+            )
 
 
 def _parsed(line):

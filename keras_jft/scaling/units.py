@@ -1,6 +1,7 @@
 """In what unit scores are, which way they improve, and how they are written."""
 
 import math
+import numbers
 import re
 from typing import NamedTuple
 
@@ -30,6 +31,18 @@ HIGHER_IS_BETTER = re.compile(
 FALLS = -0.79  # Rank correlation of sizes and scores from which a curve falls.
 APART = 20  # Scores of one unit, some above 1, are not so many times apart.
 CLOSE = 2  # The highest percentages of a study are seldom below it.
+
+
+def is_finite(value):
+    """Return whether a value is a number, no boolean, and finite."""
+    if isinstance(value, (bool, np.bool)) or not isinstance(
+        value, numbers.Real
+    ):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # A whole number beyond the largest float.
+        return False
 
 
 def natural_bounds(scores):

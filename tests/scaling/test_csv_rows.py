@@ -43,6 +43,31 @@ def test_a_curve_that_falls_is_forecast_and_said(read):
     assert "does not rise with every size" in str(sheet)
 
 
+@pytest.mark.parametrize("name", ["", "Unnamed: 0"])
+def test_the_index_that_pandas_writes_is_left_out(read, name):
+    text = f"{name},num_examples,score\n0,300,0.3\n7,1000,0.4\n12,3000,0.5\n"
+    rows = [{"num_examples": n, "score": s} for n, s in
+            ((300, 0.3), (1000, 0.4), (3000, 0.5))]  # fmt: skip
+    assert read(text) == rows
+    with pytest.warns(UserWarning, match="cut off"):
+        assert read(f"{text}1") == rows
+    # By its index alone a line is no other run.
+    with pytest.raises(ValueError, match="lines 2 and 5: the same run twice"):
+        read(f"{text}13,300,0.3\n")
+
+
+def test_a_column_without_a_name_that_is_no_index_is_refused(read):
+    for cells in ("0,0", "a,b", "0.5,0.7"):
+        first, second = cells.split(",")
+        text = f",num_examples,score\n{first},300,0.3\n{second},1000,0.4\n"
+        with pytest.raises(ValueError, match="names of the columns"):
+            read(text)
+
+
+def test_lines_of_commas_alone_are_blank(read):
+    assert len(read(f"{HEADER}{LINE},,,,\n\n,,,,\n")) == 2
+
+
 def test_two_sizes_are_answered_with_what_is_lacking(read):
     rows = read(HEADER + LINE)
     assert scaling.forecasts(rows) == {

@@ -104,3 +104,38 @@ def test_the_score_of_a_task_is_its_metrics_main_number():
     assert evidence.score_of(table, "pixel_accuracy") == "pixel_accuracy"
     with pytest.raises(ValueError, match="`y` must name"):
         evidence.score_of(pd.DataFrame(ROWS))
+
+
+@pytest.mark.parametrize("column", ["task", "mode", "seed", "arm"])
+def test_a_list_tells_no_runs_apart(column):
+    rows = [*ROWS, {**ROWS[1], column: [1, 2]}]
+    with pytest.raises(ValueError, match=rf"`{column}` tells runs.*\[1, 2\]"):
+        evidence.curves(rows)
+    with pytest.raises(ValueError, match=rf"`{column}` tells runs"):
+        evidence.gather(rows, "num_examples", "top1")
+    rows = [{**row, "arch": [1, 2]} for row in ROWS]
+    with pytest.raises(ValueError, match="`arch` tells runs apart"):
+        evidence.curves(rows, by="arch")
+
+
+@pytest.mark.parametrize(
+    "score", [10**400, True, np.True_, "0.3", None, [0.3], 1j, np.inf, np.nan]
+)
+def test_a_score_is_a_finite_number(score):
+    rows = [*ROWS, {**ROWS[1], "seed": 9, "top1": score}]
+    with pytest.raises(ValueError, match="`top1` must be a finite number"):
+        evidence.gather(rows, "num_examples", "top1")
+
+
+@pytest.mark.parametrize("score", [1e200, -1e101, 1e-300])
+def test_scores_whose_squares_are_no_floats_are_refused(score):
+    rows = [{"n": n, "score": score} for n in (1, 2, 3)]
+    with pytest.raises(ValueError, match="`score` must be numbers whose squa"):
+        evidence.gather(rows, "n", "score")
+
+
+def test_whole_numbers_of_any_size_are_numbers():
+    rows = [{"n": 10**k, "score": 10**26 + k * 10**25} for k in range(20, 25)]
+    data = evidence.gather(rows, "n", "score")
+    np.testing.assert_allclose(data.y, 1e26 + 1e25 * np.arange(20, 25))
+    np.testing.assert_allclose(data.sizes, 10.0 ** np.arange(20, 25))

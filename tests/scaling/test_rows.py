@@ -1,4 +1,5 @@
 import concurrent.futures
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -7,6 +8,7 @@ import resource
 import numpy as np
 import pytest
 
+from keras_jft import scaling
 from keras_jft.scaling import rows
 
 
@@ -99,6 +101,91 @@ def test_a_bad_line_inside_is_an_error_that_names_it(path, line):
     path.write_text(f'{{"i": 0}}\n{line}\n{{"i": 1}}\n')
     with pytest.raises(ValueError, match=r"rows.jsonl, line 2: expected one"):
         rows.read(path)
+
+
+@pytest.mark.parametrize("name", ["key", "seed", "task", "mode", "split"])
+@pytest.mark.parametrize("value", ["[1]", '{"a": 1}', "[]"])
+def test_what_tells_runs_apart_is_a_single_value(path, name, value):
+    path.parent.mkdir()
+    path.write_text(f'{{"i": 0}}\n{{"{name}": {value}}}\n')
+    with pytest.raises(ValueError, match=f"jsonl, line 2: `{name}` must be"):
+        rows.read(path)
+    # Other columns may hold what they like.
+    path.write_text(f'{{"iou_by_class": {value}}}\n')
+    assert len(rows.read(path)) == 1
+
+
+JSON_LINES = b"".join(
+    b'{"num_examples": %d, "seed": %d, "score": %.3f, "task": "cats", '
+    b'"mode": "frozen", "key": "%d", "config": {"blocks": [1, 2]}, '
+    b'"wall_seconds": 3.5, "cpu": "x", "error": null}\n'
+    % (10**k, seed, 0.1 * k + 0.01 * seed, 10 * k + seed)
+    for k in range(1, 6)
+    for seed in (0, 1)
+)
+CSV = b"num_examples,score,seed,mode,wall_seconds\n" + b"".join(
+    b'%d,%.3f,%d,"frozen, b",2.5\n' % (10**k, 0.1 * k + 0.01 * seed, seed)
+    for k in range(1, 6)
+    for seed in (0, 1)
+)
+PIECES = [
+    *(
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b'"',
+        b",",
+        b":",
+        b"\n",
+        b"\r\n",
+        b"\xef\xbb\xbf",
+    ),
+    *(b"\xff", b"\0", b"null", b"true", b"NaN", b"-Infinity", b"1e999", b"-7"),
+    *(b"1" * 400, b"1" * 5000, b"[[]]", b"0", b'"a"', b"\xe2\x80\xa8", b"{}"),
+]
+
+
+def mutated(content, rng):
+    """Some bytes replaced, dropped, doubled or put in."""
+    content = bytearray(content)
+    for _ in range(rng.integers(1, 5)):
+        at = int(rng.integers(len(content) + 1))
+        until = at + int(rng.integers(0, 30))
+        piece = PIECES[rng.integers(len(PIECES))]
+        kind = rng.integers(4)
+        if kind == 0:
+            content[at:until] = piece
+        elif kind == 1:
+            content[at:at] = piece
+        elif kind == 2:
+            content[at:at] = content[at:until]
+        else:
+            del content[at : at + int(rng.integers(0, 300))]
+    return bytes(content)
+
+
+@pytest.mark.filterwarnings("ignore:.*(cut off|no line end)")
+@pytest.mark.parametrize(
+    ("name", "content"), [("rows.jsonl", JSON_LINES), ("scores.csv", CSV)]
+)
+def test_a_damaged_file_gives_rows_or_an_error_that_names_it(
+    tmp_path, name, content, rng
+):
+    file, read = tmp_path / name, 0
+    for _ in range(400):
+        file.write_bytes(mutated(content, rng))
+        try:
+            found = rows.read(file)
+        except ValueError as error:
+            assert name in str(error), error
+            continue
+        assert all(isinstance(row, dict) for row in found)
+        read += 1
+        if read % 4 == 0:  # A forecast takes a while.
+            with contextlib.suppress(ValueError):
+                str(scaling.forecasts(found))
+    assert 20 < read < 380
 
 
 def test_a_byte_order_mark_and_blank_lines_are_passed_over(path):
