@@ -182,6 +182,7 @@ class _OwnWay:
         functools.partial(os.remove, "x"),
         type("Texts", (dict,), {})(),
     ],
+    ids=lambda thing: type(thing).__name__,  # An address differs by process.
     ids=repr,
 )
 def test_what_has_no_name_is_refused(thing):
