@@ -183,7 +183,6 @@ class _OwnWay:
         type("Texts", (dict,), {})(),
     ],
     ids=lambda thing: type(thing).__name__,  # An address differs by process.
-    ids=repr,
 )
 def test_what_has_no_name_is_refused(thing):
     with pytest.raises(ValueError, match=r"sendable.*in a list in the object"):
