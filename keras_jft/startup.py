@@ -52,7 +52,7 @@ def import_keras():
 def cpu_flags():
     """The set of instructions of this CPU, as Linux names them; maybe empty."""
     try:
-        text = pathlib.Path(CPUINFO).read_text()
+        text = pathlib.Path(CPUINFO).read_text(encoding="utf-8")
     except OSError:
         return set()
     flags = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)

@@ -239,7 +239,7 @@ def _start(task, command, guard):
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         errors="replace",
         process_group=guard.pid,
     )
