@@ -61,3 +61,30 @@ def test_every_section_is_there(found, tmp_path):
 def test_a_mask_value_without_a_name_is_said(found):
     assert page.mask_name(found, 255) == "void"
     assert page.mask_name(found, 7) == "value 7"
+
+
+def test_classes_that_no_mask_has_are_remarked(listed):
+    examples = [
+        {
+            "images": np.zeros((2, 3, 3), "uint8"),
+            "segmentation_masks": np.array(mask, "uint8")[..., None],
+            "ids": i,
+        }
+        for i, mask in enumerate(
+            ([[0, 0, 255], [0, 0, 0]], [[2, 2, 2]] * 2, [[0, 0, 0]] * 2)
+        )
+    ]
+    data = listed(examples, mask_names=("sky", "road", "tree", "car"))
+    expected = (
+        "2 of 4 classes are in no mask of 3 that were read: road, car. 1 masks "
+        "have void, 255."
+    )
+    assert expected in page.remarks(jft.data.describe(data))
+    whole = listed(examples[1:], mask_names=("sky", "road", "tree"))
+    (remark,) = page.remarks(jft.data.describe(whole))
+    assert remark.endswith("read: road.")
+    unmasked = listed(
+        [{"images": e["images"], "ids": e["ids"]} for e in examples],
+        mask_names=("sky", "road"),
+    )
+    assert "in no mask" not in str(page.remarks(jft.data.describe(unmasked)))

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 import keras_jft as jft
 from keras_jft.data.datasets import Dataset, Info
@@ -183,3 +184,31 @@ def test_a_damaged_manifest_is_named(tmp_path, model):
         with pytest.raises(ValueError, match=r"manifest\.json'") as error:
             embedding.Embeddings(tmp_path)
         assert type(error.value) is ValueError
+
+
+def test_a_turned_photo_is_a_duplicate_of_its_upright_copy(tmp_path, rng):
+    """A camera's file and its copy that a program has turned."""
+    upright = rng.integers(0, 256, (3, 6, 8, 3), "uint8")
+    exif = Image.Exif()
+    for number, pixels in enumerate(upright):
+        for part in ("queries", "references"):
+            (tmp_path / part / "x").mkdir(parents=True, exist_ok=True)
+        path = f"x/{number}.png"
+        Image.fromarray(pixels).save(tmp_path / "references" / path)
+        # Orientation 6: to be shown turned by a quarter clockwise.
+        exif[ExifTags.Base.Orientation] = 6
+        stored = Image.fromarray(np.rot90(pixels))
+        stored.save(tmp_path / "queries" / path, exif=exif)
+    inputs = keras.Input((6, 8, 3))
+    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1)(inputs)
+    model = keras.Model(inputs, keras.layers.Flatten()(scaled))
+    rows = []
+    for part in ("queries", "references"):
+        data = jft.data.load("image_folder", None, directory=tmp_path / part)
+        found = duplicates.embed(model, data, tmp_path / f"{part}.embedded")
+        rows.append(np.concatenate([part for _, part in found]))
+        shown = np.stack([example["images"] for example in data])
+        np.testing.assert_array_equal(shown, upright)
+    found = duplicates.find(*rows, 0.999)
+    assert found.best.tolist() == [0, 1, 2]
+    assert found.is_duplicate.all()
