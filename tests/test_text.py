@@ -1,14 +1,18 @@
 """Names of any alphabet, and of none, go through everything."""
 
 import ast
+import io
 import json
 import os
 import pathlib
 import subprocess
 import sys
+import tarfile
 
 import keras
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -122,6 +126,109 @@ def test_every_source_takes_such_names_and_tensorflow_does(folder):
                 sorted(values.values())
                 == sorted(expected.values())[: len(values)]
             )
+
+
+# === Sources whose images have names of their own ===
+
+XML = (
+    "<annotation><size><width>16</width><height>16</height></size><object>"
+    "<name>{}</name><difficult>0</difficult><bndbox><xmin>1</xmin><ymin>1"
+    "</ymin><xmax>4</xmax><ymax>5</ymax></bndbox></object></annotation>"
+)
+
+
+def _webdataset(folder, images):
+    shard = folder / f"{NAMES[3]}.tar"
+    with tarfile.open(shard, "w") as tar:
+        for name, image in images.items():
+            for suffix, content in ((".png", image), (".txt", "猫".encode())):
+                member = tarfile.TarInfo(f"{NAMES[3]}/{name}{suffix}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    ids = [f"{NAMES[3]}/{NAMES[3]}/{name}" for name in images]
+    return {"urls": shard, "label_suffix": ".txt"}, ids
+
+
+def _parquet(folder, images):
+    names = [*images][:3]  # Its text is UTF-8.
+    columns = {
+        "image": [images[name] for name in names],
+        "id": names,
+        "labels": [["猫"]] * 3,
+    }
+    with open(folder / "é.parquet", "wb") as file:
+        pq.write_table(pa.table(columns), file)
+    options = {"id_column": "id", "probability_column": None}
+    return {"path": folder, **options}, names
+
+
+def _open_images(folder, images):
+    for name, image in images.items():
+        (folder / f"{name}.jpg").write_bytes(image)
+    names = [*images][:3]  # A CSV is UTF-8.
+    rows = [f"{name},verification,/m/猫,1\n" for name in names]
+    text = "ImageID,Source,LabelName,Confidence\n" + "".join(rows)
+    (folder / "labels.csv").write_text(text, encoding="utf-8")
+    (folder / "names.csv").write_text("/m/猫,猫\n", encoding="utf-8")
+    options = {"labels": folder / "labels.csv", "directory": folder}
+    return {**options, "descriptions": folder / "names.csv"}, sorted(names)
+
+
+def _voc(folder, images):
+    for room in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (folder / room).mkdir(parents=True)
+    for name, image in images.items():
+        (folder / "JPEGImages" / f"{name}.png").write_bytes(image)
+        path = folder / "Annotations" / f"{name}.xml"
+        path.write_text(XML.format("猫"), encoding="utf-8")
+    names = [*images][:3]  # A list is UTF-8.
+    path = folder / "ImageSets" / "Main" / "é.txt"
+    path.write_text("\n".join(names), encoding="utf-8")
+    return {"directory": folder, "split": "é"}, names
+
+
+@pytest.mark.parametrize(
+    "make",
+    [_webdataset, _parquet, _open_images, _voc],
+    ids=lambda f: f.__name__,
+)
+def test_names_and_folders_go_through_the_other_sources(make, tmp_path):
+    pytest.importorskip("tensorflow")
+    folder = tmp_path / NAMES[3]
+    folder.mkdir()
+    images = {}
+    for value, name in enumerate(NAMES):
+        image = io.BytesIO()
+        Image.new("RGB", (16, 16), (40 * value,) * 3).save(image, "PNG")
+        images[name] = image.getvalue()
+    options, ids = make(folder, images)
+    data = jft.data.load(make.__name__[1:], **options)
+    assert data.info.label_names == ("猫",)
+    values = {name.rpartition("/")[2]: v for name, v in _by_name(data).items()}
+    assert values == {
+        name: 40 * value for value, name in enumerate(NAMES) if name in values
+    }
+    found = [b["ids"].numpy() for b in jft.data.batches(data, 2)]
+    assert text.decode_array(np.concatenate(found)).tolist() == ids
+    jft.data.write_records(data, tmp_path / "猫" / "é@2", verbose=False)
+    again = jft.data.load("records", "é", directory=tmp_path / "猫")
+    assert again.ids(np.arange(len(ids))).tolist() == ids
+    jft.data.describe(again).save(folder / "page.html")
+
+
+def test_records_whose_path_is_not_utf8_are_refused_by_name(tmp_path):
+    pytest.importorskip("tensorflow")
+    data = jft.data.load("synthetic", num_examples=2)
+    for path in (
+        f"{NAMES[3]}/x@1",
+        f"{NAMES[3]}@1",
+        f"{NAMES[3]}.array_record@1",
+    ):
+        with pytest.raises(ValueError, match=r"path is UTF-8.*a\\udcff"):
+            jft.data.write_records(data, tmp_path / path, verbose=False)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match=r"path is UTF-8.*a\\udcff"):
+        jft.data.load("records", directory=tmp_path / NAMES[3])
 
 
 def test_a_model_trains_on_such_names(folder, tiny_backbone):

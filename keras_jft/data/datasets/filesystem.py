@@ -42,6 +42,17 @@ def is_local(path):
     return "://" not in str(path)
 
 
+def check_utf8(path):
+    """Raise `ValueError` unless TensorFlow can open what has this path."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"Records must lie where the whole path is UTF-8. Received: "
+            f"{str(path)!r}. Rename what is not."
+        ) from error
+
+
 @contextlib.contextmanager
 def named_errors(path, doing):
     """Turns TensorFlow's errors of a file into `OSError`s that name it.
@@ -145,11 +156,18 @@ def is_folder(path):
 
 
 def matching(pattern):
-    """Paths that a pattern with `*` names, sorted."""
+    """Return the sorted paths that a pattern with `*` names.
+
+    As in a shell, `*` stands for no name that begins with a dot.
+    """
     if is_local(pattern):
         return sorted(glob.glob(pattern))
     with named_errors(pattern, "found"):
-        return sorted(gfile().glob(pattern))
+        found = sorted(gfile().glob(pattern))
+    if os.path.basename(pattern).startswith("."):
+        return found
+    # TensorFlow's `*` also stands for "._a.csv", which macOS writes.
+    return [p for p in found if not os.path.basename(p).startswith(".")]
 
 
 def image_source(path):
@@ -221,16 +239,14 @@ def list_folder(folder):
     """Names of the files in a folder, sorted.
 
     Raises:
-        ValueError: There is no such folder.
+        ValueError: There is no such folder, or its path is not UTF-8.
     """
-    errors = tensorflow("Reading and writing records").errors
+    check_utf8(folder)
     try:
-        return sorted(gfile().listdir(str(folder)))
-    except errors.OpError as error:
-        raise ValueError(
-            f"A folder is needed. Received: {str(folder)!r}, which cannot be "
-            f"listed: {error.message}."
-        ) from error
+        with named_errors(folder, "listed"):
+            return sorted(gfile().listdir(str(folder)))
+    except OSError as error:
+        raise ValueError(f"A folder is needed. Received: {error}") from error
 
 
 def names_in(folder):

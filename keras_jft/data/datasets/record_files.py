@@ -28,7 +28,7 @@ def parse(path):
     """`(folder, name, kind, number of shards)` of `DIR/name[.kind]@16`.
 
     Raises:
-        ValueError: It has another form.
+        ValueError: It has another form, or is not UTF-8.
 
     Example:
 
@@ -37,6 +37,7 @@ def parse(path):
     >>> parse("val.array_record@2")
     ('.', 'val', 'array_record', 2)
     """
+    filesystem.check_utf8(path)
     found = re.fullmatch(r"(?:(.*)/)?([^/@]+?)(?:\.(\w+))?@(\d+)", str(path))
     if not found or not int(found[4]):
         raise ValueError(

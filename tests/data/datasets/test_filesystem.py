@@ -27,6 +27,20 @@ def test_bytes_come_back_whole_and_in_part(folder):
     assert filesystem.read_bytes(path) == b"new"
 
 
+def test_a_star_stands_for_no_hidden_file(folder):
+    for name in ("a.csv", "._a.csv"):
+        filesystem.write_bytes(f"{folder}/{name}", b"")
+    assert filesystem.matching(f"{folder}/*.csv") == [f"{folder}/a.csv"]
+    assert filesystem.matching(f"{folder}/.*") == [f"{folder}/._a.csv"]
+
+
+def test_a_path_that_is_not_utf8_is_refused_by_name(folder):
+    filesystem.check_utf8(f"{folder}/é 猫")
+    for check in (filesystem.check_utf8, filesystem.list_folder):
+        with pytest.raises(ValueError, match=r"path is UTF-8.*a\\udcff"):
+            check(f"{folder}/a\udcff")
+
+
 def test_a_file_that_fails_half_way_leaves_nothing(folder):
     path = f"{folder}/a"
     with pytest.raises(KeyError), filesystem.whole(path) as partial:
