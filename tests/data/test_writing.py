@@ -13,6 +13,8 @@ import keras_jft as jft
 from keras_jft.data.datasets import record_files
 
 pytest.importorskip("tensorflow")
+# So few examples lack classes.
+pytestmark = pytest.mark.filterwarnings("ignore:.*occurs? in no example")
 
 
 def _write(data, path, **options):

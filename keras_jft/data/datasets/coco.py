@@ -12,6 +12,7 @@ import numpy as np
 from keras_jft import checks, text_files
 from keras_jft.data.datasets import coco_files, tfds_boxes
 from keras_jft.data.datasets.boxed_images import BoxedImages
+from keras_jft.data.datasets.dataset import warn_of_absent_classes
 from keras_jft.data.datasets.image_paths import find_images
 
 SOURCES = ("files", "tfds")
@@ -90,7 +91,7 @@ def load(
     _check_different_files(paths, image_ids)
     sizes = np.concatenate([file.image_sizes for file in files])
     kept = selected(image_ids, ids, exclude)
-    return BoxedImages(
+    data = BoxedImages(
         image_ids[kept],
         [paths[i] for i in kept],
         sizes[kept],
@@ -99,6 +100,15 @@ def load(
         files[0].category_ids,
         orientation=orientation,
     )
+    if annotated and ids is None and exclude is None:
+        warn_of_absent_classes(
+            data.info.label_names,
+            data.info.class_counts,
+            f"image of {', '.join(repr(file.path) for file in files)}",
+            "Check `categories` of the file, and that its annotations are "
+            "whole.",
+        )
+    return data
 
 
 def find(directory, split, annotations=None, kind="instances"):

@@ -57,7 +57,10 @@ def warn_of_absent_classes(names, counts, where, hint=""):
     """Warn of classes that are declared and occur nowhere.
 
     A model learns nothing of them, and scores leave them out, so that a
-    mistake in names or in values of masks looks like success.
+    mistake in names or in values of masks looks like success. It is for
+    classes that the user or a file of the data declares, where a whole set is
+    loaded and its counts are known; not for a hierarchy or the fixed table of
+    a published data set, which names more than one set must hold.
 
     Args:
         names: One name a class.
@@ -73,8 +76,9 @@ def warn_of_absent_classes(names, counts, where, hint=""):
     if not absent:
         return
     some = ", ".join(map(repr, absent[:5])) + ", ..." * (len(absent) > 5)
+    occur = "occurs" if len(absent) == 1 else "occur"
     warnings.warn(
-        f"{len(absent)} of {len(names)} classes occur in no {where}: {some}. "
+        f"{len(absent)} of {len(names)} classes {occur} in no {where}: {some}. "
         + (hint or "Check their names, or leave them out."),
         stacklevel=3,
     )

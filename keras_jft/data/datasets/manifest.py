@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_jft.data.datasets.dataset import Info
+from keras_jft.data.datasets.dataset import Info, warn_of_absent_classes
 from keras_jft.data.datasets.image_files import ImageFiles
 from keras_jft.data.datasets.image_paths import find_images
 from keras_jft.data.datasets.row_groups import RowGroups
@@ -76,6 +76,7 @@ def load(
         labels_of(cell, where(position), separator)
         for position, cell in enumerate(table.columns[label_column])
     ]
+    is_declared = label_names is not None and hierarchy is None
     if hierarchy is not None:
         if not many:
             raise ValueError(
@@ -87,11 +88,18 @@ def load(
         label_names = hierarchy.names
         labels = _closed(rows, hierarchy, where)
     else:
-        if label_names is None:
+        if not is_declared:
             label_names = names_in(rows, where)
         label_names = checked_names(label_names)
         labels = _to_ids(rows, label_names, path)
     counts = np.bincount(np.concatenate(labels), minlength=len(label_names))
+    if is_declared:
+        warn_of_absent_classes(
+            label_names,
+            counts,
+            f"row of {str(path)!r}" + (f", {split!r}" if split else ""),
+            "Check `label_names` and `split`.",
+        )
     info = Info(
         num_examples=len(images),
         label_names=tuple(label_names),

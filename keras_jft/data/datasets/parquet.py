@@ -13,7 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from keras_jft.data.datasets import filesystem
-from keras_jft.data.datasets.dataset import Dataset, Info
+from keras_jft.data.datasets.dataset import (
+    Dataset,
+    Info,
+    warn_of_absent_classes,
+)
 from keras_jft.data.datasets.decoding import decode_image, read_file
 from keras_jft.data.datasets.file_patterns import files_of, of_split
 from keras_jft.data.datasets.image_paths import ImageFinder
@@ -97,6 +101,7 @@ def load(
         )
     if hierarchy is not None and not isinstance(hierarchy, LabelHierarchy):
         hierarchy = LabelHierarchy.from_json(hierarchy)
+    is_declared = label_names is not None and hierarchy is None
     groups = RowGroups(files_of(of_split(path, split), suffix=".parquet"))
     columns = LabelColumns(
         labels=label_column, probabilities=probability_column, fields=fields
@@ -119,6 +124,13 @@ def load(
         for chosen in (present, maybe)
     ]  # fmt: skip
     class_counts, longest = tables[0].count()
+    if is_declared:
+        warn_of_absent_classes(
+            label_names,
+            class_counts,
+            f"row of {of_split(path, split)!r}",
+            "Check `label_names`, which numbers count from 0, and `threshold`.",
+        )
     return ParquetImages(
         groups,
         image_column,

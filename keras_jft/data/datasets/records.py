@@ -18,7 +18,11 @@ in its index. The rest are fields of `Info`.
 import numpy as np
 
 from keras_jft.data.datasets import filesystem, record_schema
-from keras_jft.data.datasets.dataset import Dataset, Info
+from keras_jft.data.datasets.dataset import (
+    Dataset,
+    Info,
+    warn_of_absent_classes,
+)
 from keras_jft.data.datasets.json_records import Record, is_finite, records_of
 from keras_jft.data.datasets.record_shards import SHARDS
 from keras_jft.data.label_names import is_text
@@ -79,7 +83,16 @@ def load(directory, split="train"):
             f"{len(missing)} of {len(note['shards'])}: {sorted(missing)[:5]}. "
             "Fetch them, or write the set again."
         )
-    return Records(directory, note)
+    data = Records(directory, note)
+    counts = data.info.class_counts
+    if data.info.hierarchy is None and counts.any():  # None: no labels at all.
+        warn_of_absent_classes(
+            data.info.label_names,
+            counts,
+            f"example of {path!r}",
+            "Check `label_names` of what was written.",
+        )
+    return data
 
 
 class Records(Dataset):

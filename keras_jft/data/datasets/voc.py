@@ -13,6 +13,7 @@ import numpy as np
 from keras_jft import checks, text_files
 from keras_jft.data.datasets import tfds_boxes, voc_files
 from keras_jft.data.datasets.boxed_images import BoxedImages, Faults
+from keras_jft.data.datasets.dataset import warn_of_absent_classes
 from keras_jft.data.datasets.decoding import IMAGE_SUFFIXES
 from keras_jft.data.datasets.image_files import is_tool_name
 
@@ -84,7 +85,8 @@ def load(
         )
     for folder in folders:
         check_images(folder, names[folder])
-    if label_names is None:
+    is_declared = label_names is not None
+    if not is_declared:
         label_names = _all_names(folders)
     if not annotated:
         return BoxedImages(
@@ -110,7 +112,7 @@ def load(
         files += found
     faults.warn(directory)
     labels = {name: label for label, name in enumerate(label_names)}
-    return BoxedImages(
+    data = BoxedImages(
         ids,
         images,
         [file.image_size for file in files],
@@ -121,6 +123,14 @@ def load(
         label_names,
         orientation=orientation,
     )
+    if is_declared:
+        warn_of_absent_classes(
+            data.info.label_names,
+            data.info.class_counts,
+            f"image of {split!r} in {str(directory)!r}",
+            "Check `label_names` and `split`.",
+        )
+    return data
 
 
 def _entry(file, labels, name):

@@ -20,8 +20,13 @@ import numpy as np
 
 from keras_jft import checks
 from keras_jft.data.datasets import filesystem
-from keras_jft.data.datasets.dataset import Dataset, Info
+from keras_jft.data.datasets.dataset import (
+    Dataset,
+    Info,
+    warn_of_absent_classes,
+)
 from keras_jft.data.datasets.decoding import IMAGE_SUFFIXES, decode_image
+from keras_jft.data.datasets.image_files import is_tool_name
 from keras_jft.data.label_names import (
     checked_names,
     is_whole,
@@ -104,10 +109,20 @@ def load(
         _parse(content, where, key, separator)
         for (*_, content), where in zip(found, wheres, strict=True)
     ]
-    if label_names is None:
+    is_declared = label_names is not None
+    if not is_declared:
         label_names = _names_of(rows, wheres)
     label_names = checked_names(label_names)
     labels = _to_ids(rows, label_names, wheres, many)
+    counts = np.bincount(np.concatenate(labels), minlength=len(label_names))
+    if is_declared:
+        warn_of_absent_classes(
+            label_names,
+            counts,
+            f"example of {str(urls)!r}",
+            "Check `label_names`, which numbers count from 0, and that all "
+            "tars are named.",
+        )
     names = _short_names(paths)
     return WebDataset(
         [f"{names[path]}/{key}" for path, key, _, _ in found],
@@ -117,9 +132,7 @@ def load(
             num_examples=len(found),
             label_names=label_names,
             max_labels=max(1, *map(len, labels)) if many else None,
-            class_counts=np.bincount(
-                np.concatenate(labels), minlength=len(label_names)
-            ),
+            class_counts=counts,
         ),
     )
 
@@ -261,7 +274,10 @@ def _role_of(name, label_suffix):
     one, as in `3.v2.jpg`, it is of no example.
     """
     found = _MEMBER.fullmatch(name)
-    if not found:  # A folder, or a hidden file.
+    is_hidden = any(
+        is_tool_name(part) for part in name.split("/") if part.strip(".")
+    )
+    if is_hidden or not found:  # A folder, or a file of no example.
         return None, None, False
     key, suffixes = found[1], found[2].lower()
     last = os.path.splitext(name)[1].lower()

@@ -155,14 +155,14 @@ def save_parquet(tmp_path, save_image):
                 {
                     "image": save_image(f"{i}.png", i).read_bytes(),
                     "labels": [*range(i % 4)],
-                    "label_probs": [0.25 * (j + 1) for j in range(i % 4)],
+                    "label_probs": [1 - 0.25 * j for j in range(i % 4)],
                 }
                 for i in range(part, num, 2)
             ]
             table = pa.Table.from_pylist(rows)
             path = tmp_path / f"part-{part}.parquet"
             pq.write_table(table, path, row_group_size=2)
-        return {"path": tmp_path, "threshold": 0.5, "label_names": [*"abcd"]}
+        return {"path": tmp_path, "threshold": 0.5, "label_names": [*"abc"]}
 
     return save
 

@@ -84,6 +84,22 @@ def test_splits_unite_and_lists_of_ids_choose(save_coco, coco, tmp_path):
         jft_data.load("coco", ids=listed, **options)
 
 
+def test_a_category_without_annotations_is_named(save_coco, coco, tmp_path):
+    document = coco()
+    document["categories"].append({"id": 45, "name": "猫"})
+    save_coco(document)
+    match = r"1 of 4 classes occurs in no image of .*2017\.json': '猫'\. Check"
+    with pytest.warns(UserWarning, match=match) as found:
+        jft_data.load("coco", directory=tmp_path)
+    assert len(found) == 1
+    # A part, and a test set, need not have all.
+    jft_data.load("coco", directory=tmp_path, ids=[7])
+    jft_data.load("coco", directory=tmp_path, exclude=[7])
+    del document["annotations"]
+    save_coco(document, "test2017")
+    jft_data.load("coco", "test", directory=tmp_path, annotated=False)
+
+
 def test_unions_must_agree(save_coco, coco, tmp_path):
     save_coco(coco(), "train2014")
     other = _renumbered(coco(), 100)

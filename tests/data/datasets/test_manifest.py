@@ -64,7 +64,8 @@ def test_images_and_labels_are_those_of_the_rows(path, brightness):
 
 def test_label_names_fix_the_ids(path):
     names = ["pet", "dog", "guinea pig", "cat"]
-    data = manifest.load(path, label_names=names)
+    with pytest.warns(UserWarning, match=r"1 of 4 .* no row of .*: 'dog'\. C"):
+        data = manifest.load(path, label_names=names)
     assert data.info.label_names == tuple(names)
     assert data[0]["labels"].tolist() == [0, 2]
     assert data.info.class_counts.tolist() == [2, 0, 1, 2]

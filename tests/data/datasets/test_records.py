@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import keras_jft as jft
 from keras_jft.data.datasets import filesystem, record_files, records
 
 pytest.importorskip("tensorflow")
+# So few examples lack classes.
+pytestmark = pytest.mark.filterwarnings("ignore:.*occurs? in no example")
 NUM = 11
 TREE = {
     "names": {"n1": "a", "n2": "b", "n3": "b"},
@@ -56,6 +59,30 @@ def test_what_was_written_comes_back(folder, make_data):
     counts = [(labels == label).sum() for label in range(9)]
     assert data.info.class_counts.tolist() == counts
     _assert_same(pickle.loads(pickle.dumps(data)), expected)
+
+
+def test_classes_that_no_example_has_are_named(make_data, tmp_path):
+    data = make_data(3)
+    labels = np.concatenate([example["labels"] for example in data])
+    absent = [n for i, n in enumerate("abcdefghi") if i not in labels]
+    assert len(absent) == 7
+    _write(data, tmp_path / "train@1")
+    some = ", ".join(map(repr, absent[:5]))
+    with pytest.warns(
+        UserWarning, match=rf"7 of 9 .*train.json': {some}, \.\."
+    ):
+        jft.data.load("records", directory=tmp_path)
+    # Where nothing is labeled, or a hierarchy names more, nothing is said.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for example in data.examples:
+            del example["labels"]
+        _write(data, tmp_path / "test@1")
+        jft.data.load("records", "test", directory=tmp_path)
+        synthetic = jft.data.load("synthetic", num_examples=2)
+        _write(synthetic, tmp_path / "synthetic@1")
+        again = jft.data.load("records", "synthetic", directory=tmp_path)
+        assert again.info.hierarchy and not again.info.class_counts.all()
 
 
 def test_ids_of_any_kind_come_back(kind, make_data, tmp_path):

@@ -48,8 +48,12 @@ def test_a_year_or_a_folder_can_be_chosen(folder):
 
 def test_names_can_be_given(folder):
     names = ["dog", "person", "cat"]
-    data = jft_data.load("voc", "trainval", directory=folder, label_names=names)
+    options = {"directory": folder, "label_names": names}
+    with pytest.warns(UserWarning, match=r"1 of 3 .* 'person'\. Check `label_"):
+        data = jft_data.load("voc", "trainval", **options)
     assert data[0]["bounding_boxes"]["labels"].tolist() == [0, 2]
+    # Of a test set nothing is known.
+    jft_data.load("voc", "trainval", annotated=False, **options)
     with pytest.raises(ValueError, match=r"'000001'.*Received: \['cow'\]"):
         jft_data.load("voc", "test", directory=folder, label_names=names)
 

@@ -6,6 +6,9 @@ import pytest
 
 from keras_jft.data.datasets import voc_segmentation
 
+# Of VOC's 21 classes these masks have one.
+pytestmark = pytest.mark.filterwarnings("ignore:.*occurs? in no mask")
+
 
 @pytest.fixture
 def folder(save_image, save_mask, save_list, tmp_path):
@@ -34,7 +37,6 @@ def masks(data):
     }
 
 
-@pytest.mark.filterwarnings("ignore:.*occur in no mask")
 def test_a_split_is_its_list_with_the_palette_s_indices(folder):
     data = voc_segmentation.load("train", directory=folder)
     assert masks(data) == {"a": [1, 255], "b": [1, 255]}
@@ -86,7 +88,6 @@ def test_what_is_missing_is_named(folder, tmp_path):
         voc_segmentation.load("train", directory=folder)
 
 
-@pytest.mark.filterwarnings("ignore:.*occur in no mask")
 def test_masks_are_those_of_numpy(folder):
     example = voc_segmentation.load("val", directory=folder)[0]
     assert example["segmentation_masks"].dtype == np.uint8

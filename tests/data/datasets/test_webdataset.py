@@ -74,6 +74,23 @@ def _members(num=3):
     ]
 
 
+def test_what_macos_and_tools_put_into_a_tar_is_no_sample(save_tar):
+    members = [("./x/0.png", _png(5)), ("./x/0.cls", b"0")]
+    for other in ("__MACOSX/x/", "./__MACOSX/._x/", "x/@eaDir/", "x/.cache/"):
+        members += [(f"{other}1.png", _png(6)), (f"{other}1.cls", b"1")]
+    members += [("./x/._0.png", b"\0\5"), ("./x/._0.cls", b"\0\5")]
+    data = load(save_tar("a.tar", members), label_names=["cat"])
+    assert data.ids(range(len(data))).tolist() == ["a/./x/0"]
+
+
+def test_classes_that_no_example_has_are_named(save_tar):
+    # Numbers that count from 1 leave the first name out.
+    members = [m for m in _members() if not m[0].startswith("0")]
+    with pytest.warns(UserWarning, match="1 of 3 .* 'cat'.*count from 0"):
+        load(save_tar("a.tar", members), label_names=NAMES)
+    load(save_tar("b.tar", _members()), label_names=NAMES)
+
+
 def test_one_label_an_image_on_request(save_tar):
     path = save_tar("a.tar", _members())
     data = load(path, label_names=NAMES, many=False)
@@ -199,7 +216,7 @@ def test_samples_with_more_dots_are_left_out_and_named(save_tar):
     # A key of its own beside it hides it no more.
     path = save_tar("b.tar", [("x/3.jpg", _png(2)), ("x/3.cls", b"0"), *more])
     with pytest.warns(UserWarning, match=r"Left 1 samples out.*x/3\.v2"):
-        assert len(load(path, label_names=NAMES)) == 1
+        assert len(load(path, label_names=["cat"])) == 1
     # Nor do two of one key count as one.
     more += [("x/3.v3.jpg", _png(3)), ("x/3.v3.cls", b"1")]
     with pytest.warns(UserWarning, match=r"Left 2 samples out"):
@@ -273,8 +290,9 @@ def test_a_header_of_endless_names_is_refused(tmp_path):
 
 def test_a_number_is_the_name_where_names_are_numbers(save_tar):
     members = [("0.png", _png(0)), ("0.cls", b"3")]
-    data = load(save_tar("a.tar", members), label_names=[5, 3])
-    assert data[0]["labels"].tolist() == [1]
+    more = [("1.png", _png(0)), ("1.cls", b"5")]
+    data = load(save_tar("a.tar", members + more), label_names=[5, 3])
+    assert [data[i]["labels"].tolist() for i in range(2)] == [[1], [0]]
     assert data.info.label_names == ("5", "3")
     members[1] = ("0.cls", b"1")
     with pytest.raises(ValueError, match=r"'0\.cls'.*Received: \['1'\]"):
