@@ -208,6 +208,8 @@ class Model(keras.Model):
             ]
         if not replicas.writes(self):
             callbacks = callbacks_lib.without_writers(callbacks)
+        with replicas.lost_workers(self):
+            x, y = replicas.in_one_order(self, x, y, kwargs)
         drive = parameter_server.driving(self, given, (x, y), kwargs)
         with self._on_every_worker(kwargs), drive as (x, y):
             return super().fit(x, y, callbacks=callbacks, **kwargs)

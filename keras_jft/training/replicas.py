@@ -9,9 +9,16 @@ Letters: R replicas, n what the loss averages over, in one replica.
 """
 
 import contextlib
+import functools
+import itertools
+import math
+import zlib
 
 import keras
+import numpy as np
 from keras import tree
+
+from keras_jft.training import resuming, worker_data
 
 
 def strategy_of(model):
@@ -324,13 +331,22 @@ def shard_by_element(model, x):
 
     Raises:
         ValueError: `x` is a part of the data already: of it, each worker would
-            read a part once more, and nobody the rest.
+            read a part once more, and nobody the rest; or it is shuffled
+            without a seed, in another order on each worker.
     """
     if span_workers(model) or is_asynchronous(model):
         _check_whole(getattr(x, "source", x))
     if not span_workers(model):
         return x
     import tensorflow as tf
+
+    if isinstance(x, tf.data.Dataset) and (0, 0) in _seeds(x):
+        raise ValueError(
+            f"{_ONE_ORDER} Received a `tf.data.Dataset` with a `shuffle` that "
+            "has no seed. Give `shuffle(..., seed=0)`, or call "
+            "`keras.utils.set_random_seed` with one number on all workers "
+            "before the data set is made."
+        )
 
     policies = tf.data.experimental.AutoShardPolicy
     if (
@@ -342,6 +358,159 @@ def shard_by_element(model, x):
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = policies.DATA
     return x.with_options(options)
+
+
+_ONE_ORDER = (
+    "Each worker takes its share of every batch, so that all must be given the "
+    "same batches in the same order."
+)
+
+
+def in_one_order(model, x, y, options):
+    """Return `(x, y)` for `fit` in an order that is the same on all workers.
+
+    Keras shuffles arrays in each process by itself: shares of the workers would
+    overlap, and some examples never be seen. So arrays become a data set that
+    is shuffled by a seed of the chief. Of other data, what is known of them
+    without reading them is compared.
+
+    Args:
+        model: A model; of one process, all is left as it is.
+        x: As `keras.Model.fit` takes it.
+        y: As `keras.Model.fit` takes it.
+        options: Other arguments of `fit`; those of arrays are taken out.
+
+    Raises:
+        ValueError: The workers were given other data, or a `PyDataset` to
+            shuffle.
+    """
+    if not span_workers(model):
+        return x, y
+    shuffle = options.get("shuffle", True)
+    if isinstance(x, keras.utils.PyDataset) and shuffle:
+        raise ValueError(
+            f"{_ONE_ORDER} Received a `PyDataset` with shuffle={shuffle}, by "
+            "which each worker shuffles by itself. Leave it out, and shuffle "
+            "in `on_epoch_end` by a generator of a fixed seed."
+        )
+    arrays = keras.utils.pack_x_y_sample_weight(
+        x, y, options.get("sample_weight")
+    )
+    leaves = tree.flatten(arrays)
+    are_arrays = all(hasattr(leaf, "shape") for leaf in leaves)
+    known = [_known(leaf) for leaf in leaves]
+    mine = [np.random.randint(2**31), zlib.crc32(repr(known).encode())]
+    (seed, _), *_ = found = _of_all(model, mine)
+    if len({digest for _, digest in found}) > 1:
+        raise ValueError(
+            f"{_ONE_ORDER} Those of this worker differ from those of another. "
+            f"Received here: {', '.join(known)}. Give the whole data, by the "
+            "same seed, to each."
+        )
+    if not (are_arrays and shuffle):
+        return x, y
+    options.pop("sample_weight", None)
+    options["shuffle"] = False
+    arrays = arrays if isinstance(arrays, tuple) else (arrays,)
+    return _shuffled(arrays, seed, options), None
+
+
+def _known(data):
+    """Text on data that differs where the data do, as far as can be told."""
+    source = resuming.source(data)
+    if source is not None:
+        return f"{source.identity}, position {source.position}"
+    if hasattr(data, "shape"):
+        ends = keras.ops.convert_to_numpy(data[:32]), data[-32:]
+        content = b"".join(np.asarray(end).tobytes() for end in ends)
+        return f"shape {tuple(data.shape)}, checksum {zlib.crc32(content):08x}"
+    kind = type(data).__name__
+    if hasattr(data, "element_spec"):
+        spec = f"{kind} of {int(data.cardinality())} batches"
+        return f"{spec}, {data.element_spec}, shuffled by {_seeds(data)}"
+    size = getattr(data, "num_batches", None)  # Of a `PyDataset`.
+    return kind if size is None else f"{kind} of {size} batches"
+
+
+def _seeds(dataset):
+    """The two seeds of every `shuffle` in a `tf.data.Dataset`; 0, 0: none.
+
+    Those inside of `interleave` or `flat_map` are not seen.
+    """
+    seeds = []
+    if type(dataset).__name__ == "_ShuffleDataset":
+        seeds.append((int(dataset._seed), int(dataset._seed2)))
+    for before in dataset._inputs():
+        seeds += _seeds(before)
+    return seeds
+
+
+def _of_all(model, numbers):
+    """The lists of whole numbers of all replicas; the chief's is the first."""
+    import tensorflow as tf
+
+    row = tf.constant([numbers], tf.int64)
+    return _gathering(strategy_of(model))(row).numpy().tolist()
+
+
+@functools.cache
+def _gathering(strategy):
+    import tensorflow as tf
+
+    return tf.function(
+        lambda row: strategy.gather(strategy.run(lambda: row), axis=0)
+    )
+
+
+def _shuffled(arrays, seed, options):
+    """Arrays as a data set of batches, in a new order in every pass."""
+    import tensorflow as tf
+
+    size = len(tree.flatten(arrays)[0])
+    split = options.pop("validation_split", None)
+    if split and options.get("validation_data") is None:
+        size = math.floor(size * (1 - split))  # As Keras splits.
+        options["validation_data"] = tree.map_structure(
+            lambda array: array[size:], arrays
+        )
+        arrays = tree.map_structure(lambda array: array[:size], arrays)
+    steps = options.get("steps_per_epoch")
+    batch_size = options.pop("batch_size", None)
+    batch_size = batch_size or (math.ceil(size / steps) if steps else 32)
+    options.setdefault("validation_batch_size", batch_size)
+    arrays = tree.map_structure(worker_data.in_keras_dtype, arrays)
+    leaves, passes = tree.flatten(arrays), itertools.count()
+
+    def order():  # By the seed alone: one of TensorFlow mixes in its global.
+        rng = np.random.default_rng((seed, next(passes)))
+        return rng.permutation(size)
+
+    def read(rows):
+        found = tf.numpy_function(  # Which keeps arrays out of the graph.
+            lambda rows: [leaf[rows] for leaf in leaves],
+            [rows],
+            [leaf.dtype for leaf in leaves],
+        )
+        for tensor, leaf in zip(found, leaves, strict=True):
+            tensor.set_shape((None, *leaf.shape[1:]))
+        return tree.pack_sequence_as(arrays, found)
+
+    # One element, read anew at the start of every pass.
+    orders = tf.data.Dataset.from_tensors(0).map(
+        lambda _: tf.ensure_shape(tf.numpy_function(order, [], tf.int64), size)
+    )
+    places = orders.flat_map(tf.data.Dataset.from_tensor_slices)
+    dataset = places.batch(batch_size).map(
+        read, num_parallel_calls=tf.data.AUTOTUNE
+    )
+    cardinality = math.ceil(size / batch_size)
+    dataset = dataset.apply(
+        tf.data.experimental.assert_cardinality(cardinality)
+    )
+    tf_options = tf.data.Options()
+    policy = tf.data.experimental.AutoShardPolicy.DATA
+    tf_options.experimental_distribute.auto_shard_policy = policy
+    return dataset.with_options(tf_options)
 
 
 def _check_whole(source):

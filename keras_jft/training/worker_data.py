@@ -147,7 +147,7 @@ def from_arrays(arrays, batch_size, shuffle):
             f"{[type(leaf).__name__ for leaf in leaves][:4]}. A generator or a "
             "`PyDataset` lives in the chief's process alone."
         )
-    arrays = tree.map_structure(_in_keras_dtype, arrays)
+    arrays = tree.map_structure(in_keras_dtype, arrays)
     _check_size(sum(leaf.nbytes for leaf in tree.flatten(arrays)), "Arrays")
     arrays = tree.map_structure(tf.convert_to_tensor, arrays)
     size, batch_size = len(leaves[0]), batch_size or 32
@@ -177,7 +177,7 @@ def from_arrays(arrays, batch_size, shuffle):
     return WorkerData(build=build, steps=steps), spec
 
 
-def _in_keras_dtype(array):
+def in_keras_dtype(array):
     """What Keras's own `fit` makes of an array."""
     array = keras.ops.convert_to_numpy(array)
     return (

@@ -224,10 +224,91 @@ def resumed(folder, strategy):
     return whole(folder, strategy, [keras.callbacks.Callback()])
 
 
+class Noting(training.Model):
+    """A model that notes the targets of each of its steps, in `seen`."""
+
+    def train_step(self, data):
+        import tensorflow as tf
+
+        tf.numpy_function(self.seen.extend, [data[1]], [])
+        return super().train_step(data)
+
+
+class Pairs(keras.utils.PyDataset):
+    """Four batches of four."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return np.ones((4, 2), "float32"), np.ones((4, 1), "float32")
+
+
+def orders(folder, strategy):
+    """What each worker reads of arrays, and what it refuses to read.
+
+    Each worker has a seed of its own.
+    """
+    task = strategy.cluster_resolver.task_id
+    keras.utils.set_random_seed(task)
+    with strategy.scope():
+        inputs = keras.Input((2,))
+        model = Noting(inputs, keras.layers.Dense(1)(inputs))
+        model.compile("sgd", "mse")
+    model.seen = []
+    x, y = np.ones((13, 2)), np.arange(13.0)[:, None]
+
+    def fit(x, y=None, **options):
+        model.seen.clear()
+        passes = []
+        note = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: passes.append(len(model.seen))
+        )
+        model.fit(x, y, epochs=2, callbacks=[note], **options)
+        return np.ravel(model.seen), passes
+
+    def refusal(*args, **options):
+        try:
+            fit(*args, **options)
+        except ValueError as error:
+            return str(error)
+        return "none"
+
+    import tensorflow as tf
+
+    found = {}
+    for name, options in {
+        "whole": {"batch_size": 4},
+        "weighted": {"batch_size": 4, "sample_weight": np.ones(13)},
+        "split": {"validation_split": 0.25, "steps_per_epoch": 3},
+        "in_order": {"batch_size": 4, "shuffle": False},
+    }.items():
+        found[name], found[f"{name}_passes"] = fit(x, y, **options)
+    batches = tf.data.Dataset.from_tensor_slices((x, y))
+    tf.random.set_seed(None)
+    unseeded = batches.shuffle(13).batch(4)
+    own = batches.shuffle(13, seed=task + 1).batch(4).prefetch(1)
+    alike = batches.shuffle(13, seed=1).batch(4).prefetch(1)
+    examples = data_lib.load("synthetic", num_examples=8, image_size=16)
+    iterated = data_lib.iterate(examples, 4, training=True, seed=task)
+    return {
+        **found,
+        "own_arrays": refusal(x + task, y),
+        "own_sizes": refusal(x[: 13 - task], y[: 13 - task]),
+        "unseeded": refusal(unseeded),
+        "own_seeds": refusal(own),
+        "alike": refusal(alike),
+        "own_order": refusal(iterated),
+        "shuffled_batches": refusal(Pairs(), shuffle=True),
+        "batches": refusal(Pairs()),
+    }
+
+
 JOBS = {
     "equal": equal,
     "boxed": boxed,
     "statistics": statistics,
+    "orders": orders,
     "whole": whole,
     "killed": killed,
     "resumed": resumed,

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -64,7 +65,7 @@ def _results(folder, job, count):
 def two(tmp_path_factory):
     """The folder that two workers filled."""
     folder = tmp_path_factory.mktemp("two")
-    with _workers(2, folder, "equal,statistics,boxed") as processes:
+    with _workers(2, folder, "equal,statistics,boxed,orders") as processes:
         _wait_for(
             lambda: all(p.poll() == 0 for p in processes), processes, folder
         )
@@ -154,6 +155,51 @@ def test_all_workers_end_with_the_same_moving_statistics(two):
     assert np.abs(first["bn/moving_mean"]).max() > 0
     for key in first:
         np.testing.assert_array_equal(first[key], second[key], err_msg=key)
+
+
+@pytest.mark.parametrize(
+    ("given", "count", "shuffled"),
+    [
+        ("whole", 13, True),
+        ("weighted", 13, True),
+        ("split", 9, True),  # A quarter of 13 is for validation.
+        ("in_order", 13, False),
+    ],
+)
+def test_two_workers_see_every_example_once_in_a_pass(
+    given, count, shuffled, two
+):
+    shares = _results(two, "orders", 2)
+    passes = []
+    for number in range(2):
+        seen = []
+        for share in shares:
+            ends = [0, *share[f"{given}_passes"]]
+            seen.append(share[given][ends[number] : ends[number + 1]])
+            assert len(seen[-1]) >= count // 2 - 2  # Nobody does all.
+        np.testing.assert_array_equal(
+            np.sort(np.concatenate(seen)), np.arange(count)
+        )
+        passes.append(np.concatenate(seen).tolist())
+    assert (passes[0] != passes[1]) == shuffled
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    {
+        "own_arrays": r"differ from those of another.*shape \(13, 2\)",
+        "own_sizes": "differ from those of another.*Give the whole data",
+        "unseeded": r"shuffle` that has no seed.*shuffle\(..., seed=0\)",
+        "own_seeds": "differ from those of another.*shuffled by",
+        "own_order": "differ from those of another.*'seed': ",
+        "shuffled_batches": "shuffle=True with a `PyDataset`",
+        "alike": "^none$",
+        "batches": "^none$",
+    }.items(),
+)
+def test_workers_refuse_data_in_orders_of_their_own(given, says, two):
+    for result in _results(two, "orders", 2):
+        assert re.search(says, str(result[given])), result[given]
 
 
 def test_the_chief_alone_writes_checkpoints(two):
