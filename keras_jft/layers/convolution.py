@@ -5,6 +5,10 @@ import math
 import keras
 from keras import ops
 
+# Below so many input channels, oneDNN's filter gradient of a strided 1x1
+# convolution crashes with AVX-512; with 4 or fewer it is wrong with AVX2.
+SAFE_FEATURES = 16
+
 
 @keras.saving.register_keras_serializable("keras_jft")
 class Conv2D(keras.layers.Conv2D):
@@ -13,9 +17,11 @@ class Conv2D(keras.layers.Conv2D):
     The numbers, the arguments, the weights and their names in a file are those
     of `keras.layers.Conv2D`. On the TensorFlow backend:
 
-    - A 1x1 kernel is the matrix product that it is, of the pixels that its
-      stride leaves: oneDNN's filter gradient takes two to three times as long
-      in bfloat16, and with strides and few channels it corrupts memory.
+    - A 1x1 kernel without strides is the matrix product that it is: oneDNN's
+      filter gradient takes two to three times as long in bfloat16.
+    - A 1x1 kernel with strides is a product of the pixels that they leave where
+      oneDNN's filter gradient of few channels corrupts memory, and only there:
+      the gradient of leaving pixels out takes longer than the rest.
     - A larger kernel with strides is never shown padding alone: where a tap
       sees no pixel, oneDNN leaves its gradient in bfloat16 as memory was.
     - A dilated kernel whose taps give fewer numbers than the inputs have, as
@@ -44,10 +50,14 @@ class Conv2D(keras.layers.Conv2D):
         rates, features = self.dilation_rate, kernel.shape[2]
         if not self._is_plain():
             return super().convolution_op(inputs, kernel)
+        rows, columns = self.strides
         if self.kernel_size == (1, 1):
-            rows, columns = self.strides
-            return _product(inputs[:, ::rows, ::columns], kernel)
-        if max(self.strides) > 1 and self.padding == "same":
+            if rows == columns == 1:
+                return _product(inputs, kernel)
+            if features < SAFE_FEATURES:
+                return _product(inputs[:, ::rows, ::columns], kernel)
+            return super().convolution_op(inputs, kernel)
+        if max(rows, columns) > 1 and self.padding == "same":
             return _strided(inputs, kernel, self.strides)
         is_dilated = max(rates) > 1 and self.padding == "same"
         is_odd = all(side % 2 for side in self.kernel_size)

@@ -13,15 +13,18 @@ from keras_jft.layers import Conv2D
 
 
 @pytest.mark.ops
+@pytest.mark.parametrize("rows, columns", [(1, 1), (2, 3)])
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
-def test_a_pointwise_convolution_is_a_product_at_each_position(rng, dtype):
+def test_a_pointwise_convolution_is_a_product_at_each_position(
+    rng, dtype, rows, columns
+):
     images = rng.normal(0, 1, (2, 5, 7, 6)).astype("float32")
     kernel = rng.normal(0, 1, (1, 1, 6, 4)).astype("float32")
     bias = rng.normal(0, 1, 4).astype("float32")
-    layer = Conv2D(4, 1, activation="relu", dtype=dtype)
+    layer = Conv2D(4, 1, (rows, columns), activation="relu", dtype=dtype)
     layer.build(images.shape)
     layer.set_weights([kernel, bias])
-    expected = np.maximum(images @ kernel[0, 0] + bias, 0)
+    expected = np.maximum(images[:, ::rows, ::columns] @ kernel[0, 0] + bias, 0)
     outputs = ops.convert_to_numpy(ops.cast(layer(images), "float32"))
     tolerance = 1e-5 if dtype == "float32" else 0.05
     np.testing.assert_allclose(outputs, expected, tolerance, tolerance)
@@ -161,7 +164,7 @@ from keras_jft.layers import Conv2D
 
 tf.config.set_visible_devices([], "GPU")
 rng = np.random.default_rng(0)
-for side, features in (16, 4), (8, 3), (16, 8):
+for side, features in (16, 4), (8, 3), (16, 8), (16, 15), (16, 16), (16, 17):
     layer = Conv2D(4, 1, strides=2)
     layer.build((None, side, side, features))
 
