@@ -13,6 +13,7 @@ References:
 
 import functools
 import io
+import re
 
 import numpy as np
 from PIL import Image
@@ -23,6 +24,8 @@ START, _END = b"\xff\xd8\xff", b"\xff\xd9"
 _ZEROS = bytes(16)
 _TABLES, _SEQUENTIAL, _SCAN = 0xC4, (0xC0, 0xC1), 0xDA
 _METADATA = 0xE1
+# All markers that a segment follows, and the end.
+_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
 # Each scan goes over all pixels, however few bytes it has; encoders write 10.
 MAX_SCANS = 100
 # Of a file whose pixels are more than `SAFE_PIXELS`, each byte may give so
@@ -43,7 +46,7 @@ def decode(data):
     >>> decode(buffer.getvalue()).shape
     (8, 16, 3)
     """
-    if data.count(bytes([0xFF, _SCAN])) > MAX_SCANS:
+    if _has_many_scans(data):
         raise ValueError(f"it has more than {MAX_SCANS} scans")
     library = _simplejpeg()
     if library is None:
@@ -127,6 +130,24 @@ def has_lost_block(data):
             end = data.find(_END, stop)
             end = len(data) if end < 0 else end
             return data.find(_ZEROS, stop, end) >= 0
+    return False
+
+
+def _has_many_scans(data):
+    """Whether the image has more than `MAX_SCANS`.
+
+    Thumbnails in segments, and what follows the end of the image, such as the
+    video of a "motion photo", hold the bytes of markers by chance.
+    """
+    if data.count(bytes([0xFF, _SCAN])) <= MAX_SCANS:
+        return False
+    at, scans = 2, 0
+    # Compressed pixels come between a scan's segment and the next marker.
+    while (found := _MARKER.search(data, at)) and found[0] != _END:
+        scans += found[0][1] == _SCAN
+        if scans > MAX_SCANS:
+            return True
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
     return False
 
 

@@ -72,6 +72,37 @@ def test_intact_files_are_what_pillow_makes_of_them(
 
 
 @pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("has_library", [True, False])
+def test_scans_are_those_of_the_image_alone(
+    photo, options, has_library, monkeypatch
+):
+    if not has_library:
+        monkeypatch.setattr(jpeg, "_simplejpeg", lambda: None)
+    data = _encoded(photo, **options)
+    pixels = jpeg.decode(data)
+    markers = b"\xff\xda\0\2" * 10_000
+    # A "motion photo": its video follows the end of the image.
+    video = b"\0\0\0\x18ftypmp42" + markers
+    np.testing.assert_array_equal(jpeg.decode(data + video), pixels)
+    # A note before the pixels, as of a thumbnail.
+    note = b"\xff\xe4" + (2 + len(markers)).to_bytes(2) + markers
+    noted = data[:2] + note + data[2:]
+    np.testing.assert_array_equal(jpeg.decode(noted), pixels)
+
+
+@pytest.mark.parametrize("filler", [b"", b"\xff" * 3, b"\xff\0", b"\xff\xd3"])
+def test_many_scans_are_counted_whatever_lies_between(photo, filler):
+    data = _encoded(photo, progressive=True)
+    start = data.rfind(b"\xff\xda")
+    length = int.from_bytes(data[start + 2 : start + 4])
+    scan = filler + data[start : start + 2 + length] + b"\0"
+    # A marker that decoders pass over does not hide what follows.
+    for first in (b"", b"\xff\x02\xff\xf0", b"\xff\x01\xff\xf0"):
+        with pytest.raises(ValueError, match="more than 100 scans"):
+            jpeg.decode(data[:-2] + first + scan * 20_000 + data[-2:])
+
+
+@pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("color", ["black", "white", (200, 30, 40)])
 def test_flat_images_are_not_taken_for_lost_blocks(options, color):
     for mode in ("RGB", "L"):
