@@ -75,7 +75,8 @@ def fields(config):
     """Raises `ValueError` unless fields hold what their annotations say.
 
     Values that are equal are made alike, so that configs which are the same
-    have the same text and key: whole numbers become `int`, numbers `float`,
+    have the same text and key: whole numbers become `int`, also where they
+    are of a type with fractions, numbers `float`, NumPy's booleans `bool`,
     lists tuples.
 
     Args:
@@ -122,12 +123,9 @@ def _as(kind, value):
     if base is tuple:
         return _tuple(inner, value)
     if base in (int, float):
-        known = numbers.Integral if base is int else numbers.Real
-        if isinstance(value, (bool, np.bool)) or not isinstance(value, known):
-            raise TypeError
-        if not math.isfinite(value):
-            raise TypeError
-        return base(value)
+        return _number(base, value)
+    if base is bool and isinstance(value, np.bool):
+        return bool(value)
     if base is Mapping:
         if not isinstance(value, Mapping):
             raise TypeError
@@ -135,6 +133,17 @@ def _as(kind, value):
     if not isinstance(value, base):
         raise TypeError
     return value
+
+
+def _number(base, value):
+    if isinstance(value, (bool, np.bool)) or not isinstance(
+        value, numbers.Real
+    ):
+        raise TypeError
+    # A column of pandas with a gap holds whole numbers as 300.0.
+    if not math.isfinite(value) or (base is int and value != int(value)):
+        raise TypeError
+    return base(value)
 
 
 def _tuple(inner, value):

@@ -107,6 +107,8 @@ Pretrain, Transfer, Evaluation = CONFIGS[1:]
         (Pretrain, {"image_size": (0, 32)}, "`image_size` must be a height"),
         (Pretrain, {"transforms": "jft"}, "give images of 299 x 299.*32, 32"),
         (Pretrain, {"transforms": ("flip",)}, "`transforms` must be one of"),
+        (Pretrain, {"transforms": (RandomFlip,)}, "objects such as.*RandomFl"),
+        (Transfer, {"transforms": [Resize]}, "objects such as.*Resize"),
         (Pretrain, {"options": {"nuber": 3}}, "`options` must be of.*nuber"),
         (Pretrain, {"options": {"noise": {"rong": 1}}}, "`noise` must be of"),
         (Pretrain, {"options": [3]}, "`options` must be a mapping"),
@@ -154,6 +156,30 @@ def test_equal_configs_are_the_same_however_they_are_written():
     )
     assert repr(config) == repr(same) and config == same
     assert Pretrain(num_examples=0).num_examples == 0
+
+
+@pytest.mark.parametrize("whole", [300.0, np.float32(300), np.float64(300)])
+def test_a_whole_number_may_be_of_a_type_with_fractions(whole):
+    config = Pretrain(num_examples=whole, blocks=(1.0, 1, 1, 1), seed=whole)
+    same = Pretrain(num_examples=300, blocks=(1, 1, 1, 1), seed=300)
+    assert repr(config) == repr(same)
+    assert study.key(config) == study.key(same)
+
+
+@pytest.mark.parametrize("switch", [True, False])
+def test_a_switch_may_be_a_boolean_of_numpy(switch):
+    config = Pretrain(label_prior=np.bool_(switch))
+    assert config.label_prior is switch
+    assert study.key(config) == study.key(Pretrain(label_prior=switch))
+
+
+def test_a_net_is_trained_in_floats():
+    for config in (Pretrain, Transfer):
+        for dtype in ("float32", "bfloat16", "float64", "mixed_float16"):
+            assert config(dtype=dtype).dtype == dtype
+        for dtype in ("int32", "uint8", "bool", "string", "int8_from_float32"):
+            with pytest.raises(ValueError, match=f"`dtype` must .*'{dtype}'"):
+                config(dtype=dtype)
 
 
 def test_the_task_of_an_evaluation_is_that_of_the_head():

@@ -14,12 +14,16 @@ import warnings
 
 import numpy as np
 
-from keras_jft import checks, sides
+from keras_jft import sides
 from keras_jft.data import order
 from keras_jft.data.collation import collate
 from keras_jft.data.geometry import IN_PLACE
 from keras_jft.data.mixing import mixup
-from keras_jft.data.presets import TRANSFORMS, image_size_of
+from keras_jft.data.presets import (
+    TRANSFORMS,
+    check_transforms,
+    image_size_of,
+)
 from keras_jft.data.reading import Examples
 from keras_jft.data.transforms import RandomFlip
 
@@ -246,14 +250,15 @@ class Batches:
 def _transforms(transforms, training, info):
     if transforms is None:
         return ()
+    if not isinstance(transforms, str):
+        transforms = tuple(transforms)
+    check_transforms(transforms)
     if isinstance(transforms, str):
-        checks.one_of("transforms", transforms, TRANSFORMS)
         transforms = TRANSFORMS[transforms](
             training,
             keypoint_names=info.keypoint_names,
             flip_pairs=info.flip_pairs,
         )
-    transforms = tuple(transforms)
     if any(isinstance(t, RandomFlip) and t.probability for t in transforms):
         _warn_of_sides(info)
     return transforms

@@ -218,12 +218,13 @@ def check_transforms(transforms, image_size=(None, None)):
         chain = TRANSFORMS[transforms](training=True)
     else:
         chain = transforms
-    wrong = [transform for transform in chain if not callable(transform)]
-    if wrong:
-        raise ValueError(
-            f"`transforms` must be one of {list(TRANSFORMS)} or a tuple of "
-            f"transforms. Received: {wrong[0]!r} in it."
-        )
+    for transform in chain:
+        if isinstance(transform, type) or not callable(transform):
+            raise ValueError(
+                f"`transforms` must be one of {list(TRANSFORMS)} or a tuple of "
+                "transforms, objects such as `RandomFlip()`. Received: "
+                f"{transform!r} in it."
+            )
     given = image_size_of(chain)
     if any(a and b and a != b for a, b in zip(given, image_size, strict=True)):
         raise ValueError(

@@ -40,20 +40,27 @@ def _cpu_multiplies_bfloat16():
 
 
 def check_dtype_policy(name):
-    """Raises a ValueError unless a name is of a dtype policy.
+    """Raises a ValueError unless a net can be trained under a dtype policy.
 
     Args:
-        name: A Keras dtype policy, or `"fastest"`.
+        name: A Keras dtype policy of floats, or `"fastest"`.
     """
     if name == "fastest":
         return
     try:
-        keras.dtype_policies.get(name)
+        policy = keras.dtype_policies.get(name)
+        # Keras has policies of integers, which no layer trains under, and of
+        # quantized weights, which are for nets that are trained already.
+        floats = keras.backend.is_float_dtype(policy.compute_dtype)
+        known = floats and policy.quantization_mode is None
     except (TypeError, ValueError):
+        known = False
+    if not known:
         raise ValueError(
-            '`dtype` must be "fastest" or a dtype policy of Keras, such as '
-            f'"float32" or "mixed_bfloat16". Received: dtype={name!r}.'
-        ) from None
+            '`dtype` must be "fastest" or a dtype policy of Keras for floats, '
+            'such as "float32" or "mixed_bfloat16". Received: '
+            f"dtype={name!r}."
+        )
 
 
 @contextlib.contextmanager

@@ -308,3 +308,9 @@ def test_batches_are_the_same_in_another_process():
     copied = pickle.loads(pickle.dumps(batches))
     for number in (0, 7):
         _assert_same([copied.batch(number)], [batches.batch(number)])
+
+
+def test_a_transform_is_an_object_not_its_class():
+    data = load("synthetic", num_examples=4)
+    with pytest.raises(ValueError, match=r"objects such as `RandomFlip\(\)`"):
+        iterate(data, 2, transforms=[RandomFlip])
