@@ -12,6 +12,7 @@ import dataclasses
 import numpy as np
 
 from keras_jft.data.datasets.dataset import Dataset
+from keras_jft.data.label_names import checked_list
 from keras_jft.data.subsets import Subset, subset
 
 _CHUNK = 10_000
@@ -154,7 +155,7 @@ def label_ids(info, labels):
     """
     by_name = {name: label for label, name in enumerate(info.label_names)}
     ids = []
-    for label in labels:
+    for label in checked_list(labels, "labels"):
         if isinstance(label, str) and info.hierarchy is not None:
             ids.append(info.hierarchy.index(label))
         elif isinstance(label, str):

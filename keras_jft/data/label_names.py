@@ -6,6 +6,7 @@ turned into a class that is called so: it is an error, with file and row.
 
 import re
 import unicodedata
+from collections.abc import Iterable, Mapping, Set
 
 import numpy as np
 
@@ -13,7 +14,17 @@ from keras_jft.text_files import short
 
 # As Python and JSON write them; "007" and "1.0" are texts.
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
-_FLOAT = re.compile(r"-?[0-9]+\.0", re.ASCII)
+_FLOAT = re.compile(r"-?[0-9]+\.[0-9]+", re.ASCII)
+# What pandas and Python write of a missing value; "NA" and "null" are names.
+_MISSING = {"nan", "NaN", "None", "<NA>", "NaT"}
+# A list, tuple or set as Python and JSON write it: "['a', 'b']", "[]", "[1]".
+_PRINTED = re.compile(
+    r"""\[\s*(['"0-9-].*)?\]|[({]\s*(['"].*)?[)}]|set\(\)""", re.DOTALL
+)
+_TWO_FORMS = (
+    "is there in another Unicode form, too. Write all labels in one form, "
+    "such as NFC."
+)
 
 
 def labels_of(cell, where, separator=None):
@@ -40,6 +51,13 @@ Received: True.
     if cell is None:
         return []
     if isinstance(cell, str) and separator is not None:
+        if _PRINTED.fullmatch(cell.strip()):
+            raise ValueError(
+                f"{where}: {short(cell)} seems to be a list that was written "
+                f"as text. Join its labels with {separator!r}, as in "
+                f"{separator.join(('cat', 'dog'))!r}, or write the table as "
+                "JSON Lines or Parquet, which have lists."
+            )
         cell = [label.strip() for label in cell.split(separator)]
     labels = cell if isinstance(cell, (list, tuple)) else [cell]
     for label in labels:
@@ -87,11 +105,12 @@ def names_in(rows, where):
     return sorted(names, key=int if whole else None)
 
 
-def checked_names(label_names):
+def checked_names(names, argument="label_names"):
     """Return names of labels that a user gives, as a tuple of texts.
 
     Args:
-        label_names: Texts or whole numbers, in the order of their ids.
+        names: Texts or whole numbers, in the order of their ids.
+        argument: Name of the argument, for errors.
 
     Raises:
         ValueError: They are something else, or not each there once.
@@ -101,29 +120,82 @@ def checked_names(label_names):
     >>> checked_names(["cat", 7])
     ('cat', '7')
     """
-    if isinstance(label_names, (str, bytes)):
-        raise ValueError(
-            "`label_names` must be a list of names. Received the text "
-            f"{short(label_names)}. Give a list of one name."
-        )
     names = [
         name.item() if isinstance(name, np.generic) else name
-        for name in label_names
+        for name in checked_list(names, argument)
     ]
     if "" in names:
         raise ValueError(
-            "`label_names` must name each label. Received: an empty text at "
+            f"`{argument}` must name each label. Received: an empty text at "
             f"position {names.index('')}."
         )
-    names = tuple(map(str, labels_of(names, "`label_names`")))
+    names = tuple(map(str, labels_of(names, f"`{argument}`")))
     seen = set()
     again = [name for name in names if name in seen or seen.add(name)]
     if again:
         raise ValueError(
-            "`label_names` must name each label once. Received again: "
+            f"`{argument}` must name each label once. Received again: "
             f"{short(again)}."
         )
+    check_forms(names, f"`{argument}`")
     return names
+
+
+def checked_list(values, argument):
+    """Return the values of an argument that is a list, as a list.
+
+    A text would be taken apart into letters, a set has another order in every
+    process, and the values of a dict would be lost.
+
+    Args:
+        values: A list, a tuple, an array or an iterator.
+        argument: Name of the argument, for errors.
+
+    Raises:
+        ValueError: It is a text, a set, a dict or a single value.
+
+    Example:
+
+    >>> checked_list("cat", "classes")
+    Traceback (most recent call last):
+    ValueError: `classes` must be a list. Received: 'cat'. Give ['cat'].
+    """
+    if isinstance(values, (str, bytes)):
+        remedy = f"Give [{short(values)}]"
+    elif isinstance(values, Mapping):
+        remedy = "Give its names as a list, in the order of their ids"
+    elif isinstance(values, Set):
+        remedy = "A set has no order: give a list, such as `sorted` returns"
+    elif (
+        not isinstance(values, Iterable)
+        or np.ndim(values) == 0
+        and (isinstance(values, (np.ndarray, np.generic)))
+    ):
+        remedy = f"Give [{short(values)}]"
+    else:
+        return list(values)
+    raise ValueError(
+        f"`{argument}` must be a list. Received: {short(values)}. {remedy}."
+    )
+
+
+def check_forms(names, where):
+    """Raises `ValueError` where two names look alike and are not the same.
+
+    Args:
+        names: Texts.
+        where: What errors call their place.
+
+    Example:
+
+    >>> check_forms(["caf\u00e9", "cafe\u0301"], "'images'")
+    Traceback (most recent call last):
+    ValueError: 'images': the label 'caf\xe9' is there in another Unicode \
+form, too. Write all labels in one form, such as NFC.
+    """
+    name = _in_two_forms(names)
+    if name is not None:
+        raise ValueError(f"{where}: the label {name!r} {_TWO_FORMS}")
 
 
 def label_ids_by_text(label_names):
@@ -164,15 +236,28 @@ def _fault_of(names):
             "where a cell is empty. Write the column as Int64, or give "
             "`label_names` if it is called so."
         )
+    if floats:
+        return floats[0], (
+            "is a number that is not whole, which is no class. Check the "
+            "column, or give `label_names` if a class is called so."
+        )
+    missing = sorted(names & _MISSING)
+    if missing:
+        return missing[0], (
+            "seems to stand for a missing value. Leave the cell empty where "
+            "an image has no labels, or give `label_names` if a class is "
+            "called so."
+        )
+    name = _in_two_forms(names)
+    return None if name is None else (name, _TWO_FORMS)
+
+
+def _in_two_forms(names):
+    """A name that another one equals but for its Unicode form; or None."""
     forms = {}
     for name in sorted(names):
-        form = unicodedata.normalize("NFC", name)
-        if form in forms:
-            return name, (
-                "is there in another Unicode form, too. Write all labels in "
-                "one form, such as NFC."
-            )
-        forms[form] = name
+        if forms.setdefault(unicodedata.normalize("NFC", name), name) != name:
+            return name
     return None
 
 

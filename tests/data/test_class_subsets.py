@@ -153,3 +153,9 @@ def test_too_few_examples_are_refused(make_data, listed):
         del example["labels"]
     with pytest.raises(ValueError, match="must have `labels`"):
         jft_data.with_labels(data, WANTED)
+
+
+@pytest.mark.parametrize("labels", ["c", {"c", "h"}, {"c": 2}, 1])
+def test_what_is_not_a_list_of_labels_is_refused(make_data, labels):
+    with pytest.raises(ValueError, match="`labels` must be a list"):
+        jft_data.class_subset(make_data(100), labels)

@@ -52,7 +52,8 @@ def test_a_separator_splits_no_text_where_there_is_none():
         ([["11", "2"], ["0"]], ["0", "2", "11"]),
         ([["b", "a"], ["11", "2"]], ["11", "2", "a", "b"]),
         ([["11", "02"]], ["02", "11"]),
-        ([["1.0", "2.5"]], ["1.0", "2.5"]),
+        ([["1.0.2", "2.x"]], ["1.0.2", "2.x"]),
+        ([["NA", "null", "none"]], ["NA", "none", "null"]),
         ([[]], []),
     ],
 )
@@ -72,6 +73,35 @@ def test_whole_numbers_that_became_floats_are_noticed():
         label_names.names_in(rows, "row {}".format)
 
 
+@pytest.mark.parametrize("name", ["1.5", "-0.25", "1.0"])
+def test_a_number_that_is_not_whole_is_not_a_class_unless_it_is_named(name):
+    with pytest.raises(ValueError, match=rf"row 1: the label '{name}'.*`lab"):
+        label_names.names_in([["2"], [name, "2.5"]], "row {}".format)
+    assert label_names.checked_names([name, "2.5"]) == (name, "2.5")
+
+
+@pytest.mark.parametrize("name", ["nan", "NaN", "None", "<NA>"])
+def test_a_missing_value_is_not_a_class_unless_it_is_named(name):
+    with pytest.raises(ValueError, match=f"row 1: the label '{name}'.*empty"):
+        label_names.names_in([["cat"], [name]], "row {}".format)
+    assert label_names.checked_names([name]) == (name,)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["['cat', 'dog']", '["cat"]', "[]", "[ ]", "[1, 2]", "['a'\n 'b']",
+     "('a', 'b')", "{'a'}", "set()", "()", " ['cat'] "],
+)  # fmt: skip
+def test_a_list_that_was_written_as_text_is_not_a_label(cell):
+    with pytest.raises(ValueError, match="^row 3: .*a list.*'cat;dog'"):
+        label_names.labels_of(cell, "row 3", separator=";")
+
+
+@pytest.mark.parametrize("cell", ["[unknown]", "cat [1]", "(other)", "{x}"])
+def test_brackets_may_be_in_a_label(cell):
+    assert label_names.labels_of(cell, "here", separator=";") == [cell]
+
+
 def test_two_unicode_forms_of_one_name_are_not_two_classes():
     forms = [unicodedata.normalize(form, "é") for form in ("NFC", "NFD")]
     with pytest.raises(ValueError, match="row [01]: the label .*Unicode form"):
@@ -82,7 +112,15 @@ def test_names_that_a_user_gives_are_checked():
     assert label_names.checked_names(np.array([7, 3])) == ("7", "3")
     assert label_names.checked_names(iter("ab")) == ("a", "b")
     for wrong, says in (
-        ("cat", "list of names.*'cat'"),
+        ("cat", r"must be a list.*Give \['cat'\]"),
+        (b"cat", "must be a list"),
+        (7, r"must be a list.*Give \[7\]"),
+        (None, "must be a list"),
+        (np.array("cat"), "must be a list"),
+        ({"cat", "dog"}, "set has no order"),
+        ({"cat": 1, "dog": 0}, "in the order of their ids"),
+        ({0: "cat"}, "in the order of their ids"),
+        (["\u00e9", "e\u0301"], "another Unicode form"),
         (["a", ""], "position 1"),
         (["a", "b", "a"], r"each label once.*\['a'\]"),
         ([1, "1"], "each label once"),

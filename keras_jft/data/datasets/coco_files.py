@@ -21,6 +21,7 @@ import numpy as np
 
 from keras_jft.data.datasets.boxed_images import Faults, clipped, fault_of
 from keras_jft.data.datasets.json_records import read_json, records_of
+from keras_jft.data.label_names import check_forms
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -182,6 +183,8 @@ def _categories(records):
         if name in names:
             record.fail("name", "a name that no other category has")
         names.add(name)
+    if records:
+        check_forms(names, f"{records[0].path!r}, categories")
     return dict(sorted(categories.items()))
 
 

@@ -13,6 +13,7 @@ from keras_jft.data.datasets.image_files import (
     files_below,
     is_tool_name,
 )
+from keras_jft.data.label_names import check_forms, checked_names
 from keras_jft.data.labels import LabelHierarchy
 
 
@@ -97,13 +98,16 @@ def _class_names(root, classes, exclude):
         for entry in os.scandir(root)
         if entry.is_dir() and not is_tool_name(entry.name)
     )
-    unknown = sorted({*(classes or ()), *exclude} - set(found))
+    check_forms(found, repr(str(root)))
+    classes = found if classes is None else checked_names(classes, "classes")
+    exclude = checked_names(exclude, "exclude")
+    unknown = sorted({*classes, *exclude} - set(found))
     if unknown:
         raise ValueError(
             f"`classes` and `exclude` must name folders in {str(root)!r}. "
             f"Received without a folder: {unknown}."
         )
-    wanted = set(found if classes is None else classes) - set(exclude)
+    wanted = set(classes) - set(exclude)
     names = [name for name in found if name in wanted]
     if not names:
         raise ValueError(

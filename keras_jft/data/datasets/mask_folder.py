@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from keras_jft.data.datasets.masked_images import MaskedImages, files
+from keras_jft.data.label_names import checked_names
 
 
 def load(
@@ -58,7 +59,9 @@ def load(
         ValueError: As `MaskedImages` does, or a folder is missing or empty.
     """
     is_named = not isinstance(classes, int)
-    if not is_named:
+    if is_named:
+        classes = checked_names(classes, "classes")
+    else:
         classes = [f"class_{i}" for i in range(classes)]
     return MaskedImages(
         *pairs(directory, split, images, masks, endings),

@@ -17,6 +17,7 @@ from keras_jft.data.datasets.dataset import Dataset, Info
 from keras_jft.data.datasets.decoding import decode_image
 from keras_jft.data.datasets.file_patterns import files_of, of_split
 from keras_jft.data.datasets.label_rows import ExampleLabels, LabelRows
+from keras_jft.data.label_names import checked_names
 from keras_jft.data.labels import LabelHierarchy
 from keras_jft.text_files import decode, parse_json
 
@@ -228,6 +229,8 @@ def _classes(classes, keys):
         (path,) = files_of(classes)
         with filesystem.opened(path) as file:
             classes = decode(file.read(), repr(path)).split()
+    elif classes is not None:
+        classes = checked_names(classes, "classes")
     unknown = sorted(set(classes or ()) - set(keys))
     if unknown:
         raise ValueError(

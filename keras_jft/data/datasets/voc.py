@@ -16,6 +16,7 @@ from keras_jft.data.datasets.boxed_images import BoxedImages, Faults
 from keras_jft.data.datasets.dataset import warn_of_absent_classes
 from keras_jft.data.datasets.decoding import IMAGE_SUFFIXES
 from keras_jft.data.datasets.image_files import is_tool_name
+from keras_jft.data.label_names import check_forms, checked_names
 
 SOURCES = ("files", "tfds")
 # In the list of a class: without it, difficult, with it.
@@ -88,6 +89,9 @@ def load(
     is_declared = label_names is not None
     if not is_declared:
         label_names = _all_names(folders)
+        check_forms(label_names, repr(str(directory)))
+    else:
+        label_names = checked_names(label_names)
     if not annotated:
         return BoxedImages(
             ids,

@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 
+from keras_jft.data.label_names import checked_list
 from keras_jft.data.statistics.box_counts import BoxCounts
 from keras_jft.data.statistics.description import Description
 from keras_jft.data.statistics.failures import Failures
@@ -216,7 +217,9 @@ def _chosen(classes, names, counts):
         common = np.argsort(-counts.specific_images, kind="stable")[:3]
         enough = counts.specific_images[common] >= _FEWEST_MEMBERS
         return common[enough].tolist()
-    return [_label_id(label, names) for label in classes]
+    return [
+        _label_id(label, names) for label in checked_list(classes, "classes")
+    ]
 
 
 def _label_id(label, names):

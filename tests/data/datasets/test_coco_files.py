@@ -391,3 +391,11 @@ def test_hundreds_of_mutated_files_are_read_or_refused_by_name(
         else:
             assert np.isfinite(file.boxes).all()
     assert 250 < refused < 400
+
+
+def test_two_unicode_forms_of_a_category_are_not_two_classes(save, coco):
+    document = coco()
+    for place, name in enumerate(("caf\u00e9", "cafe\u0301")):
+        document["categories"][place]["name"] = name
+    with pytest.raises(ValueError, match="categories: .*another Unicode form"):
+        coco_files.read(save(document))

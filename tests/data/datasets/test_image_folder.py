@@ -128,3 +128,28 @@ def test_a_damaged_image_is_named_when_it_is_read(folder):
     data[0]
     with pytest.raises(ValueError, match=r"n3/x\.png' cannot be read"):
         data[2]
+
+
+@pytest.mark.parametrize("argument", ["classes", "exclude"])
+@pytest.mark.parametrize(
+    "names", ["10", {"10"}, {"10": 0}, ["10", "10"], [""], 10]
+)
+def test_what_is_not_a_list_of_names_chooses_no_folders(
+    save_image, tmp_path, argument, names
+):
+    for name in ("0", "1", "10"):
+        save_image(f"{name}/a.png")
+    with pytest.raises(ValueError, match=f"`{argument}` must"):
+        image_folder.load(tmp_path, **{argument: names})
+    data = image_folder.load(tmp_path, **{argument: [10]})
+    left = {"classes": ("10",), "exclude": ("0", "1")}[argument]
+    assert data.info.label_names == left
+
+
+def test_two_unicode_forms_of_a_folder_are_not_two_classes(
+    save_image, tmp_path
+):
+    save_image("caf\u00e9/a.png")
+    save_image("cafe\u0301/a.png")
+    with pytest.raises(ValueError, match="another Unicode form"):
+        image_folder.load(tmp_path)

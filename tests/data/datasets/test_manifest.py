@@ -379,3 +379,24 @@ def test_labels_that_a_hierarchy_lacks_are_errors_with_their_row(
     path.write_text("image,labels\na.png,cow\n")
     with pytest.raises(ValueError, match=r"list\.csv', line 2: .*'cow'"):
         manifest.load(path, hierarchy=TREE)
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("\"['cat', 'dog']\"", "a list that was written as text"),
+        ('"[""cat""]"', "a list that was written as text"),
+        ("1.5", "not whole"),
+        ("nan", "missing value"),
+        ("None", "missing value"),
+    ],
+)
+def test_what_pandas_writes_of_other_things_is_refused_with_its_line(
+    save_image, tmp_path, cell, says
+):
+    save_image("a.png")
+    save_image("b.png")
+    path = tmp_path / "list.csv"
+    path.write_text(f"image,labels\na.png,cat\nb.png,{cell}\n")
+    with pytest.raises(ValueError, match=rf"list\.csv', line 3: .*{says}"):
+        manifest.load(path)

@@ -21,7 +21,7 @@ def test_an_image_has_the_mask_at_its_path(folder, brightness):
     assert brightness(example) == 20
     np.testing.assert_array_equal(example["segmentation_masks"][..., 0], MASK)
     assert data.info.mask_names == ("class_0", "class_1", "class_2")
-    (same,) = mask_folder.load(folder / "val", classes="xyz").take([0])
+    (same,) = mask_folder.load(folder / "val", classes=list("xyz")).take([0])
     np.testing.assert_array_equal(same["images"], example["images"])
 
 
@@ -50,3 +50,9 @@ def test_folders_and_endings_are_those_of_cityscapes(
     )
     assert data.ids([0]).tolist() == ["ulm/7"]
     np.testing.assert_array_equal(data[0]["segmentation_masks"][..., 0], MASK)
+
+
+@pytest.mark.parametrize("classes", ["bg", {"b", "g"}, {"b": 0}, ["b", "b"]])
+def test_classes_are_a_list_of_names_or_their_number(folder, classes):
+    with pytest.raises(ValueError, match="`classes` must"):
+        mask_folder.load(folder, "train", classes=classes)

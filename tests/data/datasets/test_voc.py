@@ -154,3 +154,9 @@ def test_years_that_share_images_are_refused(folder, save_voc, save_list):
     save_list("trainval", ["000005"], "VOC2012")
     with pytest.raises(ValueError, match="1 names again.*Give `years`"):
         jft_data.load("voc", "trainval", directory=folder)
+
+
+@pytest.mark.parametrize("names", ["cat", {"cat", "cow"}, ["cat", "cat"]])
+def test_label_names_are_a_list_with_each_name_once(folder, names):
+    with pytest.raises(ValueError, match="`label_names` must"):
+        jft_data.load("voc", "test", directory=folder, label_names=names)
