@@ -166,10 +166,8 @@ def checked_list(values, argument):
         remedy = "Give its names as a list, in the order of their ids"
     elif isinstance(values, Set):
         remedy = "A set has no order: give a list, such as `sorted` returns"
-    elif (
-        not isinstance(values, Iterable)
-        or np.ndim(values) == 0
-        and (isinstance(values, (np.ndarray, np.generic)))
+    elif not isinstance(values, Iterable) or (
+        isinstance(values, np.ndarray) and not values.ndim
     ):
         remedy = f"Give [{short(values)}]"
     else:
