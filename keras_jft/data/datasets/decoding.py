@@ -5,7 +5,6 @@ no other program is started (Pillow gives PostScript to Ghostscript); only
 regular files are read; and what a small file may become is limited.
 """
 
-import io
 import os
 import stat
 import warnings
@@ -89,10 +88,11 @@ def decode_image(source, name=None, image_size=None, orientation="apply"):
     Raises:
         UnreadableImage: The file is missing, empty, truncated, damaged, not
             an image of `FORMATS`, not a regular file, larger than
-            `jpeg.check_size` allows, or of another size.
+            `jpeg.MAX_PIXELS`, or of another size.
 
     Example:
 
+    >>> import io
     >>> buffer = io.BytesIO()
     >>> Image.new("L", (4, 2), color=9).save(buffer, "PNG")
     >>> decode_image(buffer.getvalue()).shape
@@ -173,7 +173,7 @@ def exif_orientation(data):
     if data.startswith(jpeg.START) and not jpeg.has_metadata(data):
         return 1
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = jpeg.open_image(data, FORMATS)
         if image.format == "TIFF":  # Pillow turns it.
             return 1
         found = image.getexif().get(ExifTags.Base.Orientation, 1)
@@ -340,6 +340,10 @@ def _decoded(data, name, decode):
         return decode(data, name)
     except UnreadableImage:
         raise
+    except jpeg.TooManyPixels as error:
+        raise UnreadableImage(
+            f"{name!r} cannot be read as an image: {error}", "size"
+        ) from error
     except Exception as error:  # Decoders raise many kinds.
         # Pillow ends some messages with the buffer's address.
         reason = str(error).split(" <_io")[0].split(" '")[0].rstrip(".")
@@ -354,8 +358,8 @@ def _cause(error, data):
     if isinstance(error, UnidentifiedImageError):
         return "not an image"
     words = str(error).lower()
-    is_bomb = isinstance(error, Image.DecompressionBombError)
-    if is_bomb or "too large" in words:
+    # Pillow's plugin of WebP has a limit of its own.
+    if isinstance(error, Image.DecompressionBombError):
         return "size"
     cut_off = isinstance(error, EOFError) or "truncated" in words
     return "truncated" if cut_off or jpeg.is_cut_off(data) else "damaged"
@@ -365,8 +369,11 @@ def _open(data):
     """The loaded image of a file that is not a JPEG."""
     if data.startswith(_PNG):
         _check_png(data)
-    image = Image.open(io.BytesIO(data), formats=FORMATS)
-    jpeg.check_size(image.height, image.width, len(data))
+    image = jpeg.open_image(data, FORMATS)
+    if image.format == "TIFF":
+        # Pillow asks for its own limit, unless the pixels have their place.
+        stored = getattr(image, "_tile_size", image.size)
+        image.im = Image.core.new(image.mode, stored)
     image.load()
     return image
 

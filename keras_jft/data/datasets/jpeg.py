@@ -14,9 +14,10 @@ References:
 import functools
 import io
 import re
+import struct
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 START, _END = b"\xff\xd8\xff", b"\xff\xd9"
 # An intact scan holds fewer zeros in a row, unless its code for a block that
@@ -28,9 +29,12 @@ _METADATA = 0xE1
 _MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
 # Each scan goes over all pixels, however few bytes it has; encoders write 10.
 MAX_SCANS = 100
-# Of a file whose pixels are more than `SAFE_PIXELS`, each byte may give so
-# many: a photo's gives about 10, and an empty page of a scanner's 300.
-SAFE_PIXELS, PIXELS_PER_BYTE = 2**26, 400
+# Of an image: 0.8 GB as RGB, and several times that while it is decoded.
+MAX_PIXELS = 2**28
+
+
+class TooManyPixels(ValueError):
+    """An image of more than `MAX_PIXELS`."""
 
 
 def decode(data):
@@ -53,7 +57,7 @@ def decode(data):
         pixels = _by_pillow(data)
     else:
         height, width, colors, _ = library.decode_jpeg_header(data)
-        check_size(height, width, len(data))
+        check_size(height, width)
         if colors in ("CMYK", "YCCK"):
             library.decode_jpeg(data, "CMYK")  # For its warnings.
             pixels = _by_pillow(data)
@@ -69,34 +73,65 @@ def is_cut_off(data):
     return data.startswith(START) and not data.rstrip(b"\0").endswith(_END)
 
 
-def check_size(height, width, num_bytes):
-    """Raise a ValueError for a size that a damaged or hostile file claims.
+def check_size(height, width):
+    """Check that an image of this size may be decoded.
 
-    An image of more than `SAFE_PIXELS` (200 MB of pixels) may have
-    `PIXELS_PER_BYTE` for each byte of its file, and twice
-    `PIL.Image.MAX_IMAGE_PIXELS` at most, above which Pillow too takes a file
-    for a bomb. Where that is None, every size is taken.
+    What a file claims may be damaged or hostile, and an intact file of a few
+    kilobytes may become gigabytes. How many bytes a file has says nothing: an
+    empty page of a scanner has 7000 pixels for each.
 
     Args:
         height: In pixels.
         width: In pixels.
-        num_bytes: Size of the file.
+
+    Raises:
+        TooManyPixels: The size is more than `MAX_PIXELS`.
 
     Example:
 
-    >>> check_size(8_192, 8_192, num_bytes=10_000)
-    >>> check_size(13_000, 13_000, num_bytes=10_000)
+    >>> check_size(12_240, 16_320)
+    >>> check_size(2**15, 2**14)
     Traceback (most recent call last):
-    ValueError: a size of 13000 x 13000 is too large for 10000 bytes
+    keras_jft.data.datasets.jpeg.TooManyPixels: it has 32768 x 16384 pixels, \
+more than the 268435456 that fit into memory safely. Make it smaller, cut it \
+into tiles, or, if you trust it and have the memory, raise \
+`keras_jft.data.datasets.jpeg.MAX_PIXELS`.
     """
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is None:
-        return
-    pixels = height * width
-    if pixels > min(2 * limit, max(SAFE_PIXELS, PIXELS_PER_BYTE * num_bytes)):
-        raise ValueError(
-            f"a size of {height} x {width} is too large for {num_bytes} bytes"
+    if height * width > MAX_PIXELS:
+        raise TooManyPixels(
+            f"it has {height} x {width} pixels, more than the {MAX_PIXELS} "
+            "that fit into memory safely. Make it smaller, cut it into "
+            "tiles, or, if you trust it and have the memory, raise "
+            "`keras_jft.data.datasets.jpeg.MAX_PIXELS`."
         )
+
+
+def open_image(data, formats):
+    """Return a Pillow image whose header alone is read, as `Image.open` does.
+
+    `Image.open` warns of large photos and refuses larger ones, by a limit of
+    the whole process, which other threads may rely on. Here `check_size` holds.
+
+    Args:
+        data: Bytes of a file.
+        formats: Pillow's names of those to look for.
+
+    Raises:
+        TooManyPixels: As `check_size` does.
+        UnidentifiedImageError: It is of none of the formats.
+    """
+    Image.init()
+    for name in formats:
+        factory, accept = Image.OPEN[name]
+        if accept(data[:16]) is not True:  # A text says what is missing.
+            continue
+        try:
+            image = factory(io.BytesIO(data), "")
+        except (SyntaxError, IndexError, TypeError, struct.error):
+            continue  # So says a plugin that it is not one of its own.
+        check_size(image.height, image.width)
+        return image
+    raise UnidentifiedImageError("cannot identify image file")
 
 
 def has_metadata(data):
@@ -180,9 +215,7 @@ def _zero_codes(tables):
 
 
 def _by_pillow(data):
-    image = Image.open(io.BytesIO(data), formats=("JPEG",))
-    check_size(image.height, image.width, len(data))
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(open_image(data, ("JPEG",)).convert("RGB"))
 
 
 @functools.cache

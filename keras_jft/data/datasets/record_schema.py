@@ -31,6 +31,7 @@ import numpy as np
 from PIL import Image
 
 from keras_jft import text
+from keras_jft.data.datasets import jpeg
 from keras_jft.data.datasets.decoding import FORMATS, decode_image, decode_mask
 from keras_jft.data.datasets.filesystem import tensorflow
 
@@ -179,10 +180,7 @@ def id_of(text, id_type, where):
 
 
 def _format(encoded):
-    with Image.open(
-        io.BytesIO(encoded), formats=FORMATS
-    ) as image:  # Reads the header alone.
-        return image.format.lower()
+    return jpeg.open_image(encoded, FORMATS).format.lower()
 
 
 def _box_features(entry, width, height):

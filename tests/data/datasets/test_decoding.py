@@ -372,25 +372,56 @@ def test_what_a_small_file_may_become_is_limited(
         monkeypatch.setattr(jpeg, "_simplejpeg", lambda: None)
     data = _encoded(Image.new("L", (300, 300)), kind)
     assert decode_image(data).shape == (300, 300, 3)
-    monkeypatch.setattr(jpeg, "SAFE_PIXELS", 80_000)
-    monkeypatch.setattr(jpeg, "PIXELS_PER_BYTE", 90_001 / len(data))
+    monkeypatch.setattr(jpeg, "MAX_PIXELS", 90_000)
     decode_image(data)
-    monkeypatch.setattr(jpeg, "PIXELS_PER_BYTE", 89_999 / len(data))
+    monkeypatch.setattr(jpeg, "MAX_PIXELS", 89_999)
     for decode in (decode_image, decode_mask):
-        with pytest.raises(UnreadableImage, match="300 x 300 is too") as raised:
+        with pytest.raises(
+            UnreadableImage,
+            match=r"'a.png'.* 300 x 300 pixels, .* 89999 .*MAX_PIXELS`\.$",
+        ) as raised:
             decode(data, "a.png")
         assert raised.value.cause == "size"
-    # No limit but for whoever turns Pillow's off.
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
-    decode_image(data)
 
 
-def test_a_bomb_of_pillow_has_the_cause_size(monkeypatch):
-    data = _encoded(Image.new("L", (300, 300)))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40_000)
-    with pytest.raises(UnreadableImage, match="bomb") as raised:
-        decode_image(data)
-    assert raised.value.cause == "size"
+@pytest.mark.parametrize(
+    "kind, options", [("PNG", {}), ("TIFF", {"compression": "group4"})]
+)
+def test_a_scanned_page_of_a_few_kilobytes_is_read(kind, options):
+    page = Image.new("1", (9921, 7016), 1)
+    page.paste(0, (100, 200, 300, 400))
+    data = _encoded(page, kind, **options)
+    assert len(data) < 40_000
+    mask = decode_mask(data)
+    assert mask.shape == (7016, 9921, 1)
+    assert mask[199:201, 100, 0].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("has_library", [True, False])
+def test_pillows_limit_neither_refuses_nor_warns_nor_leaves_unturned(
+    has_library, monkeypatch
+):
+    if not has_library:
+        monkeypatch.setattr(jpeg, "_simplejpeg", lambda: None)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    image = Image.new("RGB", (300, 200), "white")
+    for kind in ("JPEG", "PNG", "BMP", "GIF", "TIFF"):
+        options = {"exif": exif} if kind in ("JPEG", "PNG") else {}
+        data = _encoded(image, kind, **options)
+        shape = (300, 200, 3) if options else (200, 300, 3)
+        # Warned of from 40,000 pixels on, refused from 58,000.
+        for limit in (40_000, 29_000):
+            monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+            assert decode_image(data).shape == shape
+            assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_large_photos_and_masks_fit_the_limit_and_a_bomb_does_not():
+    jpeg.check_size(12_240, 16_320)
+    jpeg.check_size(10_000, 10_000)
+    with pytest.raises(ValueError, match="32768 x 32768"):
+        jpeg.check_size(2**15, 2**15)
 
 
 @pytest.mark.parametrize("has_library", [True, False])

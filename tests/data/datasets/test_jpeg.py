@@ -148,5 +148,5 @@ def test_a_size_that_no_memory_holds_is_refused(
     data = bytearray(_encoded(photo))
     frame = data.index(b"\xff\xc0")
     data[frame + 5 : frame + 9] = b"\xff\xdc" * 2
-    with pytest.raises(UnreadableImage, match=r"(?i)large|exceeds"):
+    with pytest.raises(UnreadableImage, match="65500 x 65500 pixels, more"):
         decode_image(bytes(data))
