@@ -24,6 +24,10 @@ _DEEPEST = 100  # Groups inside each other in an HDF5 file; Keras needs few.
 _SEVERAL = object()  # Stands for the weights of layers that share a name.
 
 
+class _OtherLayout(Exception):
+    """An HDF5 file is not laid out as Keras's weights."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Loaded:
     """What `load_weights` did; printed, it is a table.
@@ -97,9 +101,24 @@ def load_weights(model, path):
     by_name, by_place = _weights(model)
     wanted = by_name if path.suffix == ".npz" else by_place
     with readers[path.suffix](path) as found:
+        found = _renumbered(found, wanted, model)
+        several = [
+            name
+            for key, (name, variable) in wanted.items()
+            if variable is _SEVERAL and key in found
+        ]
+        wanted = {
+            k: pair for k, pair in wanted.items() if pair[0] not in several
+        }
         # A place says which weight it is where a layer has as many of them.
-        unlike = _unlike(wanted, found) if wanted is by_place else {}
+        unlike = {} if path.suffix == ".npz" else _unlike(wanted, found)
         table, values = _fitting(wanted, found, unlike)
+    if several:
+        raise ValueError(
+            f"`{model.name}` has several layers with the weight "
+            f"{several[0]!r}, and weights are found by the layer's name. "
+            "Rename layers, or use Keras's own `load_weights`."
+        )
     if not table.loaded:
         raise ValueError(
             f"No weight of `{path}` fits `{model.name}`. In the file: "
@@ -212,24 +231,64 @@ def _values(key, weight, variable):
 def _weights(model):
     """`{key: (name, variable)}` by layer and name, and by layer and place."""
     by_name, by_place = {}, {}
-    for layer in _leaves(model):
-        for place, variable in enumerate(layer.weights):
+    for layer in _layers(model):
+        # Its own, without those of layers in it, in the order of Keras's files.
+        own = layer._trainable_variables + layer._non_trainable_variables
+        for place, variable in enumerate(own):
             name = f"{layer.name}/{variable.name}"
             if by_name.get(name, (name, variable))[1] is not variable:
-                raise ValueError(
-                    f"`{model.name}` has several layers with the weight "
-                    f"{name!r}, and weights are found by the layer's name. "
-                    "Rename layers, or use Keras's own `load_weights`."
-                )
+                variable = _SEVERAL
             by_name[name] = by_place[f"{layer.name}/{place}"] = name, variable
     return by_name, by_place
 
 
-def _leaves(layer):
-    if not hasattr(layer, "layers"):
-        yield layer
-    for inner in getattr(layer, "layers", ()):
-        yield from _leaves(inner)
+def _layers(model):
+    """The model and all layers in it, those in other layers too."""
+    return model._flatten_layers(include_self=True, recursive=True)
+
+
+def _renumbered(found, wanted, model):
+    """`found` with the numbers that layers have here whose names are Keras's.
+
+    They count the layers of a process, so that a second model begins where the
+    first ended. Where as many layers of a kind are on both sides, the first
+    there is the first here.
+    """
+    kinds = {_kind_of_layer(layer) for layer in _layers(model)}
+    ours, theirs = (_numbered(side, kinds) for side in (wanted, found))
+    names = {}
+    for kind, layers in ours.items():
+        if len(layers) == len(theirs[kind]):
+            names.update(zip(theirs[kind], layers, strict=True))
+    renumbered = {}
+    for key, weight in found.items():
+        layer, _, last = key.rpartition("/")
+        renumbered[f"{names.get(layer, layer)}/{last}"] = weight
+    return renumbered
+
+
+def _kind_of_layer(layer):
+    """The name that Keras gives the first such layer."""
+    return keras.src.utils.naming.to_snake_case(type(layer).__name__)
+
+
+def _numbered(keys, kinds):
+    """`{kind: names}` of layers that Keras named, in the order of numbers."""
+    numbers = collections.defaultdict(dict)
+    for key in keys:
+        layer = key.rpartition("/")[0]
+        kind, _, number = layer.rpartition("_")
+        if layer in kinds:
+            numbers[layer][layer] = 0
+        elif kind in kinds and number.isdecimal():
+            numbers[kind][layer] = int(number)
+    return collections.defaultdict(
+        list,
+        {
+            kind: sorted(layers, key=layers.get)
+            for kind, layers in numbers.items()
+        },
+    )
 
 
 @contextlib.contextmanager
@@ -239,6 +298,12 @@ def _naming(path):
         yield
     except archive.UnreadableArchive:
         raise
+    except _OtherLayout:
+        raise ValueError(
+            f"`{path}` is a whole model as `model.save` writes it to `.h5`, a "
+            "layout that is not read. Save `model.save_weights("
+            '"x.weights.h5")` or `model.save("x.keras")` instead.'
+        ) from None
     except Exception as error:  # Whatever someone put into the file.
         raise ValueError(
             f"`{path}` is damaged, or holds what weights do not need: "
@@ -269,6 +334,8 @@ def _of_h5(path, content=None):
         h5py.File(io.BytesIO(content) if content else path, "r") as file,
     ):
         found = {}
+        if "model_weights" in file and "layers" not in file:
+            raise _OtherLayout
         _walk(file, size, found, seen=set())
         yield found
 

@@ -334,3 +334,40 @@ def test_layers_of_one_name_are_not_mixed_up(tmp_path):
         training.load_weights(twins, path)
     with pytest.raises(ValueError, match="several of its layers.*'body/0'"):
         training.load_weights(inner("left"), path)
+
+
+def _unnamed():
+    """Layers in a layer, and all with the names that Keras gives them."""
+    x = inputs = keras.Input((2, 4))
+    x = keras.layers.Dense(4)(x)
+    x = keras.layers.MultiHeadAttention(2, 2)(x, x)
+    x = keras.layers.Dense(4)(keras.layers.LayerNormalization()(x))
+    return keras.Model(inputs, keras.layers.LayerNormalization()(x))
+
+
+@pytest.mark.parametrize("kind", [".npz", ".weights.h5", ".keras"])
+def test_layers_that_keras_numbers_are_taken_in_their_order(tmp_path, kind):
+    keras.utils.clear_session()
+    source = _randomized(_unnamed())
+    path = tmp_path / f"model{kind}"
+    if kind == ".npz":
+        arrays = {f"model/{k}": v for k, v in _arrays(source).items()}
+        archive.write(path, arrays, {})
+    else:
+        (source.save if kind == ".keras" else source.save_weights)(path)
+    keras.utils.clear_session()
+    keras.layers.Dense(1)  # Now `dense_1` is the first here, the second there.
+    model = _unnamed()
+    table = training.load_weights(model, path)
+    assert len(table.loaded) == len(model.weights)
+    for ours, theirs in zip(model.weights, source.weights, strict=True):
+        np.testing.assert_array_equal(
+            ops.convert_to_numpy(ours), ops.convert_to_numpy(theirs)
+        )
+
+
+@pytest.mark.filterwarnings("ignore")  # Keras advises against the format.
+def test_a_whole_model_in_an_h5_file_is_told_what_to_save(tmp_path):
+    _model().save(tmp_path / "whole.h5")
+    with pytest.raises(ValueError, match=r"whole model.*weights\.h5"):
+        training.load_weights(_model(), tmp_path / "whole.h5")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_jft import transfer
+from keras_jft import training, transfer
 from keras_jft.backbones import ResNet
 from keras_jft.transfer import DeepLabV3Plus, MeanIoU
 
@@ -96,3 +96,15 @@ def test_without_keras_cv_the_error_says_what_to_install(backbone, monkeypatch):
     monkeypatch.setitem(sys.modules, "keras_cv", None)
     with pytest.raises(ImportError, match="keras-cv and tensorflow, or take"):
         DeepLabV3Plus(backbone, 3)
+
+
+def test_all_weights_are_loaded_from_its_own_file(model, tmp_path):
+    """KerasCV's pyramid has layers in a layer, which Keras numbers."""
+    model.save_weights(tmp_path / "a.weights.h5")
+    again = DeepLabV3Plus.from_config(model.get_config())
+    table = training.load_weights(again, tmp_path / "a.weights.h5")
+    assert not table.only_in_model + table.other_shape
+    for ours, theirs in zip(again.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(
+            ops.convert_to_numpy(ours), ops.convert_to_numpy(theirs)
+        )
