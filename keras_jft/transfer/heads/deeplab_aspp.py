@@ -7,7 +7,11 @@ from keras_jft.data.batch import VOID
 from keras_jft.layers import Conv2D
 from keras_jft.transfer.heads import head
 from keras_jft.transfer.heads.mask_losses import SubsampledCrossentropy
-from keras_jft.transfer.heads.segmenter import Segmenter, rebuilt
+from keras_jft.transfer.heads.segmenter import (
+    Segmenter,
+    check_num_classes,
+    rebuilt,
+)
 
 
 @keras.saving.register_keras_serializable("keras_jft")
@@ -32,6 +36,10 @@ class DeepLabASPP(Segmenter):
             random weights, which has none.
         name: Name of the model.
 
+    Raises:
+        ValueError: There are more classes than masks can hold, a rate occurs
+            twice, or the backbone cannot be rebuilt.
+
     References:
         Chen et al. 2017, "DeepLab", https://arxiv.org/abs/1606.00915, section
         3.2, Table 3 (ASPP-L: rates 6, 12, 18, 24). Sun et al. 2017 print
@@ -49,6 +57,7 @@ class DeepLabASPP(Segmenter):
         name="deeplab_aspp",
         **kwargs,
     ):
+        check_num_classes(num_classes)
         if not rates or len({*rates}) < len(rates):
             raise ValueError(
                 "`rates` must be dilation rates, one or more, each once. "

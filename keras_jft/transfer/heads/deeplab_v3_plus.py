@@ -7,7 +7,11 @@ from keras_jft.data.batch import VOID
 from keras_jft.training import dtype_policy
 from keras_jft.transfer.heads import head
 from keras_jft.transfer.heads.mask_losses import UpsampledCrossentropy
-from keras_jft.transfer.heads.segmenter import Segmenter, rebuilt
+from keras_jft.transfer.heads.segmenter import (
+    Segmenter,
+    check_num_classes,
+    rebuilt,
+)
 
 # Features of P2 on a feature of P5: how far KerasCV's decoder upsamples.
 ENLARGED = 8
@@ -38,7 +42,8 @@ class DeepLabV3Plus(Segmenter):
     Raises:
         ImportError: KerasCV or TensorFlow, which it needs on every backend, is
             not installed.
-        ValueError: The images have sides that do not fit.
+        ValueError: The images have sides that do not fit, the backbone has no
+            P2, or there are more classes than masks can hold.
 
     References:
         Chen et al. 2018, https://arxiv.org/abs/1802.02611, Figure 2.
@@ -54,6 +59,7 @@ class DeepLabV3Plus(Segmenter):
         name="deeplab_v3_plus",
         **kwargs,
     ):
+        check_num_classes(num_classes)
         keras_cv = _keras_cv()
         backbone = rebuilt(backbone, output_stride=_undilated(backbone))
 
@@ -144,6 +150,12 @@ def _keras_cv():
 
 def _undilated(backbone):
     """The output stride at which P5 is an eighth of P2, for sides that fit."""
+    if "P2" not in getattr(backbone, "pyramid_outputs", {}):
+        raise ValueError(
+            "`DeepLabV3Plus` decodes with the level 'P2' of "
+            "`backbone.pyramid_outputs`. Received a backbone without it: "
+            f"{backbone!r}. Use one of `jft.backbones`."
+        )
     sizes = [
         tensor.shape[1:3]
         for tensor in (backbone.input, backbone.pyramid_outputs["P2"])

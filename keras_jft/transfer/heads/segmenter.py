@@ -3,6 +3,8 @@
 Shapes: B batch, H W image side, h w logits, C classes.
 """
 
+import warnings
+
 import numpy as np
 from keras import ops
 
@@ -35,7 +37,21 @@ class Segmenter(training.Model):
                 "`argmax(axis=-1)` first."
             )
         if isinstance(y, np.ndarray) and y.size:
+            if y.dtype.kind not in "iub" and not (
+                y.dtype.kind == "f" and np.all(y == np.floor(y))
+            ):
+                raise ValueError(
+                    "Masks must hold whole class ids. Received: dtype "
+                    f"{y.dtype}, with values that are not whole numbers. Round "
+                    "them to ids, or find what divided or interpolated them."
+                )
             known = y[y != VOID]
+            if not known.size:
+                warnings.warn(
+                    "Every pixel of the masks is 255, void, which no loss "
+                    "counts: nothing is learned. Give objects ids from 1.",
+                    stacklevel=2,
+                )
             if known.size and (
                 known.min() < 0 or known.max() >= self.num_classes
             ):
@@ -57,8 +73,23 @@ class Segmenter(training.Model):
         return ops.cast(ops.argmax(logits, axis=-1), "int32")
 
 
+def check_num_classes(num_classes):
+    """Raises unless masks can tell `num_classes` classes from void."""
+    if not 1 <= num_classes <= VOID:
+        raise ValueError(
+            f"`num_classes` must be in 1..{VOID}: masks are uint8, and {VOID} "
+            f"is void in them. Received: num_classes={num_classes}."
+        )
+
+
 def rebuilt(backbone, **wanted):
     """`backbone`, or one with its weights where it is not as `wanted`."""
+    lacking = [n for n in (*wanted, "rebuild") if not hasattr(backbone, n)]
+    if lacking:
+        raise ValueError(
+            "This head dilates its backbone, which needs one of "
+            f"`jft.backbones`. Received: {backbone!r}, which has no {lacking}."
+        )
     if all(getattr(backbone, key) == wanted[key] for key in wanted):
         return backbone
     return backbone.rebuild(**wanted)
