@@ -52,7 +52,7 @@ def files_below(folder, suffixes=IMAGE_SUFFIXES):
     """Return the sorted paths of the image files below a folder.
 
     What is hidden or of a tool (`is_tool_name`) is left out, with all that
-    lies in it.
+    lies in it; links to folders are followed.
 
     Args:
         folder: A folder.
@@ -61,19 +61,35 @@ def files_below(folder, suffixes=IMAGE_SUFFIXES):
     Raises:
         OSError: A folder cannot be listed.
     """
-    found = []
-    for parent, folders, files in os.walk(folder, onerror=_raise):
-        folders[:] = [name for name in folders if not is_tool_name(name)]
-        found += [
-            Path(parent, name)
-            for name in files
-            if name.lower().endswith(tuple(suffixes)) and not is_tool_name(name)
-        ]
-    return sorted(found)
+    return sorted(
+        path
+        for path in all_files_below(folder)
+        if path.name.lower().endswith(tuple(suffixes))
+    )
 
 
-def _raise(error):
-    raise error
+def all_files_below(folder, above=()):
+    """Yields the paths of the files below a folder, links to folders followed.
+
+    Args:
+        folder: A folder.
+        above: The real paths of the folders that it is found in: a link to
+            one, or to what holds one, is a circle and is left out.
+
+    Raises:
+        OSError: A folder cannot be listed.
+    """
+    real = Path(folder).resolve()
+    if any(parent.is_relative_to(real) for parent in above):
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if is_tool_name(entry.name):
+                continue
+            if entry.is_dir():
+                yield from all_files_below(entry.path, (*above, real))
+            else:
+                yield Path(entry.path)
 
 
 class ImageFiles(Dataset):

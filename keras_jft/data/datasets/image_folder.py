@@ -2,6 +2,7 @@
 
 import functools
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +11,23 @@ from keras_jft.data.datasets.dataset import Info
 from keras_jft.data.datasets.decoding import IMAGE_SUFFIXES
 from keras_jft.data.datasets.image_files import (
     ImageFiles,
-    files_below,
+    all_files_below,
     is_tool_name,
 )
 from keras_jft.data.label_names import check_forms, checked_names
 from keras_jft.data.labels import LabelHierarchy
+
+_SPLITS = {"train", "val", "valid", "validation", "test"}
+# Of notes, which nobody takes for images.
+_NOTES = (".csv", ".html", ".json", ".md", ".tsv", ".txt", ".xml", ".yaml")
 
 
 def load(directory, split=None, *, hierarchy=None, classes=None, exclude=()):
     """The images of all class folders, in the order of their paths.
 
     Hidden files and folders, and those of tools (`image_files.TOOL_NAMES`),
-    are left out.
+    are left out. So are files without the suffix of an image, with a warning
+    unless it is that of notes (`.txt`, `.json`, ...).
 
     Without a hierarchy an image has one label, the position of its class
     among the sorted classes. With one it has many: its class and every label
@@ -42,13 +48,17 @@ def load(directory, split=None, *, hierarchy=None, classes=None, exclude=()):
 
     Raises:
         ValueError: There is no such folder, no class folder or one without
-            images; or a class is not in the hierarchy.
+            images; the class folders are splits, and `split` and `classes`
+            are None; or a class is not in the hierarchy.
     """
     root = Path(directory) if split is None else Path(directory, split)
     names = _class_names(root, classes, exclude)
-    paths, class_ids = [], []
+    if split is None and classes is None:
+        _check_no_splits(root, names)
+    paths, class_ids, left_out = [], [], []
     for class_id, name in enumerate(names):
-        found = _image_paths(root, name)
+        found, others = _image_paths(root, name)
+        left_out += others
         if not found:
             raise ValueError(
                 f"Every class folder must hold images. Received {name!r} in "
@@ -57,6 +67,13 @@ def load(directory, split=None, *, hierarchy=None, classes=None, exclude=()):
             )
         paths += found
         class_ids += [class_id] * len(found)
+    if left_out:
+        warnings.warn(
+            f"Left {len(left_out)} files in {str(root)!r} out, which do not "
+            f"end with {', '.join(IMAGE_SUFFIXES)}: {left_out[:5]}. Convert "
+            "or rename those that are images.",
+            stacklevel=2,
+        )
     class_ids = np.array(class_ids, "int32")
     if hierarchy is None:
         labels, info = list(np.arange(len(names), dtype="int32")), {}
@@ -119,9 +136,36 @@ def _class_names(root, classes, exclude):
 
 
 def _image_paths(root, name):
-    """Sorted paths, relative to `root`, of the images below a class folder."""
-    found = files_below(root / name)
-    return sorted(path.relative_to(root).as_posix() for path in found)
+    """Sorted paths below a class folder, relative to `root`, of two kinds.
+
+    Images, and what may be images of which nothing is known.
+    """
+    images, others = [], []
+    for path in all_files_below(root / name):
+        suffix = path.suffix.lower()
+        if suffix not in _NOTES:
+            kind = images if suffix in IMAGE_SUFFIXES else others
+            kind.append(path.relative_to(root).as_posix())
+    return sorted(images), sorted(others)
+
+
+def _check_no_splits(root, names):
+    """Raises a ValueError if class folders hold the class folders of splits."""
+    splits = [
+        name
+        for name in names
+        if name.lower() in _SPLITS
+        and any(
+            entry.is_dir() and not is_tool_name(entry.name)
+            for entry in Path(root, name).iterdir()
+        )
+    ]
+    if len(splits) > 1:
+        raise ValueError(
+            f"{str(root)!r} must hold one folder a class. Received the splits "
+            f"{splits}, with folders in them. Pass `split=`, such as "
+            f"split={splits[0]!r}; or `classes=` if they are classes."
+        )
 
 
 def _above(names, hierarchy):

@@ -153,3 +153,74 @@ def test_two_unicode_forms_of_a_folder_are_not_two_classes(
     save_image("cafe\u0301/a.png")
     with pytest.raises(ValueError, match="another Unicode form"):
         image_folder.load(tmp_path)
+
+
+def test_all_suffixes_of_jpeg_files_are_found(save_image, tmp_path):
+    path = save_image("cat/a.jpg")
+    for name in ("b.jfif", "c.jpe", "d.JFIF"):
+        path.with_name(name).write_bytes(path.read_bytes())
+    data = image_folder.load(tmp_path)
+    assert data.ids(range(4)).tolist() == [
+        "cat/a.jpg", "cat/b.jfif", "cat/c.jpe", "cat/d.JFIF",
+    ]  # fmt: skip
+
+
+def test_files_left_out_are_counted_and_named_once(save_image, tmp_path):
+    for name in ("cat", "dog"):
+        save_image(f"{name}/a.png")
+        for other in ("b.HEIC", "deep/c.avif", "d", "notes.txt", "Thumbs.db"):
+            path = tmp_path / name / other
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"any")
+    with pytest.warns(UserWarning, match=r"Left 6 files") as caught:
+        data = image_folder.load(tmp_path)
+    assert len(data) == 2
+    (warning,) = caught
+    named = str(
+        ["cat/b.HEIC", "cat/d", "cat/deep/c.avif", "dog/b.HEIC", "dog/d"]
+    )
+    assert named in str(warning.message)
+    # Of what is not loaded nothing is said; warnings are errors here.
+    for name in ("cat", "dog"):
+        (tmp_path / name / "d").unlink()
+        (tmp_path / name / "b.HEIC").unlink()
+        (tmp_path / name / "deep/c.avif").unlink()
+    image_folder.load(tmp_path)
+
+
+def test_links_to_folders_are_followed_but_not_in_a_circle(
+    save_image, tmp_path
+):
+    root = tmp_path / "set"
+    save_image("set/cat/a.png")
+    save_image("set/dog/b.png")
+    save_image("elsewhere/deep/c.png")
+    (root / "cat/more").symlink_to(tmp_path / "elsewhere")
+    (root / "cat/self").symlink_to(root / "cat")
+    (root / "cat/all").symlink_to(root)
+    (tmp_path / "elsewhere/back").symlink_to(root / "cat")
+    data = image_folder.load(root)
+    assert data.ids(range(len(data))).tolist() == [
+        "cat/a.png", "cat/more/deep/c.png", "dog/b.png",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("names", [("train", "val"), ("Test", "validation")])
+def test_splits_are_not_taken_for_classes(names, save_image, tmp_path):
+    for name in names:
+        save_image(f"{name}/cat/a.png")
+    with pytest.raises(ValueError, match=f"Pass `split=`.*{sorted(names)[0]}"):
+        image_folder.load(tmp_path)
+    data = image_folder.load(tmp_path, split=names[0])
+    assert data.info.label_names == ("cat",)
+    data = image_folder.load(tmp_path, classes=names)
+    assert data.info.label_names == tuple(sorted(names))
+
+
+def test_a_class_may_be_called_as_a_split(save_image, tmp_path):
+    save_image("train/wagons/a.png")  # Of a railway.
+    save_image("val/a.png")
+    save_image("val/.cache/a.png")
+    save_image("bus/a.png")
+    data = image_folder.load(tmp_path)
+    assert data.info.label_names == ("bus", "train", "val")
