@@ -40,7 +40,8 @@ def load(
         images: Folder of images; "images", or "{split}/images", if left out.
         masks: Folder of masks; "masks", or "{split}/masks", if left out.
         endings: What the names of images and of masks end with, besides what
-            they share.
+            they share. Where both lie in one folder, `("", "_mask")` takes
+            what does not end with "_mask" for images.
         void: Mask values that mean void besides 255.
         colors: The red, green and blue of each class, where masks are colored;
             black or white, where it is no class, is void.
@@ -89,11 +90,17 @@ def pairs(directory, split, images=None, masks=None, endings=("", "")):
         ValueError: A folder is missing or empty.
     """
     parent = "" if split is None else "{split}/"
-    return [
-        files(Path(directory, pattern.format(split=split)), ending=ending)
-        for pattern, ending in zip(
-            (images or f"{parent}images", masks or f"{parent}masks"),
-            endings,
-            strict=True,
-        )
+    folders = [
+        Path(directory, pattern.format(split=split))
+        for pattern in (images or f"{parent}images", masks or f"{parent}masks")
     ]
+    is_one = folders[0].resolve() == folders[1].resolve()
+    found = []
+    for folder, ending, other in zip(
+        folders, endings, reversed(endings), strict=True
+    ):
+        # What ends with "_mask" ends with "" too, and is no image.
+        is_part = is_one and other != ending and other.endswith(ending)
+        without = (other,) if is_part else ()
+        found.append(files(folder, ending=ending, without=without))
+    return found

@@ -179,13 +179,14 @@ class MaskedImages(Dataset):
         return np.where(is_known, classes, VOID).astype("uint8")[..., None]
 
 
-def files(folder, suffixes=IMAGE_SUFFIXES, ending=""):
+def files(folder, suffixes=IMAGE_SUFFIXES, ending="", without=()):
     """`{relative path without ending and suffix: path}` of files below.
 
     Args:
         folder: A folder.
         suffixes: Of the files that count.
         ending: What names end with before the suffix.
+        without: Endings of names that do not count.
 
     Raises:
         ValueError: There is no such folder or file, or two of one name.
@@ -198,7 +199,7 @@ def files(folder, suffixes=IMAGE_SUFFIXES, ending=""):
         )
     found = {}
     for path in files_below(folder, suffixes):
-        if not path.stem.endswith(ending):
+        if not path.stem.endswith(ending) or path.stem.endswith(without):
             continue
         name = path.relative_to(folder).with_suffix("").as_posix()
         name = name.removesuffix(ending)

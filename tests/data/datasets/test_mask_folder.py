@@ -56,3 +56,25 @@ def test_folders_and_endings_are_those_of_cityscapes(
 def test_classes_are_a_list_of_names_or_their_number(folder, classes):
     with pytest.raises(ValueError, match="`classes` must"):
         mask_folder.load(folder, "train", classes=classes)
+
+
+@pytest.mark.parametrize("endings", [("", "_mask"), ("_a", "_mask_a")])
+def test_images_and_masks_may_share_a_folder(
+    endings, save_image, save_mask, tmp_path
+):
+    for name in ("1", "town/2"):
+        save_image(f"all/{name}{endings[0]}.jpg", size=(3, 4))
+        save_mask(f"all/{name}{endings[1]}.png", MASK)
+    options = {"images": "all", "masks": "all", "endings": endings}
+    data = mask_folder.load(tmp_path, classes=3, **options)
+    assert data.ids([0, 1]).tolist() == ["1", "town/2"]
+    np.testing.assert_array_equal(data[0]["segmentation_masks"][..., 0], MASK)
+
+
+def test_in_a_folder_of_its_own_an_image_may_be_called_a_mask(
+    save_image, save_mask, tmp_path
+):
+    save_image("images/gas_mask.jpg", size=(3, 4))
+    save_mask("masks/gas_mask_mask.png", MASK)
+    data = mask_folder.load(tmp_path, classes=3, endings=("", "_mask"))
+    assert data.ids([0]).tolist() == ["gas_mask"]
