@@ -9,6 +9,7 @@ Shapes: H W image side, N boxes, K keypoints.
 """
 
 import dataclasses
+import numbers
 
 import numpy as np
 
@@ -162,6 +163,7 @@ class ResizedCrop:
 
     def __post_init__(self):
         _check_size(self)
+        _check_size(self, "resize")
         _room(self, self.resize, "`resize`")
 
     def __call__(self, example, rng=None):
@@ -334,14 +336,17 @@ def _room_of(crop, example):
     return _room(crop, example["images"].shape[:2], name)
 
 
-def _check_size(transform):
-    size = transform.image_size
+def _check_size(transform, name="image_size"):
+    """Makes an attribute a tuple of two `int`s, or raises a ValueError."""
+    size = getattr(transform, name)
     if not (
-        isinstance(size, tuple)
+        isinstance(size, (list, tuple))
         and len(size) == 2
-        and all(isinstance(side, int) and side > 0 for side in size)
+        and all(isinstance(side, numbers.Integral) for side in size)
+        and min(size) > 0
     ):
         raise ValueError(
-            "`image_size` must be (height, width), two positive integers. "
+            f"`{name}` must be (height, width), two positive integers. "
             f"Received: {size!r}."
         )
+    object.__setattr__(transform, name, tuple(map(int, size)))

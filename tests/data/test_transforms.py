@@ -376,3 +376,18 @@ def test_wrong_use_is_an_error_that_says_what_to_do(example, rng):
     for size in (32, (0, 4), (4.0, 4), (4, 4, 3)):
         with pytest.raises(ValueError, match="`image_size` must be"):
             Resize(size)
+
+
+def test_sizes_may_be_lists_and_of_numpy(example, rng):
+    for make in (Resize, RandomCrop, CenterCrop, PadTo):
+        for size in ([20, 30], list(np.int64([20, 30])), (20, np.int32(30))):
+            transform = make(size)
+            assert transform == make((20, 30))
+            assert hash(transform) == hash(make((20, 30)))
+            assert transform(example, rng)["images"].shape == (20, 30, 3)
+    fused = ResizedCrop([np.int64(40), 50], [20, 30])
+    assert fused == ResizedCrop((40, 50), (20, 30))
+    assert fused(example, rng)["images"].shape == (20, 30, 3)
+    for size in (40, "40", (40.0, 50), (40, 50, 3)):
+        with pytest.raises(ValueError, match="`resize` must be"):
+            ResizedCrop(size, (20, 30))
