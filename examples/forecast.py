@@ -11,6 +11,7 @@ Prints the decision on each task and mode, and writes it as a page.
 
 import argparse
 import pathlib
+import sys
 
 import matplotlib
 
@@ -65,7 +66,9 @@ def parse():
         "--by", nargs="+", help="columns that tell curves apart"
     )
     parser.add_argument("--output", help="the page, *.html")
-    return parser, parser.parse_args()
+    # To argparse, "-inf" is an option, unless there is a space in it.
+    words = [f" {word}" if word == "-inf" else word for word in sys.argv[1:]]
+    return parser, parser.parse_args(words)
 
 
 def in_options(message):

@@ -102,7 +102,9 @@ def outlook(configs, rows):
             `num_examples`, `pretrain` and `images` counts.
         rows: Rows, a list of dicts.
     """
-    table = pd.DataFrame([row for row in rows if "error" not in row])
+    table = pd.DataFrame(
+        [row for row in rows if not isinstance(row.get("error"), str)]
+    )
     hours = np.array([_expected(c, table, hours_of) for c in configs])
     before = np.array([_expected(c, table, _pretraining) for c in configs])
     known = np.isfinite(hours)

@@ -284,7 +284,7 @@ def _checked_worth(law, worth):
             "also where lower scores are better."
         )
     low, high = law.bounds
-    if worth > high - low:
+    if worth >= high - low:
         meant = (
             f" For {worth:g} points give {worth / 100:g}."
             if law.unit.factor == 100 and worth <= 100
@@ -388,11 +388,26 @@ def _of_the_answer(law, factor, worth):
         yield Doubt(
             f"The interval is cut off at {text(end)}, the end of the scale."
         )
+    left = _left_to_gain(law)
+    if worth > left:
+        yield Doubt(
+            f"A gain of {law.unit.exact(worth)} cannot be: from the best size "
+            f"to the end of the scale there are {law.unit.exact(left)}. Is "
+            "`worth` in the unit of the scores?",
+            withholds=True,
+        )
     if 0 < worth < SMALL_WORTH and law.bounds == (0, 100):
         yield Doubt(
             f"The scores are percent: worth={worth:g} is {worth:g} points, and "
             f"{100 * worth:g} points are worth={100 * worth:g}."
         )
+
+
+def _left_to_gain(law):
+    """From the best mean score to the end of the scale."""
+    low, high = law.bounds
+    means = law.evidence.means
+    return high - means.max() if law.sign > 0 else means.min() - low
 
 
 def _span(law):

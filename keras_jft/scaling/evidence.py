@@ -13,6 +13,7 @@ from keras_jft.scaling import cost, units
 MOST = 1e100  # Squares of scores up to it can be summed.
 # Rows that differ in these are different curves.
 CURVES = ("task", "mode", "arm", "split", "metric")
+NO_ERROR = ("", "no", "none", "false", "ok")  # In a column `error`.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,13 +75,18 @@ class Evidence:
 
 
 def failed(table):
-    """Which rows of a DataFrame are of runs that failed, booleans.
-
-    A number in a column `error` is an error rate or a deviation, not a failure.
-    """
+    """Return which rows of a DataFrame are of runs that failed, booleans."""
     if "error" not in table:
         return pd.Series(False, index=table.index)
-    return table["error"].map(lambda error: isinstance(error, str)).astype(bool)
+    return table["error"].map(is_failure).astype(bool)
+
+
+def is_failure(error):
+    """Return whether a value of `error` says that a run failed.
+
+    A number is an error rate or a deviation, and some tools write "no".
+    """
+    return isinstance(error, str) and error.strip().lower() not in NO_ERROR
 
 
 def _table(rows):
@@ -88,7 +94,10 @@ def _table(rows):
     table = pd.DataFrame(rows)
     if table.empty:
         raise ValueError("There are no rows.")
-    _check_single(table, [c for c in ("seed", *CURVES) if c in table])
+    _check_single(table, [c for c in ("seed", "key", *CURVES) if c in table])
+    if "key" in table:  # A run that a study did again stands there twice.
+        again = table.duplicated("key", keep="last") & table["key"].notna()
+        table = table[~again]
     return table
 
 
@@ -111,7 +120,7 @@ def succeeded(rows):
     done = table[~failed(table)]
     if done.empty:
         raise ValueError(
-            f"There is no row of a run that succeeded. Received: {len(rows)} "
+            f"There is no row of a run that succeeded. Received: {len(table)} "
             "rows. What went wrong is in their `error`."
         )
     return done
@@ -140,6 +149,21 @@ def score_of(table, y=None):
     )
 
 
+def metrics_of(rows):
+    """Return the names of metrics and tasks that rows say, without repeats."""
+    table = _table(rows)
+    table = table[~failed(table)]
+    there = [column for column in ("metric", "task") if column in table]
+    return next(
+        (
+            table[column].dropna().unique().tolist()
+            for column in there
+            if table[column].notna().any()
+        ),
+        [],
+    )
+
+
 def curves(rows, by=None):
     """`{name: DataFrame}`, one entry a curve; the name is None without `by`.
 
@@ -156,6 +180,7 @@ def curves(rows, by=None):
         parts = {None: table}
     else:
         _check_named(table, [by] if isinstance(by, str) else by)
+        by = by if isinstance(by, str) else list(by)
         parts = dict(list(table.groupby(by)))
     for part in parts.values():
         part = part[~failed(part)]
@@ -183,8 +208,8 @@ def gather(rows, x, y):
     """
     left_out = {}
     table = succeeded(rows)
-    if len(table) < len(rows):
-        left_out["failed"] = len(rows) - len(table)
+    if failures := int(failed(_table(rows)).sum()):
+        left_out["failed"] = failures
     check_columns(table, [x, y])
     if untrained(table).any():
         left_out["random initialization"] = int(untrained(table).sum())

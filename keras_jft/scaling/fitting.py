@@ -68,7 +68,8 @@ def fit(rows, x, y, by=None, bounds=None, laws=None, *, direction=None):
         for curve, part in evidence.curves(rows, by).items()
     }
     curves = [(data.x, data.y) for data in gathered.values()]
-    direction = units.direction_of(y, curves, direction)
+    metrics = evidence.metrics_of(rows)
+    direction = units.direction_of(y, curves, direction, metrics)
     fitted = {
         curve: _fit_one(data, bounds, names, direction)
         for curve, data in gathered.items()
@@ -119,7 +120,7 @@ def _fit_one(data, bounds, names, direction):
             f"{data.x_name}={data.sizes.tolist()}. Left out: "
             f"{data.left_out or 'nothing'}."
         )
-    bounds = units.bounds_of(data.y, bounds, data.y_name)
+    bounds = units.bounds_of(data.y, bounds, data.y_name, direction)
     grids = {n: posterior.grid_of(LAWS[n], data) for n in usable}
     held_out = {n: _held_out(grids[n], data) for n in usable}
     log_weights = {

@@ -228,7 +228,7 @@ class Law:
 
     def _gains(self, factor):
         """`(n,)` gains of the curves, and of one run each."""
-        if not 1 < factor < np.inf:
+        if not units.is_finite(factor) or factor <= 1:
             raise ValueError(
                 "`factor` must be more than 1, and finite. Received: "
                 f"factor={factor}."

@@ -69,8 +69,8 @@ def read(path):
     """All rows of a file, a list of dicts.
 
     Args:
-        path: A JSON lines file, as `append` writes it, or a CSV file
-            (`*.csv`) whose first line names the columns.
+        path: A JSON lines file, as `append` writes it, a JSON file of one list
+            of rows, or a CSV file (`*.csv`) whose first line names the columns.
 
     Returns:
         A list of dicts, in the order of the lines. A last line that was torn
@@ -87,6 +87,8 @@ def read(path):
         return csv_rows.read(path)
     with _locked(path, os.O_RDONLY) as file:
         content = _content(file)
+    if content.lstrip().startswith(b"["):
+        return _listed(path, content)
     lines = content.split(b"\n")
     rows = []
     for number, line in enumerate(lines, start=1):
@@ -103,6 +105,19 @@ def read(path):
                 f"{path}, line {number}: expected one JSON object a line. "
                 f"Received: {_shortened(line)}. Mend or delete that line."
             )
+    return rows
+
+
+def _listed(path, content):
+    """The rows of one list, as pandas writes its records."""
+    rows = text_files.parse_json(content, repr(str(path)))
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise ValueError(
+                f"{path}, row {number}: expected a JSON object. Received: "
+                f"{text_files.short(row)}. Mend or delete that row."
+            )
+        _check_names(f"{path}, row {number}", row)
     return rows
 
 

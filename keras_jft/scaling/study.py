@@ -9,7 +9,7 @@ import traceback
 
 from rich import console, progress
 
-from keras_jft.scaling import claims, cost, fingerprints
+from keras_jft.scaling import claims, cost, evidence, fingerprints
 from keras_jft.scaling import rows as rows_lib
 
 # Fields of a config that are columns of its row.
@@ -139,7 +139,7 @@ class Study:
             config
             for config, k in zip(self.configs, self._keys, strict=True)
             if k not in rows
-            or (self.retry_failed and "error" in rows[k])
+            or (self.retry_failed and _has_failed(rows[k]))
             or self._is_stale(config, rows[k])
         ]
 
@@ -155,7 +155,7 @@ class Study:
         for config, k in zip(self.configs, self._keys, strict=True):
             if k in rows:
                 now = self._fingerprints.of(config)
-                failed += "error" in rows[k]
+                failed += _has_failed(rows[k])
                 unknown += now is not None and "num_files" not in rows[k]
                 stale += self._is_stale(config, rows[k])
         if failed and not self.retry_failed:
@@ -321,6 +321,10 @@ def _columns(config):
     return {c: getattr(config, c) for c in COLUMNS if hasattr(config, c)}
 
 
+def _has_failed(row):
+    return evidence.is_failure(row.get("error"))
+
+
 def _described(config):
     columns = _columns(config).items()
     return " ".join(f"{c}={value}" for c, value in columns) or "runs"
@@ -330,7 +334,7 @@ def _print_row(row, bar, ended):
     """A line per run where there is no terminal that could show the bar."""
     if not bar.console.is_terminal:
         columns = " ".join(f"{c}={row[c]}" for c in COLUMNS if c in row)
-        end = "failed" if "error" in row else "done"
+        end = "failed" if _has_failed(row) else "done"
         # `soft_wrap`: the width of a file is not that of a terminal.
         bar.console.print(
             f"{ended}/{int(bar.tasks[0].total)} {columns or 'run'} {end} "

@@ -57,8 +57,11 @@ def forecasts(
     panels = {}
     for name, curve in curves.items():
         panels.setdefault(_panel(by, name), []).append(curve)
-    bounds_of = {p: _bounds(parts, y, bounds) for p, parts in panels.items()}
     direction = _direction(curves.values(), x, y, direction)
+    bounds_of = {
+        panel: _bounds(parts, y, bounds, direction)
+        for panel, parts in panels.items()
+    }
     return {
         name or (): _forecast(
             curve, x, y, bounds_of[_panel(by, name)], direction, options
@@ -172,7 +175,7 @@ def _panel(by, name):
     return tuple(value for column, value in values if column != "mode")
 
 
-def _bounds(curves, y, bounds):
+def _bounds(curves, y, bounds, direction):
     """The bounds of the scores of a panel; None where no run succeeded."""
     table = pd.concat(curves)
     table = table[~evidence.failed(table)]
@@ -180,7 +183,7 @@ def _bounds(curves, y, bounds):
         return None
     y = evidence.score_of(table, y)
     evidence.check_numbers(table, y)
-    return units.bounds_of(table[y], bounds, y)
+    return units.bounds_of(table[y], bounds, y, direction)
 
 
 def _direction(curves, x, y, direction):
@@ -191,7 +194,11 @@ def _direction(curves, x, y, direction):
         if len(curve):
             data = evidence.gather(curve, x, evidence.score_of(curve, y))
             columns.setdefault(data.y_name, []).append((data.x, data.y))
-    found = {units.direction_of(n, c, direction) for n, c in columns.items()}
+    metrics = evidence.metrics_of(pd.concat(done)) if done else ()
+    found = {
+        units.direction_of(name, parts, direction, metrics)
+        for name, parts in columns.items()
+    }
     return found.pop() if found else direction
 
 

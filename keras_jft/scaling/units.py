@@ -14,7 +14,7 @@ DIRECTIONS = ("max", "min")
 # Words of a column's name that say that lower is better: of numbers that have
 # no highest value, and of rates.
 OPEN_ENDED = re.compile(
-    ".*loss|loss.*|nll|perplexity|ppl|[rn]?mse|mae|rmsle|mape|bp[bcd]|"
+    "(?!gloss|floss).*loss(es)?|nll|perplexity|ppl|[rn]?mse|mae|rmsle|mape|bp[bcd]|"
     ".*entropy|xent|kl|divergence|deviance|[fk]id|lpips|epe|mpjpe|distance|"
     "regret|cost|residual"
 )
@@ -22,13 +22,27 @@ RATES = re.compile(
     ".*errors?|error.*|err|[wctde]er|hter|ece|brier|f[pnd]r|frr|"
     "misclassification|misses"
 )
+# What is left to the whole, as in "1 - accuracy", or missing.
+COMPLEMENTS = re.compile(
+    "minus|complement|deficit|gap|drop|miss(ed|ing)?|lower|shortfall"
+)
+FROM_THE_WHOLE = re.compile(r"\s*1(00)?(\.0)?\s*%?\s*[-\u2212\u2013]")
 # Words that say that higher is.
 HIGHER_IS_BETTER = re.compile(
     "accuracy|acc|top[0-9]+|m?ap[0-9]*|ar[0-9]*|m?iou|dice|auc|auroc|auprc|f1|"
     "precision|recall|sensitivity|specificity|pck|oks|bleu|rouge|r2|kappa|mcc|"
     "ndcg|mrr|reward|psnr|ssim"
 )
-FALLS = -0.79  # Rank correlation of sizes and scores from which a curve falls.
+# Words that leave the meaning of those beside them as it is.
+NEUTRAL = re.compile(
+    "val|valid|validation|test|train|eval|dev|mean|avg|average|best|final|"
+    "macro|micro|weighted|balanced|score|at|box|mask|roc|pr|top|without|"
+    "duplicates|[0-9]*"
+)
+# Rank correlation of sizes and scores from which a curve falls: of few sizes,
+# what chance alone does in 1 of 20 orders.
+FALLS = {4: -1.0, 5: -0.9, 6: -0.82}
+FALLS_OF_MANY = -0.79
 APART = 20  # Scores of one unit, some above 1, are not so many times apart.
 CLOSE = 2  # The highest percentages of a study are seldom below it.
 
@@ -57,31 +71,43 @@ def natural_bounds(scores):
     return (0.0, 1.0) if np.max(scores) <= 1 else (0.0, 100.0)
 
 
-def direction_of(name, curves, direction=None):
-    """Which way scores improve, `"max"` or `"min"`: known, or asked for.
+def direction_of(name, curves, direction=None, metrics=()):
+    """Return which way scores improve, `"max"` or `"min"`, or ask.
 
     A name says it (`top1`, `val_loss`), or the user. A name that says that
     lower is better is not taken as an answer, since a negated loss is often
-    called a loss; nor are scores of an unknown name that fall with size.
+    called a loss; nor are scores that fall with size, unless the name says
+    nothing but that higher is better.
 
     Args:
         name: The column of scores.
         curves: Pairs of sizes and scores, arrays, one for each curve.
         direction: What the user says, or None.
+        metrics: What else may name the score: values of `metric` and `task`.
 
     Raises:
-        ValueError: If `direction` is unknown, or None where it must be given.
+        ValueError: If `direction` is unknown, or None where it must be given;
+            or if lower is better by the names of some curves, and not of all.
 
     Example:
         >>> direction_of("top1", [([1, 2, 3], [0.3, 0.2, 0.1])])
         'max'
     """
+    losses = [metric for metric in metrics if _is_loss(metric)]
+    if losses and len(losses) < len(metrics):
+        raise ValueError(
+            f"One `direction` holds for all curves. Received: {losses}, of "
+            "which lower is better by their names, beside "
+            f"{[m for m in metrics if m not in losses]}. Forecast them apart."
+        )
     if direction is not None:
         checks.one_of("direction", direction, DIRECTIONS)
         return direction
-    if _says(name, OPEN_ENDED) or _says(name, RATES):
+    if _is_loss(name):
         why = "its name is that of a loss or an error"
-    elif not _says(name, HIGHER_IS_BETTER) and _mostly_fall(curves):
+    elif losses:
+        why = f"it is the score of {', '.join(map(repr, losses))}"
+    elif not _is_plain(name) and _mostly_fall(curves):
         why = "its scores fall as the size grows"
     else:
         return "max"
@@ -90,6 +116,24 @@ def direction_of(name, curves, direction=None):
         f'{why}. Give direction="min" if lower is better, as of a loss or an '
         'error, or direction="max" if higher is.'
     )
+
+
+def _is_loss(name):
+    """Whether a name says that lower is better."""
+    kinds = OPEN_ENDED, RATES, COMPLEMENTS
+    says = any(_says(name, words) for words in kinds)
+    return says or FROM_THE_WHOLE.match(str(name)) is not None
+
+
+def _is_plain(name):
+    """Whether a name says that higher is better, and nothing else."""
+    words = [
+        word for word in re.split(r"[^a-z0-9]+", str(name).lower()) if word
+    ]
+    plain = (
+        HIGHER_IS_BETTER.fullmatch(w) or NEUTRAL.fullmatch(w) for w in words
+    )
+    return _says(name, HIGHER_IS_BETTER) and all(plain)
 
 
 def _says(name, words):
@@ -102,20 +146,21 @@ def _says(name, words):
 def _mostly_fall(curves):
     """Whether more curves fall with size than rise."""
     trends = [_trend(np.asarray(x), np.asarray(y)) for x, y in curves]
-    falling = sum(trend <= FALLS for trend in trends)
-    return falling > sum(trend >= -FALLS for trend in trends)
+    return sum(trends) < 0
 
 
 def _trend(x, y):
-    """Rank correlation of sizes and mean scores; 0 where there is none."""
+    """-1 for mean scores that fall with size, 1 where they rise, else 0."""
     sizes = np.unique(x)
     means = [y[x == size].mean() for size in sizes]
-    if len(sizes) < 3 or np.ptp(means) == 0:
-        return 0.0
-    return float(stats.spearmanr(sizes, means).statistic)
+    if len(sizes) < min(FALLS) or np.ptp(means) == 0:
+        return 0
+    trend = float(stats.spearmanr(sizes, means).statistic)
+    enough = -FALLS.get(len(sizes), FALLS_OF_MANY) - 1e-9  # It is rounded.
+    return int(trend >= enough) - int(trend <= -enough)
 
 
-def bounds_of(scores, bounds=None, name="score"):
+def bounds_of(scores, bounds=None, name="score", direction=None):
     """Lowest and highest score there can be, after checks.
 
     Args:
@@ -124,6 +169,8 @@ def bounds_of(scores, bounds=None, name="score"):
             Either end may be infinite.
         name: The column of scores. Losses and distances have no highest value,
             and no lowest where one is negative.
+        direction: `"min"`: where lower is better, scores that are not all
+            fractions are percent only if their name is that of a rate.
 
     Returns:
         Two floats.
@@ -138,7 +185,9 @@ def bounds_of(scores, bounds=None, name="score"):
     """
     scores = np.asarray(scores, np.float64)
     if bounds is None:
-        if _says(name, OPEN_ENDED):
+        if _says(name, OPEN_ENDED) or (
+            direction == "min" and not _are_rates(scores, name)
+        ):
             bounds = (
                 -np.inf if scores.min() < 0 else 0.0,
                 np.inf if scores.max() > 0 else 0.0,
@@ -161,18 +210,35 @@ def bounds_of(scores, bounds=None, name="score"):
     return low, high
 
 
+def _are_rates(scores, name):
+    """Whether scores, of which lower is better, are fractions or percent."""
+    if scores.min() < 0 or scores.max() > 100:
+        return False
+    if scores.max() <= 1:
+        return True
+    # More words may be wrong than were said: 1.25 beside 0.2.
+    is_rate = _says(name, RATES) or _says(name, COMPLEMENTS)
+    return is_rate and _mixed(scores) is None
+
+
 def _check_one_unit(scores, name):
-    below, above = scores[scores <= 1], scores[scores > 1]
-    if not (len(below) and len(above)):
-        return
-    low, high = below.max(), above.min()
-    mixed = low > 0 and APART * low < high
-    if mixed or above.max() <= CLOSE:
+    if _mixed(scores):
+        low, high = _mixed(scores)
         raise ValueError(
             f"`{name}` must be all fractions or all percent. Received both, as "
             f"it looks: {low:g} and {high:g}. Mend them, or give the metric's "
             "own range (`bounds=(low, high)`)."
         )
+
+
+def _mixed(scores):
+    """A fraction and a percentage that scores seem to mix; else None."""
+    below, above = scores[scores <= 1], scores[scores > 1]
+    if not (len(below) and len(above)):
+        return None
+    low, high = below.max(), above.min()
+    mixed = low > 0 and APART * low < high
+    return (low, high) if mixed or above.max() <= CLOSE else None
 
 
 def points(bounds):

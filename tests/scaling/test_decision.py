@@ -144,7 +144,9 @@ def test_a_worth_that_is_no_gain_is_refused(worth):
 
 
 def test_a_worth_that_the_scale_cannot_hold_is_asked_about():
-    # Of fractions, 2 would be 200 points.
+    # Of fractions, 2 would be 200 points, and 1 all of them.
+    with pytest.raises(ValueError, match="For 1 points give 0.01"):
+        forecast(steep(), worth=1)
     with pytest.raises(ValueError, match="ends at 0 and 1.*For 2 points give"):
         forecast(steep(), worth=2)
     with pytest.raises(ValueError, match="ends at 0 and 100"):
@@ -177,6 +179,11 @@ WITHHELD = {
     "All runs have the same top1": (
         lambda: law_of([0.3] * 4, noise=0),
         {"worth": 0.2},
+    ),
+    # 0.5 of what is above 0.7: half a point, or 50 of them?
+    "A gain of 50 points cannot be": (
+        lambda: law_of([0.34, 0.46, 0.58, 0.7], noise=0.01),
+        {"worth": 0.5},
     ),
 }
 

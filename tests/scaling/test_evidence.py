@@ -139,3 +139,28 @@ def test_whole_numbers_of_any_size_are_numbers():
     data = evidence.gather(rows, "n", "score")
     np.testing.assert_allclose(data.y, 1e26 + 1e25 * np.arange(20, 25))
     np.testing.assert_allclose(data.sizes, 10.0 ** np.arange(20, 25))
+
+
+def test_a_run_that_was_done_again_counts_once():
+    old, new = (
+        [{"key": n, "n": n, "top1": score} for n in (100, 300)]
+        for score in (0.2, 0.3)
+    )
+    data = evidence.gather([*old, *new], "n", "top1")
+    assert data.y.tolist() == [0.3, 0.3]
+    # Runs without a key are repetitions.
+    for row in (*old, *new):
+        row["key"] = None
+    assert len(evidence.gather([*old, *new], "n", "top1").y) == 4
+
+
+@pytest.mark.parametrize("error", [0.25, "no", "False", "ok", "", None])
+def test_an_error_that_is_none_is_no_failure(error):
+    rows = [{"n": 100, "top1": 0.2, "error": error}]
+    assert not evidence.failed(pd.DataFrame(rows)).any()
+    assert evidence.failed(pd.DataFrame([{"error": "KeyError: 'x'"}])).all()
+
+
+def test_curves_may_be_told_apart_by_a_tuple():
+    rows = [{"task": t, "n": 100, "top1": 0.2} for t in "ab"]
+    assert [*evidence.curves(rows, ("task",))] == [("a",), ("b",)]

@@ -188,6 +188,15 @@ def test_a_damaged_file_gives_rows_or_an_error_that_names_it(
     assert 20 < read < 380
 
 
+def test_one_list_of_rows_is_read_as_pandas_writes_it(path):
+    path.parent.mkdir()
+    path.write_text('[{"num_examples": 300, "top1": 0.5},\n {"seed": 1}]')
+    assert rows.read(path) == [{"num_examples": 300, "top1": 0.5}, {"seed": 1}]
+    path.write_text('[{"seed": 1}, 5]')
+    with pytest.raises(ValueError, match="row 2: expected a JSON object"):
+        rows.read(path)
+
+
 def test_a_byte_order_mark_and_blank_lines_are_passed_over(path):
     path.parent.mkdir()
     path.write_bytes(b'\xef\xbb\xbf{"i": 0}\r\n\r\n{"i": 1}\r\n\r\n')

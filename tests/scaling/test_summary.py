@@ -101,3 +101,13 @@ def test_a_score_that_falls_with_every_size_is_said_to():
     rows = study_of(loss=(0.9, 0.7, 0.55, 0.45))
     (found,) = scaling.forecasts(rows, direction="max").values()
     assert "The score falls with every size." in found.caveats
+
+
+def test_curves_that_improve_in_two_ways_are_not_given_one_direction():
+    found = [
+        {"metric": metric, "num_examples": n, "score": 0.5 + sign * 0.05 * i}
+        for metric, sign in (("top1", 1), ("error_rate", -1))
+        for i, n in enumerate(SIZES)
+    ]
+    with pytest.raises(ValueError, match=r"\['error_rate'\].*Forecast them"):
+        scaling.forecasts(found, by="metric")

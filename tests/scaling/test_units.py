@@ -1,5 +1,7 @@
 """Scores are fractions or percent, or the user says what they are."""
 
+import re
+
 import pytest
 
 from keras_jft.scaling import units
@@ -34,18 +36,23 @@ def test_losses_have_no_highest_value():
 
 
 RISING = ([1, 2, 3, 4], [0.1, 0.2, 0.3, 0.4])
-FALLING = ([1, 2, 3, 4], [0.4, 0.2, 0.3, 0.1])  # One of them out of place.
+# Two of them out of place.
+FALLING = ([1, 2, 3, 4, 5], [0.5, 0.4, 0.2, 0.3, 0.1])
 
 
 @pytest.mark.parametrize(
     "name",
     ["error", "err", "errorRate", "top1_error", "top1error", "val_loss"]
     + ["trainLoss", "Loss", "perplexity", "ppl", "RMSE", "mae", "wer", "CER"]
-    + ["fid", "nll", "test/mse", "error_free_accuracy"],
+    + ["fid", "nll", "test/mse", "error_free_accuracy"]
+    + ["1-accuracy", "100 - top1", "1_minus_auc", "f1_deficit", "acc_drop"]
+    + ["missed_recall", "accuracy (lower=better)", "losses"],
 )
 def test_names_of_errors_are_asked_which_way_is_better(name):
     for curve in (RISING, FALLING):
-        with pytest.raises(ValueError, match=f'`{name}`.*direction="min"'):
+        with pytest.raises(
+            ValueError, match=f'`{re.escape(name)}`.*direction="min"'
+        ):
             units.direction_of(name, [curve])
         for direction in ("min", "max"):
             assert units.direction_of(name, [curve], direction) == direction
@@ -58,6 +65,44 @@ def test_names_of_errors_are_asked_which_way_is_better(name):
 )
 def test_names_of_scores_say_that_higher_is_better(name):
     assert units.direction_of(name, [FALLING]) == "max"
+
+
+def test_a_word_beside_an_accuracy_does_not_stop_the_question():
+    assert units.direction_of("accuracy_of_doom", [RISING]) == "max"
+    with pytest.raises(ValueError, match="scores fall as the size grows"):
+        units.direction_of("accuracy_of_doom", [FALLING])
+    for name in "lossless_psnr", "gloss_accuracy":
+        assert units.direction_of(name, [RISING]) == "max"
+
+
+def test_a_fall_that_chance_explains_is_not_asked_about():
+    # Of four sizes, 4 of 24 orders come close to falling: one does.
+    almost = ([1, 2, 3, 4], [0.4, 0.2, 0.3, 0.1])
+    assert units.direction_of("score", [almost]) == "max"
+    with pytest.raises(ValueError, match="scores fall"):
+        units.direction_of("score", [([1, 2, 3, 4], [0.4, 0.3, 0.2, 0.1])])
+
+
+def test_a_metric_that_another_column_names_is_asked_about():
+    for metric in "error_rate", "wer":
+        with pytest.raises(ValueError, match=f"the score of '{metric}'"):
+            units.direction_of("score", [RISING], None, [metric])
+        assert units.direction_of("score", [RISING], "min", [metric]) == "min"
+        for direction in None, "min", "max":
+            with pytest.raises(ValueError, match=rf"\['{metric}'\].*apart"):
+                units.direction_of("score", [RISING], direction, ["a", metric])
+
+
+def test_where_lower_is_better_scores_above_1_need_not_be_percent():
+    infinity = float("inf")
+    for scores, name, bounds in (
+        ([2.0, 1.1], "Verlust", (0, infinity)),
+        ([1.25, 0.21], "wer", (0, infinity)),
+        ([0.4, 0.2], "wer", (0, 1)),
+        ([31.0, 24.0], "error", (0, 100)),
+        ([-2.0, 3.0], "Verlust", (-infinity, infinity)),
+    ):
+        assert units.bounds_of(scores, None, name, "min") == bounds
 
 
 def test_a_name_that_says_nothing_is_asked_where_scores_fall():
