@@ -7,20 +7,13 @@ backbone (and a random one) to classification and segmentation, frozen and
 fine-tuned, and to detection and pose, frozen; measures, fits performance
 against log data size, and writes the decision on a page. A run that was
 interrupted goes on where it stopped; `--dry-run` says what is left to do.
-
-Nets this small keep one core busy. Where there are two, and no accelerator, a
-second process does the same study from its other end (`--alone`: none does).
 """
 
 import argparse
-import contextlib
 import dataclasses
-import os
 import pathlib
 import shlex
-import subprocess
 import sys
-import threading
 
 import matplotlib
 
@@ -93,61 +86,24 @@ def configs(sizes, seeds):
                     )
 
 
-@contextlib.contextmanager
-def helper():
-    """Have a second process do this study from its other end, meanwhile."""
-    # Two processes share the cores: no operation is split up between threads.
-    os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
-    command = [sys.executable, *sys.argv, "--help-out"]
-    shown = None if not sys.stderr.isatty() else subprocess.DEVNULL
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=shown
-    ) as process:
-        yield
-        process.wait()
-
-
-def end_with_parent():
-    """End this helper when its standard input closes: its parent has ended."""
-
-    def wait():
-        sys.stdin.buffer.read()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", default="demo", type=pathlib.Path)
     parser.add_argument("--sizes", default=SIZES, type=int, nargs="+")
     parser.add_argument("--seeds", default=[0], type=int, nargs="+")
     parser.add_argument("--dry-run", action="store_true")
-    parser.add_argument("--alone", action="store_true")
-    parser.add_argument(
-        "--help-out", action="store_true", help=argparse.SUPPRESS
-    )
     arguments = parser.parse_args()
 
     path = arguments.output / "rows.jsonl"
-    runs = list(configs(arguments.sizes, arguments.seeds))
     study = jft.scaling.Study(
-        runs[::-1] if arguments.help_out else runs,
+        list(configs(arguments.sizes, arguments.seeds)),
         path,
         run=jft.scaling.Runner(arguments.output / "backbones"),
     )
     if arguments.dry_run:
         print(study.outlook(like=jft.scaling.read_rows(MEASURED)))
         return
-    if arguments.help_out:
-        end_with_parent()
-        study.run()
-        return
-    machine = jft.scaling.rows.provenance()
-    if not (arguments.alone or machine["accelerator"] or machine["cores"] < 2):
-        with helper():
-            study.run()
-    rows = study.run()  # All, or what a helper that failed has left.
+    rows = study.run()
 
     print(f"\n{jft.scaling.table(rows)}")
     figure = arguments.output / "data_size.png"

@@ -12,13 +12,12 @@ import pathlib
 
 
 @contextlib.contextmanager
-def claim(path, key, wait=False):
+def claim(path, key):
     """Yields whether this process alone may run a config now.
 
     Args:
         path: The file of rows.
         key: The key of the config, hexadecimal digits.
-        wait: Whether to wait until it may.
     """
     import fcntl  # Not on Windows, where the rest of the package imports.
 
@@ -29,8 +28,7 @@ def claim(path, key, wait=False):
         try:
             # Offsets end below 2^63; no byte needs to be there to be locked.
             place = int(key[:15], 16)
-            how = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
-            fcntl.lockf(file, how, 1, place)
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
         except OSError:
             yield False
         else:

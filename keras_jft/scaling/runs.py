@@ -10,7 +10,7 @@ import time
 import keras
 
 from keras_jft import checks, data, evaluation, pretrain, transfer
-from keras_jft.scaling import claims, fingerprints, study
+from keras_jft.scaling import fingerprints, study
 
 # Fields of a pre-training that say what net it trains.
 NET = ("blocks", "width", "block", "stem", "bn_momentum", "dtype")
@@ -129,12 +129,6 @@ class Runner:
         """The backbone of a pre-training config, from disk or trained now."""
         if config.num_examples == 0:
             return pretrain.backbone(config)
-        # Of several processes that need it one trains it; the others wait.
-        key = study.key(config)
-        with claims.claim(self.directory / "backbones", key, wait=True):
-            return self._pretrained(config)
-
-    def _pretrained(self, config):
         path, kept = self._path(config), self._path(config, ".files")
         read = repr(self._fingerprints.of(config))
         # Backbones of before have none, and are taken to be of these files.

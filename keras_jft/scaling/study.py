@@ -99,9 +99,7 @@ class Study:
                         if mine and not self._is_new(config, before):
                             row, error = self._row_of(config)
                             rows_lib.append(self.path, row)
-                            # Those that other processes have done count.
-                            ended = len(self.configs) - len(self._left())
-                            _print_row(row, bar, ended)
+                            _print_row(row, bar)
                             failures.add(error, bar.console)
                     bar.advance(task)
             except KeyboardInterrupt:
@@ -330,14 +328,15 @@ def _described(config):
     return " ".join(f"{c}={value}" for c, value in columns) or "runs"
 
 
-def _print_row(row, bar, ended):
+def _print_row(row, bar):
     """A line per run where there is no terminal that could show the bar."""
     if not bar.console.is_terminal:
         columns = " ".join(f"{c}={row[c]}" for c in COLUMNS if c in row)
         end = "failed" if _has_failed(row) else "done"
+        number = int(bar.tasks[0].completed) + 1
         # `soft_wrap`: the width of a file is not that of a terminal.
         bar.console.print(
-            f"{ended}/{int(bar.tasks[0].total)} {columns or 'run'} {end} "
+            f"{number}/{int(bar.tasks[0].total)} {columns or 'run'} {end} "
             f"in {row['wall_seconds']:.0f} s",
             markup=False,
             highlight=False,
