@@ -220,7 +220,12 @@ def _feature_pyramid():
 
     pyramid = feature_pyramid.FeaturePyramid()
     for name in ("conv_c6_3x3", "conv_c7_3x3"):
-        config = getattr(pyramid, name).get_config()
+        theirs = getattr(pyramid, name)
+        # Their initializer draws no other seed: the model starts as KerasCV's.
+        config = {
+            **theirs.get_config(),
+            "kernel_initializer": theirs.kernel_initializer,
+        }
         setattr(pyramid, name, layers.Conv2D.from_config(config))
     return pyramid
 
