@@ -54,6 +54,23 @@ def are_batches(x):
     return isinstance(x, (list, tuple)) and len(x) > 0 and all(map(is_batch, x))
 
 
+def check_finite(images):
+    """Raise a `ValueError` for NumPy images that hold NaN or infinity.
+
+    A ReLU makes 0 of NaN: the loss stays finite while the weights are lost.
+    """
+    if images.dtype.kind != "f":
+        return
+    for start in range(0, len(images), 64):  # Masks of a few at a time.
+        finite = np.isfinite(images[start : start + 64])
+        if not finite.all():
+            bad = start + np.argwhere(~finite)[0][0]
+            raise ValueError(
+                "Images must be finite, in 0..255. Received NaN or infinity in "
+                f"image {bad} of {len(images)}. Mend it or leave it out."
+            )
+
+
 def check_arrays(x, y):
     """Check NumPy images, and that there is a target for each.
 
@@ -65,7 +82,8 @@ def check_arrays(x, y):
         y: Targets, or None.
 
     Raises:
-        ValueError: There are no images, or not as many targets.
+        ValueError: There are no images, or not as many targets, or images are
+            not finite.
     """
     images = x.get("images") if isinstance(x, dict) else x
     if not isinstance(images, np.ndarray) or images.ndim != 4:
@@ -81,6 +99,7 @@ def check_arrays(x, y):
                 "There must be targets for each image. Received: "
                 f"{len(images)} images, targets of shape {target.shape}."
             )
+    check_finite(images)
     some = images[:32]  # A look, not a pass over all pixels.
     if some.dtype.kind == "f" and some.size and 0 < some.max() <= 1:
         warnings.warn(

@@ -192,6 +192,24 @@ def test_images_in_0_to_1_and_no_images_are_told(net):
         model.fit(images[:0], np.array([], "int32"), verbose=0)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_pixels_that_are_not_finite_are_refused(net, bad):
+    """A ReLU turns NaN into 0: the loss alone would not tell."""
+    model = Classifier(net, 3)
+    model.compile("sgd")
+    images = np.full((70, 16, 16, 3), 9, "float32")
+    images[66, 3, 3, 0] = bad
+    for call in (model.fit, model.evaluate):
+        with pytest.raises(ValueError, match="image 66 of 70"):
+            call(images, np.zeros(70, "int32"), verbose=0)
+    with pytest.raises(ValueError, match="image 66 of 70"):
+        model.predict(images, verbose=0)
+    # In a contract batch, too.
+    batch = {"images": images, "labels": np.zeros(70, "int32")}
+    with pytest.raises(ValueError, match="finite"):
+        model.fit(batch, verbose=0)
+
+
 def test_masks_of_other_classes_are_refused(tiny_backbone):
     model = transfer.DeepLabASPP(tiny_backbone, 2, output_stride=8)
     model.compile("sgd")
