@@ -192,7 +192,7 @@ def test_two_workers_see_every_example_once_in_a_pass(
         "unseeded": r"shuffle` that has no seed.*shuffle\(..., seed=0\)",
         "own_seeds": "differ from those of another.*shuffled by",
         "own_order": "differ from those of another.*'seed': ",
-        "shuffled_batches": "shuffle=True with a `PyDataset`",
+        "shuffled_batches": "a `PyDataset` with shuffle=True",
         "alike": "^none$",
         "batches": "^none$",
     }.items(),
