@@ -1,6 +1,7 @@
 """Whatever can be known before the first step is checked by the config."""
 
 import dataclasses
+import inspect
 import json
 import pathlib
 import types
@@ -182,12 +183,67 @@ def test_a_net_is_trained_in_floats():
                 config(dtype=dtype)
 
 
+@pytest.mark.parametrize("config", [Pretrain, Transfer, Evaluation])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_examples": -5}, "`num_examples` must be a whole number above 0"),
+        ({"num_examples": "5"}, "`num_examples` must be a whole number above"),
+        ({"num_examples": 0}, "`num_examples` must be a whole number above 0"),
+        ({"num_examples": True}, "`num_examples` must be a whole number above"),
+        ({"wrong_labels": "0.2"}, "`wrong_labels` must be a number"),
+        ({"long_tail": "1"}, "`long_tail` must be a number"),
+        ({"image_size": 0}, "`image_size` must be a whole number above 0"),
+        ({"task": "depth"}, "`task` must be one of"),
+        ({"preset": "odd"}, "`preset` must be one of"),
+        ({"noise": float("nan")}, "`noise` must be a mapping.*nan"),
+        ({"noise": 0.2}, "`noise` must be a mapping.*0.2"),
+        ({"noise": {"wrong": 2}}, "`wrong` must be a rate"),
+        ({"noise": {"wrong": "0.2"}}, "`wrong` must be a rate.*'0.2'"),
+    ],
+)
+def test_options_of_the_synthetic_world_are_checked(config, options, message):
+    with pytest.raises(ValueError, match=message):
+        config(options=options)
+
+
+def test_a_subset_is_not_larger_than_the_synthetic_world():
+    for config in (Pretrain, Transfer):
+        fits = config(options={"num_examples": 256}, num_examples=256)
+        assert fits.num_examples == 256
+        with pytest.raises(ValueError, match="at most 256.*num_examples=1000"):
+            config(options={"num_examples": 256}, num_examples=1000)
+    # By default there are 400 to transfer to, 100,000 to pre-train on.
+    with pytest.raises(ValueError, match="at most 400"):
+        Transfer(options={"task": "classification"}, num_examples=401)
+    with pytest.raises(ValueError, match="at most 100000"):
+        Pretrain(num_examples=100_001)
+
+
+@pytest.mark.parametrize("name", sorted(jft.data.DATASETS))
+def test_a_data_set_without_what_it_needs_says_so(name):
+    needed = {
+        field: None
+        for field, parameter in inspect.signature(
+            jft.data.DATASETS[name]
+        ).parameters.items()
+        if parameter.default is parameter.empty and field != "split"
+    }
+    jft.data.check_options(name, needed, complete=True)
+    # A recipe is a config to which the folder is still to be added.
+    assert Pretrain(dataset=name).options == {}
+    if needed:
+        with pytest.raises(ValueError, match=f"'{name}' needs the options"):
+            jft.data.load(name)
+
+
 def test_the_task_of_an_evaluation_is_that_of_the_head():
     def run(head, **options):
+        shown = {"task": jft.transfer.HEADS[head].task}
         return jft.scaling.Run(
             pretrain=Pretrain(),
-            transfer=Transfer(head=head),
-            evaluation=Evaluation(**options),
+            transfer=Transfer(head=head, options=shown),
+            evaluation=Evaluation(options=shown, **options),
         )
 
     for head, entry in jft.transfer.HEADS.items():
@@ -202,6 +258,46 @@ def test_the_task_of_an_evaluation_is_that_of_the_head():
         jft.scaling.Run(
             pretrain=Pretrain(), transfer=Pretrain(), evaluation=Evaluation()
         )
+
+
+def test_a_run_shows_its_head_what_the_head_is_for():
+    shown = {"options": {"task": "segmentation"}}
+    other = {"options": {"task": "classification"}}
+
+    def run(transfer, evaluation):
+        return jft.scaling.Run(
+            pretrain=Pretrain(),
+            transfer=Transfer(head="deeplab_aspp", **transfer),
+            evaluation=Evaluation(**evaluation),
+        )
+
+    assert run(shown, shown).task == "segmentation"
+    for transfer, evaluation, part, received in (
+        (shown, other, "evaluation", "classification"),
+        (shown, {}, "evaluation", "many_label"),
+        (other, shown, "transfer", "classification"),
+        ({}, shown, "transfer", "many_label"),
+    ):
+        match = f"`{part}.options` must have the task 'segm.*'{received}'"
+        with pytest.raises(ValueError, match=match):
+            run(transfer, evaluation)
+
+
+def test_a_run_has_all_that_its_data_sets_need():
+    shown = {"options": {"task": "classification"}}
+
+    def run(pretrain=None, transfer=shown, evaluation=shown):
+        return jft.scaling.Run(
+            pretrain=Pretrain(**pretrain or {}),
+            transfer=Transfer(**transfer),
+            evaluation=Evaluation(**evaluation),
+        )
+
+    folder = {"dataset": "image_folder"}
+    for part in ("pretrain", "transfer", "evaluation"):
+        with pytest.raises(ValueError, match=r"'image_folder' needs.*direct"):
+            run(**{part: folder})
+        run(**{part: {**folder, "options": {"directory": "photos"}}})
 
 
 def test_runs_on_record_keep_their_keys():

@@ -1,6 +1,7 @@
 """Wrong and missing labels at known rates, to measure what noise costs."""
 
 import dataclasses
+import numbers
 
 import numpy as np
 
@@ -38,9 +39,9 @@ class NoisyLabels(Dataset):
     def __init__(self, data, *, wrong=0.0, missing=0.0, confusable=0.0, seed=0):
         rates = {"wrong": wrong, "missing": missing, "confusable": confusable}
         for name, rate in rates.items():
-            if not 0 <= rate <= 1:
+            if not isinstance(rate, numbers.Real) or not 0 <= rate <= 1:
                 raise ValueError(
-                    f"`{name}` must be a rate in 0..1. Received: {rate}."
+                    f"`{name}` must be a rate in 0..1. Received: {rate!r}."
                 )
         if confusable and data.info.hierarchy is None:
             raise ValueError(

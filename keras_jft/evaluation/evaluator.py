@@ -57,7 +57,7 @@ class Config:
                 metrics.METRICS[self.task],
             )
         checks.within(self, 1, math.inf, "batch_size")
-        data.check_options(self.dataset, self.options)
+        data.check_options(self.dataset, self.options, split=self.split)
         data.check_transforms(self.transforms)
 
 

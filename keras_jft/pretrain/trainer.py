@@ -102,7 +102,9 @@ class Config(training.Optimization):
                 "`blocks` must be four positive numbers, of the units in conv2 "
                 f"to conv5. Received: blocks={self.blocks}."
             )
-        data.check_options(self.dataset, self.options)
+        data.check_options(
+            self.dataset, self.options, num_examples=self.num_examples
+        )
         data.check_transforms(self.transforms, self.image_size)
         training.check_dtype_policy(self.dtype)
         if self.num_examples and self.num_examples < self.batch_size:

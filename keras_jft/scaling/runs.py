@@ -26,7 +26,9 @@ class Run:
         evaluation: What the model is measured on. Its task is that of the head.
 
     Raises:
-        ValueError: If `evaluation` is of another task than the head.
+        ValueError: If `evaluation` or what the synthetic data set shows is of
+            another task than the head, or a data set lacks an option that it
+            needs.
     """
 
     pretrain: pretrain.Config
@@ -42,9 +44,25 @@ class Run:
                 f" Received: evaluation.task={given!r}. Leave it out, or take "
                 "a head of that task."
             )
+        for part in (self.pretrain, self.transfer, self.evaluation):
+            data.check_options(
+                part.dataset, part.options, split=_split(part), complete=True
+            )
+        for name in ("transfer", "evaluation"):
+            self._check_shown(name, getattr(self, name))
         # Said or not, it is the same run.
         measured = dataclasses.replace(self.evaluation, task=self.task)
         object.__setattr__(self, "evaluation", measured)
+
+    def _check_shown(self, name, part):
+        """Raise `ValueError` if synthetic images are for another task."""
+        shown = part.options.get("task", "many_label")
+        if part.dataset == "synthetic" and shown != self.task:
+            raise ValueError(
+                f"`{name}.options` must have the task {self.task!r}, that of "
+                f"the head {self.transfer.head!r}. Received: "
+                f"task={shown!r}."
+            )
 
     @property
     def task(self):

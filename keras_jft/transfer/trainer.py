@@ -90,7 +90,12 @@ class Config(training.Optimization):
         )
         checks.within(self, 1, math.inf, "num_examples", "num_classes")
         checks.within(self, 0, 2**32 - 1, "seed")
-        data.check_options(self.dataset, self.options)
+        data.check_options(
+            self.dataset,
+            self.options,
+            split=self.split,
+            num_examples=self.num_examples,
+        )
         data.check_transforms(self.transforms, self.image_size)
         training.check_dtype_policy(self.dtype)
         if not all(factor >= 0 for factor in self.multipliers.values()):

@@ -1,5 +1,9 @@
 """The data sets; `DATASETS` is the table of what there is."""
 
+import inspect
+import types
+from collections.abc import Mapping
+
 from keras_jft import checks
 from keras_jft.data.datasets import (
     camvid,
@@ -38,19 +42,39 @@ DATASETS = {
 }
 
 
-def check_options(name, options):
+def check_options(
+    name, options, *, split="train", num_examples=None, complete=False
+):
     """Raises a ValueError if a data set is unknown or takes no such options.
 
     Args:
         name: A key of `DATASETS`.
-        options: What `load` takes besides `name` and `split`; what is missing
-            may be given later.
+        options: What `load` takes besides `name` and `split`.
+        split: The split that they are for.
+        num_examples: Size of the subset to draw; None takes all.
+        complete: Whether what the data set cannot do without must be there, a
+            folder say. If not, it may be given later.
     """
     checks.one_of("dataset", name, DATASETS)
-    options = dict(options)
-    noise = options.pop("noise", None) or {}
-    checks.keywords("options", options, DATASETS[name], taken=("split",))
-    checks.keywords("noise", noise, NoisyLabels, taken=("data",))
+    given = dict(options)
+    noise = given.pop("noise", None)
+    if not isinstance(noise, (Mapping, types.NoneType)):
+        raise ValueError(
+            "`noise` must be a mapping of what `jft.data.NoisyLabels` takes. "
+            f"Received: noise={noise!r}."
+        )
+    checks.keywords("options", given, DATASETS[name], taken=("split",))
+    checks.keywords("noise", noise or {}, NoisyLabels, taken=("data",))
+    if complete:
+        _check_required(name, given)
+    if name == "synthetic":  # No file is read: whatever is wrong shows.
+        data = load(name, split, **options)
+        if num_examples is not None and num_examples > len(data):
+            raise ValueError(
+                f"`num_examples` must be at most {len(data)}, the size of the "
+                f"data set. Received: num_examples={num_examples}. Raise "
+                "`num_examples` in `options`."
+            )
 
 
 def load(name, split="train", *, noise=None, **options):
@@ -76,8 +100,27 @@ def load(name, split="train", *, noise=None, **options):
     (32, 32, 3)
     """
     checks.one_of("name", name, DATASETS)
+    _check_required(name, options)
     data = DATASETS[name](split=split, **options)
     return data if noise is None else NoisyLabels(data, **noise)
+
+
+def _check_required(name, given):
+    missing = [
+        field
+        for field, parameter in inspect.signature(
+            DATASETS[name]
+        ).parameters.items()
+        if parameter.default is parameter.empty
+        and parameter.kind
+        in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        and field not in ("split", *given)
+    ]
+    if missing:
+        raise ValueError(
+            f"The data set {name!r} needs the options {missing}. Received: "
+            f"{list(given)}."
+        )
 
 
 __all__ = ["DATASETS", "Dataset", "Info", "check_options", "load"]

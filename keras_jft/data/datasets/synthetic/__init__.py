@@ -109,6 +109,7 @@ def load(
                 f"`num_names` must be in 2..{NUM_NAMED}. Received: "
                 f"{num_names!r}."
             )
+    _check_number("long_tail", long_tail)
     if long_tail is not None and not long_tail >= 0:
         raise ValueError(
             f"`long_tail` must be a number from 0 up. Received: {long_tail!r}."
@@ -146,13 +147,20 @@ def load(
 
 
 def _check_whole(name, value):
-    if not isinstance(value, numbers.Integral) or value < 1:
+    boolean = isinstance(value, (bool, np.bool))
+    if boolean or not isinstance(value, numbers.Integral) or value < 1:
         raise ValueError(
             f"`{name}` must be a whole number above 0. Received: {value!r}."
         )
 
 
+def _check_number(name, value):
+    if value is not None and not isinstance(value, numbers.Real):
+        raise ValueError(f"`{name}` must be a number. Received: {value!r}.")
+
+
 def _check_probability(name, value):
+    _check_number(name, value)
     if value is not None and not 0 <= value <= 1:
         raise ValueError(
             f"`{name}` must be a probability, 0 to 1. Received: {value!r}."
