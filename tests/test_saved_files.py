@@ -1,0 +1,84 @@
+"""Files and rows that earlier versions wrote are read as they were meant.
+
+`saved/configs.json` holds what Keras wrote of each class, and
+`saved/multi_label.keras` a whole model, before the modules had their names of
+today. Whoever renames a class or a module leaves them as they are.
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import keras_jft as jft
+from keras_jft.scaling import study
+
+ROOT = pathlib.Path(__file__).parents[1]
+SAVED = ROOT / "tests" / "saved"
+CONFIGS = json.loads((SAVED / "configs.json").read_text(encoding="utf-8"))
+RESULTS = ROOT / "benchmarks" / "results" / "quickstart.jsonl"
+PREDICTED = [
+    [-0.99155, 0.28629, -0.56216, 0.93049, 0.28918],
+    [-1.00803, -0.22061, 0.39670, 0.45944, 0.72951],
+]
+
+
+def _own(names):
+    return {name for name in names if name.startswith("keras_jft>")}
+
+
+def test_each_class_that_files_may_name_has_a_config_here():
+    written = {config["registered_name"] for config in CONFIGS.values()}
+    assert written == _own(keras.saving.get_custom_objects())
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_config_becomes_what_it_was(name):
+    if name == "retinanet" and keras.backend.backend() != "tensorflow":
+        pytest.skip("KerasCV's RetinaNet is for TensorFlow alone")
+    written = CONFIGS[name]
+    made = keras.saving.deserialize_keras_object(written)
+    assert type(made).__name__ == written["class_name"]
+    config = made.get_config()
+    for key, value in written["config"].items():
+        if not isinstance(value, dict):  # Of objects: their own tests.
+            assert json.loads(json.dumps(config[key])) == value, key
+
+
+def test_a_model_predicts_what_it_predicted():
+    model = keras.saving.load_model(SAVED / "multi_label.keras")
+    images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3))
+    predicted = model.predict(images.astype("uint8"), verbose=0)
+    np.testing.assert_allclose(predicted, PREDICTED, atol=1e-4)
+
+
+def test_importing_the_package_is_enough_to_load_a_model():
+    code = (
+        "import keras_jft, keras, sys\n"
+        "print(type(keras.saving.load_model(sys.argv[1])).__name__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, SAVED / "multi_label.keras"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "MultiLabelClassifier\n"
+
+
+def test_rows_on_record_are_of_the_runs_that_would_be_done_now():
+    rows = jft.scaling.read_rows(RESULTS)
+    sys.path.insert(0, str(ROOT / "examples"))
+    try:
+        import quickstart
+    finally:
+        sys.path.pop(0)
+    seeds = sorted({row["seed"] for row in rows})
+    configs = quickstart.configs(quickstart.SIZES, seeds)
+    assert {study.key(config) for config in configs} == {
+        row["key"] for row in rows
+    }
