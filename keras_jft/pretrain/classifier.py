@@ -114,14 +114,16 @@ class MultiLabelClassifier(training.Model):
 
     def may_be_dense(self, spec):
         """Whether there is a label for every class: ids, or multi-hot."""
-        return len(spec.shape) == 2 and spec.shape[1] == self.num_classes > 1
+        columns = None, self.num_classes
+        return len(spec.shape) == 2 and spec.shape[1] in columns
 
     def _check_ids(self, labels):
         checks.label_ids(labels, self.num_classes)
-        if labels.max(initial=-1) >= self.num_classes:
+        if labels.size and labels.max() >= self.num_classes:
             raise ValueError(
                 f"Labels must be in 0..{self.num_classes - 1}. Received "
-                f"{labels.max()}. Build the model with more `num_classes`."
+                f"{labels.max()}. Build the model with more `num_classes`"
+                + ("." if self.num_classes > 1 else _ONE_COLUMN)
             )
 
     def fit(self, x=None, y=None, *args, class_weight=None, **kwargs):
@@ -169,6 +171,12 @@ class MultiLabelClassifier(training.Model):
     def from_config(cls, config):
         """A model of the same arguments."""
         return cls(**keras.saving.deserialize_keras_object(config))
+
+
+_ONE_COLUMN = (
+    ", or, if they say by 0 and 1 whether an image has the one label: "
+    "`jft.data.label_ids(Y)` gives their ids."
+)
 
 
 def _prior_bias(label_prior, num_classes):

@@ -92,8 +92,7 @@ def split(labels):
 def check(labels):
     """Raises a ValueError for labels that are no integers, without weights."""
     dtype = keras.backend.standardize_dtype(labels.dtype)
-    # Of unsigned integers none could be the -1 of padding.
-    dense = "float" in dtype or "uint" in dtype or dtype == "bool"
+    dense = "float" in dtype or dtype == "bool"
     if len(labels.shape) < 3 and dense:
         raise ValueError(
             "Labels must be integer ids, (batch, labels), padded with -1. "
@@ -116,16 +115,18 @@ def refuse_multi_hot(labels, losses, num_classes):
         ValueError: The labels are multi-hot, outside of a compiled step, which
             cannot raise.
     """
-    if len(labels.shape) != 2 or labels.shape[1] != num_classes:
+    if len(labels.shape) != 2 or num_classes < 2:
         return losses
-    if num_classes < 2:
+    if labels.shape[1] not in (None, num_classes):
         return losses
     try:
         checks.label_ids(ops.convert_to_numpy(labels), num_classes)
     except (NotImplementedError, TypeError):  # In a compiled step.
         dense = ops.all((labels == 0) | (labels == 1))
         if num_classes == 2:
-            dense = dense & ops.any(labels[:, 0] == labels[:, 1])
+            dense = dense & ops.any(labels[:, :1] == labels[:, -1:])
+        if labels.shape[1] is None:
+            dense = dense & (ops.shape(labels)[1] == num_classes)
         return ops.where(dense, float("nan"), losses)
     return losses
 

@@ -32,6 +32,9 @@ _WRITERS = Logger, keras.callbacks.CSVLogger, keras.callbacks.TensorBoard
 class StopOnNonFiniteLoss(keras.callbacks.Callback):
     """Raises in the step whose loss is NaN or infinite.
 
+    Or after the epoch that leaves such weights, which a loss need not show: a
+    ReLU makes 0 of NaN.
+
     `Model.fit` puts it before all other callbacks, so that none of them saves
     what the step left behind.
     """
@@ -47,8 +50,21 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
             raise FloatingPointError(
                 f"The loss is {loss} in epoch {self._epoch + 1}, step "
                 f"{batch + 1}. Lower the learning rate, clip gradients "
-                "(`clipnorm=`), or look for bad values in that batch."
+                "(`clipnorm=`), or look for bad values in that batch, such as "
+                "multi-hot targets in place of label ids "
+                "(`jft.data.label_ids(Y)`)."
             )
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Raises `FloatingPointError` if a weight is not finite."""
+        values = self.model.get_weights()
+        for weight, value in zip(self.model.weights, values, strict=True):
+            if not np.all(np.isfinite(value)):
+                raise FloatingPointError(
+                    f"The weight {weight.path} is not finite after epoch "
+                    f"{epoch + 1}, whatever the loss. Look for NaN or infinity "
+                    "in the images, or lower the learning rate."
+                )
 
 
 class Throughput(keras.callbacks.Callback):

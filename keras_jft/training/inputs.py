@@ -12,13 +12,15 @@ import keras
 import numpy as np
 
 
-def as_keras_takes(data, convert):
+def as_keras_takes(data, convert, check=lambda pair: None):
     """Return `data` with each contract batch in it converted.
 
     Args:
         data: As above. What holds no contract batches is left as it is.
         convert: A function from a contract batch to a tuple, `(x, y)` or
             `(x,)`; of a `tf.data.Dataset`, from a batch of tensors.
+        check: A function that raises a `ValueError` for what is no such pair,
+            of what a `PyDataset` or a generator gives besides contract batches.
 
     Raises:
         ValueError: An iterable holds examples in place of batches, or nothing.
@@ -28,9 +30,9 @@ def as_keras_takes(data, convert):
     if is_batch(getattr(data, "element_spec", None)):
         return data.map(convert)
     if isinstance(data, keras.utils.PyDataset):
-        return _Converted(data, convert)
+        return _Converted(data, convert, check)
     if hasattr(data, "__next__"):
-        return (_converted(batch, convert) for batch in data)
+        return (_converted(batch, convert, check) for batch in data)
     if _holds_batches(data):
         return _sized(data, convert)
     return data
@@ -54,12 +56,47 @@ def are_batches(x):
     return isinstance(x, (list, tuple)) and len(x) > 0 and all(map(is_batch, x))
 
 
-def check_finite(images):
+def as_array(y):
+    """Return targets as a NumPy array, where they are one.
+
+    Args:
+        y: Targets: an array, a tensor, a data frame, or nested lists of
+            numbers. Anything else, such as a list of arrays, is given back.
+
+    Raises:
+        ValueError: The targets are not numbers.
+    """
+    if keras.ops.is_tensor(y):
+        y = keras.ops.convert_to_numpy(y)
+    elif hasattr(y, "to_numpy"):  # Of pandas.
+        y = y.to_numpy()
+    elif isinstance(y, (list, tuple)) and not any(
+        hasattr(leaf, "shape") and np.ndim(leaf)
+        for leaf in keras.tree.flatten(y)
+    ):
+        try:
+            y = np.asarray(y)
+        except ValueError as error:
+            raise ValueError(
+                "Targets must be an array. Received: lists of several lengths. "
+                "Pad ids with -1."
+            ) from error
+    if isinstance(y, np.ndarray) and y.dtype.kind in "OSU":
+        raise ValueError(
+            f"Targets must be numbers. Received: {y.dtype} of shape {y.shape}. "
+            "Give ids in place of names, as "
+            "`names, y = np.unique(y, return_inverse=True)`."
+        )
+    return y
+
+
+def check_finite(x):
     """Raise a `ValueError` for NumPy images that hold NaN or infinity.
 
     A ReLU makes 0 of NaN: the loss stays finite while the weights are lost.
     """
-    if images.dtype.kind != "f":
+    images = x.get("images") if isinstance(x, dict) else x
+    if not isinstance(images, np.ndarray) or images.dtype.kind != "f":
         return
     for start in range(0, len(images), 64):  # Masks of a few at a time.
         finite = np.isfinite(images[start : start + 64])
@@ -85,6 +122,10 @@ def check_arrays(x, y):
         ValueError: There are no images, or not as many targets, or images are
             not finite.
     """
+    if isinstance(x, (list, tuple)) and not x:
+        raise ValueError(
+            f"There must be a batch at least. Received: {x}, which is empty."
+        )
     images = x.get("images") if isinstance(x, dict) else x
     if not isinstance(images, np.ndarray) or images.ndim != 4:
         return
@@ -136,8 +177,11 @@ def by_name(method, args, kwargs):
     return {**given, **kwargs}
 
 
-def _converted(batch, convert):
-    return convert(batch) if is_batch(batch) else batch
+def _converted(batch, convert, check):
+    if is_batch(batch):
+        return convert(batch)
+    check(batch)
+    return batch
 
 
 def _holds_batches(data):
@@ -166,22 +210,24 @@ class _Converted(keras.utils.PyDataset):
     Args:
         dataset: A `PyDataset`.
         convert: As for `as_keras_takes`.
+        check: As for `as_keras_takes`.
     """
 
-    def __init__(self, dataset, convert):
+    def __init__(self, dataset, convert, check):
         super().__init__(
             workers=dataset.workers,
             use_multiprocessing=dataset.use_multiprocessing,
             max_queue_size=dataset.max_queue_size,
         )
         self._dataset, self._convert = dataset, convert
+        self._check = check
 
     @property
     def num_batches(self):
         return self._dataset.num_batches
 
     def __getitem__(self, index):
-        return _converted(self._dataset[index], self._convert)
+        return _converted(self._dataset[index], self._convert, self._check)
 
     def on_epoch_begin(self):
         self._dataset.on_epoch_begin()
@@ -214,7 +260,7 @@ class _InOrder(keras.utils.PyDataset):
             batch = next(self._iterator)
             self._next += 1
             if self._next > index:
-                return _converted(batch, self._convert)
+                return self._convert(batch)
 
 
 def _sized(batches, convert):

@@ -72,7 +72,7 @@ class Model(keras.Model):
         """
 
     def may_be_dense(self, spec):
-        """Whether targets of this `tf.TensorSpec` are checked by a batch."""
+        """Whether only values tell if targets of a `tf.TensorSpec` are ids."""
         return False
 
     def entry(self, batch, key):
@@ -303,6 +303,16 @@ class Model(keras.Model):
         if replicas.is_chief(self):
             export.export(self, filepath, **kwargs)
 
+    def train_on_batch(self, x, y=None, *args, **kwargs):
+        """One step on a batch, as `keras.Model.train_on_batch` takes it."""
+        x, y = self._pairs(x, y)
+        return super().train_on_batch(x, y, *args, **kwargs)
+
+    def test_on_batch(self, x, y=None, *args, **kwargs):
+        """Loss and metrics of a batch, as in `keras.Model.test_on_batch`."""
+        x, y = self._pairs(x, y)
+        return super().test_on_batch(x, y, *args, **kwargs)
+
     def predict_step(self, *args):
         """One compiled step of `predict`."""
         if replicas.are_several(self):
@@ -398,20 +408,24 @@ class Model(keras.Model):
     # === Contract batches to Keras's pairs ===
 
     def _pairs(self, x, y):
+        is_ours = hasattr(x, "source")  # Of `jft.data.batches`.
         x = replicas.shard_by_element(self, inputs.as_tensorflow_reads(x))
         if y is None:
-            x = inputs.as_keras_takes(x, self._checked_pair)
-            if isinstance(x, tuple):
+            x = inputs.as_keras_takes(x, self._checked_pair, self._check_pair)
+            if isinstance(x, tuple) and x:
                 x, y = x
+            elif self._takes_images:
+                self._check_has_targets(x)
         elif not isinstance(x, types.GeneratorType):
+            y = inputs.as_array(y)
             self.check_targets(y)
         if self._takes_images:
             inputs.check_arrays(x, y)
         spec = getattr(x, "element_spec", None)
         if isinstance(spec, tuple) and len(spec) > 1:
             self.check_targets(spec[1])
-            # The values tell; on a worker of an asynchronous run, in a graph.
-            looks = not replicas.is_asynchronous(self)
+            # A worker of an asynchronous run is in a graph here.
+            looks = not (is_ours or replicas.is_asynchronous(self))
             if looks and self.may_be_dense(spec[1]):
                 self.check_targets(next(iter(x))[1].numpy())
         return x, y
@@ -420,7 +434,26 @@ class Model(keras.Model):
         y = self.targets(batch)
         if isinstance(tree.flatten(y)[0], np.ndarray):  # Not in a graph.
             self.check_targets(y)
-        return self.inputs_of(batch), y
+        x = self.inputs_of(batch)
+        if self._takes_images:
+            inputs.check_finite(x)
+        return x, y
+
+    def _check_pair(self, batch):
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        if y is not None:
+            self.check_targets(inputs.as_array(y))
+        elif self._takes_images:
+            self._check_has_targets(x)
+        if self._takes_images:
+            inputs.check_finite(x)
+
+    def _check_has_targets(self, x):
+        if isinstance(x, np.ndarray) or ops.is_tensor(x):
+            raise ValueError(
+                f"{type(self).__name__} trains on images and targets, `(x, y)`."
+                f" Received: images of shape {tuple(x.shape)} without targets."
+            )
 
     def _validation(self, data):
         if inputs.is_batch(data) or inputs.are_batches(data):

@@ -65,3 +65,15 @@ def test_a_process_that_leaves_logs_to_another_keeps_the_rest(tmp_path):
     assert kept == [stop, writers[0]]  # `Throughput` writes nothing.
     whole = keras.callbacks.CallbackList([stop])
     assert callbacks.without_writers(whole) is whole
+
+
+def test_weights_that_are_not_finite_stop_the_run_whatever_the_loss():
+    net = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    stop = training.StopOnNonFiniteLoss()
+    stop.set_model(net)
+    stop.on_epoch_end(0, {"loss": 1.0})
+    kernel, bias = net.get_weights()
+    kernel[1] = math.nan
+    net.set_weights([kernel, bias])
+    with pytest.raises(FloatingPointError, match=r"kernel.*epoch 3.*images"):
+        stop.on_epoch_end(2, {"loss": 1.0})

@@ -220,6 +220,73 @@ def test_masks_of_other_classes_are_refused(tiny_backbone):
         model.fit(images, np.zeros((2, 16, 16), "uint8"), verbose=0)
 
 
+def _spoiled(batches):
+    """The batches in float32, one pixel of the second one NaN."""
+    batches = [
+        {**b, "images": b["images"].astype("float32")} for b in batches[:2]
+    ]
+    batches[1]["images"][2, 3, 4, 1] = np.nan
+    return batches
+
+
+@pytest.mark.parametrize("form", sorted(FORMS))
+def test_images_that_are_not_finite_are_refused(form, net, batches):
+    model = _model(net)
+    # Where TensorFlow reads the batches, it wraps the error.
+    kinds = ValueError, RuntimeError
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        kinds = (*kinds, tf.errors.OpError)
+    with pytest.raises(kinds, match=r"NaN or infinity in\s+image 2 of 4"):
+        model.fit(FORMS[form](_spoiled(batches)), steps_per_epoch=2, verbose=0)
+
+
+def test_arrays_that_are_not_finite_are_refused(net, batches):
+    model = _model(net)
+    images = _spoiled(batches)[1]["images"]
+    for call in (
+        lambda: model.fit(images, batches[1]["labels"], verbose=0),
+        lambda: model.predict(images, verbose=0),
+    ):
+        with pytest.raises(ValueError, match="image 2 of 4"):
+            call()
+
+
+def test_lists_and_tensors_of_labels_are_labels(net):
+    images = np.zeros((3, 16, 16, 3), "uint8")
+    model = Classifier(net, 3)
+    model.compile(keras.optimizers.SGD(0.0))
+    expected = model.evaluate(images, np.array([0, 1, 2]), verbose=0)
+    for labels in ([0, 1, 2], keras.ops.array([0, 1, 2])):
+        model.fit(images, labels, verbose=0)
+        found = model.evaluate(images, labels, verbose=0)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    for labels in ([0, 1, 3], keras.ops.array([0, 1, 3])):
+        with pytest.raises(ValueError, match=r"Received values in 0\.\.3"):
+            model.fit(images, labels, verbose=0)
+    with pytest.raises(ValueError, match=r"Received values in 0\.\.3"):
+        model.fit(iter([(images, np.array([0, 1, 3]))]), verbose=0)
+
+
+def test_what_lacks_targets_or_numbers_or_anything_is_told(net):
+    images = np.zeros((3, 16, 16, 3), "uint8")
+    model = Classifier(net, 3)
+    model.compile("sgd")
+    for call in (model.fit, model.evaluate):
+        with pytest.raises(ValueError, match="without targets"):
+            call(images, verbose=0)
+        for names in (["a", "b", "c"], np.array(["a", "b", "c"], object)):
+            with pytest.raises(ValueError, match=r"np.unique"):
+                call(images, names, verbose=0)
+        with pytest.raises(ValueError, match="several lengths"):
+            call(images, [[0], [1, 2], [0]], verbose=0)
+        with pytest.raises(ValueError, match="a batch at least"):
+            call([], verbose=0)
+    with pytest.raises(ValueError, match="a batch at least"):
+        model.predict([], verbose=0)
+
+
 # === Copies and files ===
 
 
