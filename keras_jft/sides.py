@@ -2,24 +2,29 @@
 
 A side is read from a name, in any case, where it stands
 
-- apart, as "left", "right", "l", "r", "lt" or "rt" between underscores,
-  hyphens, dots, spaces or a change of case: "left_eye", "Eye Left", "leftEye",
-  "LEye";
+- apart, as "left", "right", "l", "r", "lt", "rt", "lft" or "rgt" between
+  underscores, hyphens, dots, spaces or a change of case: "left_eye",
+  "Eye Left", "leftEye", "LEye";
 - at the beginning or the end of a longer word, where the name of the other
   side is there too: "lefteye" and "righteye", "leye" and "reye", "tl" and "tr".
 
 A name that has a side apart, or begins with one of the words, and has no
 partner is refused, not left in place: only an explicit list of pairs can say
-what is meant.
+what is meant. A name that is such a letter and nothing more, the "R" of an
+electrocardiogram, has a side only beside names that have one otherwise. Names
+of which none has a side, which may be of another language, are warned of.
 """
 
 import dataclasses
 import functools
 import re
+import warnings
 
 _WORDS = {"left": "right", "right": "left"}
-_LETTERS = {"l": "r", "r": "l", "lt": "rt", "rt": "lt"}
-_SIDES = {"left": "left", "l": "left", "lt": "left"}
+_LETTERS = {
+    "l": "r", "r": "l", "lt": "rt", "rt": "lt", "lft": "rgt", "rgt": "lft"
+}  # fmt: skip
+_SIDES = {"left": "left", "l": "left", "lt": "left", "lft": "left"}
 # "LEye" is "L" and "Eye". A number stays with its word: the vertebra "L1" has
 # no side of its own.
 _TOKEN = re.compile(
@@ -65,6 +70,8 @@ def read(names):
 def mirrored(names, pairs=None, count=None):
     """Return the position of each keypoint's mirror image.
 
+    Warns, once for the same names, where several names tell no side at all.
+
     Args:
         names: One name a keypoint; may be () where `pairs` are of positions.
         pairs: What changes places: pairs of names, or of positions; an empty
@@ -99,6 +106,8 @@ def mirrored(names, pairs=None, count=None):
             "without the other. Pass `flip_pairs`, a list of pairs of names, "
             "or [] if nothing changes places."
         )
+    if len(names) > 1 and not any(side.side for side, _ in sides):
+        _warn_of_no_sides(names)
     return [
         place if side.partner is None else side.partner
         for place, (side, _) in enumerate(sides)
@@ -130,12 +139,37 @@ def pairs_of_classes(names):
     return pairs
 
 
+@functools.lru_cache(maxsize=64)
+def _warn_of_no_sides(names):
+    warnings.warn(
+        "Nothing changes places in a mirror: no name of `keypoint_names` tells "
+        f"left from right. Received: {list(names)}. Pass `flip_pairs`, a list "
+        "of pairs of names, or [] if that is right.",
+        stacklevel=3,
+    )
+
+
 # === What the names say ===
 
 
 @functools.lru_cache(maxsize=16)
 def _read(names):
     """`(Side, whether it must have a partner)` of each name of a tuple."""
+    sides, bare = _all_sides(names), [n.casefold() in _LETTERS for n in names]
+    # Letters alone are a side where others show that sides are meant.
+    if any(
+        side.side and not is_bare
+        for (side, _), is_bare in zip(sides, bare, strict=True)
+    ):
+        return sides
+    return tuple(
+        (Side("", name.casefold(), None), False) if is_bare else side
+        for name, side, is_bare in zip(names, sides, bare, strict=True)
+    )
+
+
+def _all_sides(names):
+    """The same where a letter alone is a side, too."""
     readings = [(_apart(name), _glued(name)) for name in names]
     places = {}
     for place, name in enumerate(names):

@@ -14,6 +14,7 @@ SPELLINGS = (
     ("l_eye", "r_eye"), ("L_Eye", "R_Eye"), ("LEye", "REye"),
     ("lEye", "rEye"), ("leye", "reye"), ("LEYE", "REYE"),
     ("eye_l", "eye_r"), ("eyeL", "eyeR"), ("Lt Eye", "Rt Eye"),
+    ("lft_eye", "rgt_eye"), ("eyeLft", "eyeRgt"),
 )  # fmt: skip
 
 
@@ -43,8 +44,11 @@ def test_a_side_is_read_in_every_usual_spelling(pair):
         # The R of an electrocardiogram has no side, its slopes have.
         (("R_peak_left", "R_peak_right"), [1, 0]),
         # Vertebrae, and words that only hold those letters.
-        (("L1", "L2", "S1", "rail", "lip", "cleft_chin", "upright"),
-         [0, 1, 2, 3, 4, 5, 6]),
+        (("L1", "L2", "rail", "lip", "cleft_chin", "upright", "leye", "reye"),
+         [0, 1, 2, 3, 4, 5, 7, 6]),
+        # Letters alone, where other names show that they are sides.
+        (("L", "C", "R", "left_eye", "right_eye"), [2, 1, 0, 4, 3]),
+        (("left", "right", "l", "r"), [1, 0, 3, 2]),
         (("light", "left", "right"), [0, 2, 1]),
     ],
 )  # fmt: skip
@@ -73,6 +77,41 @@ def test_a_side_without_one_partner_is_refused(names, lone):
     assert f"of which {lone} look" in str(error.value)
     # Reading alone asks for no partner.
     assert len(sides.read(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("左眼", "右眼"),
+        ("Auge links", "Auge rechts"),
+        ("port_bow", "starboard_bow"),
+        ("ojo_izquierdo", "ojo_derecho"),
+        ("kp_0", "kp_1"),
+        ("L1", "L2", "S1", "lip"),
+        # Letters alone.
+        ("R", "C", "L"),
+        ("l", "r"),
+        ("P", "Q", "R", "S", "T"),
+        ("l", "m", "n"),
+    ],
+)
+def test_names_without_a_side_are_warned_of_once_and_stay(names):
+    sides._warn_of_no_sides.cache_clear()
+    with pytest.warns(
+        UserWarning, match=r"Nothing changes.*`flip_pairs`"
+    ) as told:
+        order = sides.mirrored(names)
+    assert order == list(range(len(names)))
+    assert len(told) == 1
+    # Warnings are errors here: not again, and not where the user says so.
+    assert sides.mirrored(names) == order
+    sides._warn_of_no_sides.cache_clear()
+    assert sides.mirrored(names, pairs=[]) == order
+    assert not any(side.side for side in sides.read(names))
+
+
+def test_one_keypoint_has_nothing_to_change_places_with():
+    assert sides.mirrored(("nose",)) == [0]
 
 
 def test_pairs_can_be_given_by_name_or_position():
