@@ -196,6 +196,32 @@ form, too. Write all labels in one form, such as NFC.
         raise ValueError(f"{where}: the label {name!r} {_TWO_FORMS}")
 
 
+def almost(name, names):
+    """Return which name of several an unknown one almost is, for an error.
+
+    Args:
+        name: A text that is none of `names`.
+        names: Texts.
+
+    Returns:
+        "", or text that follows `name`.
+
+    Example:
+
+    >>> almost("Cat ", ["cat", "dog"])
+    " (there is 'cat')"
+    >>> almost("cafe\u0301", ["caf\u00e9"])
+    " (there is 'caf\xe9', of another Unicode form)"
+    """
+    for other in names:
+        one, two = (unicodedata.normalize("NFC", n) for n in (name, other))
+        if one == two:
+            return f" (there is {other!r}, of another Unicode form)"
+        if one.strip().casefold() == two.strip().casefold():
+            return f" (there is {other!r})"
+    return ""
+
+
 def label_ids_by_text(label_names):
     """Return `{text: label id}` of names, and of ids where no name is one.
 

@@ -13,6 +13,7 @@ from keras_jft import checks, text_files
 from keras_jft.data.datasets import coco_files, tfds_boxes
 from keras_jft.data.datasets.boxed_images import BoxedImages
 from keras_jft.data.datasets.dataset import warn_of_absent_classes
+from keras_jft.data.datasets.file_patterns import check_split
 from keras_jft.data.datasets.image_paths import find_images
 
 SOURCES = ("files", "tfds")
@@ -41,7 +42,8 @@ def load(
             images, that of the file if left out. With `source="tfds"`: TFDS's
             data directory.
         annotations: An annotation file. `{split}` in it, and in `directory`,
-            stands for the split.
+            stands for the split, which the name of the file or of its
+            folder must say otherwise, unless it is "train" or None.
         ids: Ids of the images to keep: a list, or a file with one a line or
             a JSON list, such as that of minival*. An id that is not there is
             an error.
@@ -70,7 +72,9 @@ def load(
         return tfds_boxes.load(
             config, split, directory, on_error, orientation=orientation
         )
-    parts = [find(directory, name, annotations) for name in split.split("+")]
+    check_chosen(split, annotations, ids, exclude)
+    names = [None] if split is None else split.split("+")
+    parts = [find(directory, name, annotations) for name in names]
     files = [
         coco_files.read(path, on_error=on_error, annotated=annotated)
         for path, _ in parts
@@ -109,6 +113,21 @@ def load(
             "whole.",
         )
     return data
+
+
+def check_chosen(split, annotations, ids=None, exclude=None):
+    """Raise `ValueError` unless the file or a list of ids is of the split.
+
+    Args:
+        split: As for `load`.
+        annotations: As for `load`.
+        ids: As for `load`.
+        exclude: As for `load`.
+    """
+    if annotations is not None and ids is None and exclude is None:
+        check_split(
+            split, annotations, "Write `{split}` into it, or pass split=None."
+        )
 
 
 def find(directory, split, annotations=None, kind="instances"):

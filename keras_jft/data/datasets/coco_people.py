@@ -76,6 +76,7 @@ def load(
         ValueError: As `coco_files.read` does; the file has no keypoints;
             images are missing; detections are faulty; or nobody is left.
     """
+    coco.check_chosen(split, annotations, ids, exclude)
     path, folder = coco.find(directory, split, annotations, "person_keypoints")
     file = coco_files.read(path, on_error=on_error)
     if file.keypoints is None:

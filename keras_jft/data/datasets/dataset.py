@@ -54,7 +54,7 @@ class Info:
 
 
 def warn_of_absent_classes(names, counts, where, hint=""):
-    """Warn of classes that are declared and occur nowhere.
+    """Warn of classes that are declared and occur nowhere, or of no classes.
 
     A model learns nothing of them, and scores leave them out, so that a
     mistake in names or in values of masks looks like success. It is for
@@ -73,6 +73,11 @@ def warn_of_absent_classes(names, counts, where, hint=""):
         for name, count in zip(names, counts, strict=True)
         if not count
     ]
+    if not len(names):
+        warnings.warn(
+            f"No {where} has a label, so that there are no classes. {hint}",
+            stacklevel=3,
+        )
     if not absent:
         return
     some = ", ".join(map(repr, absent[:5])) + ", ..." * (len(absent) > 5)

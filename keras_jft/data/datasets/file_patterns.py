@@ -1,5 +1,6 @@
 """Paths with `{split}` and `*` in them to the files that they name."""
 
+import re
 from pathlib import Path
 
 from keras_jft.data.datasets import filesystem
@@ -16,6 +17,40 @@ def of_split(source, split):
     if isinstance(source, (str, Path)):
         return str(source).replace("{split}", str(split))
     return source
+
+
+def check_split(split, sources, remedy):
+    """Raise `ValueError` where a split is asked for and nothing chooses it.
+
+    Training and validation would be of the same examples. A source chooses
+    where `{split}` or the split is in its name, or in that of its folder.
+    "train", which `jft.data.load` passes on where none is given, may be all.
+
+    Args:
+        split: What the user asks for.
+        sources: Paths, or lists of them, as they were given.
+        remedy: A sentence that says what to do.
+
+    Example:
+
+    >>> check_split("val", "boxes/val2017.json", "")
+    >>> check_split("val", "boxes/all.json", "Pass split=None.")
+    Traceback (most recent call last):
+    ValueError: `split` must choose among examples. Received: 'val', which \
+nothing in 'boxes/all.json' says. Pass split=None.
+    """
+    if split in (None, "train"):
+        return
+    names = sources if isinstance(sources, (list, tuple)) else [sources]
+    said = "{split}", rf"(?<![a-z]){re.escape(str(split))}(?![a-z])"
+    for name in map(str, names):
+        ends = "/".join(Path(name).parts[-2:])
+        if said[0] in name or re.search(said[1], ends, re.IGNORECASE):
+            continue
+        raise ValueError(
+            f"`split` must choose among examples. Received: {split!r}, which "
+            f"nothing in {name!r} says. {remedy}"
+        )
 
 
 def files_of(pattern, suffix=None):

@@ -14,7 +14,7 @@ from keras_jft.data.datasets.image_files import (
     all_files_below,
     is_tool_name,
 )
-from keras_jft.data.label_names import check_forms, checked_names
+from keras_jft.data.label_names import almost, check_forms, checked_names
 from keras_jft.data.labels import LabelHierarchy
 
 _SPLITS = {"train", "val", "valid", "validation", "test"}
@@ -122,7 +122,7 @@ def _class_names(root, classes, exclude):
     if unknown:
         raise ValueError(
             f"`classes` and `exclude` must name folders in {str(root)!r}. "
-            f"Received without a folder: {unknown}."
+            f"Received without a folder: {unknown}{almost(unknown[0], found)}."
         )
     wanted = set(classes) - set(exclude)
     names = [name for name in found if name in wanted]

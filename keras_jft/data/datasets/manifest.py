@@ -1,15 +1,22 @@
 """Images listed in a CSV, JSON Lines or Parquet file with several labels."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
 
 from keras_jft.data.datasets.dataset import Info, warn_of_absent_classes
+from keras_jft.data.datasets.file_patterns import check_split
 from keras_jft.data.datasets.image_files import ImageFiles
 from keras_jft.data.datasets.image_paths import find_images
 from keras_jft.data.datasets.row_groups import RowGroups
-from keras_jft.data.label_names import checked_names, labels_of, names_in
+from keras_jft.data.label_names import (
+    almost,
+    checked_names,
+    labels_of,
+    names_in,
+)
 from keras_jft.data.labels import LabelHierarchy
 from keras_jft.text_files import read_csv, read_json_lines, short
 
@@ -33,8 +40,9 @@ def load(
         path: A `.csv`, `.jsonl` or `.parquet` file with one row per image, in
             UTF-8. Labels are texts or whole numbers: one, a list, or a text
             split at `separator`; none is allowed.
-        split: Keeps the rows whose column `split` says so. A file without
-            this column is one split.
+        split: Keeps the rows whose column `split` says so; None: all rows.
+            A file without this column is one split, "train" or one that the
+            name of the file or of its folder says.
         directory: Folder that image paths are relative to; that of the file,
             if left out. Paths that Windows wrote, another Unicode form of a
             name, and the folder's own name in front are understood.
@@ -59,7 +67,7 @@ def load(
             neither texts nor whole numbers. The error names file and row.
     """
     path = Path(path)
-    table = _of_split(_read(path, (image_column, label_column)), split, path)
+    table = _of_split(_read(path, (image_column, label_column), split), split)
     images, where = table.columns[image_column], table.where
     directory = path.parent if directory is None else Path(directory)
     for position, image in enumerate(images):
@@ -91,14 +99,15 @@ def load(
         if not is_declared:
             label_names = names_in(rows, where)
         label_names = checked_names(label_names)
-        labels = _to_ids(rows, label_names, path)
+        labels = _to_ids(rows, label_names, where)
     counts = np.bincount(np.concatenate(labels), minlength=len(label_names))
-    if is_declared:
+    part = f"row of {str(path)!r}" + (f", {split!r}" if split else "")
+    if is_declared or not label_names:
         warn_of_absent_classes(
             label_names,
             counts,
-            f"row of {str(path)!r}" + (f", {split!r}" if split else ""),
-            "Check `label_names` and `split`.",
+            part,
+            "Check `label_names`, `label_column`, `split`.",
         )
     info = Info(
         num_examples=len(images),
@@ -145,7 +154,7 @@ class _Table:
         return dataclasses.replace(self, columns=columns, numbers=numbers)
 
 
-def _read(path, needed):
+def _read(path, needed, split):
     """The table of a file: the columns `needed`, and `split` if it is there."""
     if not path.is_file():
         raise ValueError(
@@ -157,24 +166,48 @@ def _read(path, needed):
             "`path` must end in .csv, .jsonl or .parquet. Received: "
             f"{str(path)!r}."
         )
-    return readers[path.suffix.lower()](path, needed)
+    return readers[path.suffix.lower()](path, needed, split)
 
 
-def _wanted(path, given, needed):
+def _wanted(path, given, needed, split):
     """Names of the columns to read."""
     for column in needed:
         if column not in given:
-            raise ValueError(
-                f"{str(path)!r} must have a column {column!r}. Received the "
-                f"columns {short(given)}. Set `image_column` or "
-                "`label_column`."
-            )
+            hint = _hint(given, column)
+            _fail(path, given, column, f"{hint}Set `image_column` or "
+                  "`label_column`.")  # fmt: skip
+    if split is not None and "split" not in given:
+        hint, remedy = _hint(given, "split"), "pass split=None for all rows."
+        if hint:
+            _fail(path, given, "split", f"{hint}Or {remedy}")
+        check_split(split, path, f"Add a column 'split', or {remedy}")
     return dict.fromkeys((*needed, *({"split"} & set(given))))
 
 
-def _csv(path, needed):
+def _fail(path, given, column, remedy):
+    raise ValueError(
+        f"{str(path)!r} must have a column {column!r}. Received the columns "
+        f"{short(given)}. {remedy}"
+    )
+
+
+def _hint(given, column):
+    """A sentence on a column that is almost there, or ""."""
+    for name in given:
+        if name.strip().casefold() == column.casefold():
+            return f"Rename {name!r} to {column!r}. "
+    if len(given) == 1 and given[0].startswith("sep="):
+        return "Remove the first line, which is for Excel. "
+    if len(given) == 1 and column in re.split("[;\t|]", given[0]):
+        return "Separate the cells by commas. "
+    return ""
+
+
+def _csv(path, needed, split):
     lines = read_csv(path)
     _, header = next(lines, (1, []))
+    # Not the index that `DataFrame.to_csv` writes, a column without a name.
+    wanted = _wanted(path, [name for name in header if name], needed, split)
     rows, numbers = [], []
     for number, row in lines:
         if len(row) != len(header):
@@ -185,8 +218,6 @@ def _csv(path, needed):
             )
         rows.append(row)
         numbers.append(number)
-    # Not the index that `DataFrame.to_csv` writes, a column without a name.
-    wanted = _wanted(path, [name for name in header if name], needed)
     for name in wanted:
         if header.count(name) > 1:
             raise ValueError(
@@ -199,7 +230,7 @@ def _csv(path, needed):
     return _Table(path, columns, "line", numbers)
 
 
-def _jsonl(path, needed):
+def _jsonl(path, needed, split):
     rows, numbers = [], []
     for number, row in read_json_lines(path):
         if not isinstance(row, dict):
@@ -212,12 +243,14 @@ def _jsonl(path, needed):
     given = dict.fromkeys(name for row in rows for name in row)
     columns = {
         name: [row.get(name) for row in rows]
-        for name in (_wanted(path, list(given), needed) if rows else needed)
+        for name in (
+            _wanted(path, list(given), needed, split) if rows else needed
+        )
     }
     return _Table(path, columns, "line", numbers)
 
 
-def _parquet(path, needed):
+def _parquet(path, needed, split):
     groups = RowGroups([str(path)])
     columns = {
         name: [
@@ -225,25 +258,25 @@ def _parquet(path, needed):
             for group in range(len(groups))
             for value in groups.values(group, name)
         ]
-        for name in _wanted(path, groups.schema(0).names, needed)
+        for name in _wanted(path, groups.schema(0).names, needed, split)
     }
     return _Table(path, columns, "row", range(int(groups.starts[-1])))
 
 
-def _of_split(table, split, path):
+def _of_split(table, split):
     splits = table.columns.get("split")
     if split is not None and splits is not None:
         splits = [None if name is None else str(name) for name in splits]
-        positions = [i for i, name in enumerate(splits) if name == split]
+        positions = [i for i, name in enumerate(splits) if name == str(split)]
         if not positions:
             known = sorted({name for name in splits if name})
             raise ValueError(
                 f"`split` must be one of {short(known)}, the splits of "
-                f"{str(path)!r}. Received: {split!r}."
+                f"{str(table.path)!r}. Received: {split!r}."
             )
         table = table.rows_at(positions)
     if not len(table.numbers):
-        raise ValueError(f"{str(path)!r} must have rows. Received none.")
+        raise ValueError(f"{str(table.path)!r} must have rows. Received none.")
     return table
 
 
@@ -288,15 +321,18 @@ def _closed(rows, hierarchy, where):
     return labels
 
 
-def _to_ids(rows, label_names, path):
+def _to_ids(rows, label_names, where):
     ids = {name: label for label, name in enumerate(label_names)}
     rows = [[*map(str, row)] for row in rows]
-    unknown = sorted(set().union(*rows) - ids.keys())
-    if unknown:
-        raise ValueError(
-            f"Every label of {str(path)!r} must be in `label_names`. Unknown: "
-            f"{unknown[:5]}, {len(unknown)} in all."
-        )
+    for position, row in enumerate(rows):
+        unknown = [label for label in row if label not in ids]
+        if unknown:
+            more = len(set().union(*rows) - ids.keys())
+            raise ValueError(
+                f"{where(position)}: every label must be in `label_names`. "
+                f"Unknown: {short(unknown)}{almost(unknown[0], ids)}, of "
+                f"{more} that are in the file."
+            )
     return [
         np.array(sorted({ids[label] for label in row}), "int32") for row in rows
     ]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from keras_jft.data.datasets.file_patterns import check_split
 from keras_jft.data.datasets.masked_images import MaskedImages, files
 from keras_jft.data.label_names import checked_names
 
@@ -90,9 +91,14 @@ def pairs(directory, split, images=None, masks=None, endings=("", "")):
         ValueError: A folder is missing or empty.
     """
     parent = "" if split is None else "{split}/"
+    patterns = [images or f"{parent}images", masks or f"{parent}masks"]
+    check_split(
+        split,
+        [Path(directory, pattern) for pattern in patterns],
+        "Write `{split}` into `images` and `masks`, or pass split=None.",
+    )
     folders = [
-        Path(directory, pattern.format(split=split))
-        for pattern in (images or f"{parent}images", masks or f"{parent}masks")
+        Path(directory, pattern.format(split=split)) for pattern in patterns
     ]
     is_one = folders[0].resolve() == folders[1].resolve()
     found = []

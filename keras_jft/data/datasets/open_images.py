@@ -15,7 +15,11 @@ from keras_jft.data.datasets import open_images_files as files
 from keras_jft.data.datasets.boxed_images import ON_ERROR
 from keras_jft.data.datasets.dataset import Dataset, Info
 from keras_jft.data.datasets.decoding import decode_image
-from keras_jft.data.datasets.file_patterns import files_of, of_split
+from keras_jft.data.datasets.file_patterns import (
+    check_split,
+    files_of,
+    of_split,
+)
 from keras_jft.data.datasets.label_rows import ExampleLabels, LabelRows
 from keras_jft.data.label_names import checked_names
 from keras_jft.data.labels import LabelHierarchy
@@ -84,6 +88,7 @@ def load(
     for name, value in (("missing", missing), ("on_error", on_error)):
         checks.one_of(name, value, ON_ERROR)
     _check_confidences(threshold, unknown)
+    check_split(split, labels, "Write `{split}` into it, or pass split=None.")
     labels, directory, descriptions, hierarchy, classes = (
         of_split(source, split)
         for source in (labels, directory, descriptions, hierarchy, classes)

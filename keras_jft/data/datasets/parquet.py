@@ -19,7 +19,11 @@ from keras_jft.data.datasets.dataset import (
     warn_of_absent_classes,
 )
 from keras_jft.data.datasets.decoding import decode_image, read_file
-from keras_jft.data.datasets.file_patterns import files_of, of_split
+from keras_jft.data.datasets.file_patterns import (
+    check_split,
+    files_of,
+    of_split,
+)
 from keras_jft.data.datasets.image_paths import ImageFinder
 from keras_jft.data.datasets.label_rows import ExampleLabels, LabelRows
 from keras_jft.data.datasets.parquet_labels import LabelColumns, LabelIndex
@@ -102,6 +106,7 @@ def load(
     if hierarchy is not None and not isinstance(hierarchy, LabelHierarchy):
         hierarchy = LabelHierarchy.from_json(hierarchy)
     is_declared = label_names is not None and hierarchy is None
+    check_split(split, path, "Write `{split}` into it, or pass split=None.")
     groups = RowGroups(files_of(of_split(path, split), suffix=".parquet"))
     columns = LabelColumns(
         labels=label_column, probabilities=probability_column, fields=fields
@@ -124,7 +129,7 @@ def load(
         for chosen in (present, maybe)
     ]  # fmt: skip
     class_counts, longest = tables[0].count()
-    if is_declared:
+    if is_declared or not label_names:
         warn_of_absent_classes(
             label_names,
             class_counts,

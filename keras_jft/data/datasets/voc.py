@@ -127,12 +127,12 @@ def load(
         label_names,
         orientation=orientation,
     )
-    if is_declared:
+    if is_declared or not label_names:
         warn_of_absent_classes(
             data.info.label_names,
             data.info.class_counts,
             f"image of {split!r} in {str(directory)!r}",
-            "Check `label_names` and `split`.",
+            "Check `label_names`, `split` and the annotation files.",
         )
     return data
 

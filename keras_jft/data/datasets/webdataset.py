@@ -26,15 +26,22 @@ from keras_jft.data.datasets.dataset import (
     warn_of_absent_classes,
 )
 from keras_jft.data.datasets.decoding import IMAGE_SUFFIXES, decode_image
+from keras_jft.data.datasets.file_patterns import (
+    check_split,
+    files_of,
+    of_split,
+)
 from keras_jft.data.datasets.image_files import is_tool_name
 from keras_jft.data.label_names import (
+    almost,
+    checked_list,
     checked_names,
     is_whole,
     label_ids_by_text,
     labels_of,
     names_in,
 )
-from keras_jft.text_files import decode, parse_json
+from keras_jft.text_files import decode, parse_json, short
 
 LABEL_SUFFIXES = (".cls", ".json", ".txt")
 _MEMBER = re.compile(r"((?:.*/)?[^./]+)(\.[^/]*)", re.DOTALL)
@@ -62,9 +69,9 @@ def load(
     """The images of tar shards, in their order; ids are `tar/key`.
 
     Args:
-        urls: Path of a tar, or of several with braces:
-            "gs://bucket/{split}-{000..010}.tar", "a/{x,y}.tar". `{split}`
-            stands for the split.
+        urls: Path of a tar, of several with braces or `*`, or a list of
+            these: "gs://bucket/{split}-{000..010}.tar", "a/{x,y}-*.tar".
+            `{split}` stands for the split.
         split: See `urls`.
         label_names: All labels, in the order of their ids; those of the tars,
             sorted, if left out. Needed where labels are numbers.
@@ -87,7 +94,8 @@ def load(
             While reading: an image is damaged.
     """
     checks.one_of("label_suffix", label_suffix, LABEL_SUFFIXES)
-    paths = expand(str(urls).replace("{split}", str(split)))
+    check_split(split, urls, "Write `{split}` into `urls`, or pass split=None.")
+    paths = _paths(of_split(urls, split))
     with concurrent.futures.ThreadPoolExecutor(8) as threads:
         shards = list(
             threads.map(lambda path: _examples(path, label_suffix), paths)
@@ -115,7 +123,7 @@ def load(
     label_names = checked_names(label_names)
     labels = _to_ids(rows, label_names, wheres, many)
     counts = np.bincount(np.concatenate(labels), minlength=len(label_names))
-    if is_declared:
+    if is_declared or not label_names:
         warn_of_absent_classes(
             label_names,
             counts,
@@ -193,6 +201,15 @@ def expand(pattern):
     for i in range(len(parts)):
         parts[i] = _choices(parts[i], pattern) if i % 2 else [parts[i]]
     return ["".join(chosen) for chosen in itertools.product(*parts)]
+
+
+def _paths(urls):
+    """The paths of the tars that `urls` name, each once."""
+    patterns = [urls] if isinstance(urls, str) else checked_list(urls, "urls")
+    paths = [path for text in patterns for path in expand(str(text))]
+    # What is named is opened, not looked up: buckets take time to answer.
+    found = [files_of(path) if "*" in path else [path] for path in paths]
+    return list(dict.fromkeys(itertools.chain.from_iterable(found)))
 
 
 def _choices(text, pattern):
@@ -366,17 +383,17 @@ def _parse(content, where, key, separator):
         key: Key of the labels in a JSON object; None: it is plain text.
         separator: Between labels in plain text.
     """
-    try:
-        if key is None:
-            return labels_of(decode(content, "it").strip(), "it", separator)
-        found = parse_json(content, "it")
-        found = found[key] if isinstance(found, dict) else found
-        return labels_of([None] if found is None else found, "it")
-    except (ValueError, KeyError) as error:
-        raise ValueError(
-            f"{where} holds no labels: {error!r}. Mend the member, or set "
-            "`label_suffix` and `label_key`."
-        ) from error
+    if key is None:
+        return labels_of(decode(content, where).strip(), where, separator)
+    found = parse_json(content, where)
+    if isinstance(found, dict):
+        if key not in found:
+            raise ValueError(
+                f"{where} must have the key {key!r}. Received the keys "
+                f"{short(list(found))}. Set `label_key`."
+            )
+        return labels_of(found[key], where)
+    return labels_of([None] if found is None else found, where)
 
 
 def _names_of(rows, wheres):
@@ -400,7 +417,7 @@ def _to_ids(rows, label_names, wheres, many):
             raise ValueError(
                 f"The labels of {where} must be among `label_names`, or "
                 f"numbers in 0..{len(label_names) - 1}. Received: "
-                f"{unknown[:5]}."
+                f"{short(unknown)}{almost(str(unknown[0]), label_names)}."
             )
         found = sorted({ids[str(label)] for label in row})
         if not many and len(found) != 1:

@@ -35,8 +35,11 @@ def test_the_layout_of_coco_is_found(save_coco, coco, tmp_path, brightness):
 def test_any_file_and_folder_can_be_named(save_coco, coco, tmp_path):
     path = save_coco(coco(), "val2017")
     options = {"annotations": path, "directory": tmp_path / "val2017"}
-    data = jft_data.load("coco", "anything", **options)
-    assert data[1]["images"].shape == (8, 10, 3)
+    for split in (None, "train", "val2017", "val"):
+        data = jft_data.load("coco", split, **options)
+        assert data[1]["images"].shape == (8, 10, 3)
+    with pytest.raises(ValueError, match="'anything', which nothing in"):
+        jft_data.load("coco", "anything", **options)
     pattern = {
         "annotations": str(tmp_path / "annotations/instances_{split}.json"),
         "directory": str(tmp_path / "{split}"),

@@ -4,7 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from keras_jft.data.datasets.file_patterns import files_of, of_split
+from keras_jft.data.datasets.file_patterns import (
+    check_split,
+    files_of,
+    of_split,
+)
 
 
 @pytest.fixture
@@ -34,3 +38,37 @@ def test_the_split_is_filled_in_wherever_a_path_stands():
     assert of_split(("{split}", "b"), 3) == ["3", "b"]
     for other in (None, {"a": "{split}"}):
         assert of_split(other, "val") is other
+
+
+@pytest.mark.parametrize(
+    "split, sources",
+    [
+        ("val", "a/{split}/*.csv"),
+        ("val", "a/val/b.parquet"),
+        ("Val", "a/instances_val2017.json"),
+        ("val2017", Path("instances_val2017.json")),
+        ("val", ["{split}.csv", "machine-val.csv"]),
+        ("train", "all.csv"),
+        (None, "all.csv"),
+    ],
+)
+def test_a_split_is_chosen_by_the_name_of_a_file_or_of_its_folder(
+    split, sources
+):
+    check_split(split, sources, "")
+
+
+@pytest.mark.parametrize(
+    "split, sources",
+    [
+        ("val", "all.csv"),
+        ("val", "valid.csv"),
+        ("val", "carnival/a.csv"),
+        # Not any folder above, such as that of a user.
+        ("test", "test/data/all.csv"),
+        ("val", ["{split}.csv", "all.csv"]),
+    ],
+)
+def test_a_split_that_nothing_chooses_is_refused(split, sources):
+    with pytest.raises(ValueError, match=f"`split` must.*'{split}'.* Do so."):
+        check_split(split, sources, "Do so.")

@@ -69,8 +69,13 @@ def test_label_names_fix_the_ids(path):
     assert data.info.label_names == tuple(names)
     assert data[0]["labels"].tolist() == [0, 2]
     assert data.info.class_counts.tolist() == [2, 0, 1, 2]
-    with pytest.raises(ValueError, match=r"Unknown: \['guinea pig'\]"):
+    with pytest.raises(
+        ValueError,
+        match=r"(line|row) \d: every.*Unknown: \['guinea pig'\], of 1",
+    ):
         manifest.load(path, label_names=["pet", "cat"])
+    with pytest.raises(ValueError, match=r"pig'\] \(there is 'Guinea pig'\)"):
+        manifest.load(path, label_names=["pet", "cat", "Guinea pig"])
 
 
 def test_a_hierarchy_closes_the_labels(path):
@@ -111,6 +116,59 @@ def test_a_split_column_chooses_rows(save_image, tmp_path):
     assert len(manifest.load(path, **options)) == 3
     with pytest.raises(ValueError, match=r"\['test', 'train'\].*'val'"):
         manifest.load(path, "val", **options)
+
+
+def test_a_split_that_nothing_chooses_is_refused(save_image, tmp_path):
+    save_image("a.png")
+    path = tmp_path / "list.csv"
+    path.write_text("image,labels\na.png,x\n")
+    for split in (None, "train"):
+        assert len(manifest.load(path, split)) == 1
+    with pytest.raises(
+        ValueError, match=r"'val', which nothing in .*list\.csv"
+    ):
+        manifest.load(path, "val")
+    named = path.rename(tmp_path / "pets_val.csv")
+    assert len(manifest.load(named, "val")) == 1
+    for header in ("image,labels,Split", "image,labels,split "):
+        named.write_text(f"{header}\na.png,x,train\n")
+        name = header.split(",")[-1]
+        for split in ("train", "val"):
+            with pytest.raises(ValueError, match=f"Rename '{name}' to 'split'"):
+                manifest.load(named, split)
+        assert len(manifest.load(named)) == 1
+    rows = '{"image": "a.png", "labels": "x", "SPLIT": "train"}\n'
+    (tmp_path / "b.jsonl").write_text(rows)
+    with pytest.raises(ValueError, match="Rename 'SPLIT' to 'split'"):
+        manifest.load(tmp_path / "b.jsonl", "train")
+    named.write_text("image,labels,split\na.png,x,1\n")
+    assert len(manifest.load(named, 1)) == 1
+
+
+@pytest.mark.parametrize(
+    "text, remedy",
+    [
+        ("image, labels\na.png,x\n", "Rename ' labels' to 'labels'"),
+        ("Image,labels\na.png,x\n", "Rename 'Image' to 'image'"),
+        ("image;labels\na.png;x,y\n", "Separate the cells by commas"),
+        ("image\tlabels\na.png\tx\n", "Separate the cells by commas"),
+        ("sep=,\nimage,labels\na.png,x\n", "Remove the first line"),
+    ],
+)
+def test_a_header_that_is_almost_right_is_told(text, remedy, tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"list\.csv.*{remedy}"):
+        manifest.load(path)
+
+
+def test_a_table_without_any_label_is_warned_of(save_image, tmp_path):
+    save_image("a.png")
+    path = tmp_path / "list.csv"
+    path.write_text("image,labels\na.png,\n")
+    with pytest.warns(UserWarning, match=r"No row of .*list\.csv' has a label"):
+        data = manifest.load(path)
+    assert data.info.label_names == () and data[0]["labels"].shape == (0,)
 
 
 def test_numbers_are_labels_by_their_text(save_image, tmp_path):

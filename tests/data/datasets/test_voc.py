@@ -160,3 +160,13 @@ def test_years_that_share_images_are_refused(folder, save_voc, save_list):
 def test_label_names_are_a_list_with_each_name_once(folder, names):
     with pytest.raises(ValueError, match="`label_names` must"):
         jft_data.load("voc", "test", directory=folder, label_names=names)
+
+
+def test_a_folder_without_any_object_is_warned_of(
+    save_voc, save_list, tmp_path
+):
+    save_voc("1", [])
+    save_list("train", ["1"])
+    with pytest.warns(UserWarning, match="No image of 'train' .* no classes"):
+        data = jft_data.load("voc", "train", directory=tmp_path)
+    assert data.info.label_names == ()

@@ -135,7 +135,7 @@ def test_a_bucket_is_a_folder_too(save_tar, tmp_path, brightness):
         ([("0.cls", b"1")], "'0' of '.*' has no image"),
         ([("0.png", b""), ("0.cls", b"3")], r"0\.cls.*0\.\.2.*\['3'\]"),
         ([("0.png", b""), ("0.cls", b"-1")], r"0\.cls.*0\.\.2.*\['-1'\]"),
-        ([("0.png", b""), ("0.cls", b"\xff")], r"'0\.cls' of.* no labels"),
+        ([("0.png", b""), ("0.cls", b"\xff")], r"'0\.cls' of.* is not UTF-8"),
         ([("notes", b"")], "must name tars with images"),
     ],
 )
@@ -151,7 +151,7 @@ def test_faulty_members_are_named(members, message, save_tar):
 )  # fmt: skip
 def test_labels_that_are_neither_texts_nor_numbers_are_named(text, save_tar):
     path = save_tar("a.tar", [("0.png", b""), ("0.json", text)])
-    with pytest.raises(ValueError, match=r"'0\.json' of.* no labels"):
+    with pytest.raises(ValueError, match=r"^'0\.json' of '[^']*a\.tar'"):
         load(path, label_suffix=".json")
 
 
@@ -297,3 +297,31 @@ def test_a_number_is_the_name_where_names_are_numbers(save_tar):
     members[1] = ("0.cls", b"1")
     with pytest.raises(ValueError, match=r"'0\.cls'.*Received: \['1'\]"):
         load(save_tar("b.tar", members), label_names=[5, 3])
+
+
+def test_tars_are_a_list_or_a_pattern_too(save_tar, tmp_path):
+    paths = [save_tar(f"{i}-train.tar", _members()) for i in (1, 0)]
+    named = [f"{i}-train/{k}" for i in (1, 0) for k in range(3)]
+    data = load(paths, label_names=NAMES)
+    assert data.ids(range(6)).tolist() == named
+    assert load(paths[0], label_names=NAMES).ids([2]).tolist() == named[2:3]
+    data = load(f"{tmp_path}/*-{{split}}.tar", label_names=NAMES)
+    assert data.ids(range(6)).tolist() == named[3:] + named[:3]
+    with pytest.raises(ValueError, match=r"must be a file '.*b\*\.tar'"):
+        load(f"{tmp_path}/b*.tar", label_names=NAMES)
+    with pytest.raises(ValueError, match="'val', which nothing in"):
+        load(paths[0], "val", label_names=NAMES)
+    with pytest.raises(ValueError, match="`urls` must be a list"):
+        load({paths[0]}, label_names=NAMES)
+
+
+def test_null_at_the_key_is_an_image_without_labels(save_tar):
+    members = [
+        ("0.png", _png(0)), ("0.json", b'{"labels": null}'),
+        ("1.png", _png(1)), ("1.json", b'{"labels": "dog"}'),
+    ]  # fmt: skip
+    path = save_tar("a.tar", members)
+    data = load(path, label_suffix=".json")
+    assert [e["labels"].tolist() for e in data.take([0, 1])] == [[], [0]]
+    with pytest.raises(ValueError, match=r"'0\.json' of .*\['labels'\].*_key"):
+        load(path, label_suffix=".json", label_key="classes")
