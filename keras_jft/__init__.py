@@ -2,37 +2,17 @@
 
 Import it as `import keras_jft as jft`. The folders are the stages, in order:
 `data`, `backbones`, `pretrain`, `transfer`, `evaluation`, `scaling`; below
-them lie `layers`, `metrics` and `training`.
+them lie `layers`, `metrics` and `training`. Each is imported when it is first
+used: importing the package alone takes no time, and `scaling` needs no Keras
+to forecast.
 """
 
-# ruff: noqa: E402
+import typing
 
 from keras_jft import startup
-
-startup.import_keras()  # Before what follows imports it.
-
-from keras_jft import (
-    backbones,
-    data,
-    evaluation,
-    layers,
-    metrics,
-    pretrain,
-    scaling,
-    training,
-    transfer,
-)
-from keras_jft.backbones import ResNet
-from keras_jft.pretrain import MultiLabelClassifier
-from keras_jft.transfer import (
-    Classifier,
-    DeepLabASPP,
-    DeepLabV3Plus,
-    FasterRCNN,
-    PoseEstimator,
-    RetinaNet,
-)
 from keras_jft.version import __version__
+
+startup.prepare()
 
 __all__ = [
     "Classifier",
@@ -54,3 +34,48 @@ __all__ = [
     "training",
     "transfer",
 ]
+
+if typing.TYPE_CHECKING:
+    from keras_jft import (
+        backbones,
+        data,
+        evaluation,
+        layers,
+        metrics,
+        pretrain,
+        scaling,
+        training,
+        transfer,
+    )
+    from keras_jft.backbones import ResNet
+    from keras_jft.pretrain import MultiLabelClassifier
+    from keras_jft.transfer import (
+        Classifier,
+        DeepLabASPP,
+        DeepLabV3Plus,
+        FasterRCNN,
+        PoseEstimator,
+        RetinaNet,
+    )
+
+__getattr__, __dir__ = startup.on_demand(
+    __name__,
+    {
+        "backbones": ["ResNet"],
+        "data": [],
+        "evaluation": [],
+        "layers": [],
+        "metrics": [],
+        "pretrain": ["MultiLabelClassifier"],
+        "scaling": [],
+        "training": [],
+        "transfer": [
+            "Classifier",
+            "DeepLabASPP",
+            "DeepLabV3Plus",
+            "FasterRCNN",
+            "PoseEstimator",
+            "RetinaNet",
+        ],
+    },
+)

@@ -108,7 +108,8 @@ def _python(code, **environment):
 
 def test_importing_runs_no_tensorflow_operation():
     code = (
-        "import keras_jft, tensorflow as tf\n"
+        "import keras_jft as jft, tensorflow as tf\n"
+        "assert all(getattr(jft, name) for name in jft.__all__)\n"
         "cpu = tf.config.list_physical_devices('CPU')[0]\n"
         # Raises once TensorFlow has run anything.
         "tf.config.set_logical_device_configuration("

@@ -1,25 +1,29 @@
 """What `import keras_jft` sets, and what it leaves, in fresh processes."""
 
+import importlib
 import logging
 import os
+import pkgutil
 import subprocess
 import sys
 
+import keras
 import pytest
 
+import keras_jft
 from keras_jft import startup
 
 SET = ("TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS", "KERAS_BACKEND")
 
 
-def _python(code, **environment):
+def _python(code, check=True, **environment):
     kept = {k: v for k, v in os.environ.items() if k not in SET}
     return subprocess.run(
         [sys.executable, "-c", code],
         env={**kept, "KERAS_BACKEND": "tensorflow", **environment},
         capture_output=True,
         text=True,
-        check=True,
+        check=check,
         timeout=120,
     )
 
@@ -34,9 +38,85 @@ def test_importing_turns_onednn_on_and_writes_nothing():
     assert done.stderr == ""
 
 
+def test_importing_the_package_does_not_import_keras():
+    done = _python(
+        "import sys, keras_jft\n"
+        "assert {'ResNet', 'data'} <= set(dir(keras_jft))\n"
+        "print({'keras', 'tensorflow', 'numpy'} & set(sys.modules))\n"
+        "print(keras_jft.ResNet.__name__, keras_jft.layers.__name__)\n"
+        "keras_jft.nothing",
+        check=False,
+    )
+    assert done.stdout == "set()\nResNet keras_jft.layers\n"
+    assert done.stderr.endswith(
+        "AttributeError: module 'keras_jft' has no attribute 'nothing'\n"
+    )
+
+
+def test_forecasts_need_neither_keras_nor_tensorflow(tmp_path):
+    done = _python(
+        f"""
+import sys
+sys.modules.update(keras=None, tensorflow=None, keras_cv=None)
+import keras_jft as jft
+rows = [
+    dict(task="classification", mode="frozen", num_examples=n, seed=seed,
+         top1=0.1 * i + 0.001 * seed)
+    for i, n in enumerate((300, 1000, 3000, 10000), start=1)
+    for seed in range(3)
+]
+path = {str(tmp_path / "rows.jsonl")!r}
+for row in rows:
+    jft.scaling.append_row(path, row)
+rows = jft.scaling.read_rows(path)
+law = jft.scaling.fit(rows, x="num_examples", y="top1")
+print(round(jft.scaling.forecast(law).gain, 2))
+print(jft.scaling.table(rows))
+jft.scaling.plot_data_sizes(rows)
+jft.scaling.report(rows, {str(tmp_path / "report.html")!r})
+jft.scaling.Study([], path, run=dict).run()
+jft.scaling.rows.provenance()
+"""
+    )
+    assert done.stdout.startswith("0.2\n")
+    assert (tmp_path / "report.html").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import keras_jft, keras",
+        "from keras_jft.layers import Conv2D\nimport keras",
+    ],
+)
+def test_keras_learns_of_the_classes_whatever_is_imported_first(imports):
+    done = _python(
+        f"{imports}\n"
+        "print(keras.saving.deserialize_keras_object({"
+        "'module': 'keras_jft.layers', 'class_name': 'ImageScaling',"
+        "'config': {'scaling': 'jft'},"
+        "'registered_name': 'keras_jft>ImageScaling'}).scaling)"
+    )
+    assert done.stdout == "jft\n"
+
+
+def test_what_files_may_name_is_what_is_registered():
+    for module in startup.SERIALIZABLE.values():
+        importlib.import_module(f"keras_jft.{module}")
+    for info in pkgutil.walk_packages(keras_jft.__path__, "keras_jft."):
+        importlib.import_module(info.name)
+    registered = {
+        name.partition(">")[2]: known.__module__.partition(".")[2]
+        for name, known in keras.saving.get_custom_objects().items()
+        if name.startswith("keras_jft>")
+    }
+    assert registered == startup.SERIALIZABLE
+
+
 def test_what_the_user_has_set_stays():
     done = _python(
-        "import os, keras_jft; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])",
+        "import os, keras_jft, tensorflow\n"
+        "print(os.environ['TF_ENABLE_ONEDNN_OPTS'])",
         TF_ENABLE_ONEDNN_OPTS="0",
         TF_CPP_MIN_LOG_LEVEL="0",
     )
@@ -76,5 +156,5 @@ def test_too_late_is_said_where_the_cpu_would_gain(
     if setting:
         monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", setting)
     with caplog.at_level(logging.WARNING, "keras_jft"):
-        startup.import_keras()
+        startup.prepare()
     assert ("TF_ENABLE_ONEDNN_OPTS=1" in caplog.text) == said

@@ -1,5 +1,8 @@
 """Predictions and truth in, numbers out: the metric of each task."""
 
+import typing
+
+from keras_jft import startup
 from keras_jft.metrics.classification import (
     Classification,
     evaluate_classification,
@@ -11,9 +14,11 @@ from keras_jft.metrics.keypoint_similarity import (
 )
 from keras_jft.metrics.metric import Metric
 from keras_jft.metrics.multi_label import MultiLabel, evaluate_multi_label
-from keras_jft.metrics.multi_label_keras import MeanAveragePrecision
 from keras_jft.metrics.pose import Pose, evaluate_pose
 from keras_jft.metrics.segmentation import Segmentation, evaluate_segmentation
+
+if typing.TYPE_CHECKING:
+    from keras_jft.metrics.multi_label_keras import MeanAveragePrecision
 
 # Each is made by `METRIC(num_classes=...)`.
 METRICS = {
@@ -41,3 +46,8 @@ __all__ = [
     "keypoint_similarity",
     "sigmas_of",
 ]
+
+# The rest is NumPy, for which Keras need not be imported.
+__getattr__, __dir__ = startup.on_demand(
+    __name__, {"multi_label_keras": ["MeanAveragePrecision"]}
+)

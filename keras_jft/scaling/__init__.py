@@ -1,5 +1,8 @@
 """Scores of many runs to a law, a decision and a figure."""
 
+import typing
+
+from keras_jft import startup
 from keras_jft.scaling.backtesting import backtest
 from keras_jft.scaling.classes import class_table
 from keras_jft.scaling.cost import Outlook
@@ -18,9 +21,11 @@ from keras_jft.scaling.paper_tables import PaperTable, paper_table
 from keras_jft.scaling.reporting import report
 from keras_jft.scaling.rows import append as append_row
 from keras_jft.scaling.rows import read as read_rows
-from keras_jft.scaling.runs import Run, Runner
 from keras_jft.scaling.study import Study
 from keras_jft.scaling.summary import forecasts, table
+
+if typing.TYPE_CHECKING:
+    from keras_jft.scaling.runs import Run, Runner
 
 __all__ = [
     "LAWS",
@@ -50,3 +55,6 @@ __all__ = [
     "table",
     "trend",
 ]
+
+# Runs train, the rest computes: Keras need not be imported for it.
+__getattr__, __dir__ = startup.on_demand(__name__, {"runs": ["Run", "Runner"]})

@@ -21,9 +21,9 @@ import os
 import pathlib
 import platform
 import subprocess
+import sys
 import warnings
 
-import keras
 import numpy as np
 
 from keras_jft import text_files
@@ -126,10 +126,11 @@ def provenance():
 
     Returns:
         `time` (UTC), `cpu` (model), `cores` (usable by this process),
-        `accelerator` (names of NVIDIA devices, or None), `backend` (Keras's)
-        and `version_<package>`.
+        `accelerator` (names of NVIDIA devices, or None), `backend` (Keras's,
+        or None where Keras was not imported) and `version_<package>`.
     """
     now = datetime.datetime.now(datetime.UTC)
+    keras = sys.modules.get("keras")
     return {
         "time": now.isoformat(timespec="seconds"),
         "cpu": _cpu(),
@@ -137,7 +138,7 @@ def provenance():
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
         "accelerator": _accelerator(),
-        "backend": keras.backend.backend(),
+        "backend": keras.backend.backend() if keras else None,
         "version_keras_jft": __version__,
         **{
             f"version_{package}": _version(package)
