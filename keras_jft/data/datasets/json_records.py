@@ -83,8 +83,8 @@ class Record:
         )
 
     def name(self, field):
-        """A whole number or text, as ids are."""
-        value = self.fields.get(field)
+        """A whole number or text, as ids are; 3.0 is the number 3."""
+        value = _as_whole(self.fields.get(field))
         whole = type(value) is int and abs(value) < 2**63
         if not whole and not isinstance(value, str):
             self.fail(field, "a whole number or text")
@@ -92,9 +92,7 @@ class Record:
 
     def integer(self, field, lowest=0):
         """A whole number of at least `lowest`; 3.0 is one too."""
-        value = self.fields.get(field)
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
+        value = _as_whole(self.fields.get(field))
         if (
             isinstance(value, bool)
             or not isinstance(value, int)
@@ -130,13 +128,19 @@ class Record:
         return value
 
     def flag(self, field):
-        """0 or 1; nothing, or null, is 0."""
-        value = self.fields.get(field)
+        """0 or 1, or false or true; nothing, or null, is 0."""
+        value = _as_whole(self.fields.get(field))
         if value is None:
             return False
         if value not in (0, 1) or not isinstance(value, int):
             self.fail(field, "0 or 1")
         return bool(value)
+
+
+def _as_whole(value):
+    """A float that is whole, as pandas writes whole numbers, as such."""
+    is_whole = isinstance(value, float) and value.is_integer()
+    return int(value) if is_whole else value
 
 
 def is_finite(value):

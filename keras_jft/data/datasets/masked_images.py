@@ -124,8 +124,10 @@ class MaskedImages(Dataset):
         if present.sum() == 1 or (
             is_complete and present.any() and len(probes) == num
         ):
-            where = f"mask of {len(probes)} that were looked at"
-            hint = "Check `classes`, their order and `void`."
+            where, hint = "mask", "Check `classes`, their order and `void`."
+            if len(probes) < num:
+                where = f"mask of the {len(probes)}, of {num}, looked at"
+                hint = f"Unless others hold them: check{hint[5:]}"
             if counts[VOID] and self._colors is None:
                 hint += (
                     " 255 is void: for masks of 0 and 255 set "

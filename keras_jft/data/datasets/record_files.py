@@ -14,7 +14,6 @@ import zlib
 
 import numpy as np
 
-from keras_jft import checks
 from keras_jft.data.datasets import filesystem
 
 KINDS = ("tfrecord", "array_record")
@@ -27,6 +26,8 @@ _HEADER, _FOOTER = 12, 4
 def parse(path):
     """`(folder, name, kind, number of shards)` of `DIR/name[.kind]@16`.
 
+    A name may have dots, "train-v1.0", but no word after the last one.
+
     Raises:
         ValueError: It has another form, or is not UTF-8.
 
@@ -36,19 +37,22 @@ def parse(path):
     ('gs://bucket/jft', 'train', 'tfrecord', 128)
     >>> parse("val.array_record@2")
     ('.', 'val', 'array_record', 2)
+    >>> parse("train-v1.0@1")
+    ('.', 'train-v1.0', 'tfrecord', 1)
     """
     filesystem.check_utf8(path)
-    found = re.fullmatch(r"(?:(.*)/)?([^/@]+?)(?:\.(\w+))?@(\d+)", str(path))
-    if not found or not int(found[4]):
+    found = re.fullmatch(
+        r"(?:(.*)/)?([^/@]+?)(?:\.([a-zA-Z_]+))?@(\d+)", str(path)
+    )
+    if not found or not int(found[4]) or found[3] not in (None, *KINDS):
         raise ValueError(
             "`path` must be DIR/NAME@SHARDS, such as 'gs://bucket/jft/train"
-            f"@128', or DIR/NAME.array_record@SHARDS. Received: {path!r}."
+            "@128', or DIR/NAME.array_record@SHARDS. A word after a dot is of "
+            f"{list(KINDS)}, numbers are of the name. Received: {str(path)!r}."
         )
     folder, name, kind, count = found.groups()
-    kind = kind or KINDS[0]
-    checks.one_of("the ending of `path`", kind, KINDS)
     folder = "." if folder is None else folder or "/"
-    return folder, name, kind, int(count)
+    return folder, name, kind or KINDS[0], int(count)
 
 
 def shard_name(name, kind, number, count):

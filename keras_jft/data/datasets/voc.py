@@ -5,6 +5,7 @@ A folder of a year, such as `VOCdevkit/VOC2007`, holds `Annotations/*.xml`,
 that layout can be read.
 """
 
+import itertools
 import unicodedata
 from pathlib import Path
 
@@ -14,8 +15,7 @@ from keras_jft import checks, text_files
 from keras_jft.data.datasets import tfds_boxes, voc_files
 from keras_jft.data.datasets.boxed_images import BoxedImages, Faults
 from keras_jft.data.datasets.dataset import warn_of_absent_classes
-from keras_jft.data.datasets.decoding import IMAGE_SUFFIXES
-from keras_jft.data.datasets.image_files import is_tool_name
+from keras_jft.data.datasets.image_files import files_below
 from keras_jft.data.label_names import check_forms, checked_names
 
 SOURCES = ("files", "tfds")
@@ -171,10 +171,21 @@ def _folders(directory, split, years):
             for folder in folders
             for path in _list(folder, split).parent.glob("*.txt")
         )
+        beside = [
+            str(place)
+            for place in (directory, directory / str(split))
+            if any(place.glob("*.xml"))
+        ]
+        hint = (
+            f"{beside[0]!r} has annotations beside images: move them to "
+            "`Annotations` and `JPEGImages`, and write that list of names."
+            if beside
+            else "Check `directory` and `split`."
+        )
         raise ValueError(
             f"{str(directory)!r}, or a folder VOC<year> in it, must have the "
             f"list ImageSets/Main/{split}.txt. Received the lists {lists[:9]}. "
-            "Check `directory` and `split`."
+            + hint
         )
     return found
 
@@ -184,25 +195,27 @@ def _list(folder, split):
 
 
 def images_in(folder):
-    """Return the images of a folder by name without suffix.
+    """Return the images of a folder by name, without suffix.
 
     Args:
         folder: A folder of VOC's layout.
 
     Returns:
-        `{name: [path]}`, of several paths where files differ in their suffix.
+        `{name: [path]}`, of several paths where files differ in their suffix;
+        the name of an image in a sub-folder has it in front, "a/1".
     """
     folder, found = folder / "JPEGImages", {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            found.setdefault(path.stem, []).append(path)
+    for path in files_below(folder) if folder.is_dir() else ():
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        found.setdefault(name, []).append(path)
     return found
 
 
 def read_list(path, images):
     """Return the images in the list of a split, `{name: [path]}`.
 
-    A line may have spaces, the suffix of the file, or another Unicode form.
+    A line may have spaces, the suffix of the file, `JPEGImages/` in front, or
+    another Unicode form.
 
     Args:
         path: A text file with one name a line.
@@ -221,7 +234,9 @@ def read_list(path, images):
     listed = {}
     for number, line in text_files.read_lines(path):
         line = line.strip()
-        name, paths = meanings.get(_composed(line), (line, []))
+        name, paths = meanings.get(
+            _composed(line.removeprefix("JPEGImages/")), (line, [])
+        )
         words = line.split()
         is_flagged = not paths and len(words) > 1 and words[-1] in FLAGS
         if name in listed or is_flagged:
@@ -241,7 +256,7 @@ def read_list(path, images):
 def _meanings(images):
     """`{what a line says: (name, [path])}`: with a suffix, of that file."""
     with_suffix = {
-        _composed(path.name): (name, [path])
+        _composed(name + path.suffix): (name, [path])
         for name, paths in images.items()
         for path in paths
     }
@@ -298,9 +313,8 @@ def image_paths(listed, wanted=None):
 
 def _all_names(folders):
     """Names of classes in all annotation files, so that splits agree."""
-    names = set()
-    for folder in folders:
-        for path in sorted((folder / "Annotations").glob("*.xml")):
-            if not is_tool_name(path.name):
-                names |= voc_files.names_in(path)
-    return tuple(sorted(names))
+    places = [folder / "Annotations" for folder in folders]
+    files = [files_below(p, (".xml",)) for p in places if p.is_dir()]
+    return tuple(
+        sorted(set().union(*map(voc_files.names_in, itertools.chain(*files))))
+    )

@@ -1,8 +1,9 @@
 """Pascal VOC's annotation files, one XML an image, checked strictly.
 
 An error names the file, the object and the field. What is accepted besides
-the letter of the format: no `difficult`, or an empty one (0), no pose and other
-notes, coordinates that are not whole numbers, boxes that reach up to one pixel
+the letter of the format: no `difficult`, or an empty one (0), or True and
+False, no pose and other notes, coordinates that are not whole numbers, sizes
+such as 80.0, boxes that reach up to one pixel
 out of the image (clipped), files without objects, and any encoding that the
 file declares. Declarations of a document type are refused: entities can make a
 small file huge, or read another one.
@@ -24,6 +25,11 @@ import numpy as np
 from keras_jft.data.datasets.boxed_images import clipped, fault_of
 from keras_jft.text_files import short
 
+# What tools write for 0 and 1.
+_FLAGS = {
+    **dict.fromkeys(("", "0", "0.0", "false", "unspecified"), False),
+    **dict.fromkeys(("1", "1.0", "true"), True),
+}
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 # As ASCII bytes: UTF-16 tells itself by its mark.
 _DECLARED = re.compile(
@@ -151,9 +157,9 @@ def _object(path, number, found, image_size, one_based):
         given = [found.findtext(f"bndbox/{side}") for side in _SIDES]
         _fail(path, number, "bndbox", fault, given)
     difficult = (found.findtext("difficult") or "").strip()
-    if difficult not in ("", "0", "1"):
+    if difficult.lower() not in _FLAGS:
         _fail(path, number, "difficult", "0 or 1", difficult)
-    return name, clipped(sides, image_size), difficult == "1"
+    return name, clipped(sides, image_size), _FLAGS[difficult.lower()]
 
 
 def _number(path, number, found, side):
@@ -171,7 +177,7 @@ def _number(path, number, found, side):
 
 def _side(path, root, side):
     text = root.findtext(f"size/{side}")
-    digits = (text or "").strip()
+    digits = re.sub(r"\.0*$", "", (text or "").strip())
     is_whole = digits.isdecimal() and len(digits) < 10
     if not is_whole or int(digits) < 1:
         raise ValueError(

@@ -129,11 +129,12 @@ def _absent_masks(description):
         return []
     void = sample.mask_images[VOID]
     return [
-        f"{len(absent)} of {len(names)} classes are in no mask of "
+        f"{len(absent)} of {len(names)} classes "
+        f"{'is' if len(absent) == 1 else 'are'} in no mask of "
         f"{sample.read:,} that were read: {', '.join(absent[:5])}"
         + (", ..." * (len(absent) > 5))
-        + f". {void:,} masks have void, 255." * bool(void)
-        + "." * (not void)
+        + f". Masks with void, 255: {void:,}" * bool(void)
+        + "."
     ]
 
 

@@ -16,7 +16,11 @@ def _record(**fields):
 @pytest.mark.parametrize(
     ("read", "right", "wrong"),
     [
-        (lambda r: r.name("x"), [0, -4, "a", ""], [1.0, None, True, [], 2**70]),
+        (
+            lambda r: r.name("x"),
+            [0, -4, "a", "", 1.0],
+            [1.5, None, True, [], 2**70, 1e30],
+        ),
         (
             lambda r: r.integer("x"),
             [0, 5, 5.0, 2**63 - 1],
@@ -28,7 +32,7 @@ def _record(**fields):
         (lambda r: r.numbers("x", 2, "x, y"), [[1, 2.5]], [[1], [1, "2"], 3]),
         (lambda r: r.numbers("x", 1, "x"), [[1]], [[True], [float("inf")]]),
         (lambda r: r.text("x"), ["a"], ["", 3, None]),
-        (lambda r: r.flag("x"), [0, 1, True], [2, "1", 1.0]),
+        (lambda r: r.flag("x"), [0, 1, True, 1.0, 0.0], [2, "1", 0.5]),
     ],
 )
 def test_a_field_is_read_or_named(read, right, wrong):
@@ -44,6 +48,11 @@ def test_a_record_without_id_is_named_by_its_place():
         _record().text("name")
     with pytest.raises(ValueError, match=r"Received: \[0, 1.*\.\.\.\."):
         _record(name=[*range(100)]).text("name")
+
+
+def test_a_whole_number_of_pandas_is_an_int():
+    name = _record(image_id=7.0).name("image_id")
+    assert name == 7 and type(name) is int
 
 
 def test_no_flag_is_zero():

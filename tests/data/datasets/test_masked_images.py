@@ -156,3 +156,23 @@ def test_a_class_in_no_mask_is_warned_of_where_all_masks_were_seen(tmp_path):
     MaskedImages(*_masks(tmp_path, many), names, is_complete=True)
     MaskedImages(*_masks(tmp_path, [(0, 2), (1, 2)]), names, is_complete=True)
     MaskedImages(*_masks(tmp_path, [(0, 255)]), names[:1])
+
+
+def test_a_class_that_few_masks_show_may_be_in_the_others(
+    save_image, save_mask, tmp_path
+):
+    """Of many masks some are looked at, which the warning says."""
+    save_image("a.png", size=(3, 4))
+    save_mask("b.png", np.zeros((3, 4), int))
+    names = [str(i) for i in range(40)]
+    for count, message in (
+        (40, r"'b'\. Unless .* check"), (9, r"no mask: 'b'\. Check"),
+    ):  # fmt: skip
+        images = dict.fromkeys(names[:count], tmp_path / "a.png")
+        with pytest.warns(UserWarning, match=message) as told:
+            MaskedImages(
+                images, dict.fromkeys(images, tmp_path / "b.png"), ("a", "b"),
+                is_complete=True,
+            )  # fmt: skip
+        many = "of the 16, of 40, looked at" in str(told[0].message)
+        assert many == (count == 40)

@@ -17,7 +17,21 @@ def test_paths_of_other_forms_are_refused():
             record_files.parse(path)
     with pytest.raises(ValueError, match=r"\['tfrecord', 'array_record'\]"):
         record_files.parse("a/train.csv@3")
+    # A kind that is nearly one.
+    with pytest.raises(ValueError, match=r"of \['tfrecord', 'array_record'\]"):
+        record_files.parse("a/train.tfrecords@3")
     assert record_files.parse("/train@3")[0] == "/"
+
+
+def test_the_name_of_a_version_has_dots():
+    for name in ("train-v1.0", "train.2", "v1.0.3", "a.b.v2"):
+        parsed = ("r", name, "tfrecord", 1)
+        assert record_files.parse(f"r/{name}@1") == parsed
+        parsed = ("r", name, "array_record", 2)
+        assert record_files.parse(f"r/{name}.array_record@2") == parsed
+        shard = record_files.shard_name(name, "tfrecord", 0, 1)
+        index = record_files.index_path(shard)
+        assert index == f"{name}.index-00000-of-00001"
 
 
 def test_an_index_says_where_records_lie(tmp_path, rng):

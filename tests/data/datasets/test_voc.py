@@ -95,6 +95,32 @@ def test_a_list_is_read_as_tools_write_it(save_voc, save_list, tmp_path):
         jft_data.load("voc", "train", directory=tmp_path)
 
 
+def test_images_may_lie_in_sub_folders_as_cvat_writes_them(
+    save_voc, save_list, tmp_path
+):
+    lines = ("train/i1", "JPEGImages/train/i2.png", "i3", "JPEGImages/i4.png")
+    names = ["train/i1", "train/i2", "i3", "i4"]
+    (tmp_path / "VOC2007/Annotations/train").mkdir(parents=True)
+    for value, name in enumerate(names):
+        save_voc(name, [DOG if value else CAT], value=value)
+    save_list("train", lines)
+    data = jft_data.load("voc", "train", directory=tmp_path)
+    assert data.ids(range(4)).tolist() == names
+    assert [int(data[i]["images"].max()) for i in range(4)] == [0, 1, 2, 3]
+    # The class of a sub-folder alone is one, too.
+    assert data.info.label_names == ("cat", "dog")
+
+
+def test_annotations_beside_images_are_told(save_voc, tmp_path):
+    path = save_voc("a", [DOG])
+    (tmp_path / "roboflow/train").mkdir(parents=True)
+    path.rename(tmp_path / "roboflow/train/a.xml")
+    with pytest.raises(
+        ValueError, match="train' has annotations beside images"
+    ):
+        jft_data.load("voc", "train", directory=tmp_path / "roboflow")
+
+
 def test_of_two_images_of_one_name_the_annotation_or_the_list_chooses(
     save_voc, save_image, save_list, tmp_path, brightness
 ):

@@ -110,6 +110,22 @@ def test_a_document_type_is_refused(save_voc, declaration):
         _read(path)
 
 
+@pytest.mark.parametrize(
+    "text, expected",
+    [("False", False), ("Unspecified", False), ("0.0", False),
+     ("True", True), ("1.0", True), (" 1 ", True)],
+)  # fmt: skip
+def test_difficult_is_read_as_tools_write_it(text, expected, save_voc):
+    path = save_voc("a", [("dog", (1, 1, 3, 3), text)])
+    assert _read(path).difficult.tolist() == [expected]
+
+
+def test_a_size_may_be_written_as_a_float(save_voc):
+    path = save_voc("a", [("dog", (1, 1, 3, 3), 0)])
+    path.write_text(path.read_text().replace(">8<", ">8.0<"))
+    assert _read(path).image_size == (8, 10)
+
+
 def test_an_empty_difficult_is_no_difficulty(save_voc):
     path = save_voc("a", OBJECTS)
     text = path.read_text()

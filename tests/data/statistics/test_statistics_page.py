@@ -76,8 +76,8 @@ def test_classes_that_no_mask_has_are_remarked(listed):
     ]
     data = listed(examples, mask_names=("sky", "road", "tree", "car"))
     expected = (
-        "2 of 4 classes are in no mask of 3 that were read: road, car. 1 masks "
-        "have void, 255."
+        "2 of 4 classes are in no mask of 3 that were read: road, car. Masks "
+        "with void, 255: 1."
     )
     assert expected in page.remarks(jft.data.describe(data))
     whole = listed(examples[1:], mask_names=("sky", "road", "tree"))
