@@ -1,5 +1,6 @@
 """Errors of wrong arguments and configs, said the same way everywhere."""
 
+import contextlib
 import dataclasses
 import inspect
 import math
@@ -47,6 +48,31 @@ def within(config, low, high=math.inf, *names, above=False):
         raise ValueError(
             f"`{name}` must be {least}{most}. Received: {name}={value!r}."
         )
+
+
+def whole(argument, value, least=-math.inf):
+    """Return an argument as `int`; `ValueError` unless it is a whole number.
+
+    Args:
+        argument: Name of the argument, for the message.
+        value: What was passed; also NumPy's, or 3.0.
+        least: The lowest value.
+
+    Example:
+        >>> whole("size", 3.0)
+        3
+        >>> whole("size", 0.5, least=1)
+        Traceback (most recent call last):
+        ValueError: `size` must be a whole number of 1 or more. Received: 0.5.
+    """
+    with contextlib.suppress(TypeError):
+        number = _number(int, value)
+        if number >= least:
+            return number
+    more = "" if least == -math.inf else f" of {least} or more"
+    raise ValueError(
+        f"`{argument}` must be a whole number{more}. Received: {value!r}."
+    )
 
 
 def keywords(argument, given, function, taken=()):

@@ -50,6 +50,11 @@ Received: True.
     """
     if cell is None:
         return []
+    if separator == "":
+        raise ValueError(
+            "`separator` must be what stands between labels, such as ';'. "
+            "Received: ''."
+        )
     if isinstance(cell, str) and separator is not None:
         if _PRINTED.fullmatch(cell.strip()):
             raise ValueError(

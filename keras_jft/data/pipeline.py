@@ -11,10 +11,11 @@ import functools
 import itertools
 import os
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 
-from keras_jft import sides
+from keras_jft import checks, sides
 from keras_jft.data import order
 from keras_jft.data.collation import collate
 from keras_jft.data.geometry import IN_PLACE
@@ -96,10 +97,7 @@ def iterate(
             "`shard` must be (index, count) with 0 <= index < count. "
             f"Received: {shard}."
         )
-    if batch_size < 1:
-        raise ValueError(
-            f"`batch_size` must be positive. Received: {batch_size}."
-        )
+    batch_size = checks.whole("batch_size", batch_size, least=1)
     places = range(index, len(data), count)
     if training:  # All workers take as many steps as the smallest shard has.
         places = places[: len(data) // count]
@@ -250,10 +248,12 @@ class Batches:
 def _transforms(transforms, training, info):
     if transforms is None:
         return ()
+    if isinstance(transforms, Iterator):
+        transforms = tuple(transforms)  # It can be read but once.
+    check_transforms(transforms)
     if not isinstance(transforms, str):
         transforms = tuple(transforms)
-    check_transforms(transforms)
-    if isinstance(transforms, str):
+    else:
         transforms = TRANSFORMS[transforms](
             training,
             keypoint_names=info.keypoint_names,

@@ -5,6 +5,8 @@ an example is mirrored, and `flip_pairs`, where names do not say which do; what
 else it takes has a default.
 """
 
+from collections.abc import Iterable
+
 from keras_jft import checks
 from keras_jft.data.inception_crop import CentralCrop, InceptionCrop
 from keras_jft.data.rand_augment import RandAugment
@@ -218,6 +220,11 @@ def check_transforms(transforms, image_size=(None, None)):
         chain = TRANSFORMS[transforms](training=True)
     else:
         chain = transforms
+    if not isinstance(chain, Iterable):
+        raise ValueError(
+            "`transforms` must be a name, or a sequence of transforms. "
+            f"Received: {chain!r}. Give [{chain!r}]."
+        )
     for transform in chain:
         if isinstance(transform, type) or not callable(transform):
             raise ValueError(

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from keras_jft import checks
 from keras_jft.data import order
 from keras_jft.data.datasets.dataset import Dataset
 
@@ -30,6 +31,7 @@ def subset(data, num_examples, seed=0):
         ValueError: `data` has fewer examples, or `num_examples` is not
             positive.
     """
+    num_examples = checks.whole("num_examples", num_examples)
     if not 0 < num_examples <= len(data):
         raise ValueError(
             f"`num_examples` must be in 1..{len(data)}, the size of the data "

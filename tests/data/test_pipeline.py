@@ -314,3 +314,17 @@ def test_a_transform_is_an_object_not_its_class():
     data = load("synthetic", num_examples=4)
     with pytest.raises(ValueError, match=r"objects such as `RandomFlip\(\)`"):
         iterate(data, 2, transforms=[RandomFlip])
+
+
+def test_arguments_of_other_kinds_are_named(make_data):
+    data = make_data(6)
+    assert iterate(data, 2.0).batch_size == 2
+    for size in (0, 2.5, "2", None):
+        with pytest.raises(ValueError, match="`batch_size` must be a whole"):
+            iterate(data, size)
+    flip = RandomFlip()
+    with pytest.raises(ValueError, match=r"sequence.*Give \[RandomFlip\("):
+        iterate(data, 2, transforms=flip)
+    for transforms in ([flip], (flip,), iter([flip])):
+        batches = iterate(data, 2, transforms=transforms)
+        assert batches.transforms == (flip,)

@@ -111,3 +111,12 @@ def test_a_subset_ends_where_it_ends(make_data):
                 read(positions)
     with pytest.raises(IndexError):
         small.image_bytes(5)
+
+
+def test_a_size_is_a_whole_number(make_data):
+    data = make_data(6)
+    for size in (3, 3.0, np.int64(3)):
+        assert len(subset(data, size)) == 3
+    for size in (0.5, "3", None, True):
+        with pytest.raises(ValueError, match="`num_examples` must be a whole"):
+            subset(data, size)

@@ -65,6 +65,7 @@ class BoxedImages(Dataset):
         return read_file(self._paths[position])
 
     def __getitem__(self, position):
+        position = self._position(position)
         size = self._sizes[position]
         size = None if size is None else tuple(map(int, size))
         image = self._images.decode(self._paths[position], image_size=size)

@@ -5,6 +5,7 @@ and the folder of images `train2017`; or `annotations` names any file of that
 format and `directory` the folder of its images.
 """
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -242,6 +243,11 @@ def selected(image_ids, ids, exclude):
 def _listed(image_ids, source, argument):
     """Which images a list of ids, or a file of one, names."""
     ids = _read_ids(source) if isinstance(source, (str, Path)) else source
+    if not isinstance(ids, Iterable) or isinstance(ids, Mapping):
+        raise ValueError(
+            f"`{argument}` must be a list of ids of images, or a file of one. "
+            f"Received: {text_files.short(ids)}."
+        )
     ids, known = {*map(str, ids)}, image_ids.astype(str)
     unknown = sorted(ids.difference(known))
     if unknown:

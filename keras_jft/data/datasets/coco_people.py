@@ -179,6 +179,7 @@ class People(Dataset):
         return np.array([self._rows[p].name for p in np.asarray(positions)])
 
     def __getitem__(self, position):
+        position = self._position(position)
         row = self._rows[position]
         image = self._images.decode(
             self._paths[row.image],

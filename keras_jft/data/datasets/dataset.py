@@ -5,6 +5,7 @@ resuming are then arithmetic on positions, and nothing is held in memory.
 """
 
 import dataclasses
+import operator
 import warnings
 from collections.abc import Mapping
 
@@ -129,7 +130,28 @@ class Dataset:
         return (self[position] for position in range(len(self)))
 
     def __getitem__(self, position) -> Mapping:
-        return self.take([position])[0]
+        return self.take([self._position(position)])[0]
+
+    def _position(self, position):
+        """Return a position as an `int`, checked; a slice is not one.
+
+        Raises:
+            TypeError: It is not a whole number.
+            IndexError: There is no such example. None is counted from the end.
+        """
+        try:
+            place = operator.index(position)
+        except TypeError:
+            raise TypeError(
+                f"A position must be a whole number. Received: {position!r}. "
+                "`data.take(range(2))` reads several examples, "
+                "`jft.data.subset` chooses some."
+            ) from None
+        if not 0 <= place < len(self):
+            raise IndexError(
+                f"A position must be in 0..{len(self) - 1}. Received: {place}."
+            )
+        return place
 
     def take(self, positions) -> list[Mapping]:
         """Examples at `positions`, in their order."""

@@ -117,6 +117,7 @@ class ImageFiles(Dataset):
         return read_file(self._path(position))
 
     def __getitem__(self, position):
+        position = self._position(position)
         return {
             "images": decode_image(self._path(position)),
             "labels": self.labels(position),

@@ -1,7 +1,9 @@
 """Images and their masks in two folders: `directory/images`, `.../masks`."""
 
+import numbers
 from pathlib import Path
 
+from keras_jft import checks
 from keras_jft.data.datasets.file_patterns import check_split
 from keras_jft.data.datasets.masked_images import MaskedImages, files
 from keras_jft.data.label_names import checked_names
@@ -60,11 +62,12 @@ def load(
     Raises:
         ValueError: As `MaskedImages` does, or a folder is missing or empty.
     """
-    is_named = not isinstance(classes, int)
+    is_named = not isinstance(classes, numbers.Number)
     if is_named:
         classes = checked_names(classes, "classes")
     else:
-        classes = [f"class_{i}" for i in range(classes)]
+        count = checks.whole("classes", classes, least=1)
+        classes = [f"class_{i}" for i in range(count)]
     return MaskedImages(
         *pairs(directory, split, images, masks, endings),
         classes,

@@ -4,10 +4,12 @@ A mask is an image file of class indices (gray or with a palette), one of
 colors, or a `.mat` file of the Semantic Boundaries Dataset.
 """
 
+import operator
 from pathlib import Path
 
 import numpy as np
 
+from keras_jft import checks
 from keras_jft.data.batch import VOID
 from keras_jft.data.datasets.dataset import (
     Dataset,
@@ -24,7 +26,9 @@ from keras_jft.data.datasets.decoding import (
     read_file,
 )
 from keras_jft.data.datasets.image_files import files_below
+from keras_jft.data.label_names import checked_list
 from keras_jft.data.transforms import Resize
+from keras_jft.text_files import short
 
 _PROBES = 16  # Masks that are looked at for their classes.
 
@@ -76,7 +80,10 @@ class MaskedImages(Dataset):
         self._reader = AnnotatedImages(orientation)
         self._mask_orientation = orientation or "ignore"
         self._ids = np.array(sorted(images))
-        self._void, self._allow_void = tuple(void), allow_void
+        self._void = tuple(
+            checks.whole("void", value) for value in checked_list(void, "void")
+        )
+        self._allow_void = allow_void
         self._colors = None if colors is None else _codes(colors, mask_names)
         self._resize = None if image_size is None else Resize(image_size)
         self.info = Info(num_examples=len(images), mask_names=tuple(mask_names))
@@ -93,6 +100,7 @@ class MaskedImages(Dataset):
         return read_file(self._images[str(self._ids[position])])
 
     def __getitem__(self, position):
+        position = self._position(position)
         name = str(self._ids[position])
         image = self._reader.decode(self._images[name])
         try:
@@ -222,18 +230,23 @@ def files(folder, suffixes=IMAGE_SUFFIXES, ending="", without=()):
 
 def _codes(colors, mask_names):
     """`(C,)` one number a color."""
-    colors = np.asarray(colors, "int64")
-    codes = colors @ (1 << 16, 1 << 8, 1) if colors.ndim == 2 else colors
+    colors = checked_list(colors, "colors")
+    try:
+        rows = np.array([[*map(operator.index, color)] for color in colors])
+        is_right = rows.shape == (len(mask_names), 3)
+        codes = rows @ (1 << 16, 1 << 8, 1) if is_right else rows
+    except (TypeError, ValueError):  # Texts, or lists of several lengths.
+        is_right = False
     if (
-        colors.shape != (len(mask_names), 3)
-        or colors.min() < 0
-        or colors.max() > 255
+        not is_right
+        or rows.min() < 0
+        or rows.max() > 255
         or len(np.unique(codes)) < len(codes)
     ):
         raise ValueError(
             "`colors` must be one red, green and blue in 0..255 for each of "
             f"{len(mask_names)} classes, all different. Received: "
-            f"{colors.tolist()}."
+            f"{short(colors)}."
         )
     return codes
 

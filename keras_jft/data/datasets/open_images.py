@@ -155,6 +155,7 @@ class OpenImages(Dataset):
         return np.char.decode(self._ids[np.asarray(positions)], "utf-8")
 
     def __getitem__(self, position):
+        position = self._position(position)
         (known,) = self.annotations([position])
         path = self._path(position)
         pixels = decode_image(filesystem.image_source(path), path)

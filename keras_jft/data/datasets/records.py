@@ -141,7 +141,7 @@ class Records(Dataset):
         return [self._example(position, pixels=False) for position in positions]
 
     def __getitem__(self, position):
-        return self._example(position)
+        return self._example(self._position(position))
 
     def _example(self, position, pixels=True):
         shard, place = self._shard_at(position)

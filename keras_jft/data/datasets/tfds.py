@@ -132,6 +132,7 @@ class Tfds(Dataset):
         return [self._labels(self._read(i), i) for i in positions]
 
     def __getitem__(self, position):
+        position = self._position(position)
         found = self._read(position)
         image = tfds_source.pixels(found["image"], position, self._config)
         return {"images": image, **self._labels(found, position)}

@@ -92,6 +92,7 @@ class TfdsBoxes(Dataset):
         return np.asarray(positions, "int64")
 
     def __getitem__(self, position):
+        position = self._position(position)
         found = tfds_source.read(self._source, position, self._config)
         image = tfds_source.pixels(
             found["image"], position, self._config, self._images.decode

@@ -182,6 +182,7 @@ class WebDataset(Dataset):
         ]
 
     def __getitem__(self, position):
+        position = self._position(position)
         (example,) = self.annotations([position])
         image = decode_image(self.image_bytes(position), example["ids"])
         return {"images": image, **example}

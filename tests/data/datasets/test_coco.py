@@ -47,6 +47,15 @@ def test_any_file_and_folder_can_be_named(save_coco, coco, tmp_path):
     assert len(jft_data.load("coco", "val2017", **pattern)) == 3
 
 
+@pytest.mark.parametrize("ids", [1, 1.5, {"ids": [9]}])
+def test_ids_are_a_list(save_coco, coco, tmp_path, ids):
+    save_coco(coco(), "train2017")
+    for argument in ("ids", "exclude"):
+        options = {"directory": tmp_path, argument: ids}
+        with pytest.raises(ValueError, match=f"`{argument}` must be a list"):
+            jft_data.load("coco", "train", **options)
+
+
 def _renumbered(document, by):
     for record in document["images"]:
         record["id"] += by

@@ -75,6 +75,19 @@ def test_every_data_set_keeps_the_contract(make):
     check_dataset(make)
 
 
+def test_every_data_set_is_read_at_whole_positions_alone(make):
+    data = make()
+    for same in (data, jft_data.cache(data), jft_data.subset(data, len(data))):
+        first = same[np.int64(0)]["ids"]
+        assert first == same.take([0])[0]["ids"]
+        for outside in (-1, len(data)):
+            with pytest.raises(IndexError, match=rf"0\.\..*: {outside}\."):
+                same[outside]
+        for other in (slice(0, 2), 0.0, "0", [0, 1]):
+            with pytest.raises(TypeError, match=r"whole number.*`data\.take"):
+                same[other]
+
+
 def test_every_data_set_goes_through_the_whole_pipeline(make):
     data = jft_data.cache(jft_data.subset(make(), 4))
     batches = jft_data.iterate(data, 2, transforms="flip", training=True)

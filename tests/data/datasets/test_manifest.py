@@ -162,6 +162,13 @@ def test_a_header_that_is_almost_right_is_told(text, remedy, tmp_path):
         manifest.load(path)
 
 
+def test_an_empty_separator_is_refused(tmp_path, save_image):
+    save_image("a.png")
+    (tmp_path / "list.csv").write_text("image,labels\na.png,x\n")
+    with pytest.raises(ValueError, match="`separator` must"):
+        manifest.load(tmp_path / "list.csv", separator="")
+
+
 def test_a_table_without_any_label_is_warned_of(save_image, tmp_path):
     save_image("a.png")
     path = tmp_path / "list.csv"

@@ -52,6 +52,30 @@ def test_folders_and_endings_are_those_of_cityscapes(
     np.testing.assert_array_equal(data[0]["segmentation_masks"][..., 0], MASK)
 
 
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"void": 0}, r"`void` must be a list. Received: 0. Give \[0\]"),
+        ({"void": [0.5]}, "`void` must be a whole number"),
+        ({"colors": ["#000000", "#ff0000", "#00ff00"]}, "one red, green and"),
+        ({"colors": {"bg": (0, 0, 0)}}, "`colors` must be a list"),
+        ({"colors": [(0, 0, 0), (1, 1), (2, 2, 2)]}, "one red, green and"),
+        ({"colors": [(0, 0, 0), (0, 0, 0.5), (2, 2, 2)]}, "one red, green"),
+        ({"classes": 0}, "`classes` must be a whole number of 1 or more"),
+        ({"classes": 2.5}, "`classes` must be a whole number"),
+        ({"classes": True}, "`classes` must be a whole number"),
+    ],
+)
+def test_arguments_of_other_kinds_are_named(folder, options, message):
+    with pytest.raises(ValueError, match=message):
+        mask_folder.load(folder, "train", **{"classes": 3, **options})
+
+
+def test_a_number_of_classes_may_be_of_numpy(folder):
+    data = mask_folder.load(folder, "train", classes=np.int64(3))
+    assert data.info.mask_names == ("class_0", "class_1", "class_2")
+
+
 @pytest.mark.parametrize("classes", ["bg", {"b", "g"}, {"b": 0}, ["b", "b"]])
 def test_classes_are_a_list_of_names_or_their_number(folder, classes):
     with pytest.raises(ValueError, match="`classes` must"):
