@@ -1,5 +1,6 @@
 """A convolution by the fastest kernel that TensorFlow has on a CPU."""
 
+import itertools
 import math
 
 import keras
@@ -98,14 +99,37 @@ def _strided(inputs, kernel, strides):
 
 
 def _shifted_sum(inputs, kernel, rates):
-    """A dilated convolution with odd sides as one product, cut and added."""
-    height, width, _, filters = kernel.shape
+    """A dilated convolution with odd sides as one product, cut and added.
+
+    The product is cut into taps before these are shifted: the gradient of each
+    cut of a whole is as large as the whole.
+    """
+    height, width, features, _ = kernel.shape
     kernel = ops.transpose(kernel, (2, 0, 1, 3))
-    taps = _product(inputs, ops.reshape(kernel, (1, 1, kernel.shape[0], -1)))
-    return sum(
-        window[..., i * filters : (i + 1) * filters]
-        for i, window in enumerate(_windows(taps, (height, width), rates))
+    taps = _product(inputs, ops.reshape(kernel, (1, 1, features, -1)))
+    offsets = itertools.product(
+        _offsets(height, rates[0]), _offsets(width, rates[1])
     )
+    return sum(
+        _shifted(tap, *offset)
+        for tap, offset in zip(
+            ops.split(taps, height * width, axis=-1), offsets, strict=True
+        )
+    )
+
+
+def _offsets(side, rate):
+    """Where the taps of an odd side look, from its middle."""
+    return range(-(side // 2) * rate, side // 2 * rate + 1, rate)
+
+
+def _shifted(images, down, right):
+    """What lies `down` and `right` of each position, zero beyond the border."""
+    rows, columns = ops.shape(images)[1:3]
+    above, left = max(-down, 0), max(-right, 0)
+    below, beyond = max(down, 0), max(right, 0)
+    images = ops.pad(images, ((0, 0), (above, below), (left, beyond), (0, 0)))
+    return images[:, below : below + rows, beyond : beyond + columns]
 
 
 def _dilated(inputs, kernel, rates):

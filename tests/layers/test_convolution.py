@@ -83,6 +83,31 @@ def test_a_dilated_convolution_is_its_sum_in_numpy(rng, filters, rates):
     np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_the_gradient_of_a_branch_writes_each_number_a_few_times():
+    import tensorflow as tf
+
+    layer = Conv2D(2, 3, padding="same", dilation_rate=4, use_bias=False)
+    layer.build((1, 16, 16, 32))
+
+    @tf.function
+    def gradients(images):
+        kernel = layer.kernel.value
+        with tf.GradientTape() as tape:
+            tape.watch([images, kernel])
+            outputs = layer(images)
+        return tape.gradient(outputs, [images, kernel], outputs)
+
+    graph = gradients.get_concrete_function(tf.zeros((1, 16, 16, 32))).graph
+    written = sum(
+        output.shape.num_elements() or 0
+        for operation in graph.get_operations()
+        for output in operation.outputs
+        if output.dtype == "float32" and output.shape.is_fully_defined()
+    )
+    # 9 taps of 2 numbers at each position, and the 32 of the images.
+    assert written < 10 * 16 * 16 * (9 * 2 + 32)
+
+
 def test_dilated_kernels_train_where_tensorflow_lacks_their_gradient():
     """On a CPU with oneDNN off, in both modes of a step, twice over."""
     subprocess.run(
