@@ -6,6 +6,7 @@ Blocks hold plain text; whatever is written out is escaped here.
 import base64
 import html
 import io
+import os
 import pathlib
 import re
 from typing import NamedTuple
@@ -215,9 +216,13 @@ def check_path(path):
     Raises:
         ValueError: It is no `*.html`.
     """
-    if pathlib.Path(path).suffix.lower() not in (".html", ".htm"):
+    is_path = isinstance(path, (str, os.PathLike))
+    if not is_path or pathlib.Path(path).suffix.lower() not in (
+        ".html",
+        ".htm",
+    ):
         raise ValueError(
-            f"`path` must name an HTML file, *.html. Received: {path}."
+            f"`path` must name an HTML file, *.html. Received: {path!r}."
         )
 
 

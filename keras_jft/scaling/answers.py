@@ -1,7 +1,5 @@
 """What forecasts answer, as the part of a page that is read first."""
 
-import collections
-
 from keras_jft.pages import Card, Heading, Table
 from keras_jft.scaling import units
 from keras_jft.scaling.decision import (
@@ -48,11 +46,8 @@ def card(name, sheet):
 
 def _next_runs(sheet):
     unit, half = sheet.law.unit, (sheet.gain_high - sheet.gain_low) / 2
-    counts = collections.Counter()
-    for size, count, *_ in sheet.next_runs:
-        counts[size] += count
     runs = ", ".join(
-        f"{n} at {units.sized(size)}" for size, n in counts.items()
+        f"{count} at {units.sized(size)}" for size, count, *_ in sheet.next_runs
     )
     hours = sum(n.hours for n in sheet.next_runs)
     cost = f" for {hours:.2g} device-hours" if hours >= 0 else ""

@@ -18,9 +18,13 @@ def hours_of(table):
 
     Args:
         table: A DataFrame of rows.
+
+    Raises:
+        ValueError: If seconds are negative or text.
     """
     for column in SECONDS:
         hours = _hours(table, column)
+        hours[hours == 0] = np.nan  # No run takes no time.
         if np.isfinite(hours).any():
             return hours
     return np.full(len(table), np.nan)
@@ -30,10 +34,14 @@ def _hours(table, column):
     """`(n,)` hours of a column of seconds; nan where it does not tell."""
     if column not in table:
         return np.full(len(table), np.nan)
-    seconds = [
-        value if units.is_finite(value) and value >= 0 else np.nan
-        for value in table[column]
-    ]
+    seconds = []
+    for value in table[column]:
+        if isinstance(value, str) or (units.is_finite(value) and value < 0):
+            raise ValueError(
+                f"`{column}` must be seconds, 0 or more, or empty where it is "
+                f"not known. Received: {value!r}."
+            )
+        seconds.append(value if units.is_finite(value) else np.nan)
     return np.array(seconds, np.float64) / 3600
 
 

@@ -3,10 +3,13 @@
 import csv
 import io
 import pathlib
+import re
 import warnings
 
 from keras_jft.scaling import evidence
 
+SIZES = "num_examples"
+THOUSANDS = re.compile("[1-9][0-9]{0,2}([.][0-9]{3})+")
 INDEX = ("", "Unnamed: 0")  # What pandas calls an index, written and read.
 
 
@@ -28,8 +31,8 @@ def read(path):
         FileNotFoundError: If there is no such file.
         ValueError: If the file is no UTF-8 text, a column has no name or that
             of another, a quote is left open, another line has more or fewer
-            cells than there are columns, or two lines are the same; names the
-            lines.
+            cells than there are columns, a size may be a thousand or one, as
+            1.000, or two lines are the same; names the lines.
     """
     text = _text(path)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -61,6 +64,7 @@ def read(path):
             f"the file was cut off there, mend it: {','.join(lines[-1][1])}",
             stacklevel=3,
         )
+    _check_sizes(path, header, lines)
     seen = {}
     return [_row(path, *line, header, seen) for line in lines]
 
@@ -97,13 +101,31 @@ def _check_header(path, header):
     if len(header) == 1 and ({*";\t|"} & {*header[0]}):
         raise ValueError(
             f"{path}, line 1: expected commas between the columns. Received: "
-            f"{header[0]!r}. Separate columns by commas."
+            f"{header[0]!r}. Separate columns by commas, and write decimals "
+            "with a point."
         )
     if not header or "" in header or len(set(header)) < len(header):
         raise ValueError(
             f"{path}, line 1: expected the names of the columns, each once, "
             "with commas between them, such as num_examples,score. Received: "
             f"{','.join(header)!r}."
+        )
+
+
+def _check_sizes(path, header, lines):
+    """Raise a `ValueError` where `1.000` images may be a thousand, or one."""
+    if SIZES not in header:
+        return
+    place = header.index(SIZES)
+    cells = [(number, c[place]) for number, c in lines if len(c) > place]
+    dotted = [(number, text) for number, text in cells if "." in text]
+    # One that has other decimals shows that all are decimals.
+    if dotted and all(THOUSANDS.fullmatch(text) for _, text in dotted):
+        number, text = dotted[0]
+        raise ValueError(
+            f"{path}, line {number}: is {text} a number with a thousands "
+            f"separator? Write {text.replace('.', '')} or "
+            f"{text.split('.')[0]}, without a point, in the column {SIZES}."
         )
 
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import re
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -89,11 +91,39 @@ def is_failure(error):
     return isinstance(error, str) and error.strip().lower() not in NO_ERROR
 
 
-def _table(rows):
-    """A DataFrame of rows; not empty."""
+def table_of(rows):
+    """Return a DataFrame of rows, not empty, one column for each name.
+
+    Args:
+        rows: Rows, a list of dicts or a DataFrame. Levels of its index that
+            have names are columns, categories are their values.
+
+    Raises:
+        ValueError: If `rows` is something else, empty, has two columns of one
+            name, or a value that tells runs apart is several.
+    """
+    of_dicts = isinstance(rows, (list, tuple)) and all(
+        isinstance(row, Mapping) for row in rows
+    )
+    if not of_dicts and not isinstance(rows, pd.DataFrame):
+        raise ValueError(
+            "Rows must be a list of dicts or a DataFrame. Received: "
+            f"{text_files.short(rows)}. `jft.scaling.read_rows` reads them "
+            "from a file."
+        )
     table = pd.DataFrame(rows)
     if table.empty:
         raise ValueError("There are no rows.")
+    levels = [n for n in table.index.names if n is not None]
+    if levels := [name for name in levels if name not in table]:
+        table = table.reset_index(level=levels)
+    if table.columns.has_duplicates:
+        twice = table.columns[table.columns.duplicated()].unique().tolist()
+        raise ValueError(
+            f"Each column must have a name of its own. Received twice: {twice}."
+        )
+    categories = table.select_dtypes("category").columns
+    table = table.astype(dict.fromkeys(categories, object))
     _check_single(table, [c for c in ("seed", "key", *CURVES) if c in table])
     if "key" in table:  # A run that a study did again stands there twice.
         again = table.duplicated("key", keep="last") & table["key"].notna()
@@ -116,7 +146,7 @@ def _check_single(table, columns):
 
 def succeeded(rows):
     """A DataFrame of rows, without those of failed runs; not empty."""
-    table = _table(rows)
+    table = table_of(rows)
     done = table[~failed(table)]
     if done.empty:
         raise ValueError(
@@ -151,7 +181,7 @@ def score_of(table, y=None):
 
 def metrics_of(rows):
     """Return the names of metrics and tasks that rows say, without repeats."""
-    table = _table(rows)
+    table = table_of(rows)
     table = table[~failed(table)]
     there = [column for column in ("metric", "task") if column in table]
     return next(
@@ -175,11 +205,11 @@ def curves(rows, by=None):
         ValueError: If the rows of one curve are of several tasks, modes,
             splits or metrics, or a row does not say of which curve it is.
     """
-    table = _table(rows)
+    table = table_of(rows)
     if by is None:
         parts = {None: table}
     else:
-        _check_named(table, [by] if isinstance(by, str) else by)
+        _check_named(table, columns_of(by))
         by = by if isinstance(by, str) else list(by)
         parts = dict(list(table.groupby(by)))
     for part in parts.values():
@@ -196,6 +226,24 @@ def curves(rows, by=None):
     return parts
 
 
+def columns_of(by):
+    """Return the columns that tell curves apart, a list.
+
+    Args:
+        by: A column or a list of them, one or more.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    columns = [by] if isinstance(by, str) else by
+    if not isinstance(columns, (list, tuple)) or not columns:
+        raise ValueError(
+            "`by` must name a column, or be a list of one or more. Received: "
+            f"by={by!r}."
+        )
+    return list(columns)
+
+
 def gather(rows, x, y):
     """The `Evidence` in rows of one curve.
 
@@ -208,7 +256,7 @@ def gather(rows, x, y):
     """
     left_out = {}
     table = succeeded(rows)
-    if failures := int(failed(_table(rows)).sum()):
+    if failures := int(failed(table_of(rows)).sum()):
         left_out["failed"] = failures
     check_columns(table, [x, y])
     if untrained(table).any():
@@ -246,11 +294,21 @@ def gather(rows, x, y):
 
 def check_columns(table, columns):
     """Raises a ValueError if one of the columns is not there."""
+    for column in columns:
+        if isinstance(column, (list, dict, set)):
+            raise ValueError(f"A column is one name. Received: {column!r}.")
     missing = [column for column in columns if column not in table]
     if missing:
+        sizes = [c for c in table if re.fullmatch("[0-9,_.]+[kKM]?", str(c))]
+        remedy = (
+            " A line is one run: give its size and its score in two columns, "
+            "not each size a column."
+            if len(sizes) > 1
+            else ""
+        )
         raise ValueError(
             f"The rows have no column {missing}. They have: "
-            f"{sorted(map(str, table.columns))}."
+            f"{sorted(map(str, table.columns))}.{remedy}"
         )
 
 
@@ -275,10 +333,16 @@ def check_numbers(table, column):
     finite = table[column].map(units.is_finite).astype(bool)
     if not finite.all():
         wrong = table.loc[~finite, column].tolist()
+        remedy = (
+            "Write plain numbers, such as 10000 and 0.413: a decimal point, "
+            "and no thousands separators, units or percent signs."
+            if isinstance(wrong[0], str) and re.search("[0-9]", wrong[0])
+            else "Leave those rows out if they should not count."
+        )
         raise ValueError(
             f"`{column}` must be a finite number in every row. Received: "
             f"{text_files.short(wrong[0])} in {len(wrong)} of {len(table)} "
-            "rows. Leave those rows out if they should not count."
+            f"rows. {remedy}"
         )
 
 

@@ -84,6 +84,11 @@ def plot_data_size(
             "or draw all with `plot_data_sizes`."
         )
     y = evidence.score_of(table, y)
+    if not units.is_finite(factor) or factor < 1:
+        raise ValueError(
+            "`factor` must be 1 or more, and finite. Received: "
+            f"factor={factor!r}."
+        )
     with plt.rc_context(STYLE):
         if ax is None:
             _, ax = plt.subplots(figsize=PANEL, layout="constrained")

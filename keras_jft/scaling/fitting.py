@@ -60,9 +60,7 @@ def fit(rows, x, y, by=None, bounds=None, laws=None, *, direction=None):
         >>> print(f"{law.predict(1e6):.1f}")
         0.5
     """
-    names = tuple(LAWS) if laws is None else tuple(laws)
-    for name in names:
-        checks.one_of("laws", name, LAWS)
+    names = _names(laws)
     gathered = {
         curve: evidence.gather(part, x, y)
         for curve, part in evidence.curves(rows, by).items()
@@ -105,6 +103,21 @@ def trend(rows, x, y):
             f"{x}={data.sizes.tolist()}. Left out: {data.left_out or 'none'}."
         )
     return float(stats.spearmanr(data.x, data.y).statistic)
+
+
+def _names(laws):
+    """The names of the laws to fit, each once."""
+    if laws is None:
+        return tuple(LAWS)
+    names = [laws] if isinstance(laws, str) else laws
+    if not isinstance(names, (list, tuple)) or not names:
+        raise ValueError(
+            f"`laws` must be one or more of {list(LAWS)}, or None for all. "
+            f"Received: laws={laws!r}."
+        )
+    for name in names:
+        checks.one_of("laws", name, LAWS)
+    return tuple(dict.fromkeys(names))
 
 
 def _fit_one(data, bounds, names, direction):

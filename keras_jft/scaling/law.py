@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from keras_jft import checks, text_files
 from keras_jft.scaling import units
 from keras_jft.scaling.evidence import Evidence
 from keras_jft.scaling.posterior import Posterior
@@ -135,6 +136,11 @@ class Law:
         Returns:
             The share of curves that improve by more than `worth`.
         """
+        if not units.is_finite(worth):
+            raise ValueError(
+                "`worth` must be a gain, a finite number. Received: "
+                f"worth={worth!r}."
+            )
         return float((self._gains(factor)[0] > worth).mean())
 
     def images_for(self, target):
@@ -152,10 +158,10 @@ class Law:
             ValueError: If `target` is out of bounds.
         """
         low, high = self.bounds
-        if not low <= target <= high:
+        if not units.is_finite(target) or not low <= target <= high:
             raise ValueError(
                 f"`target` must be a score within the bounds {self.bounds}. "
-                f"Received: target={target}"
+                f"Received: target={target!r}."
             )
         sizes = self.evidence.sizes
         powers = np.linspace(
@@ -208,6 +214,8 @@ class Law:
         """
         from keras_jft.scaling.laws import LAWS
 
+        fitted = [n for n, c in self.candidates.items() if not c.more_sizes]
+        checks.one_of("name", name, fitted)
         a, b, *shape = self.candidates[name].theta
         r = np.asarray(x, np.float64) / self.evidence.sizes[0]
         return a + b * LAWS[name].basis(r, *shape)
@@ -221,9 +229,11 @@ class Law:
         return not self.bounds[0] < middle < self.bounds[1]
 
     def _curves(self, x):
+        _check_sizes(x)
         return np.clip(self.posterior.curves(x), *self.bounds)
 
     def _runs(self, x):
+        _check_sizes(x)
         return np.clip(self.posterior.runs(x), *self.bounds)
 
     def _gains(self, factor):
@@ -231,7 +241,7 @@ class Law:
         if not units.is_finite(factor) or factor <= 1:
             raise ValueError(
                 "`factor` must be more than 1, and finite. Received: "
-                f"factor={factor}."
+                f"factor={factor!r}."
             )
         largest = self.evidence.sizes[-1]
         now = self._curves(largest)[0]
@@ -247,6 +257,15 @@ class Law:
     def _shaped(self, x, values):
         """`values`, a number where `x` is one."""
         return values.reshape(np.shape(x))[()]
+
+
+def _check_sizes(x):
+    values = np.ravel(np.asarray(x, object))
+    if not all(units.is_finite(value) and value > 0 for value in values):
+        raise ValueError(
+            "`x` must be sizes, finite numbers above 0. Received: "
+            f"x={text_files.short(x)}."
+        )
 
 
 _TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)

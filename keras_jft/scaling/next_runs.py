@@ -38,21 +38,24 @@ def plan(law, factor, steps=3):
     Args:
         law: A `Law`.
         factor: How many times the largest size the gain is asked for.
-        steps: How many sizes to name.
+        steps: How many times to choose a size, as many runs each as the size
+            with the most runs has.
 
     Returns:
-        `NextRuns`, in the order in which to do them.
+        `NextRuns`, each size once, in the order in which to do them.
     """
     data = law.evidence
     runs = int(data.counts.max())
     planned = dict(zip(data.sizes.tolist(), data.counts.tolist(), strict=True))
     sizes = sorted({*planned, *_between(sorted(planned))})
     smallest = _rounded(max(planned) / factor, down=True)
-    reach = max(planned) / min(planned) >= factor
+    if all(float(size).is_integer() for size in planned):
+        smallest = max(smallest, 1.0)  # There is no part of an image.
+    reach = max(planned) / min(planned) >= factor or smallest in planned
     if not reach:
         sizes = [smallest, *sizes]
     outlook = _Outlook(law, factor, sizes)
-    named = []
+    wanted = {}
     for _ in range(steps):
         if not reach:
             best, reach = smallest, True
@@ -60,9 +63,19 @@ def plan(law, factor, steps=3):
             best = max(sizes, key=lambda s: outlook.worth(s, planned, runs))
         outlook.add(best, planned, runs)
         planned[best] = planned.get(best, 0) + runs
-        hours = runs * data.hours_at(best)
-        named.append(NextRuns(float(best), runs, outlook.half_width(), hours))
-    return tuple(named)
+        wanted[best] = wanted.get(best, 0) + runs
+    return tuple(_widths(law, factor, sizes, wanted))
+
+
+def _widths(law, factor, sizes, wanted):
+    """`NextRuns` of the runs wanted at each size, one after another."""
+    data = law.evidence
+    outlook = _Outlook(law, factor, sizes)
+    before = dict(zip(data.sizes.tolist(), data.counts.tolist(), strict=True))
+    for size, runs in wanted.items():
+        outlook.add(size, before, runs)
+        hours = runs * data.hours_at(size)
+        yield NextRuns(float(size), runs, outlook.half_width(), hours)
 
 
 class _Outlook:

@@ -26,7 +26,7 @@ def made_by(rows, command=None):
     Yields:
         Blocks of a page.
     """
-    table = pd.DataFrame(rows)
+    table = evidence.table_of(rows)
     if command:
         yield Code("The command that makes the rows", command)
     facts = [("Rows", f"{len(table):,}"), *_facts(table)]

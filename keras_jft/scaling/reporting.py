@@ -15,6 +15,7 @@ from keras_jft.pages import (
 from keras_jft.scaling import answers, cost, evidence, origins, summary, units
 from keras_jft.scaling.figure import plot_data_size
 from keras_jft.scaling.laws import LAWS
+from keras_jft.scaling.marginal import Alternative
 from keras_jft.scaling.paper_tables import paper_table
 
 CAVEATS = (
@@ -95,6 +96,14 @@ def report(
         True report.md
     """
     check_path(path)
+    _check_texts(title=title, command=command)
+    if not isinstance(alternatives, (list, tuple)) or not all(
+        isinstance(found, Alternative) for found in alternatives
+    ):
+        raise ValueError(
+            "`alternatives` must be a list of what `jft.scaling.alternatives` "
+            f"found. Received: {alternatives!r}."
+        )
     options = {"x": x, "y": y, "bounds": bounds}
     by = summary.curve_columns(rows, by)
     found = summary.forecasts(
@@ -133,6 +142,15 @@ def report(
         *origins.made_by(rows, command),
     ]
     return write(path, title or f"What would {factor:g}x more buy?", blocks)
+
+
+def _check_texts(**given):
+    for name, value in given.items():
+        if value is not None and not isinstance(value, str):
+            raise ValueError(
+                f"`{name}` must be a text or None. Received: {name}={value!r}."
+                " `shlex.join` makes one of a list of words."
+            )
 
 
 def _panels(table, by):

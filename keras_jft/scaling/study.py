@@ -6,6 +6,7 @@ import json
 import pathlib
 import time
 import traceback
+from collections.abc import Iterable, Mapping
 
 from rich import console, progress
 
@@ -36,7 +37,8 @@ class Study:
         retry_failed: Whether to run those again whose row is an error.
 
     Raises:
-        ValueError: If a config is no dataclass, or stands there twice.
+        ValueError: If a config is no dataclass, or stands there twice, `path`
+            is no file of JSON lines, or `run` is no callable.
 
     Example:
         >>> import dataclasses, tempfile
@@ -56,8 +58,23 @@ class Study:
     """
 
     def __init__(self, configs, path, run, retry_failed=False):
+        if not isinstance(configs, Iterable):
+            raise ValueError(
+                "`configs` must be a list of configs. Received: "
+                f"configs={configs!r}."
+            )
         self.configs = list(configs)
         self.path = pathlib.Path(path)
+        if self.path.suffix.lower() == ".csv" or self.path.is_dir():
+            raise ValueError(
+                "`path` must name a JSON lines file, such as rows.jsonl. "
+                f"Received: path={str(path)!r}."
+            )
+        if not callable(run):
+            raise ValueError(
+                "`run` must be a callable, config to a dict of scores. "
+                f"Received: run={run!r}."
+            )
         self.retry_failed = retry_failed
         self._run = run
         self._fingerprints = fingerprints.Fingerprints()
@@ -195,14 +212,15 @@ class Study:
         """The row of a config, and the error if its run failed."""
         start, failure = time.perf_counter(), None
         try:
-            scores = rows_lib.to_json(dict(self._run(config)))
+            scores = rows_lib.to_json(_checked(self._run(config)))
         except Exception as error:  # One run must not take the others along.
             scores, failure = {"error": _named(error)}, error
         read = self._fingerprints.of(config)
         return {
             **_columns(config),
             **scores,
-            "wall_seconds": round(time.perf_counter() - start, 3),
+            # No run takes no time.
+            "wall_seconds": max(round(time.perf_counter() - start, 3), 0.001),
             **rows_lib.provenance(),
             **({} if read is None else read._asdict()),
             "key": key(config),
@@ -245,6 +263,16 @@ class _Failures:
             "would fail alike. Mend the cause, and start it again with "
             "`Study(..., retry_failed=True)`."
         )
+
+
+def _checked(scores):
+    """What a run has returned, if it is a dict."""
+    if not isinstance(scores, Mapping):
+        raise ValueError(
+            "`run` must return a dict of scores and columns, such as "
+            f'{{"top1": 0.5}}. Received: {scores!r}.'
+        )
+    return dict(scores)
 
 
 def _named(error):

@@ -79,8 +79,8 @@ def curve_columns(rows, by=None):
             there.
     """
     if by is None:
-        return [column for column in BY if column in pd.DataFrame(rows)]
-    return [by] if isinstance(by, str) else list(by)
+        return [column for column in BY if column in evidence.table_of(rows)]
+    return evidence.columns_of(by) if by != [] else []
 
 
 def table(rows, x="num_examples", factor=10):

@@ -195,12 +195,15 @@ def bounds_of(scores, bounds=None, name="score", direction=None):
         else:
             _check_one_unit(scores, name)
             bounds = natural_bounds(scores)
-    low, high = map(float, bounds)
-    if not low < high:
+    numbers_there = isinstance(bounds, (tuple, list, np.ndarray)) and all(
+        isinstance(end, numbers.Real) for end in bounds
+    )
+    if not numbers_there or len(bounds) != 2 or not bounds[0] < bounds[1]:
         raise ValueError(
-            "The range of a metric must be two numbers, the lower one first. "
-            f"Received: {(low, high)}."
+            "The range of a metric must be two numbers, the lower one first "
+            f"(`bounds=(low, high)`). Received: {bounds!r}."
         )
+    low, high = map(float, bounds)
     if scores.min() < low or scores.max() > high:
         raise ValueError(
             f"`{name}` must lie within the bounds {(low, high)}. Received: "

@@ -84,3 +84,20 @@ def test_an_empty_column_does_not_hide_the_next():
         {"device_seconds": [None, None], "wall_seconds": [3600, 7200]}
     )
     assert cost.hours_of(table).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("column", cost.SECONDS)
+@pytest.mark.parametrize("wrong", [-1, -0.5, "an hour", "3600"])
+def test_seconds_are_numbers_that_are_not_negative(column, wrong):
+    table = pd.DataFrame([{column: 3600.0}, {column: wrong}])
+    with pytest.raises(ValueError, match=f"`{column}` must be seconds, 0 or"):
+        cost.hours_of(table)
+
+
+def test_a_run_that_took_no_time_does_not_tell_what_it_took():
+    table = pd.DataFrame(
+        [{"device_seconds": 0, "wall_seconds": s} for s in (0, 3600, None)]
+    )
+    hours = cost.hours_of(table)
+    assert np.isnan(hours[[0, 2]]).all()
+    assert hours[1] == 1

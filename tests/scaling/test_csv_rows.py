@@ -209,3 +209,18 @@ def test_few_sizes_are_checked_like_many(read, scores, message):
         scaling.forecasts(rows)
     with pytest.raises(ValueError, match="no column"):
         scaling.forecasts(rows, y="accuracy")
+
+
+@pytest.mark.parametrize("size", ["1.000", "10.000", "1.000.000"])
+def test_a_size_that_may_be_a_thousand_or_one_is_refused(read, size):
+    whole = size.replace(".", "")
+    with pytest.raises(ValueError, match=f"line 3: is {size} .*Write {whole}"):
+        read(f"num_examples,score\n300,0.125\n{size},0.250\n")
+
+
+def test_sizes_with_decimals_are_what_they_are(read):
+    rows = read("num_examples,score\n1000.0,3.250\n10000.000,2.125\n")
+    assert [row["num_examples"] for row in rows] == [1_000, 10_000]
+    rows = read("num_examples,score\n300.000,3.250\n1000.000,2.125\n")
+    assert [row["num_examples"] for row in rows] == [300, 1_000]
+    assert [row["score"] for row in rows] == [3.25, 2.125]

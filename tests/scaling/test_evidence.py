@@ -164,3 +164,50 @@ def test_an_error_that_is_none_is_no_failure(error):
 def test_curves_may_be_told_apart_by_a_tuple():
     rows = [{"task": t, "n": 100, "top1": 0.2} for t in "ab"]
     assert [*evidence.curves(rows, ("task",))] == [("a",), ("b",)]
+
+
+@pytest.mark.parametrize(
+    "rows", [None, 5, "rows.csv", [1, 2], [None], [ROWS], iter(ROWS)]
+)
+def test_rows_are_dicts_or_a_data_frame(rows):
+    with pytest.raises(ValueError, match="must be a list of dicts or a Data"):
+        evidence.curves(rows)
+
+
+@pytest.mark.parametrize("column", ["num_examples", "top1", "seed", "mode"])
+def test_categories_are_their_values(column):
+    table = pd.DataFrame(ROWS)
+    given = table.astype({column: "category"})
+    found = evidence.gather(given, "num_examples", "top1")
+    wanted = evidence.gather(table, "num_examples", "top1")
+    assert found.x.tolist() == wanted.x.tolist()
+    assert found.means.tolist() == wanted.means.tolist()
+
+
+def test_named_levels_of_an_index_are_columns():
+    table = pd.DataFrame(ROWS)
+    wanted = evidence.gather(table, "num_examples", "top1")
+    for levels in ("num_examples", ["num_examples", "seed"]):
+        given = table.set_index(levels)
+        found = evidence.gather(given, "num_examples", "top1")
+        assert found.x.tolist() == wanted.x.tolist()
+
+
+def test_a_column_that_is_there_twice_is_refused():
+    table = pd.DataFrame(ROWS)
+    twice = pd.concat([table, table["top1"]], axis=1)
+    with pytest.raises(ValueError, match=r"Received twice: \['top1'\]"):
+        evidence.gather(twice, "num_examples", "top1")
+
+
+@pytest.mark.parametrize("score", ["0,413", "41.3%", "1,000", "10k", "1.000.0"])
+def test_text_with_digits_is_to_be_written_as_a_number(score):
+    rows = [*ROWS, {**ROWS[1], "seed": 9, "top1": score}]
+    with pytest.raises(ValueError, match="Write plain numbers, such as 10000"):
+        evidence.gather(rows, "num_examples", "top1")
+
+
+def test_a_column_for_each_size_is_to_be_turned():
+    rows = [{"model": "a", "300": 0.1, "1000": 0.2, "3k": 0.3}]
+    with pytest.raises(ValueError, match="no column .*A line is one run"):
+        evidence.gather(rows, "num_examples", "score")

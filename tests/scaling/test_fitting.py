@@ -181,3 +181,23 @@ def test_constant_scores_have_intervals_in_any_unit():
         100 * np.array(fractions.prediction_interval(1e5)),
         rtol=1e-3,
     )
+
+
+@pytest.mark.parametrize("laws", [[], (), 5, {}])
+def test_at_least_one_law_is_named(laws):
+    with pytest.raises(ValueError, match="`laws` must be one or more of"):
+        of(rows_of(SIZES, line(SIZES)[:, None]), laws=laws)
+
+
+def test_a_law_may_be_named_alone(rng):
+    rows = rows_of(SIZES, draw(rng, line(SIZES), 0, 0.01))
+    one = of(rows, laws="log_linear")
+    assert list(one.candidates) == ["log_linear"]
+    twice = of(rows, laws=["log_linear", "log_linear"])
+    assert one.predict(1e5) == twice.predict(1e5)
+
+
+@pytest.mark.parametrize("by", [[], 5, {"task": 1}])
+def test_columns_that_tell_curves_apart_are_names(by, rng):
+    with pytest.raises(ValueError, match="`by` must name a column, or be a"):
+        of(rows_of(SIZES, draw(rng, line(SIZES), 0, 0.01)), by=by)

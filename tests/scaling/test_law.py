@@ -122,3 +122,24 @@ def test_scores_come_in_the_shape_of_the_sizes(rng):
     low, high = law.prediction_interval([[500, 5_000]])
     assert low.shape == high.shape == (1, 2)
     assert law.predict(np.array([500.0]))[0] == law.predict(500)
+
+
+@pytest.mark.parametrize("wrong", [None, "0.4", [0.4], True, float("nan")])
+def test_what_is_asked_of_a_law_is_a_number(wrong):
+    law = of(rows_of(SIZES, line(SIZES)[:, None]))
+    with pytest.raises(ValueError, match="`target` must be a score"):
+        law.images_for(wrong)
+    with pytest.raises(ValueError, match="`worth` must be a gain"):
+        law.chance(10, wrong)
+    with pytest.raises(ValueError, match="`factor` must be more than 1"):
+        law.gain_at(wrong)
+    with pytest.raises(ValueError, match="`name` must be one of.*log_linear"):
+        law.curve(wrong, SIZES)
+
+
+@pytest.mark.parametrize("x", [None, "300", True, 0, -1, [300, np.nan]])
+def test_sizes_are_numbers_above_zero(x):
+    law = of(rows_of(SIZES, line(SIZES)[:, None]))
+    for ask in (law.predict, law.prediction_interval, law.confidence_interval):
+        with pytest.raises(ValueError, match="`x` must be sizes"):
+            ask(x)

@@ -11,10 +11,10 @@ def test_each_step_narrows_the_interval_within_the_sizes_there_are(seeds, rng):
     gain = law.gain_at(10)
     steps = plan(law, factor=10)
     widths = [(gain.high - gain.low) / 2, *(step.half_width for step in steps)]
-    assert len(steps) == 3
+    assert len(steps) == len({step.size for step in steps})
+    assert sum(step.runs for step in steps) == 3 * seeds
     assert widths == sorted(widths, reverse=True)
     assert all(300 <= step.size <= 10_000 for step in steps)
-    assert all(step.runs == seeds for step in steps)
     assert all(np.isnan(step.hours) for step in steps)
 
 
@@ -34,7 +34,7 @@ def test_sizes_that_reach_too_short_are_stretched_downward_first(rng):
 def test_the_width_after_a_run_is_that_of_a_regression_with_it(rng):
     # One run a size: the covariance of a line is s (X'X)^-1, before and after.
     law = of(rows_of(SIZES, draw(rng, line(SIZES), 0, 0.02, seeds=1)))
-    step = plan(law, factor=10)[0]
+    step = plan(law, factor=10, steps=1)[0]
 
     def variance(sizes):
         x = np.log10(sizes)
@@ -56,7 +56,27 @@ def test_what_a_run_costs_counts(rng):
     ]
     first = plan(of(dear), factor=10)[0]
     assert first.size < free.size or first.size == 300
-    assert first.hours == pytest.approx(3 * 10 * first.size)
+    assert first.hours == pytest.approx(first.runs * 10 * first.size)
+
+
+@pytest.mark.parametrize("smallest", [1, 2])
+def test_no_run_is_proposed_at_a_part_of_an_image(smallest, rng):
+    sizes = smallest * np.array([1, 2, 3, 4])
+    law = of(rows_of(sizes, draw(rng, line(sizes), 0, 0.02, 2)))
+    assert all(step.size >= 1 for step in plan(law, factor=10))
+    # What is measured in parts may be proposed in parts.
+    rows = rows_of(sizes, draw(rng, line(sizes), 0, 0.02, 2))
+    rows = [{**row, "num_examples": row["num_examples"] / 10} for row in rows]
+    assert plan(of(rows), factor=10)[0].size == pytest.approx(
+        smallest * 0.4 / 10
+    )
+
+
+def test_runs_of_one_size_are_named_together(rng):
+    # Where seeds scatter much, the ends of the line tell the most.
+    law = of(rows_of(SIZES, draw(rng, line(SIZES), 0, 0.05, 2)))
+    sizes = [step.size for step in plan(law, factor=10, steps=6)]
+    assert len(sizes) == len({*sizes}) < 6
 
 
 @pytest.mark.parametrize("largest", [9_990, 9_560, 10_040])

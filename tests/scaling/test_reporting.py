@@ -209,3 +209,16 @@ def test_the_papers_tables_stand_beside_the_scores(tmp_path):
 def test_a_page_is_an_html_file(tmp_path):
     with pytest.raises(ValueError, match=r"HTML file.*Received: .*report\.md"):
         scaling.report(ROWS, tmp_path / "report.md")
+
+
+@pytest.mark.parametrize("name", ["title", "command"])
+@pytest.mark.parametrize("wrong", [["python", "x.py"], 3])
+def test_words_on_a_page_are_text(tmp_path, name, wrong):
+    with pytest.raises(ValueError, match=f"`{name}` must be a text.*shlex"):
+        scaling.report(ROWS, tmp_path / "a.html", **{name: wrong})
+
+
+@pytest.mark.parametrize("wrong", [None, 3, ["x"]])
+def test_alternatives_are_those_that_were_found(tmp_path, wrong):
+    with pytest.raises(ValueError, match="`alternatives` must be a list of"):
+        scaling.report(ROWS, tmp_path / "a.html", alternatives=wrong)

@@ -104,11 +104,12 @@ def test_without_a_terminal_each_run_is_a_line_as_it_ends(path, capfd):
     assert "3/4 num_examples=1000 seed=0 failed in 0 s" in said[3].splitlines()
 
 
-def test_a_run_that_returns_no_scores_is_a_failed_run(path):
-    with pytest.raises(TypeError):
-        study.Study(CONFIGS[:1], path, run=lambda config: 0.5).run()
+@pytest.mark.parametrize("returned", [None, 0.5, [0.5], "top1"])
+def test_a_run_that_returns_no_scores_is_a_failed_run(path, returned):
+    with pytest.raises(ValueError, match="`run` must return a dict of scores"):
+        study.Study(CONFIGS[:1], path, run=lambda config: returned).run()
     (row,) = rows.read(path)
-    assert row["error"].startswith("TypeError")
+    assert row["error"].startswith("ValueError: `run` must return")
 
 
 @pytest.mark.parametrize("kind", [ValueError, TypeError])
@@ -302,3 +303,21 @@ def test_what_is_no_config_is_refused(path):
         study.Study([*CONFIGS[:2], CONFIGS[0]], path, run=Run())
     with pytest.raises(ValueError, match="Received: object"):
         study.Study([Config(num_examples=object())], path, run=Run())
+
+
+@pytest.mark.parametrize("run", [None, 5, {}])
+def test_a_run_is_a_callable(path, run):
+    with pytest.raises(ValueError, match="`run` must be a callable"):
+        study.Study(CONFIGS, path, run=run)
+
+
+@pytest.mark.parametrize("configs", [None, CONFIGS[0], 3])
+def test_configs_are_several(path, configs):
+    with pytest.raises(ValueError, match="`configs` must be a list"):
+        study.Study(configs, path, run=Run())
+
+
+def test_rows_go_into_a_file_of_json_lines(tmp_path):
+    for wrong in (tmp_path, tmp_path / "rows.csv"):
+        with pytest.raises(ValueError, match="`path` must name a JSON lines"):
+            study.Study(CONFIGS, wrong, run=Run())

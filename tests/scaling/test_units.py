@@ -155,3 +155,11 @@ def test_names_keep_their_capitals():
 def test_one_run_has_no_spread():
     assert units.mean_and_spread({"mean": 41.26, "std": 0.8}) == "41.3 ±0.8"
     assert units.mean_and_spread({"mean": 41, "std": float("nan")}) == "41.0"
+
+
+@pytest.mark.parametrize(
+    "bounds", [5, (0,), (0, 1, 2), "ab", (0, "1"), (0, None), ({}, 1)]
+)
+def test_a_range_is_nothing_but_two_numbers(bounds):
+    with pytest.raises(ValueError, match=r"two numbers, the lower one first"):
+        units.bounds_of([0.2, 0.5], bounds)
