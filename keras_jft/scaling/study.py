@@ -27,8 +27,8 @@ class Study:
     A run that fails becomes a row with its `error` and does not stop the rest,
     unless it seems that all will fail: a `ValueError` or `TypeError` before
     any run has succeeded, or the same error from the first two runs, ends the
-    study. Several processes, on several machines too where they share the
-    file, may run one study: each config is run by one of them.
+    study. Several processes and threads, on several machines too where they
+    share the file, may run one study: each config is run by one of them.
 
     Args:
         configs: Frozen dataclasses (nested ones too), one a run.
@@ -124,7 +124,8 @@ class Study:
                 raise
             if elsewhere:
                 bar.console.print(
-                    f"{elsewhere} runs are being done by other processes; "
+                    f"{elsewhere} runs are being done by other processes or "
+                    "threads; "
                     f"their rows come into {self.path}."
                 )
         return self.rows()

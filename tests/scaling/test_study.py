@@ -4,6 +4,8 @@ import pathlib
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -321,3 +323,24 @@ def test_rows_go_into_a_file_of_json_lines(tmp_path):
     for wrong in (tmp_path, tmp_path / "rows.csv"):
         with pytest.raises(ValueError, match="`path` must name a JSON lines"):
             study.Study(CONFIGS, wrong, run=Run())
+
+
+def test_threads_share_a_study_and_do_nothing_twice(path):
+    start, seen = threading.Barrier(3), []
+
+    def run(config):
+        seen.append(config)
+        time.sleep(0.02)
+        return {"top1": 0.5}
+
+    def work():
+        start.wait()
+        study.Study(CONFIGS, path, run=run).run()
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(map(study.key, seen)) == sorted(map(study.key, CONFIGS))
+    assert len(rows.read(path)) == len(CONFIGS)
