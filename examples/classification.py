@@ -16,6 +16,7 @@ import pathlib
 import keras
 
 import keras_jft as jft
+from keras_jft import checks
 from keras_jft.data import transforms
 from keras_jft.transfer.trainer import FIRST_TRAINED
 
@@ -92,4 +93,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with checks.on_command_line():
+        main()

@@ -20,6 +20,7 @@ import keras
 import numpy as np
 
 import keras_jft as jft
+from keras_jft import checks
 
 
 def load(arguments):
@@ -45,6 +46,11 @@ def embed(data, arguments):
     return np.concatenate([rows for _, rows in shards])
 
 
+def count(text):
+    """A number of images, or "all"."""
+    return text if text == "all" else int(text)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     source = parser.add_mutually_exclusive_group()
@@ -52,17 +58,18 @@ def main():
     source.add_argument("--manifest", type=pathlib.Path)
     parser.add_argument("--split")
     parser.add_argument("--hierarchy", type=pathlib.Path)
-    parser.add_argument("--images", default="200", help='a number, or "all"')
+    parser.add_argument(
+        "--images", default=200, type=count, help='a number, or "all"'
+    )
     parser.add_argument("--checkpoint", type=pathlib.Path)
     parser.add_argument("--classes", nargs="+", help="to sort by distance")
     parser.add_argument("--output", default="runs/describe", type=pathlib.Path)
     arguments = parser.parse_args()
 
     data = load(arguments)
-    images = arguments.images
     found = jft.data.describe(
         data,
-        images=images if images == "all" else int(images),
+        images=arguments.images,
         split=arguments.split,
         embeddings=embed(data, arguments),
         classes=arguments.classes,
@@ -75,4 +82,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with checks.on_command_line():
+        main()

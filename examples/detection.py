@@ -23,6 +23,7 @@ matplotlib.use("Agg")
 import numpy as np
 
 import keras_jft as jft
+from keras_jft import checks
 from keras_jft.data import transforms
 from keras_jft.transfer.trainer import FIRST_TRAINED
 
@@ -157,4 +158,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with checks.on_command_line():
+        main()

@@ -3,14 +3,17 @@
     python examples/forecast.py scores.csv --factor 10 --output report.html
 
 The first line of the file names its columns: `num_examples` and `score` (or
-another, `--score top1`), and where there are several, `seed`, `task` and
-`mode`; `wall_seconds` gives costs. A study's rows, `*.jsonl`, are read too.
-Of a loss or an error say `--lower-is-better`.
+others, `--size images --score top1`), and where there are several, `seed`,
+`task` and `mode`; `wall_seconds` gives costs. A study's rows, `*.jsonl`, are
+read too. Of a loss or an error say `--lower-is-better`.
 Prints the decision on each task and mode, and writes it as a page.
 """
 
 import argparse
+import ast
 import pathlib
+import re
+import shlex
 import sys
 
 import matplotlib
@@ -21,7 +24,6 @@ import keras_jft as jft
 
 # What the library's messages call arguments, and which option gives them.
 OPTIONS = {
-    "`direction`": "an option",
     'direction="min"': "--lower-is-better",
     'direction="max"': "--higher-is-better",
     "`y`": "`--score`",
@@ -32,14 +34,18 @@ OPTIONS = {
     "factor=": "--factor ",
     "`bounds=(low, high)`": "`--metric-range LOW HIGH`",
     "`by=`": "`--by`",
-    "by=": "--by ",
+    "`x`": "`--size`",
 }
+LISTS = re.compile(r"by=\[(.*?)\]")
 
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("scores", metavar="CSV", type=pathlib.Path)
     parser.add_argument("--factor", type=float, default=10)
+    parser.add_argument(
+        "--size", default="num_examples", help="the column of sizes"
+    )
     parser.add_argument("--score", help="the column of scores")
     parser.add_argument(
         "--worth",
@@ -75,12 +81,16 @@ def in_options(message):
     """A message of the library in the words of this command line."""
     for said, option in OPTIONS.items():
         message = message.replace(said, option)
-    return message
+    return LISTS.sub(
+        lambda found: f"--by {shlex.join(ast.literal_eval(found[0][3:]))}",
+        message,
+    )
 
 
 def main():
     parser, arguments = parse()
     options = {
+        "x": arguments.size,
         "y": arguments.score,
         "by": arguments.by,
         "factor": arguments.factor,

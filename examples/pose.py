@@ -25,6 +25,7 @@ matplotlib.use("Agg")
 import numpy as np
 
 import keras_jft as jft
+from keras_jft import checks
 from keras_jft.data import transforms
 from keras_jft.evaluation import pictures
 
@@ -216,4 +217,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with checks.on_command_line():
+        main()

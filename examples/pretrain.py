@@ -16,6 +16,7 @@ import pathlib
 import keras
 
 import keras_jft as jft
+from keras_jft import checks
 
 
 def config_of(arguments):
@@ -65,4 +66,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with checks.on_command_line():
+        main()

@@ -20,6 +20,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import keras_jft as jft
+from keras_jft import checks
 
 ROOT = pathlib.Path(__file__).parents[1]
 SIZES = (0, 300, 1_000, 3_000, 10_000)  # 0: random initialization
@@ -95,11 +96,12 @@ def main():
     arguments = parser.parse_args()
 
     path = arguments.output / "rows.jsonl"
-    study = jft.scaling.Study(
-        list(configs(arguments.sizes, arguments.seeds)),
-        path,
-        run=jft.scaling.Runner(arguments.output / "backbones"),
-    )
+    with checks.on_command_line():
+        study = jft.scaling.Study(
+            list(configs(arguments.sizes, arguments.seeds)),
+            path,
+            run=jft.scaling.Runner(arguments.output / "backbones"),
+        )
     if arguments.dry_run:
         print(study.outlook(like=jft.scaling.read_rows(MEASURED)))
         return

@@ -24,6 +24,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import keras_jft as jft
+from keras_jft import checks
 from keras_jft.data.transforms import RandomFlip, Resize
 from keras_jft.transfer.trainer import FIRST_TRAINED
 
@@ -169,4 +170,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with checks.on_command_line():
+        main()

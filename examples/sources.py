@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 import keras_jft as jft
+from keras_jft import checks
 
 NUM = 12
 
@@ -132,4 +133,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with checks.on_command_line():
+        main()

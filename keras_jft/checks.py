@@ -5,6 +5,8 @@ import dataclasses
 import inspect
 import math
 import numbers
+import pathlib
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -39,15 +41,59 @@ def within(config, low, high=math.inf, *names, above=False):
     """
     for name in names:
         value = getattr(config, name)
-        if value is None:
-            continue
-        if value <= high and (value > low if above else value >= low):
-            continue
-        least = f"above {low}" if above else f"{low} or more"
-        most = "" if high == math.inf else f" and {high} or less"
+        if value is not None:
+            _in_range(name, value, low, high, above)
+
+
+def number(argument, value, low, high=math.inf, *, above=False, whole=False):
+    """Raise `ValueError` unless a value is a finite number in a range.
+
+    Args:
+        argument: Name of the argument, for the message.
+        value: What was passed.
+        low: The lowest value.
+        high: The highest value.
+        above: Whether `low` itself is too low.
+        whole: Whether it must be a whole number.
+    """
+    kind = int if whole else float
+    try:
+        _number(kind, value)
+    except TypeError:
         raise ValueError(
-            f"`{name}` must be {least}{most}. Received: {name}={value!r}."
+            f"`{argument}` must be {_WORDS[kind]}. Received: "
+            f"{argument}={value!r}."
+        ) from None
+    _in_range(argument, value, low, high, above)
+
+
+def numbers_of(argument, values, low, *, above=False, whole=False):
+    """Raise `ValueError` unless values are one or more numbers in a range.
+
+    Args:
+        argument: Name of the argument, for the message.
+        values: What was passed.
+        low: The lowest value.
+        above: Whether `low` itself is too low.
+        whole: Whether they must be whole numbers.
+    """
+    if not isinstance(values, (tuple, list, np.ndarray)) or not len(values):
+        raise ValueError(
+            f"`{argument}` must be a tuple of one or more numbers. Received: "
+            f"{argument}={values!r}."
         )
+    for value in values:
+        number(argument, value, low, above=above, whole=whole)
+
+
+def _in_range(argument, value, low, high, above):
+    if value <= high and (value > low if above else value >= low):
+        return
+    least = f"above {low}" if above else f"{low} or more"
+    most = "" if high == math.inf else f" and {high} or less"
+    raise ValueError(
+        f"`{argument}` must be {least}{most}. Received: {argument}={value!r}."
+    )
 
 
 def whole(argument, value, least=-math.inf):
@@ -267,3 +313,21 @@ def label_ids(labels, num_classes=None):
             f"Received rows of {num_classes} zeros and ones, one a class: "
             "multi-hot targets. `jft.data.label_ids(Y)` gives their ids."
         )
+
+
+@contextlib.contextmanager
+def on_command_line():
+    """End a script with one line where its user has made a mistake.
+
+    Errors of files and of values print as `argparse` prints its own, without
+    a traceback, and end the script with code 2; all others pass.
+    """
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        notes = getattr(error, "__notes__", ())
+        text = " ".join(map(str, (error, *notes)))
+        print(
+            f"{pathlib.Path(sys.argv[0]).name}: error: {text}", file=sys.stderr
+        )
+        raise SystemExit(2) from None

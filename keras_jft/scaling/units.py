@@ -112,9 +112,9 @@ def direction_of(name, curves, direction=None, metrics=()):
     else:
         return "max"
     raise ValueError(
-        f"`direction` must say whether lower or higher `{name}` is better: "
-        f'{why}. Give direction="min" if lower is better, as of a loss or an '
-        'error, or direction="max" if higher is.'
+        f"Is lower or higher `{name}` better? That cannot be told: {why}. Give "
+        'direction="min" if lower is better, as of a loss or an error, or '
+        'direction="max" if higher is.'
     )
 
 

@@ -93,6 +93,13 @@ def test_an_error_rate_is_forecast_in_its_own_direction(run, tmp_path):
         (SCORES.replace("0.30", "high"), [], "`score` must be a finite number"),
         (SCORES.replace("10000", "-7"), [], "`num_examples` must be above 0"),
         (SCORES, ["--output", "page.pdf"], "*.html"),
+        (ERRORS, ["--score", "wer"], "error: Is lower or higher `wer` better?"),
+        (
+            SCORES.replace("mode", "split"),
+            [],
+            "name what tells the curves apart: --by split.",
+        ),
+        (SCORES, ["--size", "images"], "no column ['images']"),
         (SCORES + "7\n8,0.4,0,tuned\n", [], "line 8: expected 4 cells"),
     ],
 )
@@ -111,3 +118,10 @@ def test_a_file_that_is_not_there_is_named(run, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         runpy.run_path(str(SCRIPT), run_name="__main__")
     assert "none.csv" in capsys.readouterr().err
+
+
+def test_the_column_of_sizes_may_have_another_name(run, tmp_path):
+    text = SCORES.replace("num_examples", "images")
+    page = tmp_path / "page.html"
+    assert "10x more: +" in run(text, "--size", "images", "--output", page)
+    assert "images=100,000" in page.read_text()
