@@ -38,6 +38,10 @@ class MultiLabelClassifier(training.Model):
         Sun et al. 2017, section 4.1.
     """
 
+    _instead_of_class_weight = (
+        "Give the loss `class_weights`, one number a class"
+    )
+
     def __init__(
         self,
         backbone,
@@ -125,20 +129,6 @@ class MultiLabelClassifier(training.Model):
                 f"{labels.max()}. Build the model with more `num_classes`"
                 + ("." if self.num_classes > 1 else _ONE_COLUMN)
             )
-
-    def fit(self, x=None, y=None, *args, class_weight=None, **kwargs):
-        """Trains, as `Model.fit` does; classes are weighed by the loss.
-
-        Raises:
-            ValueError: `class_weight` is given, which Keras would take for the
-                weights of columns of ids.
-        """
-        if class_weight is not None:
-            raise ValueError(
-                "`class_weight` does not go with label ids. Give the loss "
-                "`class_weights`, one number a class."
-            )
-        return super().fit(x, y, *args, **kwargs)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Updates the metrics; unknown labels rank below all others there."""

@@ -6,10 +6,23 @@ or another iterable that knows its length, such as `jft.data.iterate` gives.
 """
 
 import inspect
+import itertools
+import re
 import warnings
 
 import keras
 import numpy as np
+
+# Of a softmax cross entropy, and of a look-up at label ids.
+_OUT_OF_RANGE = re.compile(
+    r"label value of (-?\d+) which is outside the valid range of \[0, (\d+)\)"
+    r"|_loss(?s:.*)indices\[[\d,]+\] = (-?\d+) is not in \[0, (\d+)\)"
+)
+
+_OTHER_SHAPE = re.compile(
+    r"yielded an element of shape (\(.*?\)) where an element of shape "
+    r"(\(.*?\)) was expected"
+)
 
 
 def as_keras_takes(data, convert, check=lambda pair: None):
@@ -32,7 +45,7 @@ def as_keras_takes(data, convert, check=lambda pair: None):
     if isinstance(data, keras.utils.PyDataset):
         return _Converted(data, convert, check)
     if hasattr(data, "__next__"):
-        return (_converted(batch, convert, check) for batch in data)
+        return _streamed(_converted(batch, convert, check) for batch in data)
     if _holds_batches(data):
         return _sized(data, convert)
     return data
@@ -151,6 +164,34 @@ def check_arrays(x, y):
         )
 
 
+def plain_error(error):
+    """Return a `ValueError` that says in a sentence what TensorFlow's does.
+
+    Args:
+        error: What reading data, or a compiled step on it, raised.
+
+    Returns:
+        None, if it is neither of an id that is no class nor of shapes.
+    """
+    text = str(error)
+    if found := _OUT_OF_RANGE.search(text):
+        value, limit = filter(None, found.groups())
+        return ValueError(
+            f"Class ids must be in 0..{int(limit) - 1}. Received {value}. "
+            "Build the model with as many `num_classes` as there are, and "
+            "count from 0."
+        )
+    if found := _OTHER_SHAPE.search(text):
+        shape, first = found.groups()
+        return ValueError(
+            "Batches must have the shapes of the first two, but for their "
+            f"number of images. Received: {shape} after {first}. Pad ids and "
+            "boxes to a common width with -1, or give `tf.data`, a list or a "
+            "generator of batches, whose labels may be of any width."
+        )
+    return None
+
+
 def by_name(method, args, kwargs):
     """Return the keyword arguments of a call of one of Keras's methods.
 
@@ -266,19 +307,46 @@ class _InOrder(keras.utils.PyDataset):
 def _sized(batches, convert):
     if keras.backend.backend() != "tensorflow":
         return _InOrder(batches, convert)
+    dataset = _tf_data(
+        lambda: map(convert, batches), [convert(next(iter(batches)))]
+    )
     import tensorflow as tf
 
-    def pairs():
-        for batch in batches:
-            yield convert(batch)
-
-    def spec(array):
-        # Rows of labels and boxes are as long as the longest of a batch.
-        shape = [None, *np.shape(array)[1:]]
-        if len(shape) in (2, 3):
-            shape[1] = None
-        return tf.TensorSpec(shape, np.asarray(array).dtype)
-
-    signature = keras.tree.map_structure(spec, convert(next(iter(batches))))
-    dataset = tf.data.Dataset.from_generator(pairs, output_signature=signature)
     return dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))
+
+
+def _streamed(pairs):
+    """A generator, as TensorFlow reads targets of any width from it."""
+    if keras.backend.backend() != "tensorflow":
+        return pairs
+    first = [*itertools.islice(pairs, 2)]  # Keras, too, looks at two.
+    leaves = keras.tree.flatten(first)
+    are_arrays = all(isinstance(leaf, np.ndarray) for leaf in leaves)
+    if first and are_arrays and all(isinstance(p, tuple) for p in first):
+        return _tf_data(lambda: itertools.chain(first, pairs), first)
+    return itertools.chain(first, pairs)
+
+
+def _tf_data(pairs, first):
+    """A `tf.data.Dataset` of pairs.
+
+    Args:
+        pairs: A function that returns an iterator of tuples of arrays.
+        first: Some of them, for the shapes. Rows of targets may be longer:
+            those of labels and boxes are as long as the longest of a batch.
+    """
+    import tensorflow as tf
+
+    def spec(*arrays):
+        lengths = zip(*map(np.shape, arrays), strict=True)
+        shape = [n[0] if len({*n}) == 1 else None for n in lengths]
+        return tf.TensorSpec([None, *shape[1:]], arrays[0].dtype)
+
+    def with_any_width(spec):
+        if spec.shape.rank not in (2, 3):
+            return spec
+        return tf.TensorSpec([None, None, *spec.shape[2:]], spec.dtype)
+
+    x, *rest = keras.tree.map_structure(spec, *first)
+    rest[:1] = [keras.tree.map_structure(with_any_width, y) for y in rest[:1]]
+    return tf.data.Dataset.from_generator(pairs, output_signature=(x, *rest))

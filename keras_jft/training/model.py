@@ -1,6 +1,7 @@
 """`Model`: the `keras.Model` behind every model of the package."""
 
 import contextlib
+import functools
 import types
 
 import keras
@@ -19,6 +20,20 @@ from keras_jft.training import (
     updates,
 )
 from keras_jft.training.checkpoints import Checkpoint
+
+
+def _remembered(check):
+    """`check`, what it raises kept: TensorFlow buries it in a longer error."""
+
+    @functools.wraps(check)
+    def remembering(self, batch):
+        try:
+            return check(self, batch)
+        except ValueError as error:
+            self._refusal = error
+            raise
+
+    return remembering
 
 
 @keras.saving.register_keras_serializable("keras_jft")
@@ -48,6 +63,9 @@ class Model(keras.Model):
     _decodes = True
     _evaluating = False
     _in_step = False
+    # What to do where Keras's `class_weight`, of one id an image, cannot work.
+    _instead_of_class_weight = None
+    _refusal = None
     _train_steps = 0
 
     # === What a subclass overrides ===
@@ -187,6 +205,12 @@ class Model(keras.Model):
             kwargs = inputs.by_name(keras.Model.fit, (x, y, *args), kwargs)
             x, y = kwargs.pop("x"), kwargs.pop("y")
             callbacks = kwargs.pop("callbacks", callbacks)
+        if kwargs.get("class_weight") and self._instead_of_class_weight:
+            raise ValueError(
+                "`class_weight` weighs images by their one class id, which "
+                f"{type(self).__name__} does not have. "
+                f"{self._instead_of_class_weight}."
+            )
         source = x if hasattr(x, "position") else getattr(x, "source", None)
         given = inputs.as_tensorflow_reads(x)
         x, y = self._pairs(given, y)
@@ -402,13 +426,28 @@ class Model(keras.Model):
     def _on_every_worker(self, kwargs):
         if not replicas.is_chief(self):
             kwargs["verbose"] = 0
-        with replicas.lost_workers(self):
+        with replicas.lost_workers(self), self._plain_errors():
             yield
+
+    @contextlib.contextmanager
+    def _plain_errors(self):
+        """Raises what a check said, not the graph in which TensorFlow did."""
+        self._refusal = None
+        try:
+            yield
+        except Exception as error:
+            refusal = self._refusal or inputs.plain_error(error)
+            if refusal is None or refusal is error:
+                raise
+            raise refusal from None
+        finally:
+            self._refusal = None
 
     # === Contract batches to Keras's pairs ===
 
     def _pairs(self, x, y):
-        is_ours = hasattr(x, "source")  # Of `jft.data.batches`.
+        # Not of a generator, whose batches come once, or of ours.
+        looks = hasattr(x, "element_spec") and not hasattr(x, "source")
         x = replicas.shard_by_element(self, inputs.as_tensorflow_reads(x))
         if y is None:
             x = inputs.as_keras_takes(x, self._checked_pair, self._check_pair)
@@ -425,11 +464,14 @@ class Model(keras.Model):
         if isinstance(spec, tuple) and len(spec) > 1:
             self.check_targets(spec[1])
             # A worker of an asynchronous run is in a graph here.
-            looks = not (is_ours or replicas.is_asynchronous(self))
+            looks = looks and not replicas.is_asynchronous(self)
             if looks and self.may_be_dense(spec[1]):
                 self.check_targets(next(iter(x))[1].numpy())
+        elif spec is not None and self._takes_images:
+            self._check_has_targets(spec)
         return x, y
 
+    @_remembered
     def _checked_pair(self, batch):
         y = self.targets(batch)
         if isinstance(tree.flatten(y)[0], np.ndarray):  # Not in a graph.
@@ -439,6 +481,7 @@ class Model(keras.Model):
             inputs.check_finite(x)
         return x, y
 
+    @_remembered
     def _check_pair(self, batch):
         x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
         if y is not None:
@@ -449,7 +492,7 @@ class Model(keras.Model):
             inputs.check_finite(x)
 
     def _check_has_targets(self, x):
-        if isinstance(x, np.ndarray) or ops.is_tensor(x):
+        if hasattr(x, "shape"):  # An array, a tensor or the spec of one.
             raise ValueError(
                 f"{type(self).__name__} trains on images and targets, `(x, y)`."
                 f" Received: images of shape {tuple(x.shape)} without targets."

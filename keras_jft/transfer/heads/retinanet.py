@@ -12,7 +12,10 @@ from keras import ops
 from keras_jft import layers, training
 from keras_jft.data.batch import PADDING
 from keras_jft.transfer.heads import head
-from keras_jft.transfer.heads.faster_rcnn.boxes import at_least_one
+from keras_jft.transfer.heads.faster_rcnn.boxes import (
+    at_least_one,
+    check_truth,
+)
 
 LEVELS = ("P3", "P4", "P5")
 SCALES = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
@@ -48,6 +51,8 @@ class RetinaNet(training.Model):
         Lin et al. 2017, "Focal Loss for Dense Object Detection",
         https://arxiv.org/abs/1708.02002.
     """
+
+    _instead_of_class_weight = "Leave it out"
 
     def __init__(
         self,
@@ -99,6 +104,10 @@ class RetinaNet(training.Model):
         entry = self.entry(batch, "bounding_boxes")
         keys = ("boxes", "labels", "ignored")
         return {key: entry[key] for key in keys if key in entry}
+
+    def check_targets(self, y):
+        """Raise a `ValueError` unless `y` has boxes in pixels, with labels."""
+        check_truth(y, self.num_classes)
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True

@@ -22,6 +22,7 @@ class Segmenter(training.Model):
     """
 
     logits_stride: int
+    _instead_of_class_weight = "Weigh classes in a loss of your own"
 
     def targets(self, batch):
         """Masks `(B, H, W, 1)`, 255 is void."""
@@ -45,22 +46,33 @@ class Segmenter(training.Model):
                     f"{y.dtype}, with values that are not whole numbers. Round "
                     "them to ids, or find what divided or interpolated them."
                 )
-            known = y[y != VOID]
-            if not known.size:
-                warnings.warn(
-                    "Every pixel of the masks is 255, void, which no loss "
-                    "counts: nothing is learned. Give objects ids from 1.",
-                    stacklevel=2,
-                )
-            if known.size and (
-                known.min() < 0 or known.max() >= self.num_classes
-            ):
-                raise ValueError(
-                    "Masks must hold class ids in "
-                    f"0..{self.num_classes - 1}, or 255 for void. Received "
-                    f"values in {known.min()}..{known.max()}. Build the model "
-                    "with as many `num_classes` as there are."
-                )
+            self._check_ids(y)
+
+    def _check_ids(self, masks):
+        known = masks[masks != VOID]
+        if known.size and (known.min() < 0 or known.max() >= self.num_classes):
+            raise ValueError(
+                f"Masks must hold class ids in 0..{self.num_classes - 1}, or "
+                f"255 for void. Received values in {known.min()}.."
+                f"{known.max()}. Build the model with as many `num_classes` as "
+                "there are."
+            )
+        if not known.size:
+            warnings.warn(
+                "Every pixel of the masks is 255, void, which no loss counts: "
+                "nothing is learned. Give objects ids from 1.",
+                stacklevel=3,
+            )
+        # Of more classes, a batch may well show the background alone.
+        elif (
+            self.num_classes == 2 and not known.any() and (masks == VOID).any()
+        ):
+            warnings.warn(
+                "The masks hold 0 and 255, and no pixel of class 1. 255 is "
+                "void, so that only the background is learned. If objects are "
+                "255 there, give `masks // 255`.",
+                stacklevel=3,
+            )
 
     def default_metrics(self):
         """The mean IoU at the pixels of the masks, of `evaluate` alone."""

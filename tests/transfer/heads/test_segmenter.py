@@ -47,3 +47,21 @@ def test_masks_that_are_void_alone_give_a_warning(tiny_backbone):
     model = DeepLabASPP(tiny_backbone, 2)
     with pytest.warns(UserWarning, match="Every pixel of the masks is 255"):
         model.check_targets(np.full((2, 16, 16, 1), 255, "uint8"))
+
+
+def test_masks_of_0_and_255_give_a_warning_that_names_the_remedy(
+    tiny_backbone,
+):
+    model = DeepLabASPP(tiny_backbone, 2, output_stride=8)
+    model.compile("sgd")
+    images = np.zeros((2, 16, 16, 3), "uint8")
+    masks = np.zeros((2, 16, 16, 1), "uint8")
+    masks[:, 4:9, 4:9] = 255
+    with pytest.warns(UserWarning, match="`masks // 255`"):
+        model.fit(images, masks, verbose=0)
+    model.fit(images, masks // 255, verbose=0)  # No warning.
+    masks[0, 0] = 1  # Void besides both classes is as it should be.
+    model.check_targets(masks)
+    # Of three classes, a batch may show the background alone.
+    masks[0, 0] = 0
+    DeepLabASPP(tiny_backbone, 3, output_stride=8).check_targets(masks)

@@ -157,3 +157,47 @@ def at_least_one(boxes, labels, ignored=None):
         ops.pad(labels, ((0, 0), (0, 1)), constant_values=PADDING),
         ops.cast(ops.pad(ops.cast(ignored, "int32"), ((0, 0), (0, 1))), "bool"),
     )
+
+
+def check_truth(truth, num_classes):
+    """Raise a `ValueError` unless targets of a detector are boxes in pixels.
+
+    Args:
+        truth: `{"boxes": (B, N, 4), "labels": (B, N)}` of NumPy arrays, or of
+            `tf.TensorSpec`s, of which only the keys are looked at.
+        num_classes: Number of classes.
+    """
+    if not isinstance(truth, dict) or not {"boxes", "labels"} <= truth.keys():
+        received = sorted(truth) if isinstance(truth, dict) else type(truth)
+        raise ValueError(
+            'Targets of a detector are {"boxes": (B, N, 4), "labels": (B, N)}.'
+            f" Received: {received}."
+        )
+    if not isinstance(truth["boxes"], np.ndarray):
+        return
+    boxes, labels = truth["boxes"], np.asarray(truth["labels"])
+    if boxes.shape != (*labels.shape, 4):
+        raise ValueError(
+            "Boxes must be (batch, N, 4), with labels (batch, N). Received: "
+            f"shapes {boxes.shape} and {labels.shape}."
+        )
+    if (
+        labels.size
+        and not PADDING <= labels.min() <= labels.max() < num_classes
+    ):
+        raise ValueError(
+            f"Labels of boxes must be in 0..{num_classes - 1}, or -1 where a "
+            f"row is padding. Received values in {labels.min()}.."
+            f"{labels.max()}. Check the number of classes."
+        )
+    boxes = boxes[labels != PADDING]
+    if not np.isfinite(boxes).all() or (boxes[:, :2] >= boxes[:, 2:]).any():
+        raise ValueError(
+            "Boxes must be finite (x1, y1, x2, y2) with x1 < x2 and y1 < y2. "
+            "Received others; `jft.data.check_batch` says which."
+        )
+    if boxes.max(initial=-1) <= 1 and boxes.size:
+        raise ValueError(
+            "Boxes must be in pixels, not in 0..1. Received: "
+            f"{boxes[0].tolist()}. Multiply by the image's width and height."
+        )

@@ -5,11 +5,9 @@ image, R proposals, S samples, C classes without background.
 """
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_jft import checks, layers, training
-from keras_jft.data.batch import PADDING
 from keras_jft.transfer.heads import head
 from keras_jft.transfer.heads.faster_rcnn import boxes as box_lib
 from keras_jft.transfer.heads.faster_rcnn import graph, losses, stages
@@ -80,6 +78,8 @@ class FasterRCNN(training.Model):
         configuration `faster_rcnn_resnet101_coco` published with it.
         Sun et al. 2017, section 5.2.
     """
+
+    _instead_of_class_weight = "Leave it out"
 
     def __init__(
         self,
@@ -194,13 +194,14 @@ class FasterRCNN(training.Model):
         return {key: batch[key] for key in keys if key in batch}
 
     def targets(self, batch):
-        """Boxes, labels and, if there, which are ignored; checked."""
+        """Boxes, labels and, if there, which are ignored."""
         entry = self.entry(batch, "bounding_boxes")
         keys = ("boxes", "labels", "ignored")
-        entry = {key: entry[key] for key in keys if key in entry}
-        if isinstance(entry["boxes"], np.ndarray):
-            _check_targets(entry, self.num_classes)
-        return entry
+        return {key: entry[key] for key in keys if key in entry}
+
+    def check_targets(self, y):
+        """Raise a `ValueError` unless `y` has boxes in pixels, with labels."""
+        box_lib.check_truth(y, self.num_classes)
 
     def step_inputs(self, x, y):
         """Inputs and truth in one dict."""
@@ -323,30 +324,6 @@ def _at_least(argument, value, least):
         raise ValueError(
             f"`{argument}` must be at least {least}. Received: "
             f"{argument}={value}."
-        )
-
-
-def _check_targets(entry, num_classes):
-    labels = np.asarray(entry["labels"])
-    if entry["boxes"].shape != (*labels.shape, 4):
-        raise ValueError(
-            "Boxes must be (batch, N, 4), with labels (batch, N). Received: "
-            f"shapes {entry['boxes'].shape} and {labels.shape}."
-        )
-    boxes = entry["boxes"][labels != PADDING]
-    if (
-        labels.size
-        and not PADDING <= labels.min() <= labels.max() < num_classes
-    ):
-        raise ValueError(
-            f"Labels of boxes must be in 0..{num_classes - 1}, or -1 where a "
-            f"row is padding. Received values in {labels.min()}.."
-            f"{labels.max()}. Check the number of classes."
-        )
-    if not np.isfinite(boxes).all() or (boxes[:, :2] >= boxes[:, 2:]).any():
-        raise ValueError(
-            "Boxes must be finite (x1, y1, x2, y2) with x1 < x2 and y1 < y2. "
-            "Received others; `jft.data.check_batch` says which."
         )
 
 

@@ -57,6 +57,8 @@ class PoseEstimator(training.Model):
         Sun et al. 2017, section 5.4.
     """
 
+    _instead_of_class_weight = "Leave it out"
+
     def __init__(
         self,
         backbone,

@@ -198,6 +198,7 @@ def test_another_loss_is_refused(detector, batch):
         ([1, 1, 5, 5], -2, r"must be in 0\.\.2"),
         ([1, 1, np.nan, 5], 0, "finite"),
         ([5, 1, 1, 5], 0, "x1 < x2"),
+        ([0.1, 0.1, 0.5, 1.0], 0, r"in pixels, not in 0\.\.1"),
         ([1, 1, 5], 0, r"\(batch, N, 4\).*\(1, 1, 3\) and \(1, 1\)"),
     ],
 )
@@ -210,3 +211,16 @@ def test_boxes_that_are_wrong_are_refused(boxes, label, message, detector):
     }
     with pytest.raises(ValueError, match=message):
         model.fit(batch, verbose=0)
+    with pytest.raises(ValueError, match=message):
+        model.fit(batch["images"], batch["bounding_boxes"], verbose=0)
+
+
+@pytest.mark.ops
+def test_images_without_boxes_are_refused(detector):
+    model = detector()
+    model.compile("sgd")
+    images = np.zeros((1, 32, 32, 3), "uint8")
+    with pytest.raises(ValueError, match="without targets"):
+        model.fit(images, verbose=0)
+    with pytest.raises(ValueError, match='are {"boxes"'):
+        model.fit(images, np.zeros((1, 1, 4), "float32"), verbose=0)
