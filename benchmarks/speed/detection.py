@@ -61,7 +61,7 @@ import tensorflow as tf
 import keras_jft as jft
 from keras_jft.backbones import resnet
 from keras_jft.scaling import rows
-from keras_jft.transfer.heads.faster_rcnn import regions
+from keras_jft.transfer.heads.faster_rcnn import stages
 
 RESULTS = pathlib.Path(__file__).parent.parent / "results"
 CLASSES, BOXES = 80, 8
@@ -252,7 +252,7 @@ def crop_gradients(size, channels, number):
         )
 
     ways = {
-        "keras_jft": gradient(lambda x: regions.crop(x, boxes, 14)),
+        "keras_jft": gradient(lambda x: stages.crop(x, boxes, 14)),
         "tf.image": gradient(theirs),
         "two matrix products": separable,
     }

@@ -3,14 +3,13 @@
 All compute in float32, and no gradient flows through boxes.
 
 Shapes: B batch, h w feature side, A anchors, N boxes of an image, R regions, S
-samples, C classes without background.
+samples or the side of a crop, C classes without background or channels.
 """
 
 import keras
 from keras import ops
 
 from keras_jft.transfer.heads.faster_rcnn import boxes as box_lib
-from keras_jft.transfer.heads.faster_rcnn import matching, regions
 from keras_jft.transfer.heads.faster_rcnn.suppression import suppress
 
 # Spec of Huang et al. 2017: overlaps with which a candidate stands for a box
@@ -19,6 +18,9 @@ ANCHOR_OVERLAPS = {"positive": 0.7, "negative": 0.3}
 PROPOSAL_OVERLAPS = {"positive": 0.5, "negative": 0.5}
 ANCHOR_SHARE, PROPOSAL_SHARE = 0.5, 0.25
 PROPOSAL_IOU = 0.7
+# A crop ends this much short of the last feature: rounded up beyond it, the
+# kernel would read zeros.
+_INSIDE = 1.0 - 1e-6
 
 
 class _Stage(keras.layers.Layer):
@@ -103,7 +105,7 @@ class _Sampling(_Stage):
 
     def _sample(self, matches, share, training):
         seed = self.seed_generator if training else 0
-        return matching.sample(matches, self.size, int(share * self.size), seed)
+        return box_lib.sample(matches, self.size, int(share * self.size), seed)
 
 
 class AnchorSampling(_Sampling):
@@ -135,11 +137,11 @@ class AnchorSampling(_Sampling):
         if boxes is None:
             return {"indices": None, "classes": None, "codes": None}
         boxes, labels, ignored = box_lib.at_least_one(boxes, labels, ignored)
-        matches, overlaps = matching.match(
+        matches, overlaps = box_lib.match(
             anchors, boxes, labels, ignored, **ANCHOR_OVERLAPS
         )
         allowed = box_lib.are_inside(anchors, image_sizes)
-        matches = matching.force(matches, overlaps, allowed)
+        matches = box_lib.force(matches, overlaps, allowed)
         indices, matches = self._sample(matches, ANCHOR_SHARE, training)
         matched = _boxes_of(matches, boxes)
         anchors = ops.take(anchors, indices, axis=0)
@@ -178,14 +180,14 @@ class ProposalSampling(_Sampling):
         if boxes is None:
             return {"proposals": proposals, "classes": None, "codes": None}
         boxes, labels, ignored = box_lib.at_least_one(boxes, labels, ignored)
-        matches, _ = matching.match(
+        matches, _ = box_lib.match(
             proposals, boxes, labels, ignored, **PROPOSAL_OVERLAPS
         )
         is_proposal = box_lib.area(proposals) > 0
-        matches = ops.where(is_proposal, matches, matching.UNCOUNTED)
+        matches = ops.where(is_proposal, matches, box_lib.UNCOUNTED)
         indices, matches = self._sample(matches, PROPOSAL_SHARE, training)
         proposals = ops.take_along_axis(proposals, indices[..., None], axis=1)
-        is_sample = matches != matching.UNCOUNTED
+        is_sample = matches != box_lib.UNCOUNTED
         proposals = ops.where(is_sample[..., None], proposals, 0.0)
         matched = ops.take_along_axis(labels, ops.maximum(matches, 0), axis=-1)
         return {
@@ -227,7 +229,7 @@ class Regions(_Stage):
         """
         height, width = (ops.cast(x, "float32") for x in ops.shape(images)[1:3])
         limits = ops.stack([width, height, width, height])
-        return regions.crop(features, proposals / limits, self.size)
+        return crop(features, proposals / limits, self.size)
 
 
 class OfEachImage(_Stage):
@@ -251,3 +253,99 @@ class OfEachImage(_Stage):
         """
         size = ops.shape(proposals)[:2]
         return ops.reshape(outputs, (*size, *self.shape))
+
+
+def crop(features, boxes, size):
+    """Features at S x S points of each box, its corners included.
+
+    No gradient flows to the boxes.
+
+    Args:
+        features: `(B, h, w, C)` float32; the first feature is at 0, the last
+            at 1.
+        boxes: `(B, R, 4)` x1, y1, x2, y2 in 0..1 of the feature map.
+        size: S.
+
+    Returns:
+        `(B R, S, S, C)`.
+
+    References:
+        `tf.image.crop_and_resize`, with which Huang et al. 2017,
+        https://arxiv.org/abs/1611.10012, trained.
+    """
+    boxes = ops.stop_gradient(ops.clip(boxes, 0.0, _INSIDE))
+    if keras.backend.backend() == "tensorflow":
+        return _crop_tensorflow(features, boxes, size)
+    return _crop_gathered(features, boxes, size)
+
+
+def _crop_tensorflow(features, boxes, size):
+    import tensorflow as tf
+
+    shape, number = tf.shape(features), tf.shape(boxes)[1]
+    images = tf.repeat(tf.range(shape[0]), number)
+    yxyx = tf.reshape(tf.gather(boxes, [1, 0, 3, 2], axis=-1), [-1, 4])
+
+    # On a CPU several threads of TensorFlow's own gradient add to the same
+    # features at once, and some of what they add is lost (2.21). The product
+    # with the sparse matrix of the weights loses nothing.
+    @tf.custom_gradient
+    def cropped(features):
+        def gradient(upstream):
+            upstream = tf.reshape(upstream, [-1, shape[3]])
+            points = tf.range(tf.shape(upstream)[0])
+            places, weights = zip(*_corners(boxes, shape, size), strict=True)
+            places = tf.reshape(tf.stack(places), [-1])
+            indices = tf.stack([places, tf.tile(points, [4])], axis=1)
+            matrix = tf.SparseTensor(
+                tf.cast(indices, tf.int64),
+                tf.reshape(tf.stack(weights), [-1]),
+                tf.cast(
+                    [tf.reduce_prod(shape[:3]), tf.shape(points)[0]], tf.int64
+                ),
+            )
+            product = tf.sparse.sparse_dense_matmul(matrix, upstream)
+            return tf.reshape(product, shape)
+
+        crops = tf.image.crop_and_resize(features, yxyx, images, [size, size])
+        return crops, gradient
+
+    return cropped(features)
+
+
+def _crop_gathered(features, boxes, size):
+    shape = ops.shape(features)
+    flat = ops.reshape(features, (-1, shape[3]))
+    crops = sum(
+        weight[..., None] * ops.take(flat, place, axis=0)
+        for place, weight in _corners(boxes, shape, size)
+    )
+    return ops.reshape(crops, (-1, size, size, shape[3]))
+
+
+def _corners(boxes, shape, size):
+    """Index and weight `(B, R, S, S)` of the four features around points."""
+    batch, height, width, _ = (shape[i] for i in range(4))
+    top, left, bottom, right = (boxes[..., i] for i in (1, 0, 3, 2))
+    first = ops.arange(batch, dtype="int32")[:, None, None, None] * height
+    columns = _neighbors(left, right, width, size)
+    corners = []
+    for row, row_weight in _neighbors(top, bottom, height, size):
+        for column, column_weight in columns:
+            place = (first + row[..., None]) * width + column[..., None, :]
+            weight = row_weight[..., None] * column_weight[..., None, :]
+            corners.append((place, weight))
+    return corners
+
+
+def _neighbors(low, high, side, size):
+    """Index and weight `(B, R, S)` of the features before and after points."""
+    steps = ops.arange(size, dtype="float32") / (size - 1)
+    at = low[..., None] + steps * (high - low)[..., None]
+    last = ops.cast(side - 1, "float32")
+    at = ops.minimum(at * last, last)
+    before = ops.floor(at)
+    share = at - before
+    before = ops.cast(before, "int32")
+    after = ops.minimum(before + 1, side - 1)
+    return (before, 1.0 - share), (after, share)

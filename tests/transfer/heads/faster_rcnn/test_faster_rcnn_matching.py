@@ -4,8 +4,8 @@ import numpy_rcnn
 import pytest
 from keras import ops
 
-from keras_jft.transfer.heads.faster_rcnn import matching
-from keras_jft.transfer.heads.faster_rcnn.matching import BACKGROUND, UNCOUNTED
+from keras_jft.transfer.heads.faster_rcnn import boxes as boxes_lib
+from keras_jft.transfer.heads.faster_rcnn.boxes import BACKGROUND, UNCOUNTED
 
 pytestmark = pytest.mark.ops
 
@@ -29,7 +29,7 @@ def test_matches_are_those_of_the_loops(seed, thresholds):
     ignored = (rng.random((3, 5)) < 0.3) & (labels >= 0)
     allowed = rng.random((3, 60)) < 0.5
     allowed[1] = False  # an image smaller than every anchor
-    found, overlaps = matching.match(
+    found, overlaps = boxes_lib.match(
         ops.array(candidates),
         ops.array(boxes),
         ops.array(labels),
@@ -37,7 +37,7 @@ def test_matches_are_those_of_the_loops(seed, thresholds):
         positive=positive,
         negative=negative,
     )
-    forced = matching.force(found, overlaps, ops.array(allowed))
+    forced = boxes_lib.force(found, overlaps, ops.array(allowed))
     for b in range(3):
         truth = candidates, boxes[b], labels[b], ignored[b], positive, negative
         np.testing.assert_array_equal(
@@ -52,7 +52,7 @@ def test_matches_are_those_of_the_loops(seed, thresholds):
 def test_padding_that_is_ignored_is_padding():
     cell = np.float32([[[0, 0, 4, 4], [2, 2, 6, 6]]])
     matches = [
-        matching.match(
+        boxes_lib.match(
             ops.array(cell),
             ops.array(np.float32([[[0, 0, 8, 8]]])),
             ops.array(np.int32([[label]])),
@@ -71,17 +71,17 @@ def test_every_object_has_an_anchor_even_without_overlap():
     candidates = np.array([[0, 0, 4, 4], [10, 10, 14, 14]], "float32")
     boxes = np.array([[[20, 20, 22, 22], [0, 0, 4, 3]]], "float32")
     labels = np.zeros((1, 2), "int32")
-    found, overlaps = matching.match(
+    found, overlaps = boxes_lib.match(
         *map(ops.array, (candidates, boxes, labels, labels == 1)),
         positive=0.7,
         negative=0.3,
     )
     assert ops.convert_to_numpy(found).tolist() == [[1, BACKGROUND]]
-    forced = matching.force(found, overlaps, ops.ones((1, 2), "bool"))
+    forced = boxes_lib.force(found, overlaps, ops.ones((1, 2), "bool"))
     # Both are at 0 for the first object: the first anchor; the last wins it.
     assert ops.convert_to_numpy(forced).tolist() == [[1, BACKGROUND]]
     allowed = ops.array([[False, True]])
-    forced = matching.force(found, overlaps, allowed)
+    forced = boxes_lib.force(found, overlaps, allowed)
     assert ops.convert_to_numpy(forced).tolist() == [[UNCOUNTED, 1]]
 
 
@@ -94,7 +94,7 @@ def test_samples_are_half_objects_at_most_and_filled_with_background():
     matches = rng.permuted(matches, axis=1)
     indices, sampled = (
         ops.convert_to_numpy(x)
-        for x in matching.sample(ops.array(matches), 64, 32, seed=1)
+        for x in boxes_lib.sample(ops.array(matches), 64, 32, seed=1)
     )
     counts = [
         ((row >= 0).sum(), (row == BACKGROUND).sum(), (row == UNCOUNTED).sum())
@@ -116,7 +116,7 @@ def test_every_candidate_is_drawn_equally_often():
     matches[:, ::2] = 0
     indices, sampled = (
         ops.convert_to_numpy(x)
-        for x in matching.sample(ops.array(matches), 8, 4, seed=2)
+        for x in boxes_lib.sample(ops.array(matches), 8, 4, seed=2)
     )
     assert (sampled != UNCOUNTED).all()
     counts = np.bincount(indices.ravel(), minlength=40)
@@ -128,7 +128,7 @@ def test_draws_differ_with_the_state_of_the_seed():
     matches = ops.full((1, 100), BACKGROUND, "int32")
     seed = keras.random.SeedGenerator(3)
     first, second = (
-        ops.convert_to_numpy(matching.sample(matches, 10, 5, seed)[0])
+        ops.convert_to_numpy(boxes_lib.sample(matches, 10, 5, seed)[0])
         for _ in range(2)
     )
     assert set(first[0]) != set(second[0])
@@ -136,6 +136,6 @@ def test_draws_differ_with_the_state_of_the_seed():
 
 def test_fewer_candidates_than_samples_are_all_drawn():
     matches = ops.array([[0, BACKGROUND, UNCOUNTED]], "int32")
-    indices, sampled = matching.sample(matches, 8, 4, seed=0)
+    indices, sampled = boxes_lib.sample(matches, 8, 4, seed=0)
     assert ops.convert_to_numpy(indices)[0, :2].tolist() == [0, 1]
     assert ops.convert_to_numpy(sampled).tolist() == [[0, -1] + 6 * [UNCOUNTED]]

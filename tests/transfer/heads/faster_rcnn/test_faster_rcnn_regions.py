@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_jft.transfer.heads.faster_rcnn import regions
+from keras_jft.transfer.heads.faster_rcnn import stages
 
 
 def _points(low, high, side, size):
@@ -66,7 +66,7 @@ def _gradient(function, x):
 @pytest.mark.ops
 def test_crops_and_their_gradient_are_those_of_the_formula(boxes, rng):
     features = rng.normal(size=(2, 7, 5, 3)).astype("float32")
-    crops = regions.crop(ops.array(features), ops.array(boxes), 6)
+    crops = stages.crop(ops.array(features), ops.array(boxes), 6)
     assert tuple(crops.shape) == (10, 6, 6, 3)
     np.testing.assert_allclose(
         ops.convert_to_numpy(crops),
@@ -75,7 +75,7 @@ def test_crops_and_their_gradient_are_those_of_the_formula(boxes, rng):
     )
     upstream = rng.normal(size=crops.shape).astype("float32")
     gradient = _gradient(
-        lambda x: ops.sum(regions.crop(x, ops.array(boxes), 6) * upstream),
+        lambda x: ops.sum(stages.crop(x, ops.array(boxes), 6) * upstream),
         features,
     )
     np.testing.assert_allclose(
@@ -93,7 +93,7 @@ def test_no_part_of_the_gradient_of_many_crops_is_lost(rng):
     shape = (1, 30, 40, 64)
     upstream = rng.normal(size=(60, 14, 14, 64)).astype("float32")
     gradient = _gradient(
-        lambda x: ops.sum(regions.crop(x, ops.array(boxes), 14) * upstream),
+        lambda x: ops.sum(stages.crop(x, ops.array(boxes), 14) * upstream),
         np.zeros(shape, "float32"),
     )
     np.testing.assert_allclose(
@@ -108,7 +108,7 @@ def test_the_last_feature_is_read_at_the_end_of_a_box(rng):
     features = np.ones((1, 38, 64, 1), "float32")
     low = rng.uniform(0, 0.9, (1, 2000, 2))
     boxes = np.concatenate([low, np.ones_like(low)], axis=-1)
-    crops = regions.crop(ops.array(features), ops.array(boxes, "float32"), 14)
+    crops = stages.crop(ops.array(features), ops.array(boxes, "float32"), 14)
     np.testing.assert_allclose(ops.convert_to_numpy(crops), 1, rtol=1e-5)
 
 
@@ -121,7 +121,7 @@ def test_crops_and_gradient_are_those_of_tensorflow(boxes, rng):
     upstream = rng.normal(size=(10, 6, 6, 3)).astype("float32")
 
     def ours(x):
-        return regions.crop(x, tf.constant(boxes), 6)
+        return stages.crop(x, tf.constant(boxes), 6)
 
     def theirs(x):
         return tf.image.crop_and_resize(x, inside, images, [6, 6])
@@ -138,7 +138,7 @@ def test_the_loop_free_crops_of_other_backends_are_the_same(boxes, rng):
     features = ops.array(rng.normal(size=(2, 7, 5, 3)), "float32")
     boxes = ops.array(np.clip(boxes, 0, 1 - 1e-6))
     np.testing.assert_allclose(
-        ops.convert_to_numpy(regions._crop_gathered(features, boxes, 6)),
-        ops.convert_to_numpy(regions.crop(features, boxes, 6)),
+        ops.convert_to_numpy(stages._crop_gathered(features, boxes, 6)),
+        ops.convert_to_numpy(stages.crop(features, boxes, 6)),
         atol=1e-5,
     )
