@@ -13,6 +13,7 @@ import io
 import json
 import pathlib
 import tempfile
+import warnings
 
 import numpy as np
 import pyarrow as pa
@@ -116,6 +117,8 @@ def main():
     parser.add_argument("--output", type=pathlib.Path)
     arguments = parser.parse_args()
     world = jft.data.load("synthetic", num_examples=NUM)
+    # So few images show some of the classes alone, as is known here.
+    warnings.filterwarnings("ignore", ".* classes occurs? in no ")
     with tempfile.TemporaryDirectory() as temporary:
         for name, write in SOURCES.items():
             folder = pathlib.Path(arguments.output or temporary, name)

@@ -13,7 +13,16 @@ PACKAGE = ROOT / "keras_jft"
 # Each room may import what stands before it, and itself.
 FLOORS = (
     ("text",),
-    ("checks", "pages", "sides", "startup", "text_files", "version"),
+    (
+        "checks",
+        "files",
+        "npy",
+        "pages",
+        "sides",
+        "startup",
+        "text_files",
+        "version",
+    ),
     ("layers", "metrics", "training", "data"),
     ("backbones",),
     ("pretrain", "transfer"),

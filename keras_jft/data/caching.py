@@ -3,14 +3,17 @@
 import concurrent.futures
 import hashlib
 import json
+import math
 import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from keras_jft import npy
 from keras_jft.data.batch import BOX_EXTRAS
 from keras_jft.data.datasets.dataset import Dataset
+from keras_jft.files import is_tool_name
 from keras_jft.text_files import read_json
 
 _CHUNK = 512  # Examples that are built together.
@@ -113,6 +116,21 @@ class _Column:
     def __getitem__(self, row):
         flat = self.values[self._starts[row] : self._stops[row]]
         return flat.reshape(self._shapes[row])[()]
+
+    @classmethod
+    def checked(cls, values, shapes):
+        """The column of what a file holds.
+
+        Raises:
+            ValueError: The shapes are not those of as many values.
+        """
+        if shapes.ndim != 2 or values.ndim != 1 or (shapes < 0).any():
+            raise ValueError(f"its shapes are {shapes.shape}, or negative")
+        # As Python's numbers, which do not wrap.
+        count = sum(map(math.prod, shapes.tolist()))
+        if count != len(values):
+            raise ValueError(f"{count} values are expected, not {len(values)}")
+        return cls(values, shapes)
 
     @classmethod
     def of(cls, arrays):
@@ -220,11 +238,12 @@ def _map(folder):
     """The `{key: _Column}` of a chunk on disk."""
     columns = {}
     for path in folder.glob("*.shapes.npy"):
+        if is_tool_name(path.name):
+            continue
         key = path.name.removesuffix(".shapes.npy")
         try:
-            values = np.load(folder / f"{key}.npy", mmap_mode="r")
-            # A plain array over the map: slicing `np.memmap` is slow.
-            columns[key] = _Column(np.asarray(values), np.load(path))
+            values = npy.from_file(folder / f"{key}.npy")
+            columns[key] = _Column.checked(values, npy.from_file(path, "i"))
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"The cached chunk {str(folder)!r} is damaged: {error}. "

@@ -10,13 +10,14 @@ import glob
 import os
 from typing import NamedTuple
 
+from keras_jft.files import is_tool_name
+
 # Options of data sets that name files or folders.
 PATHS = (
     *("directory", "path", "urls", "annotations", "images", "masks", "sbd"),
     *("labels", "descriptions", "hierarchy", "detections", "ids", "exclude"),
 )
-# What tools and studies write beside images.
-TOOLS = ("Thumbs.db", "__MACOSX", "desktop.ini")
+# What studies write beside images.
 WRITTEN = (".jsonl", ".claims", ".keras", ".seconds", ".files", ".html", ".md")
 
 
@@ -84,7 +85,7 @@ def _measured(path):
         seen.add(real)
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name[0] in ".@" or entry.name in TOOLS:
+                if is_tool_name(entry.name):
                     continue
                 if entry.is_dir():
                     folders.append(entry.path)

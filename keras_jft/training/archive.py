@@ -17,6 +17,8 @@ import zipfile
 
 import numpy as np
 
+from keras_jft import npy
+
 TEMPORARY = ".tmp"
 _DIGEST_BYTES = 64
 _DESCRIPTION = "description"
@@ -137,19 +139,10 @@ def _array(archive, info):
         raise ValueError(f"`{info.filename}` is compressed")
     if info.compress_size != info.file_size:
         raise ValueError(f"`{info.filename}` has two sizes")
-    with archive.open(info) as member:
-        if np.lib.format.read_magic(member) != (1, 0):
-            raise ValueError(f"`{info.filename}` has another version")
-        header = np.lib.format.read_array_header_1_0(member)
-        shape, fortran_order, dtype = header
-        content = member.read()
-    if dtype.kind not in "biufU" or fortran_order:
-        raise ValueError(
-            f"`{info.filename}` holds {dtype}, neither real numbers nor text"
-        )
-    if min(shape, default=0) < 0:  # NumPy would choose the length.
-        raise ValueError(f"`{info.filename}` has the shape {shape}")
-    return np.frombuffer(content, dtype).reshape(shape)
+    try:
+        return npy.from_bytes(archive.read(info))
+    except ValueError as error:
+        raise ValueError(f"`{info.filename}`: {error}") from error
 
 
 def _foreign(name):

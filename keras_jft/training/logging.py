@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_jft.text_files import parse_json, read_lines, short
 from keras_jft.training.callbacks import Logger, Throughput
 from keras_jft.training.resuming import is_passing_over
 
@@ -93,14 +94,25 @@ def read_log(path):
 
     Args:
         path: The file.
+
+    Raises:
+        ValueError: There is no such file, it is not UTF-8, or a line is of
+            another kind than a `JSONLogger` writes.
     """
     lines = {}
-    for text in pathlib.Path(path).read_text(encoding="utf-8").splitlines():
+    for number, text in read_lines(path):
+        where = f"{str(path)!r}, line {number},"
         try:
-            line = json.loads(text)
-        except json.JSONDecodeError:
+            line = parse_json(text, where)
+        except ValueError:  # It is torn.
             continue
-        lines[line["step"], "epoch" in line] = line
+        step = line.get("step") if isinstance(line, dict) else None
+        if type(step) is not int:
+            raise ValueError(
+                f"{where} must be an object with a whole number `step`, as "
+                f"`JSONLogger` writes. Received: {short(line)}."
+            )
+        lines[step, "epoch" in line] = line
     return [lines[key] for key in sorted(lines)]
 
 

@@ -130,6 +130,29 @@ def test_a_chunk_that_is_cut_short_is_named(data, examples, tmp_path):
     _assert_equal(cache(data, tmp_path)[600], examples[600])
 
 
+def test_a_header_that_lies_is_damage_and_what_macos_writes_is_not_read(
+    data, tmp_path
+):
+    cache(data, tmp_path)
+    (tmp_path / "000001/._images.shapes.npy").write_bytes(b"of another system")
+    assert len(cache(data, tmp_path).take([600])) == 1
+    for name in ("images.npy", "images.shapes.npy"):
+        path = tmp_path / "000001" / name
+        whole = path.read_bytes()
+        shape = str(np.load(path).shape).encode()
+        # Terabytes; as many letters, so that the header stays as long.
+        lie = b"(%s,)" % (b"9" * 13)
+        path.write_bytes(whole.replace(shape + b", }", lie + b", }"))
+        assert path.read_bytes() != whole
+        with pytest.raises(ValueError, match="000001' is damaged.*promises"):
+            cache(data, tmp_path)
+        path.write_bytes(whole)
+    # Shapes of another number of values.
+    np.save(path, np.load(path) * 2)
+    with pytest.raises(ValueError, match="000001' is damaged.*values are exp"):
+        cache(data, tmp_path)
+
+
 def test_the_cache_of_another_data_set_is_refused(listed, data, tmp_path):
     cache(data, tmp_path)
     fewer = listed(data.examples[:-1])

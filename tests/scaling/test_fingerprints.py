@@ -59,12 +59,17 @@ def test_what_tools_and_studies_write_does_not_count(folder):
     for name in (
         *(".DS_Store", "Thumbs.db", "@eaDir/a.jpg", "rows.jsonl", "a.keras"),
         *(".ipynb_checkpoints/a.jpg", "rows.jsonl.claims"),
+        *("lost+found/a.jpg", "ehthumbs.db", "thumbs.db"),
     ):
         path = folder / "cat" / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"xyz")
     (folder / "cat" / "back").symlink_to(folder)
     assert of({"directory": folder}) == (3, 35)
+    # A class may be called so.
+    (folder / "@cat").mkdir()
+    (folder / "@cat" / "a.jpg").write_bytes(b"xyz")
+    assert of({"directory": folder}) == (4, 38)
 
 
 class Study(study.Study):

@@ -97,6 +97,12 @@ def test_what_is_torn_or_not_finite_can_be_read(tmp_path):
         file.write('{"step": 8, "epo')
     (line,) = training.read_log(path)
     assert line["score"] is None
+    for text in ("[1]", '{"epoch": 1}', '{"step": "8"}', "7"):
+        (tmp_path / "other.jsonl").write_text(f"{text}\n")
+        with pytest.raises(ValueError, match=r"other\.jsonl', line 1, must"):
+            training.read_log(tmp_path / "other.jsonl")
+    with pytest.raises(ValueError, match=r"none\.jsonl"):
+        training.read_log(tmp_path / "none.jsonl")
     with pytest.raises(ValueError, match="every=0"):
         training.JSONLogger(path, every=0)
 

@@ -12,10 +12,10 @@ from keras_jft.data.datasets.decoding import IMAGE_SUFFIXES
 from keras_jft.data.datasets.image_files import (
     ImageFiles,
     all_files_below,
-    is_tool_name,
 )
 from keras_jft.data.label_names import almost, check_forms, checked_names
 from keras_jft.data.labels import LabelHierarchy
+from keras_jft.files import is_tool_name
 
 _SPLITS = {"train", "val", "valid", "validation", "test"}
 # Of notes, which nobody takes for images.

@@ -6,8 +6,7 @@ import threading
 import zipfile
 import zlib
 
-import numpy as np
-
+from keras_jft import npy
 from keras_jft.data.datasets import filesystem, record_files, record_schema
 
 # What `zipfile` and `np.load` raise of damaged files.
@@ -87,12 +86,14 @@ class Shard:
 
     def _checked(self, content):
         """The arrays of an index's bytes, of the types that are read."""
+        index = {}
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for member in archive.infolist():
                 packed = member.compress_type != zipfile.ZIP_STORED
                 if packed or member.file_size > len(content):
                     raise ValueError(f"{member.filename!r} is packed")
-        index = dict(np.load(io.BytesIO(content)))
+                name = member.filename.removesuffix(".npy")
+                index[name] = npy.from_bytes(archive.read(member), "biufUV")
         needed = {"places"} if self.has_places else set()
         needed |= {"ids"} if self.first_id is None else set()
         if not needed <= index.keys():

@@ -31,7 +31,6 @@ from keras_jft.data.datasets.file_patterns import (
     files_of,
     of_split,
 )
-from keras_jft.data.datasets.image_files import is_tool_name
 from keras_jft.data.label_names import (
     almost,
     checked_list,
@@ -41,6 +40,7 @@ from keras_jft.data.label_names import (
     labels_of,
     names_in,
 )
+from keras_jft.files import is_tool_name
 from keras_jft.text_files import decode, parse_json, short
 
 LABEL_SUFFIXES = (".cls", ".json", ".txt")

@@ -19,6 +19,7 @@ from keras import ops
 from keras_jft import data as data_lib
 from keras_jft.data.datasets.json_records import read_json, records_of
 from keras_jft.evaluation.duplicates import search
+from keras_jft.files import is_tool_name
 from keras_jft.training import archive
 
 _MANIFEST = "manifest.json"
@@ -159,7 +160,11 @@ class _Span(data_lib.Dataset):
 
 def _shards(directory):
     """The shards there are, in order."""
-    return [_Shard(path) for path in sorted(directory.glob("*-*.npz"))]
+    return [
+        _Shard(path)
+        for path in sorted(directory.glob("*-*.npz"))
+        if not is_tool_name(path.name)
+    ]
 
 
 def _pooled(backbone):

@@ -4,6 +4,7 @@ import concurrent.futures
 import io
 import pathlib
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -138,6 +139,17 @@ def test_an_index_of_other_arrays_is_refused(make):
         content = io.BytesIO()
         np.savez(content, **arrays)
         faults[name] = content.getvalue()
+    lies, shape = io.BytesIO(), b"(%d,)" % (10**13)
+    with zipfile.ZipFile(lies, "w") as archive:
+        for key, rows in index.items():
+            file = io.BytesIO()
+            np.save(file, rows)
+            # As many letters, so that the header stays as long.
+            text = file.getvalue().replace(
+                b"(9,), }" + b" " * 13, shape + b", }"
+            )
+            archive.writestr(f"{key}.npy", text)
+    faults["promises"] = lies.getvalue()
     for name, content in faults.items():
         make.index.write_bytes(content)
         with pytest.raises(ValueError, match=f"index.*damaged: .*{name}"):

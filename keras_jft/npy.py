@@ -1,0 +1,82 @@
+"""Arrays out of the bytes of `.npy` files, whoever wrote them.
+
+NumPy makes room for what a header promises, terabytes of a file of 200 bytes,
+or unpickles it. Here the header must agree with the bytes that are there, which
+are used as they are, so that nothing is larger than its file.
+"""
+
+import io
+import math
+import mmap
+
+import numpy as np
+
+_LONGEST = 10_000  # Bytes of a header; NumPy reads no longer one either.
+
+
+def from_bytes(content, kinds="biufU"):
+    """Return the array of a `.npy` file; it is read-only.
+
+    Args:
+        content: All bytes of the file: `bytes`, or what is mapped of a file.
+        kinds: The `dtype.kind`s that it may have. No kind is of objects.
+
+    Raises:
+        ValueError: It is not the whole of such a file, of format 1.0 and in C
+            order, as `np.save` writes most arrays.
+
+    Example:
+
+    >>> file = io.BytesIO()
+    >>> np.save(file, np.arange(3))
+    >>> from_bytes(file.getvalue())
+    array([0, 1, 2])
+    >>> from_bytes(file.getvalue()[:-1])
+    Traceback (most recent call last):
+    ValueError: its header promises 24 bytes, and 23 follow
+    """
+    head = io.BytesIO(content[:_LONGEST])
+    shape, dtype = _header(head)
+    if dtype.kind not in kinds or dtype.hasobject or not dtype.itemsize:
+        raise ValueError(f"it holds {dtype}")
+    count, follow = math.prod(shape), len(content) - head.tell()
+    if count * dtype.itemsize != follow:
+        raise ValueError(
+            f"its header promises {count * dtype.itemsize} bytes, and {follow} "
+            "follow"
+        )
+    # By count: a content of no bytes is of no length to NumPy.
+    flat = np.frombuffer(content, dtype, count, head.tell())
+    return flat.reshape(shape)
+
+
+def from_file(path, kinds="biufU"):
+    """Return the array of a `.npy` file, mapped: it may exceed the memory.
+
+    Args:
+        path: The file.
+        kinds: As for `from_bytes`.
+
+    Raises:
+        OSError: It cannot be opened.
+        ValueError: As for `from_bytes`, or it is empty.
+    """
+    with open(path, "rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return from_bytes(content, kinds)
+
+
+def _header(file):
+    """Shape and dtype that the header says, both possible."""
+    try:
+        version = np.lib.format.read_magic(file)
+        if version != (1, 0):
+            raise ValueError(f"its format is {version}")
+        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    except Exception as error:  # It is parsed as Python, which raises many.
+        raise ValueError(f"its header cannot be read: {error}") from error
+    if is_fortran:
+        raise ValueError("it is in Fortran's order")
+    if min(shape, default=0) < 0:  # NumPy would choose the length.
+        raise ValueError(f"its shape is {shape}")
+    return shape, dtype
