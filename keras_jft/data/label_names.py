@@ -21,6 +21,10 @@ _MISSING = {"nan", "NaN", "None", "<NA>", "NaT"}
 _PRINTED = re.compile(
     r"""\[\s*(['"0-9-].*)?\]|[({]\s*(['"].*)?[)}]|set\(\)""", re.DOTALL
 )
+_INT64 = (
+    " pandas makes floats of whole numbers where a cell is empty: write the "
+    "column as Int64."
+)
 _TWO_FORMS = (
     "is there in another Unicode form, too. Write all labels in one form, "
     "such as NFC."
@@ -69,9 +73,10 @@ Received: True.
         # Not isinstance: True is an int.
         whole = type(label) is int and abs(label) < 2**63
         if not whole and not is_text(label):
+            remedy = _INT64 if isinstance(label, float) else ""
             raise ValueError(
                 f"{where}: a label must be a text or a whole number. "
-                f"Received: {short(label)}."
+                f"Received: {short(label)}.{remedy}"
             )
     return [label for label in labels if label != ""]
 

@@ -137,3 +137,19 @@ def test_a_number_is_an_id_only_where_no_name_is_a_number():
     # 3 is the class that is called so, and 0 is none of them.
     assert of(("5", "3")) == {"5": 0, "3": 1}
     assert of(("0", "1")) == {"0": 0, "1": 1}
+
+
+def test_a_float_names_the_column_type_to_write():
+    with pytest.raises(ValueError, match=r"Received: 1\.0\. pandas .* Int64"):
+        label_names.labels_of(1.0, "'a.parquet', row 3")
+
+
+def test_a_name_that_is_almost_there_is_named():
+    names = ("cat", unicodedata.normalize("NFC", "caf\u00e9"), "Dog")
+    for name, hint in (
+        ("dog", "(there is 'Dog')"),
+        (" cat ", "(there is 'cat')"),
+        ("cafe\u0301", "(there is 'caf\u00e9', of another Unicode form)"),
+    ):
+        assert label_names.almost(name, names).strip() == hint
+    assert label_names.almost("cow", names) == ""

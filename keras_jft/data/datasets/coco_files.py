@@ -141,7 +141,10 @@ def _images(records):
     """`{id: (file name, (height, width))}`, in the order of the file."""
     images, owners = {}, {}
     for record in records:
-        size = record.integer("height", 1), record.integer("width", 1)
+        size = tuple(
+            record.integer(side, 1, f"Write the {side} of its file in pixels.")
+            for side in ("height", "width")
+        )
         file_name = record.text("file_name")
         _add(images, record, (file_name, size))
         owner = owners.setdefault(file_name, record.fields["id"])

@@ -259,16 +259,22 @@ def decode_mask(source, name=None, image_size=None, orientation="ignore"):
 def _indices(data, name):
     mask = _open(data)
     values = np.asarray(mask)
+    remedy = (
+        "Convert its colors to indices, or give `colors` where the data set "
+        "takes them."
+    )
     if mask.mode in ("RGB", "RGBA", "LA"):
-        values = _gray(values, has_alpha=mask.mode != "RGB")
+        has_alpha = mask.mode != "RGB"
+        if has_alpha and values[..., -1].min() < 255:
+            remedy = f"It is transparent in places: drop its alpha. {remedy}"
+        values = _gray(values, has_alpha)
     elif mask.mode not in ("L", "P", "1") and not mask.mode.startswith("I"):
         values = None
     if values is None or values.min() < 0 or values.max() > 255:
         held = "" if values is None else f" and of values up to {values.max()}"
         raise UnreadableImage(
             f"A mask must hold one class index, 0..255, per pixel. Received "
-            f"{name!r} of mode {mask.mode!r}{held}. Convert its colors to "
-            "indices, or give `colors` where the data set takes them.",
+            f"{name!r} of mode {mask.mode!r}{held}. {remedy}",
             "unsupported",
         )
     return values.astype("uint8")[..., None]

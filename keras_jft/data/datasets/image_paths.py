@@ -113,9 +113,12 @@ class ImageFinder:
 
     def _outside(self, name, path):
         if not self._allows:
+            # Tools that label write the paths of their own machine.
+            file = posixpath.basename(path)
+            inside = f" (there is {file!r} in it)" * self._is_file(file)
             raise ValueError(
-                f"{name!r}, which leaves the folder: `allow_outside=True` "
-                "allows that"
+                f"{name!r}, which leaves the folder{inside}: "
+                "`allow_outside=True` allows that"
             )
         if not os.path.isfile(os.path.join(self._directory, path)):
             raise ValueError(repr(name))

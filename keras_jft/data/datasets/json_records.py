@@ -68,8 +68,8 @@ class Record:
     def __contains__(self, field):
         return self.fields.get(field) is not None
 
-    def fail(self, field, expected):
-        """Raises the error of one field."""
+    def fail(self, field, expected, remedy=""):
+        """Raises the error of one field; `remedy` is a sentence."""
         name = self.fields.get("id")
         which = f"number {self.position}"
         if name is not None:
@@ -80,6 +80,8 @@ class Record:
         raise ValueError(
             f"{str(self.path)!r}: {self.kind} {which}, field `{field}`: "
             f"expected {expected}. Received: {received}."
+            + f" {remedy}"
+            * bool(remedy)
         )
 
     def name(self, field):
@@ -90,7 +92,7 @@ class Record:
             self.fail(field, "a whole number or text")
         return value
 
-    def integer(self, field, lowest=0):
+    def integer(self, field, lowest=0, remedy=""):
         """A whole number of at least `lowest`; 3.0 is one too."""
         value = _as_whole(self.fields.get(field))
         if (
@@ -98,7 +100,7 @@ class Record:
             or not isinstance(value, int)
             or not lowest <= value < 2**63
         ):
-            self.fail(field, f"a whole number of {lowest} or more")
+            self.fail(field, f"a whole number of {lowest} or more", remedy)
         return value
 
     def number(self, field, lowest=-math.inf):

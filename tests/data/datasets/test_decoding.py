@@ -247,8 +247,11 @@ def test_masks_of_gray_saved_as_colors_keep_their_indices(rng, mode):
         image.putalpha(254)
     else:
         image.putpixel((1, 1), (1, 1, 2))
-    with pytest.raises(UnreadableImage, match=f"'m.png' of mode '{mode}'"):
+    with pytest.raises(
+        UnreadableImage, match=f"'m.png' of mode '{mode}'"
+    ) as error:
         decode_mask(_encoded(image), "m.png")
+    assert ("drop its alpha" in str(error.value)) == (mode != "RGB")
 
 
 # === EXIF ===

@@ -74,6 +74,8 @@ def test_absolute_paths_inside_are_relative_ones(folder, tmp_path):
         (3, "not a path"),
         ("a\0", "not a path"),
         ("../secret.jpg", "leaves the folder.*allow_outside"),
+        ("/data/upload/1/f.png", r"the folder \(there is 'f\.png' in it\)"),
+        ("/data/upload/1/none.png", "leaves the folder: `allow_out"),
         ("..\\secret.jpg", "leaves the folder"),
         ("sub/../../secret.jpg", "leaves the folder"),
         ("/etc/passwd", "leaves the folder"),

@@ -50,6 +50,11 @@ def test_a_record_without_id_is_named_by_its_place():
         _record(name=[*range(100)]).text("name")
 
 
+def test_an_error_says_what_to_do():
+    with pytest.raises(ValueError, match=r"Received: None\. Write it\.$"):
+        _record(width=None).integer("width", 1, "Write it.")
+
+
 def test_a_whole_number_of_pandas_is_an_int():
     name = _record(image_id=7.0).name("image_id")
     assert name == 7 and type(name) is int
