@@ -45,6 +45,7 @@ Cost: 4 minutes of models, 1 of kernels.
 
 import argparse
 import contextlib
+import os
 import pathlib
 import time
 import unittest.mock
@@ -52,6 +53,8 @@ import unittest.mock
 import kept_memory
 
 kept_memory.restart()
+# TensorFlow reads it once, when it is imported.
+ONEDNN = os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import keras
 import numpy as np
@@ -169,6 +172,12 @@ def _space_to_batch(x, kernel, rate):
 
 
 def _as_it_is(x, kernel, rate):
+    """TensorFlow's kernels, of which that of the gradient is oneDNN's."""
+    return tf.nn.conv2d(x, kernel, 1, "SAME", dilations=rate)
+
+
+def _written_out(x, kernel, rate):
+    """The same, with gradients made of convolutions and products."""
     return convolution._dilated(x, kernel, (rate, rate))
 
 
@@ -202,6 +211,7 @@ def _shifted_sum(x, kernel, rate):
 KERNELS = {
     "keras (space to batch)": _space_to_batch,
     "as it is": _as_it_is,
+    "gradients written out": _written_out,
     "image to columns": _columns,
     "nine products": _products,
     "one product, shifted": _shifted_sum,
@@ -218,7 +228,8 @@ def compare_kernels(arguments):
         kernel = tf.cast(kernel, dtype)
         runs = {}
         for name, convolve in KERNELS.items():
-            runs["step", name] = _gradients(convolve, x, kernel, rate)
+            if ONEDNN == "1" or convolve != _as_it_is:
+                runs["step", name] = _gradients(convolve, x, kernel, rate)
             runs["inference", name] = _forward(convolve, x, kernel, rate)
         about = {"inputs": inputs, "outputs": outputs, "rate": rate}
         for run in runs.values():  # Traces.
@@ -260,6 +271,7 @@ def _rows(runs, arguments, peer, about=None):
             "kind": kind,
             "side": name,
             "dtype": arguments.dtype,
+            "onednn": {"0": "off", "1": "on"}[ONEDNN],
             **(about or {}),
             "seconds": round(float(np.median(values)), 4),
             "ratio": round(float(np.median(ratios)), 3),

@@ -4,6 +4,7 @@ import importlib
 import pathlib
 import runpy
 import sys
+import types
 
 import keras
 import pytest
@@ -63,10 +64,26 @@ def test_a_training_step_is_timed_on_any_backend(monkeypatch, capsys):
     backend = keras.backend.backend()
     monkeypatch.setenv("KERAS_BACKEND", backend)
     _run("speed/train_step.py", monkeypatch, "--backend", backend)
-    assert "keras_jft" in capsys.readouterr().out
+    said = capsys.readouterr().out.splitlines()
+    settings = ("off", "on") if backend == "tensorflow" else ("None",)
+    ours = [line.split()[1] for line in said if "keras_jft" in line]
+    assert ours == [*settings]
 
 
-def _run(script, monkeypatch, *arguments):
+def test_a_ratio_is_the_median_of_ratios_of_the_same_round(monkeypatch):
+    names = _run("speed/train_step.py", monkeypatch, run_name="imported")
+    column = types.SimpleNamespace(
+        setting=names["Setting"]("on", "AVX2"),
+        speeds={"keras float32": [1, 2, 4], "keras_jft float32": [2, 2, 12]},
+    )
+    row = names["row"](column, "keras_jft float32")
+    assert (row["onednn"], row["isa"]) == ("on", "AVX2")
+    # Of 2, 1 and 3; medians of the speeds would give 1.
+    assert row["ratio"] == 2 and row["images_per_second"] == 2
+    assert "ratio_torch" not in row
+
+
+def _run(script, monkeypatch, *arguments, run_name="__main__"):
     path = BENCHMARKS / script
     # As when Python runs a script: what lies beside it can be imported.
     monkeypatch.syspath_prepend(str(path.parent))
@@ -76,4 +93,4 @@ def _run(script, monkeypatch, *arguments):
         ).ENVIRONMENT.items():
             monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "argv", [str(path), "--smoke", *arguments])
-    runpy.run_path(str(path), run_name="__main__")
+    return runpy.run_path(str(path), run_name=run_name)
