@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_jft import checks
-from keras_jft.training import archive, replicas, resuming, state
+from keras_jft.training import archive, inputs, replicas, resuming, state
 
 _NAME = re.compile(r"step-\d{10}\.npz")
 _KIND = "a run of keras_jft.training.Checkpoint"
@@ -141,8 +141,10 @@ class Checkpoint(keras.callbacks.Callback):
             shuffle: As `keras.Model.fit` takes it.
         """
         self._source = source or resuming.source(x) or self._told
-        arrays = keras.tree.flatten((x, y))
-        self._passes_alike = not shuffle and all(
+        arrays = keras.tree.flatten(x if y is None else (x, y))
+        # A list of batches is read in its order, whatever `shuffle` says.
+        in_order = not shuffle or inputs.are_batches(x)
+        self._passes_alike = in_order and all(
             keras.ops.is_tensor(a) or isinstance(a, np.ndarray) for a in arrays
         )
 
@@ -203,6 +205,8 @@ class Checkpoint(keras.callbacks.Callback):
         """Says which learning rate a run goes on with, where there are two."""
         for before, now in rates:
             if isinstance(now, dict):
+                changed = "; ".join(state.differences(before, now))
+                was = f"another schedule of the learning rate: {changed}"
                 then = "The schedule of now is followed."
             else:
                 # The rate that a callback set, in a fit of this process too.
@@ -210,15 +214,15 @@ class Checkpoint(keras.callbacks.Callback):
                 self._compilation = saved
                 if np.float32(now) == np.float32(goes_on):
                     continue
-                before, now = f"{before:.6g}", f"{now:.6g}"
+                was = f"the learning_rate {before:.6g}, and now with {now:.6g}"
                 then = (
                     f"The run goes on with {goes_on:.6g}, which it had there. "
                     "To change it, use a `LearningRateScheduler`."
                 )
             warnings.warn(
-                f"Resuming from {path}: the run was compiled with the "
-                f"learning_rate {before}, and now with {now}. {then} Or begin "
-                "in another directory, with `jft.training.load_weights`.",
+                f"Resuming from {path}: the run was compiled with {was}. "
+                f"{then} Or begin in another directory, with "
+                "`jft.training.load_weights`.",
                 stacklevel=2,
             )
 

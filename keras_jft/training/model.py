@@ -217,7 +217,8 @@ class Model(keras.Model):
         for callback in _as_list(callbacks):
             if isinstance(callback, Checkpoint):
                 shuffle = kwargs.get("shuffle", True)
-                callback.reads(x, y, source, shuffle=shuffle)
+                read = given if inputs.are_batches(given) else x
+                callback.reads(read, y, source, shuffle=shuffle)
         if kwargs.get("validation_data") is not None:
             kwargs["validation_data"] = self._validation(
                 kwargs["validation_data"]

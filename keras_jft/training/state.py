@@ -8,6 +8,8 @@ in the model, and is not here.
 
 import json
 import re
+import warnings
+import zlib
 
 import keras
 import numpy as np
@@ -104,7 +106,10 @@ def reset(model, fresh):
 def architecture(model):
     """The configuration of `model` as JSON has it; None where it has none."""
     try:
-        config = keras.saving.serialize_keras_object(model)["config"]
+        with warnings.catch_warnings():
+            # Keras warns of what the model was compiled with, too.
+            warnings.filterwarnings("ignore", message=".*includes a `lambda`")
+            config = keras.saving.serialize_keras_object(model)["config"]
     except (NotImplementedError, TypeError, ValueError):
         return None
     return _without_draws(_plain(config))
@@ -117,7 +122,7 @@ def compilation(model):
     """
     parts = {
         "optimizer": model.optimizer,
-        "loss": model.loss,
+        "loss": keras.tree.map_structure(_lambda_as_text, model.loss),
         "l2": getattr(model, "_l2", None),
         "multipliers": getattr(model, "_multipliers", None),
     }
@@ -147,13 +152,17 @@ def check_compiled(saved, now):
     """
     if saved is None:
         return []
+    saved, now = (
+        {**config, "loss": _loss_by_class(config.get("loss"))}
+        for config in (saved, now)
+    )
     parts = {key for key in now if None not in (saved.get(key), now[key])}
     pairs = []
     for config in (saved, now):
         rates = []
-        parted = {key: config[key] for key in sorted(parts)}
+        parted = {key: _without_names(config[key]) for key in sorted(parts)}
         if "optimizer" in parts:
-            parted["optimizer"] = _without_rates(config["optimizer"], rates)
+            parted["optimizer"] = _without_rates(parted["optimizer"], rates)
         pairs.append((parted, rates))
     (saved, saved_rates), (now, rates) = pairs
     check_same(saved, now, "compile")
@@ -181,15 +190,29 @@ def check_same(saved, now, what):
     """
     if saved is None or now is None:
         return
+    lines = [f"{what} {line}" for line in differences(saved, now)]
+    if lines:
+        raise ValueError(_told(lines))
+
+
+def differences(saved, now):
+    """Return where two configurations differ, a text for each place.
+
+    Args:
+        saved: A dict from a checkpoint.
+        now: A dict from this process.
+
+    Example:
+
+    >>> differences({"steps": 10, "rate": 0.1}, {"steps": 20, "rate": 0.1})
+    ['steps: 10 in the checkpoint, 20 now']
+    """
     saved, now = dict(_leaves(saved)), dict(_leaves(now))
-    lines = [
-        f"{what} {key}: {saved.get(key)!r} in the checkpoint, {now.get(key)!r} "
-        "now"
+    return [
+        f"{key}: {saved.get(key)!r} in the checkpoint, {now.get(key)!r} now"
         for key in {**saved, **now}
         if saved.get(key) != now.get(key)
     ]
-    if lines:
-        raise ValueError(_told(lines))
 
 
 def plain(name):
@@ -224,13 +247,13 @@ def metric_variables(model):
 
 
 def _differences(arrays, variables):
-    saved = [plain(name) for name in arrays]
-    wanted = [plain(name) for name in variables]
+    saved = [_place(name) for name in arrays]
+    wanted = [_place(name) for name in variables]
     if saved != wanted:
         for name, there in {**arrays, **variables}.items():
-            if plain(name) not in wanted:
+            if _place(name) not in wanted:
                 yield f"{name}: only in the checkpoint, {there.shape}"
-            elif plain(name) not in saved:
+            elif _place(name) not in saved:
                 yield f"{name}: only in the model, {tuple(there.shape)}"
         if sorted(saved) == sorted(wanted):
             yield "the same variables in another order"
@@ -244,6 +267,12 @@ def _differences(arrays, variables):
         here = f"{tuple(variable.shape)} {variable.dtype}"
         if there != here:
             yield f"{name}: {there} in the checkpoint, {here} in the model"
+
+
+def _place(name):
+    """A variable's name without numbers and without that of the optimizer."""
+    group, *path = plain(name).split("/")
+    return "/".join([group, *(path[1:] if group == "optimizer" else path)])
 
 
 def _plain(config):
@@ -267,6 +296,61 @@ def _without_rates(config, rates):
             value = "a schedule" if isinstance(value, dict) else "a number"
         rest[key] = _without_rates(value, rates)
     return rest
+
+
+def _without_names(config):
+    """`config` without the names of instances, which change no number."""
+    if isinstance(config, dict):
+        return {
+            key: _without_names(value)
+            for key, value in config.items()
+            if key != "name"
+        }
+    if isinstance(config, list):
+        return [*map(_without_names, config)]
+    return config
+
+
+def _lambda_as_text(loss):
+    """A lambda by what it computes, wherever it stands; all else as it is."""
+    if getattr(loss, "__name__", None) != "<lambda>":
+        return loss
+    code = loss.__code__
+    computes = code.co_code, code.co_consts, code.co_names
+    return f"lambda {zlib.crc32(repr(computes).encode()):08x}"
+
+
+def _loss_by_class(config):
+    """A loss, as JSON has it, as the class of Keras that it is short for.
+
+    "mse", `keras.losses.mean_squared_error` and `MeanSquaredError()` are one
+    loss. None: not known.
+    """
+    if isinstance(config, list):
+        return [*map(_loss_by_class, config)]
+    name = config
+    if isinstance(config, dict):
+        if "class_name" not in config:
+            return {key: _loss_by_class(part) for key, part in config.items()}
+        if config["class_name"] == "__lambda__":  # Of older versions: bytes.
+            return None
+        name = config["config"]
+        if config["class_name"] != "function":
+            return config
+    try:
+        found = keras.losses.get(name)
+    except (TypeError, ValueError):  # A function or a lambda of the user.
+        return config
+    function = getattr(found, "__name__", "")
+    if found is getattr(keras.losses, function, None):
+        classes = {
+            key.lower(): value
+            for key, value in vars(keras.losses).items()
+            if isinstance(value, type)
+        }
+        of_function = classes.get(function.replace("_", ""))
+        found = of_function() if of_function else found
+    return _plain(keras.saving.serialize_keras_object(found))
 
 
 def _without_draws(config):

@@ -277,7 +277,10 @@ OTHERS = {
         "'a number' in the checkpoint, 'a schedule' now",
     ),
     "class_name": ({"optimizer": keras.optimizers.AdamW(1e-3)}, "'Adam' in"),
-    "loss": ({"loss": "mae"}, "'mse' in the checkpoint, 'mae' now"),
+    "loss/class_name": (
+        {"loss": "mae"},
+        "'MeanSquaredError' in the checkpoint, 'MeanAbsoluteError' now",
+    ),
     "l2": ({"l2": 0.1}, "0.0 in the checkpoint, 0.1 now"),
     "multipliers/head": ({"multipliers": {"head": 2.0}}, "None in .*, 2.0 now"),
 }
@@ -298,6 +301,44 @@ def test_what_changes_no_training_may_change(tmp_path):
     resumed.run_eagerly = False
     _fit(resumed, tmp_path / "run", 2)
     assert _state(resumed) == _state(whole)
+
+
+LOSSES = {
+    "class": keras.losses.MeanSquaredError,
+    "named class": lambda: keras.losses.MeanSquaredError(name="error"),
+    "function": lambda: keras.losses.mean_squared_error,
+    "long name": lambda: "mean_squared_error",
+    "list": lambda: ["mse"],
+}
+
+
+@pytest.mark.parametrize("spelling", LOSSES)
+def test_names_and_the_spelling_of_a_loss_do_not_count(tmp_path, spelling):
+    first = "mse" if spelling != "list" else LOSSES["class"]()
+    first = [first] if spelling == "list" else first
+    _fit(_compiled(ADAM(1e-3, name="first"), first), tmp_path, 1)
+    loss = LOSSES[spelling]()
+    _fit(_compiled(ADAM(1e-3, name="other"), loss), tmp_path, 2)
+
+
+def test_another_lambda_is_told_without_its_bytes(tmp_path):
+    _fit(_compiled(loss=lambda y, y_pred: keras.ops.mean(y_pred)), tmp_path, 1)
+    # The same on another line of a script.
+    _fit(_compiled(loss=lambda y, y_pred: keras.ops.mean(y_pred)), tmp_path, 2)
+    with pytest.raises(ValueError, match="loss: 'lambda") as caught:
+        _fit(
+            _compiled(loss=lambda y, y_pred: keras.ops.mean(y_pred**2)),
+            tmp_path,
+            3,
+        )
+    assert len(str(caught.value)) < 500
+
+
+def test_an_option_of_a_loss_counts(tmp_path):
+    crossentropy = keras.losses.BinaryCrossentropy
+    _fit(_compiled(loss="binary_crossentropy"), tmp_path, 1)
+    with pytest.raises(ValueError, match="from_logits: False in .*, True now"):
+        _fit(_compiled(loss=crossentropy(from_logits=True)), tmp_path, 2)
 
 
 def test_checkpoints_of_older_versions_resume(tmp_path):
@@ -339,7 +380,13 @@ def test_another_schedule_is_told_and_followed(tmp_path):
 
     _fit(_compiled(adam(10)), tmp_path, 1)
     _fit(_compiled(adam(10)), tmp_path, 1)
-    with pytest.warns(UserWarning, match="schedule of now is followed"):
+    # No more than the field that differs.
+    message = (
+        "learning rate: config/decay_steps: 9 in the checkpoint, 18 now; "
+        "config/warmup_steps: 1 in the checkpoint, 2 now. The schedule of now "
+        "is followed"
+    )
+    with pytest.warns(UserWarning, match=message):
         _fit(_compiled(adam(20)), tmp_path, 2)
     _fit(_compiled(adam(20)), tmp_path, 3)  # Told once.
 
@@ -377,3 +424,46 @@ def test_a_signed_checkpoint_that_lacks_something_is_passed_over(
     with pytest.warns(UserWarning, match=message):
         resumed = _fit(_compiled(), tmp_path / "run", 3)
     assert _state(resumed) == _state(whole)
+
+
+# === Lists of batches ===
+
+
+def test_a_list_of_batches_resumes_in_its_order(tmp_path):
+    """No warning of a position that is not known."""
+    net = keras.Sequential(
+        [
+            keras.Input((4, 4, 3)),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(1),
+        ]
+    )
+
+    class Scorer(training.Model):
+        def targets(self, batch):
+            return batch["labels"]
+
+    rng = np.random.default_rng(3)
+    batches = [
+        {
+            "images": rng.uniform(2, 255, (2, 4, 4, 3)).astype("float32"),
+            "labels": rng.integers(0, 9, (2, 1)),
+        }
+        for _ in range(4)
+    ]
+    start = net.get_weights()
+
+    def fit(folder, *callbacks):
+        net.set_weights(start)
+        model = Scorer(net.inputs, net.outputs)
+        model.compile(keras.optimizers.SGD(1e-6), "mse", run_eagerly=True)
+        checkpoint = training.Checkpoint(folder, save_every=1)
+        model.fit(batches, verbose=0, callbacks=[checkpoint, *callbacks])
+        return model.get_weights()
+
+    whole = fit(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "run", Stop(2))
+    resumed = fit(tmp_path / "run")
+    for a, b in zip(whole, resumed, strict=True):
+        np.testing.assert_array_equal(a, b)
