@@ -42,7 +42,7 @@ SERIALIZABLE = {
     "FasterRCNN": "transfer.heads.faster_rcnn.faster_rcnn",
     "FusedBatchNormalization": "layers.batch_normalization",
     "ImageScaling": "layers.image_scaling",
-    "MeanAveragePrecision": "metrics.multi_label_keras",
+    "MeanAveragePrecision": "metrics.multi_label.mean_average_precision",
     "MeanIoU": "transfer.heads.mean_iou",
     "Model": "training.model",
     "MultiLabelClassifier": "pretrain.classifier",

@@ -32,6 +32,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score
 
 import keras_jft as jft
+from keras_jft.metrics.multi_label import multi_label
 from keras_jft.scaling import rows
 
 RESULTS = pathlib.Path(__file__).parent.parent / "results"
@@ -118,7 +119,7 @@ def main():
     labels, scores = case(*size)
     results = [
         measure(labels, scores, variant, arguments.rounds)
-        for variant in jft.metrics.multi_label.VARIANTS
+        for variant in multi_label.VARIANTS
     ]
     results.append(compare(*peer_size, arguments.rounds))
     for row in results:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from keras_jft.data import suppression
-from keras_jft.metrics import keypoint_similarity, sigmas_of
+from keras_jft.metrics import sigmas_of
+from keras_jft.metrics.pose import keypoint_similarity
 
 OKS_THRESHOLD = 0.5
 

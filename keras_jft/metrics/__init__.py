@@ -7,18 +7,23 @@ from keras_jft.metrics.classification import (
     Classification,
     evaluate_classification,
 )
-from keras_jft.metrics.detection import Detection, evaluate_detection
-from keras_jft.metrics.keypoint_similarity import (
+from keras_jft.metrics.detection.detection import Detection, evaluate_detection
+from keras_jft.metrics.metric import Metric
+from keras_jft.metrics.multi_label.multi_label import (
+    MultiLabel,
+    evaluate_multi_label,
+)
+from keras_jft.metrics.pose.keypoint_similarity import (
     keypoint_similarity,
     sigmas_of,
 )
-from keras_jft.metrics.metric import Metric
-from keras_jft.metrics.multi_label import MultiLabel, evaluate_multi_label
-from keras_jft.metrics.pose import Pose, evaluate_pose
+from keras_jft.metrics.pose.pose import Pose, evaluate_pose
 from keras_jft.metrics.segmentation import Segmentation, evaluate_segmentation
 
 if typing.TYPE_CHECKING:
-    from keras_jft.metrics.multi_label_keras import MeanAveragePrecision
+    from keras_jft.metrics.multi_label.mean_average_precision import (
+        MeanAveragePrecision,
+    )
 
 # Each is made by `METRIC(num_classes=...)`.
 METRICS = {
@@ -49,5 +54,5 @@ __all__ = [
 
 # The rest is NumPy, for which Keras need not be imported.
 __getattr__, __dir__ = startup.on_demand(
-    __name__, {"multi_label_keras": ["MeanAveragePrecision"]}
+    __name__, {"multi_label.mean_average_precision": ["MeanAveragePrecision"]}
 )

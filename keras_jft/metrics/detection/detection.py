@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_jft.metrics import detection_boxes, detection_coco, detection_voc
+from keras_jft.metrics.detection import boxes, coco, voc
 from keras_jft.metrics.metric import Metric
 
 
@@ -86,10 +86,8 @@ class Detection(Metric):
             truth: As for `evaluate_detection`.
             predictions: As for `evaluate_detection`.
         """
-        true, count = detection_boxes.true_boxes(truth, self.num_classes)
-        found, predicted = detection_boxes.predicted_boxes(
-            predictions, self.num_classes
-        )
+        true, count = boxes.true_boxes(truth, self.num_classes)
+        found, predicted = boxes.predicted_boxes(predictions, self.num_classes)
         if count != predicted:
             raise ValueError(
                 "Expected predictions for each image. Received: "
@@ -107,13 +105,13 @@ class Detection(Metric):
             empty = {"boxes": np.zeros((0, 4)), "labels": np.zeros(0, int)}
             nothing.update([empty], [{**empty, "scores": np.zeros(0)}])
             return nothing.result()
-        true = detection_boxes.concatenate(self._true)
-        found = detection_boxes.concatenate(self._found)
+        true = boxes.concatenate(self._true)
+        found = boxes.concatenate(self._found)
         seen = np.unique(true["labels"][~true["ignored"]])
         return {
-            **detection_coco.average_precisions(
+            **coco.average_precisions(
                 true, found, self.num_classes, self._num_images, self.engine
             ),
-            **detection_voc.average_precisions(true, found, self.num_classes),
+            **voc.average_precisions(true, found, self.num_classes),
             "counted": len(seen),
         }

@@ -11,7 +11,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_jft.metrics.multi_label import check_arguments, check_weights
+from keras_jft.metrics.multi_label.multi_label import (
+    check_arguments,
+    check_weights,
+)
 
 # Below every finite score, and above the -inf of a slot that holds nothing.
 LOWEST = -3.0e38
@@ -34,7 +37,8 @@ class MeanAveragePrecision(keras.metrics.Metric):
         k: How many predictions of an image count (of a class, variant C).
         num_classes: Number of classes C, or None to read it from the first
             logits.
-        variant: `"A"`, `"B"` or `"C"`, see `keras_jft.metrics.multi_label`.
+        variant: `"A"`, `"B"` or `"C"`, see
+            `keras_jft.metrics.multi_label.multi_label`.
         class_weights: C numbers, the importance of each class, or None for
             equal weights.
         max_images: Most images between two resets; it sizes the state, N x K

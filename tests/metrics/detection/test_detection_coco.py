@@ -11,9 +11,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from keras_jft import metrics
-from keras_jft.metrics import detection_coco
+from keras_jft.metrics.detection import coco as coco_lib
 
-INSTALLED = [n for n in detection_coco.ENGINES if importlib.util.find_spec(n)]
+INSTALLED = [n for n in coco_lib.ENGINES if importlib.util.find_spec(n)]
 STATS = (
     *("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"),
     *("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large"),
@@ -133,4 +133,4 @@ def test_an_engine_can_be_chosen(monkeypatch):
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: name != "hotcoco" or None
     )
-    assert detection_coco._engine(None)[0] is COCO
+    assert coco_lib._engine(None)[0] is COCO

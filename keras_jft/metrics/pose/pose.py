@@ -15,11 +15,11 @@ import io
 import numpy as np
 
 from keras_jft import sides
-from keras_jft.metrics.keypoint_similarity import (
+from keras_jft.metrics.metric import Metric
+from keras_jft.metrics.pose.keypoint_similarity import (
     keypoint_similarity,
     sigmas_of,
 )
-from keras_jft.metrics.metric import Metric
 
 # What `COCOeval.stats` holds for keypoints, in its order.
 STATS = (

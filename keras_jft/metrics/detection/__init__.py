@@ -1,0 +1,1 @@
+"""Average precision of boxes, as COCO and as VOC define it."""

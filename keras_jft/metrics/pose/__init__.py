@@ -1,0 +1,1 @@
+"""Keypoint similarity, and the average precision that builds on it."""
