@@ -56,7 +56,7 @@ SERIALIZABLE = {
     "SoftmaxLoss": "pretrain.losses",
     "SubsampledCrossentropy": "transfer.heads.mask_losses",
     "TF1RMSprop": "training.optimizers",
-    "Thumbnail": "evaluation.duplicates.thumbnails",
+    "Thumbnail": "evaluation.duplicates.embedding",
     "UpsampledCrossentropy": "transfer.heads.mask_losses",
 }
 

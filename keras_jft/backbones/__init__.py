@@ -1,7 +1,7 @@
 """Images to a pyramid of features; `BACKBONES` lists what there is."""
 
 from keras_jft.backbones.backbone import Backbone
-from keras_jft.backbones.loading import load, save
+from keras_jft.backbones.files import load, save
 from keras_jft.backbones.resnet import ResNet
 
 BACKBONES = {"resnet": ResNet}

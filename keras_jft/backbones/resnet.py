@@ -22,7 +22,10 @@ from keras import ops
 
 from keras_jft import checks
 from keras_jft.backbones.backbone import Backbone
-from keras_jft.backbones.weights import IMAGENET_ARGUMENTS, load_imagenet
+from keras_jft.backbones.imagenet_weights import (
+    IMAGENET_ARGUMENTS,
+    load_imagenet,
+)
 from keras_jft.layers import Conv2D, FusedBatchNormalization, ImageScaling
 from keras_jft.training.weights import load_all_weights
 

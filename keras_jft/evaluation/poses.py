@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_jft.data import suppression
-from keras_jft.metrics import sigmas_of
-from keras_jft.metrics.pose import keypoint_similarity
+from keras_jft.metrics import keypoint_similarity, sigmas_of
 
 OKS_THRESHOLD = 0.5
 

@@ -15,21 +15,25 @@ from keras_jft.evaluation.duplicates.calibration import (
     same_class_pairs,
 )
 from keras_jft.evaluation.duplicates.copies import EDITS, Copies, edit
-from keras_jft.evaluation.duplicates.embedding import Embeddings, embed
+from keras_jft.evaluation.duplicates.embedding import (
+    Embeddings,
+    embed,
+    thumbnails,
+)
 from keras_jft.evaluation.duplicates.faiss_index import index_name
-from keras_jft.evaluation.duplicates.gallery import gallery, near
+from keras_jft.evaluation.duplicates.gallery import (
+    correlation,
+    gallery,
+    hash_distance,
+    near,
+    perceptual_hash,
+)
 from keras_jft.evaluation.duplicates.parallel import (
     find_in_shard,
     find_parallel,
     find_with_beam,
 )
-from keras_jft.evaluation.duplicates.pixels import (
-    correlation,
-    hash_distance,
-    perceptual_hash,
-)
 from keras_jft.evaluation.duplicates.search import Duplicates, find, merge
-from keras_jft.evaluation.duplicates.thumbnails import thumbnails
 
 __all__ = [
     "EDITS",

@@ -3,7 +3,7 @@ import pytest
 from keras import ops
 
 from keras_jft.evaluation.duplicates import thumbnails
-from keras_jft.evaluation.duplicates.thumbnails import Thumbnail
+from keras_jft.evaluation.duplicates.embedding import Thumbnail
 
 
 def _embed(images, side=4):

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from pycocotools import cocoeval
 
-from keras_jft.metrics import sigmas_of
-from keras_jft.metrics.pose import keypoint_similarity
+from keras_jft.metrics import keypoint_similarity, sigmas_of
 
 COCO_NAMES = (
     "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder",

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_jft.backbones import ResNet
-from keras_jft.backbones.weights import convert_applications
+from keras_jft.backbones.imagenet_weights import convert_applications
 
 
 def _randomized(make, rng):
