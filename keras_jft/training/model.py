@@ -50,6 +50,12 @@ class Model(keras.Model):
     `check_targets`, `step_inputs`, `decode`, `default_loss` and
     `default_metrics`, and gives its constructor's arguments in `get_config`.
 
+    `copy.deepcopy(model)` is a model of the same class, compiled alike, with
+    the same weights; `type(model).from_config(model.get_config())` is one with
+    new weights, not compiled. `keras.models.clone_model` makes a plain
+    functional model, without `predict`'s decoding; compiled with `l2` or
+    `multipliers`, which such a model does not take, it raises a `TypeError`.
+
     A model made under a strategy (`jft.training.strategy`) trains under it: on
     several replicas as on one device, whatever is left for the last batch.
     On several workers all run the same script; each calls `fit`, `evaluate`,

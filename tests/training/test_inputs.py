@@ -377,6 +377,27 @@ def test_copies_of_a_compiled_model_predict_what_it_does(net, batches):
         )
 
 
+def test_copies_keep_class_and_compilation_where_a_clone_cannot(net, batches):
+    model = _model(net)
+    model.compile("sgd", l2=1e-4, multipliers={"head": 10.0})
+    copied = copy.deepcopy(model)
+    assert type(copied) is MultiLabelClassifier
+    config = copied.get_compile_config()
+    assert (config["l2"], config["multipliers"]) == (1e-4, {"head": 10.0})
+    with pytest.raises(TypeError, match="'l2'"):
+        keras.models.clone_model(model)
+    again = type(model).from_config(model.get_config())
+    assert type(again) is MultiLabelClassifier
+    assert not again.compiled
+    again.set_weights(model.get_weights())
+    images = batches[0]["images"]
+    np.testing.assert_allclose(
+        again.predict(images, verbose=0),
+        model.predict(images, verbose=0),
+        atol=1e-5,
+    )
+
+
 def test_a_detector_says_how_it_is_copied():
     from keras_jft.backbones import ResNet
 
