@@ -9,6 +9,7 @@ import warnings
 from keras_jft.scaling import evidence
 
 SIZES = "num_examples"
+NUMBER = re.compile("[+-]?[0-9.]+(e[+-]?[0-9]+)?%?", re.IGNORECASE)
 THOUSANDS = re.compile("[1-9][0-9]{0,2}([.][0-9]{3})+")
 INDEX = ("", "Unnamed: 0")  # What pandas calls an index, written and read.
 
@@ -103,6 +104,12 @@ def _check_header(path, header):
             f"{path}, line 1: expected commas between the columns. Received: "
             f"{header[0]!r}. Separate columns by commas, and write decimals "
             "with a point."
+        )
+    if len(header) > 1 and all(map(NUMBER.fullmatch, header)):
+        raise ValueError(
+            f"{path}, line 1: expected the names of the columns, such as "
+            f"num_examples,score. Received numbers: {','.join(header)!r}. Put "
+            "a line with the names before it."
         )
     if not header or "" in header or len(set(header)) < len(header):
         raise ValueError(

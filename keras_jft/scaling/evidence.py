@@ -15,6 +15,7 @@ from keras_jft.scaling import cost, units
 MOST = 1e100  # Squares of scores up to it can be summed.
 # Rows that differ in these are different curves.
 CURVES = ("task", "mode", "arm", "split", "metric")
+WITHIN_A_RUN = ("epoch", "step", "global_step", "iteration")
 NO_ERROR = ("", "no", "none", "false", "ok")  # In a column `error`.
 
 
@@ -275,6 +276,7 @@ def gather(rows, x, y):
             f"`{x}` must be above 0, its logarithm is taken. Received: "
             f"{table[x].min()}."
         )
+    _check_one_row_a_run(table, x)
     if "seed" in table and table.duplicated([x, "seed"]).any():
         twice = table[table.duplicated([x, "seed"])].iloc[0]
         raise ValueError(
@@ -290,6 +292,21 @@ def gather(rows, x, y):
         left_out=left_out,
         hours=cost.hours_of(table),
     )
+
+
+def _check_one_row_a_run(table, x):
+    """Raises a ValueError if rows are the epochs of runs."""
+    run = [column for column in (x, "seed", "key") if column in table]
+    for column in WITHIN_A_RUN:
+        if column not in table:
+            continue
+        several = table.groupby(run, dropna=False)[column].nunique() > 1
+        if several.any():
+            raise ValueError(
+                f"There must be one row a run. Received: rows of several "
+                f"`{column}` of {' and '.join(run)}. Keep the last of each run,"
+                " or the one that you would choose."
+            )
 
 
 def check_columns(table, columns):

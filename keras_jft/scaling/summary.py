@@ -52,6 +52,7 @@ def forecasts(
         >>> found["tuned",]
         '1 size, a forecast needs 4'
     """
+    evidence.check_columns(evidence.table_of(rows), [x])
     by = curve_columns(rows, by)
     curves = evidence.curves(rows, by or None)
     panels = {}

@@ -224,3 +224,30 @@ def test_sizes_with_decimals_are_what_they_are(read):
     rows = read("num_examples,score\n300.000,3.250\n1000.000,2.125\n")
     assert [row["num_examples"] for row in rows] == [300, 1_000]
     assert [row["score"] for row in rows] == [3.25, 2.125]
+
+
+def test_a_file_without_the_names_of_its_columns_is_refused(read):
+    with pytest.raises(ValueError, match="line 1: .*names.*Received numbers"):
+        read("300,0.31\n1000,0.36\n")
+
+
+def test_sizes_side_by_side_are_to_be_turned(read):
+    rows = read("model,300,1000,3000,10k\nresnet,0.1,0.2,0.3,0.4\n")
+    with pytest.raises(ValueError, match="no column .'num_ex.*A line is one"):
+        scaling.forecasts(rows)
+
+
+@pytest.mark.parametrize("column", ["epoch", "step"])
+@pytest.mark.parametrize("seed", ["", ",seed"])
+def test_the_epochs_of_a_run_are_not_taken_for_runs(read, column, seed):
+    lines = [
+        f"{n},{epoch},0.{n}{epoch}{',0' if seed else ''}"
+        for n in range(1, 6)
+        for epoch in (1, 2)
+    ]
+    text = "\n".join([f"num_examples,{column},score{seed}", *lines, ""])
+    with pytest.raises(ValueError, match=f"one row a run.*several `{column}`"):
+        scaling.forecasts(read(text))
+    last = [lines[0].split(",1,")[0] + ",2,0.1" + (",0" if seed else "")]
+    rows = read("\n".join([text.split("\n")[0], *last, *lines[3::2], ""]))
+    assert len(scaling.forecasts(rows)) == 1
