@@ -278,9 +278,99 @@ def test_a_run_shows_its_head_what_the_head_is_for():
         (other, shown, "transfer", "classification"),
         ({}, shown, "transfer", "many_label"),
     ):
-        match = f"`{part}.options` must have the task 'segm.*'{received}'"
+        match = f"`{part}` must be of the task 'segm.*for '{received}'"
         with pytest.raises(ValueError, match=match):
             run(transfer, evaluation)
+
+
+def test_a_data_set_annotated_for_another_task_is_refused():
+    folder = {"options": {"directory": "photos"}}
+    shown = {"options": {"task": "classification"}}
+
+    def run(head, dataset):
+        return jft.scaling.Run(
+            pretrain=Pretrain(),
+            transfer=Transfer(head=head, dataset=dataset, **folder),
+            evaluation=Evaluation(dataset=dataset, **folder),
+        )
+
+    assert {*jft.data.ANNOTATED_FOR} < {*jft.data.DATASETS}
+    assert {*jft.data.ANNOTATED_FOR.values()} <= {*jft.metrics.METRICS}
+    assert run("classification", "image_folder").task == "classification"
+    assert run("faster_rcnn", "voc").task == "detection"
+    with pytest.raises(ValueError, match="`transfer` must be of.*'image_fol"):
+        run("faster_rcnn", "image_folder")
+    with pytest.raises(ValueError, match="`evaluation` must be of.*'camvid'"):
+        jft.scaling.Run(
+            pretrain=Pretrain(),
+            transfer=Transfer(**shown),
+            evaluation=Evaluation(dataset="camvid", **folder),
+        )
+
+
+def test_a_head_and_an_evaluation_fit_the_net():
+    shown = {"options": {"task": "segmentation"}}
+
+    def run(stride, stem="small", transforms="none"):
+        return jft.scaling.Run(
+            pretrain=Pretrain(stem=stem),
+            transfer=Transfer(
+                head="deeplab_aspp",
+                head_options={"output_stride": stride},
+                **shown,
+            ),
+            evaluation=Evaluation(transforms=transforms, **shown),
+        )
+
+    assert run(4).pretrain.stem == "small"
+    assert run(16, stem="imagenet").pretrain.stem == "imagenet"
+    with pytest.raises(ValueError, match=r"`output_stride`.*\[8, 4, 2\].*16"):
+        run(16)
+    with pytest.raises(ValueError, match="give images of 64 x 64.*32, 32"):
+        run(4, transforms=(Resize((64, 64)),))
+
+
+@pytest.mark.parametrize(
+    ("head", "options", "message"),
+    [
+        ("classification", {"label_smoothing": 1}, r"must lie in \[0, 1\)"),
+        ("classification", {"label_smoothing": "0.1"}, "a finite number"),
+        ("classification", {"name": 3}, "`name` must be a text"),
+        ("deeplab_aspp", {"output_stride": 3}, "`output_stride` must be one"),
+        ("deeplab_aspp", {"rates": 6}, "`rates` must be a tuple"),
+        ("deeplab_aspp", {"rates": ()}, "`rates` must be a tuple"),
+        ("deeplab_aspp", {"rates": (0, 6)}, "`rates` must be 1 or more"),
+        ("deeplab_aspp", {"rates": (6, 6)}, "`rates` must be.*each once"),
+        ("deeplab_aspp", {"bn_mode": "odd"}, "`bn_mode` must be one of"),
+        ("deeplab_v3_plus", {"rates": (1.5,)}, "`rates` must be a whole"),
+        ("deeplab_v3_plus", {"projection_filters": 0}, "must be 1 or more"),
+        ("faster_rcnn", {"rpn_filters": 0}, "`rpn_filters` must be 1 or more"),
+        ("faster_rcnn", {"head_samples": 3}, "must be 4 or more"),
+        ("faster_rcnn", {"crop_size": "14"}, "`crop_size` must be a whole"),
+        ("faster_rcnn", {"anchor_scales": (0,)}, "`anchor_scales` must be ab"),
+        ("faster_rcnn", {"trainable": "no"}, "`trainable` must be True or"),
+        ("retinanet", {"anchor_size": 0}, "`anchor_size` must be above 0"),
+        ("pose", {"radius": 0}, "`radius` must be above 0"),
+        ("pose", {"radius": float("nan")}, "`radius` must be a finite"),
+        ("pose", {"loss_weights": (1,)}, "`loss_weights` must be two"),
+        ("pose", {"flip_test": True}, "`keypoint_names` must name every"),
+    ],
+)
+def test_the_options_of_a_head_are_checked(head, options, message):
+    with pytest.raises(ValueError, match=message):
+        Transfer(head=head, head_options=options)
+
+
+def test_a_head_has_no_more_classes_than_it_can_tell_apart():
+    assert Transfer(head="faster_rcnn", num_classes=300).num_classes == 300
+    with pytest.raises(ValueError, match=r"`num_classes` must be in 1..255"):
+        Transfer(head="deeplab_aspp", num_classes=300)
+    with pytest.raises(ValueError, match="2 names, num_keypoints=3"):
+        Transfer(
+            head="pose",
+            num_classes=3,
+            head_options={"keypoint_names": ("left_eye", "right_eye")},
+        )
 
 
 def test_a_run_has_all_that_its_data_sets_need():

@@ -39,6 +39,10 @@ DEPTHS = {
 }
 BLOCKS = ("bottleneck", "basic")
 STEMS = {"imagenet": 4, "small": 1}  # And their strides.
+# By stem, the largest first.
+OUTPUT_STRIDES = {
+    stem: (8 * stride, 4 * stride, 2 * stride) for stem, stride in STEMS.items()
+}
 _STAGE_STRIDES = (1, 2, 2, 2)
 
 
@@ -113,7 +117,7 @@ class ResNet(Backbone):
         checks.one_of("pool_padding", pool_padding, ("same", "symmetric"))
         _check_shapes(blocks, image_shape)
         if output_stride is None:
-            output_stride = 8 * STEMS[stem]
+            output_stride = OUTPUT_STRIDES[stem][0]
         dtype = keras.dtype_policies.get(dtype)
 
         # === Functional model ===
@@ -362,9 +366,7 @@ class _Layers:
 def _dilate(stem, output_stride, dilated):
     """`(stride, dilation rate)` of conv2..conv5 for an output stride."""
     reached, rate, stages = STEMS[stem], 1, []
-    checks.one_of(
-        "output_stride", output_stride, (8 * reached, 4 * reached, 2 * reached)
-    )
+    checks.one_of("output_stride", output_stride, OUTPUT_STRIDES[stem])
     for stride in _STAGE_STRIDES:
         if reached == output_stride:
             stride, rate = 1, rate * stride if dilated else 1

@@ -5,6 +5,7 @@ from keras_jft.data.caching import cache
 from keras_jft.data.class_subsets import class_subset, with_labels
 from keras_jft.data.collation import collate
 from keras_jft.data.datasets import (
+    ANNOTATED_FOR,
     DATASETS,
     Dataset,
     Info,
@@ -24,6 +25,7 @@ from keras_jft.data.tf_data import batches
 from keras_jft.data.writing import write_records
 
 __all__ = [
+    "ANNOTATED_FOR",
     "DATASETS",
     "TRANSFORMS",
     "Dataset",

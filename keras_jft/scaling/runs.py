@@ -10,6 +10,7 @@ import time
 import keras
 
 from keras_jft import checks, data, evaluation, pretrain, transfer
+from keras_jft.backbones import resnet
 from keras_jft.scaling import fingerprints, study
 
 # Fields of a pre-training that say what net it trains.
@@ -26,9 +27,9 @@ class Run:
         evaluation: What the model is measured on. Its task is that of the head.
 
     Raises:
-        ValueError: If `evaluation` or what the synthetic data set shows is of
-            another task than the head, or a data set lacks an option that it
-            needs.
+        ValueError: If `evaluation` or what a data set is annotated with is of
+            another task than the head, a data set lacks an option that it
+            needs, or the head or the evaluation does not fit the net.
     """
 
     pretrain: pretrain.Config
@@ -50,18 +51,34 @@ class Run:
             )
         for name in ("transfer", "evaluation"):
             self._check_shown(name, getattr(self, name))
+        data.check_transforms(
+            self.evaluation.transforms, self.transfer.image_size
+        )
+        if "output_stride" in self.transfer.head_options:
+            checks.one_of(
+                "output_stride",
+                self.transfer.head_options["output_stride"],
+                resnet.OUTPUT_STRIDES[self.pretrain.stem],
+            )
         # Said or not, it is the same run.
         measured = dataclasses.replace(self.evaluation, task=self.task)
         object.__setattr__(self, "evaluation", measured)
 
     def _check_shown(self, name, part):
-        """Raise `ValueError` if synthetic images are for another task."""
-        shown = part.options.get("task", "many_label")
-        if part.dataset == "synthetic" and shown != self.task:
+        """Raise `ValueError` if a data set is annotated for another task."""
+        shown = data.ANNOTATED_FOR.get(part.dataset, self.task)
+        if part.dataset == "synthetic":
+            shown = part.options.get("task", "many_label")
+        if shown != self.task:
             raise ValueError(
-                f"`{name}.options` must have the task {self.task!r}, that of "
-                f"the head {self.transfer.head!r}. Received: "
-                f"task={shown!r}."
+                f"`{name}` must be of the task {self.task!r}, that of the head "
+                f"{self.transfer.head!r}. Received: the data set "
+                f"{part.dataset!r}, annotated for {shown!r}"
+                + (
+                    f'. Give options={{"task": {self.task!r}}}.'
+                    if part.dataset == "synthetic"
+                    else ". Take another head or another data set."
+                )
             )
 
     @property

@@ -89,6 +89,7 @@ class Config(training.Optimization):
             taken=("backbone", "num_classes", "num_keypoints"),
         )
         checks.within(self, 1, math.inf, "num_examples", "num_classes")
+        HEADS[self.head].check(self.num_classes, self.head_options)
         checks.within(self, 0, 2**32 - 1, "seed")
         data.check_options(
             self.dataset,

@@ -41,6 +41,20 @@ DATASETS = {
     "webdataset": webdataset.load,
 }
 
+# What the images of a data set are annotated with, where that is one thing:
+# a key of `jft.metrics.METRICS`.
+ANNOTATED_FOR = {
+    "image_folder": "classification",
+    "open_images": "multi_label",
+    "parquet": "multi_label",
+    "mask_folder": "segmentation",
+    "camvid": "segmentation",
+    "voc_segmentation": "segmentation",
+    "coco": "detection",
+    "voc": "detection",
+    "coco_people": "pose",
+}
+
 
 def check_options(
     name, options, *, split="train", num_examples=None, complete=False
@@ -123,4 +137,11 @@ def _check_required(name, given):
         )
 
 
-__all__ = ["DATASETS", "Dataset", "Info", "check_options", "load"]
+__all__ = [
+    "ANNOTATED_FOR",
+    "DATASETS",
+    "Dataset",
+    "Info",
+    "check_options",
+    "load",
+]

@@ -1,10 +1,12 @@
 """`Classifier`: one label an image."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
 
-from keras_jft import training
+from keras_jft import checks, training
 from keras_jft.transfer.heads import head
 
 
@@ -38,11 +40,7 @@ class Classifier(training.Model):
         name="classifier",
         **kwargs,
     ):
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(
-                "`label_smoothing` must lie in [0, 1). Received: "
-                f"label_smoothing={label_smoothing}."
-            )
+        _check_options(label_smoothing=label_smoothing)
 
         # === Layers ===
         pool = keras.layers.GlobalAveragePooling2D(
@@ -179,4 +177,15 @@ def _check_labels(labels):
         )
 
 
-HEAD = head.Head(build=Classifier, task="classification")
+def _check_options(num_classes=None, *, label_smoothing, **_):
+    checks.number("label_smoothing", label_smoothing, -math.inf)
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(
+            "`label_smoothing` must lie in [0, 1). Received: "
+            f"label_smoothing={label_smoothing}."
+        )
+
+
+HEAD = head.Head(
+    build=Classifier, task="classification", check_options=_check_options
+)

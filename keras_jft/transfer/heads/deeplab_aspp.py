@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_jft import checks, layers
 from keras_jft.data.batch import VOID
 from keras_jft.layers import Conv2D
 from keras_jft.transfer.heads import head
@@ -10,6 +11,7 @@ from keras_jft.transfer.heads.mask_losses import SubsampledCrossentropy
 from keras_jft.transfer.heads.segmenter import (
     Segmenter,
     check_num_classes,
+    check_rates,
     rebuilt,
 )
 
@@ -57,12 +59,12 @@ class DeepLabASPP(Segmenter):
         name="deeplab_aspp",
         **kwargs,
     ):
-        check_num_classes(num_classes)
-        if not rates or len({*rates}) < len(rates):
-            raise ValueError(
-                "`rates` must be dilation rates, one or more, each once. "
-                f"Received: rates={rates}."
-            )
+        _check_options(
+            num_classes,
+            output_stride=output_stride,
+            rates=rates,
+            bn_mode=bn_mode,
+        )
         backbone = rebuilt(
             backbone,
             output_stride=output_stride,
@@ -130,4 +132,13 @@ class DeepLabASPP(Segmenter):
         return cls(**keras.saving.deserialize_keras_object(config))
 
 
-HEAD = head.Head(build=DeepLabASPP, task="segmentation")
+def _check_options(num_classes, *, output_stride, rates, bn_mode, **_):
+    check_num_classes(num_classes)
+    check_rates(rates)
+    checks.one_of("output_stride", output_stride, head.OUTPUT_STRIDES)
+    checks.one_of("bn_mode", bn_mode, layers.BATCH_NORMALIZATION_MODES)
+
+
+HEAD = head.Head(
+    build=DeepLabASPP, task="segmentation", check_options=_check_options
+)

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_jft import checks
 from keras_jft.data.batch import VOID
 from keras_jft.training import dtype_policy
 from keras_jft.transfer.heads import head
@@ -10,6 +11,7 @@ from keras_jft.transfer.heads.mask_losses import UpsampledCrossentropy
 from keras_jft.transfer.heads.segmenter import (
     Segmenter,
     check_num_classes,
+    check_rates,
     rebuilt,
 )
 
@@ -59,7 +61,9 @@ class DeepLabV3Plus(Segmenter):
         name="deeplab_v3_plus",
         **kwargs,
     ):
-        check_num_classes(num_classes)
+        _check_options(
+            num_classes, rates=rates, projection_filters=projection_filters
+        )
         keras_cv = _keras_cv()
         backbone = rebuilt(backbone, output_stride=_undilated(backbone))
 
@@ -174,4 +178,12 @@ def _undilated(backbone):
     )
 
 
-HEAD = head.Head(build=DeepLabV3Plus, task="segmentation")
+def _check_options(num_classes, *, rates, projection_filters, **_):
+    check_num_classes(num_classes)
+    check_rates(rates)
+    checks.number("projection_filters", projection_filters, 1, whole=True)
+
+
+HEAD = head.Head(
+    build=DeepLabV3Plus, task="segmentation", check_options=_check_options
+)

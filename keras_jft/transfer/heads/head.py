@@ -6,7 +6,15 @@ whose layers it applies as `backbone`.
 """
 
 import dataclasses
+import inspect
 from collections.abc import Callable
+
+from keras_jft.backbones import resnet
+
+# What a head may ask of a backbone with any stem.
+OUTPUT_STRIDES = tuple(
+    sorted({s for strides in resnet.OUTPUT_STRIDES.values() for s in strides})
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -16,7 +24,36 @@ class Head:
     Attributes:
         build: `build(backbone, num_classes, ...)` gives the model.
         task: The task whose metric measures it, a key of `jft.metrics.METRICS`.
+        check_options: `check_options(num_classes, **options)` raises a
+            `ValueError` for options of `build` that no backbone can serve;
+            `num_classes` may be None, if it is not known yet.
     """
 
     build: Callable
     task: str
+    check_options: Callable
+
+    def check(self, num_classes, options):
+        """Raise `ValueError` for options with which no model can be built.
+
+        Args:
+            num_classes: Number of classes, None if it is not known yet.
+            options: Keyword arguments of `build`.
+        """
+        parameters = inspect.signature(self.build).parameters.values()
+        given = {
+            parameter.name: parameter.default
+            for parameter in parameters
+            if parameter.kind is parameter.KEYWORD_ONLY
+        }
+        given |= options
+        if not isinstance(given["name"], str):
+            raise ValueError(
+                f"`name` must be a text. Received: name={given['name']!r}."
+            )
+        if not isinstance(given.get("trainable", True), bool):
+            raise ValueError(
+                "`trainable` must be True or False. Received: "
+                f"trainable={given['trainable']!r}."
+            )
+        self.check_options(num_classes, **given)

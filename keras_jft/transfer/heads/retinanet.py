@@ -9,7 +9,7 @@ import types
 import keras
 from keras import ops
 
-from keras_jft import layers, training
+from keras_jft import checks, layers, training
 from keras_jft.data.batch import PADDING
 from keras_jft.transfer.heads import head
 from keras_jft.transfer.heads.faster_rcnn.boxes import (
@@ -63,6 +63,8 @@ class RetinaNet(training.Model):
         name="retinanet",
         **kwargs,
     ):
+        _check_options(anchor_size=anchor_size)
+
         # === Layers ===
         keras_cv = _keras_cv()
         stride = _stride(backbone)
@@ -278,4 +280,11 @@ def _levels(features):
     return [(f"P{i}", feature) for i, feature in enumerate(features, start=3)]
 
 
-HEAD = head.Head(build=RetinaNet, task="detection")
+def _check_options(num_classes=None, *, anchor_size, **_):
+    if anchor_size is not None:
+        checks.number("anchor_size", anchor_size, 0, above=True)
+
+
+HEAD = head.Head(
+    build=RetinaNet, task="detection", check_options=_check_options
+)

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 from keras import ops
 
-from keras_jft import training
+from keras_jft import checks, training
 from keras_jft.data.batch import VOID
 from keras_jft.transfer.heads.mean_iou import MeanIoU
 from keras_jft.transfer.heads.upsampling import upsample
@@ -87,10 +87,20 @@ class Segmenter(training.Model):
 
 def check_num_classes(num_classes):
     """Raises unless masks can tell `num_classes` classes from void."""
-    if not 1 <= num_classes <= VOID:
+    if num_classes is not None and not 1 <= num_classes <= VOID:
         raise ValueError(
             f"`num_classes` must be in 1..{VOID}: masks are uint8, and {VOID} "
             f"is void in them. Received: num_classes={num_classes}."
+        )
+
+
+def check_rates(rates):
+    """Raises unless `rates` are dilation rates, each once."""
+    checks.numbers_of("rates", rates, 1, whole=True)
+    if len({*rates}) < len(rates):
+        raise ValueError(
+            "`rates` must be dilation rates, one or more, each once. "
+            f"Received: rates={rates}."
         )
 
 

@@ -100,15 +100,19 @@ class FasterRCNN(training.Model):
         name="faster_rcnn",
         **kwargs,
     ):
-        checks.one_of("bn_mode", bn_mode, layers.BATCH_NORMALIZATION_MODES)
-        _at_least("num_classes", num_classes, 1)
-        _at_least("rpn_samples", rpn_samples, 2)
-        _at_least("head_samples", head_samples, 4)
-        _at_least("crop_size", crop_size, 2)
-        _at_least("num_proposals", num_proposals, 1)
-        _at_least("max_detections", max_detections, 1)
-        if anchor_base is not None:
-            _at_least("anchor_base", anchor_base, 1)
+        checks.number("num_classes", num_classes, 1, whole=True)
+        _check_options(
+            bn_mode=bn_mode,
+            anchor_base=anchor_base,
+            anchor_scales=anchor_scales,
+            anchor_ratios=anchor_ratios,
+            rpn_filters=rpn_filters,
+            rpn_samples=rpn_samples,
+            head_samples=head_samples,
+            num_proposals=num_proposals,
+            crop_size=crop_size,
+            max_detections=max_detections,
+        )
         backbone = without_stride(backbone, bn_mode)
         stride = backbone.output_stride
         sizes = box_lib.anchor_sizes(
@@ -320,15 +324,37 @@ def _sizes_of(images):
 # === Checks ===
 
 
-def _at_least(argument, value, least):
-    if value < least:
-        raise ValueError(
-            f"`{argument}` must be at least {least}. Received: "
-            f"{argument}={value}."
-        )
+LEAST = {
+    "rpn_filters": 1,
+    "rpn_samples": 2,
+    "head_samples": 4,
+    "num_proposals": 1,
+    "crop_size": 2,
+    "max_detections": 1,
+}
 
 
-HEAD = head.Head(build=FasterRCNN, task="detection")
+def _check_options(
+    num_classes=None,
+    *,
+    bn_mode,
+    anchor_base,
+    anchor_scales,
+    anchor_ratios,
+    **others,
+):
+    checks.one_of("bn_mode", bn_mode, layers.BATCH_NORMALIZATION_MODES)
+    if anchor_base is not None:
+        checks.number("anchor_base", anchor_base, 1)
+    checks.numbers_of("anchor_scales", anchor_scales, 0, above=True)
+    checks.numbers_of("anchor_ratios", anchor_ratios, 0, above=True)
+    for name, least in LEAST.items():
+        checks.number(name, others[name], least, whole=True)
+
+
+HEAD = head.Head(
+    build=FasterRCNN, task="detection", check_options=_check_options
+)
 
 
 def without_stride(backbone, bn_mode):

@@ -10,7 +10,7 @@ import re
 import keras
 from keras import ops
 
-from keras_jft import layers, sides, training
+from keras_jft import checks, layers, sides, training
 from keras_jft.transfer.heads import head
 from keras_jft.transfer.heads.pose import decoding
 from keras_jft.transfer.heads.pose.losses import PoseLoss
@@ -73,8 +73,16 @@ class PoseEstimator(training.Model):
         name="pose_estimator",
         **kwargs,
     ):
+        _check_options(
+            num_keypoints,
+            output_stride=output_stride,
+            radius=radius,
+            loss_weights=loss_weights,
+            keypoint_names=keypoint_names,
+            flip_test=flip_test,
+            flip_pairs=flip_pairs,
+        )
         _check(backbone, num_keypoints, radius)
-        _check_names(num_keypoints, keypoint_names, flip_test, flip_pairs)
         if backbone.output_stride != output_stride:
             backbone = backbone.rebuild(output_stride=output_stride)
         middle = _middle_of_conv4(backbone)
@@ -233,6 +241,7 @@ def _check(backbone, num_keypoints, radius):
 def _check_names(num_keypoints, keypoint_names, flip_test, flip_pairs):
     names = len(keypoint_names)
     needed = flip_test and flip_pairs is None
+    # The number of keypoints may not be known yet.
     if names not in ((num_keypoints,) if needed else (0, num_keypoints)):
         raise ValueError(
             "`keypoint_names` must name every keypoint, or be left out without "
@@ -240,7 +249,7 @@ def _check_names(num_keypoints, keypoint_names, flip_test, flip_pairs):
             f"{num_keypoints}, flip_test={flip_test}. Pass "
             "`data.info.keypoint_names`."
         )
-    if flip_test or flip_pairs is not None:
+    if num_keypoints is not None and (flip_test or flip_pairs is not None):
         sides.mirrored(keypoint_names, flip_pairs, num_keypoints)
 
 
@@ -259,4 +268,28 @@ def _middle_of_conv4(backbone):
     return units[max(round(len(units) * 9 / 23), 1) - 1].output
 
 
-HEAD = head.Head(build=PoseEstimator, task="pose")
+def _check_options(
+    num_keypoints,
+    *,
+    output_stride,
+    radius,
+    loss_weights,
+    keypoint_names,
+    flip_test,
+    flip_pairs,
+    **_,
+):
+    checks.one_of("output_stride", output_stride, head.OUTPUT_STRIDES)
+    checks.number("radius", radius, 0, above=True)
+    checks.numbers_of("loss_weights", loss_weights, 0)
+    if len(loss_weights) != 2:
+        raise ValueError(
+            "`loss_weights` must be two, of heat maps and of offsets. "
+            f"Received: loss_weights={loss_weights}."
+        )
+    if num_keypoints is None:
+        num_keypoints = len(keypoint_names) or None
+    _check_names(num_keypoints, keypoint_names, flip_test, flip_pairs)
+
+
+HEAD = head.Head(build=PoseEstimator, task="pose", check_options=_check_options)

@@ -44,12 +44,12 @@ def test_batch_normalization_may_be_frozen_as_a_whole(detector):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"num_classes": 0}, "`num_classes` must be at least 1"),
-        ({"head_samples": 1}, "`head_samples` must be at least 4"),
+        ({"num_classes": 0}, "`num_classes` must be 1 or more"),
+        ({"head_samples": 1}, "`head_samples` must be 4 or more"),
         ({"bn_mode": "off"}, "`bn_mode` must be one of"),
-        ({"num_proposals": 0}, "`num_proposals` must be at least 1"),
-        ({"max_detections": 0}, "`max_detections` must be at least 1"),
-        ({"anchor_base": -5}, "`anchor_base` must be at least 1"),
+        ({"num_proposals": 0}, "`num_proposals` must be 1 or more"),
+        ({"max_detections": 0}, "`max_detections` must be 1 or more"),
+        ({"anchor_base": -5}, "`anchor_base` must be 1 or more"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message, tiny_backbone):

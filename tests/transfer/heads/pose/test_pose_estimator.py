@@ -195,9 +195,10 @@ def test_people_in_the_background_reach_the_loss(tiny_backbone, crops):
 def test_bad_arguments_and_keypoints_are_refused(tiny_backbone, crops):
     with pytest.raises(ValueError, match=r"crops of one size.*None"):
         PoseEstimator(ResNet((1, 1, 1, 1), width=16), 3)
-    for bad in ({"radius": 0}, {"radius": 17}):
-        with pytest.raises(ValueError, match="`radius` in pixels of a crop 16"):
-            _small(tiny_backbone, **bad)
+    with pytest.raises(ValueError, match="`radius` must be above 0"):
+        _small(tiny_backbone, radius=0)
+    with pytest.raises(ValueError, match="`radius` in pixels of a crop 16"):
+        _small(tiny_backbone, radius=17)
     with pytest.raises(ValueError, match="must name every keypoint.*0 names"):
         _small(tiny_backbone, flip_test=True)
     lone = {"keypoint_names": ("a", "b", "left_ear")}
