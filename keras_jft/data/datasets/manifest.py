@@ -49,9 +49,9 @@ def load(
         image_column: Column of paths.
         label_column: Column of labels.
         separator: Between labels in a text.
-        label_names: All labels, in the order of their ids; those of the file,
-            sorted (whole numbers as numbers), if left out. Give it where
-            files must agree on ids.
+        label_names: All labels, in the order of their ids; those of all rows
+            of the file, whatever their split, sorted (whole numbers as
+            numbers), if left out. Give it where files must agree on ids.
         hierarchy: As for `image_folder`; labels are its keys or names, are
             closed upward, and all of its labels keep their ids.
         many: Whether an example has a list of labels. If not, every row must
@@ -67,7 +67,8 @@ def load(
             neither texts nor whole numbers. The error names file and row.
     """
     path = Path(path)
-    table = _of_split(_read(path, (image_column, label_column), split), split)
+    whole = _read(path, (image_column, label_column), split)
+    table = _of_split(whole, split)
     images, where = table.columns[image_column], table.where
     directory = path.parent if directory is None else Path(directory)
     for position, image in enumerate(images):
@@ -80,10 +81,7 @@ def load(
         directory, images, repr(str(path)), allow_outside=allow_outside
     )
     _check_once(files, images, path)
-    rows = [
-        labels_of(cell, where(position), separator)
-        for position, cell in enumerate(table.columns[label_column])
-    ]
+    rows = _labels(table, label_column, separator)
     is_declared = label_names is not None and hierarchy is None
     if hierarchy is not None:
         if not many:
@@ -97,7 +95,9 @@ def load(
         labels = _closed(rows, hierarchy, where)
     else:
         if not is_declared:
-            label_names = names_in(rows, where)
+            # Of all splits, which so agree on ids.
+            rows_of_all = _labels(whole, label_column, separator)
+            label_names = names_in(rows_of_all, whole.where)
         label_names = checked_names(label_names)
         labels = _to_ids(rows, label_names, where)
     counts = np.bincount(np.concatenate(labels), minlength=len(label_names))
@@ -297,6 +297,14 @@ def _check_once(files, images, path):
 
 
 # === Labels ===
+
+
+def _labels(table, column, separator):
+    """The labels of each row, as the file names them."""
+    return [
+        labels_of(cell, table.where(position), separator)
+        for position, cell in enumerate(table.columns[column])
+    ]
 
 
 def _only_labels(labels, images, path):

@@ -118,6 +118,18 @@ def test_a_split_column_chooses_rows(save_image, tmp_path):
         manifest.load(path, "val", **options)
 
 
+def test_splits_of_one_table_agree_on_ids(save_image, tmp_path):
+    for name in "ab":
+        save_image(f"{name}.png")
+    path = tmp_path / "list.csv"
+    path.write_text("image,labels,split\na.png,x;z,train\nb.png,y;z,val\n")
+    train, val = (manifest.load(path, split) for split in ("train", "val"))
+    assert train.info.label_names == val.info.label_names == ("x", "y", "z")
+    assert train[0]["labels"].tolist() == [0, 2]
+    assert val[0]["labels"].tolist() == [1, 2]
+    assert val.info.class_counts.tolist() == [0, 1, 1]
+
+
 def test_a_split_that_nothing_chooses_is_refused(save_image, tmp_path):
     save_image("a.png")
     path = tmp_path / "list.csv"
@@ -260,7 +272,9 @@ def test_a_row_that_lacks_something_changes_no_other(save_image, tmp_path):
         '{"image": "c.png", "labels": 4}\n'
     )
     data = manifest.load(path, "train")
-    assert data.info.label_names == ("3",) and len(data) == 2
+    # Names are those of the file, whatever the split.
+    assert data.info.label_names == ("3", "4") and len(data) == 2
+    assert [e["labels"].tolist() for e in data.take([0, 1])] == [[0], []]
 
 
 def test_files_as_windows_tools_write_them(save_image, tmp_path):
