@@ -56,8 +56,8 @@ import tensorflow as tf
 from PIL import Image
 
 import keras_jft as jft
-from keras_jft.data import presets, resampling
 from keras_jft.data.datasets import jpeg
+from keras_jft.data.transforms import presets, resampling
 from keras_jft.scaling import rows
 
 try:

@@ -15,13 +15,13 @@ from keras_jft.data.datasets import (
 from keras_jft.data.datasets.decoding import UnreadableImage
 from keras_jft.data.id_lists import read_ids, select, write_ids
 from keras_jft.data.labels import LabelHierarchy
-from keras_jft.data.mixing import mixup
 from keras_jft.data.noise import NoisyLabels
 from keras_jft.data.pipeline import iterate
-from keras_jft.data.presets import TRANSFORMS, check_transforms
 from keras_jft.data.statistics import Description, describe
 from keras_jft.data.subsets import subset
 from keras_jft.data.tf_data import batches
+from keras_jft.data.transforms.mixup import mixup
+from keras_jft.data.transforms.presets import TRANSFORMS, check_transforms
 from keras_jft.data.writing import write_records
 
 __all__ = [

@@ -51,6 +51,7 @@ BOX_EXTRAS = {
 }
 PADDING = -1
 VOID = 255
+GRAY = 127  # Padding of images: about zero once scaled, as convolutions pad.
 
 
 def check_batch(

@@ -5,8 +5,7 @@ Shapes: B batch, L labels and N boxes of one image.
 
 import numpy as np
 
-from keras_jft.data.batch import PADDING, VOID
-from keras_jft.data.geometry import GRAY
+from keras_jft.data.batch import GRAY, PADDING, VOID
 
 # What is padded below and right, and what with.
 _FILLS = {"images": GRAY, "segmentation_masks": VOID}

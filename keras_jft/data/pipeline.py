@@ -18,15 +18,15 @@ import numpy as np
 from keras_jft import checks, sides
 from keras_jft.data import order
 from keras_jft.data.collation import collate
-from keras_jft.data.geometry import IN_PLACE
-from keras_jft.data.mixing import mixup
-from keras_jft.data.presets import (
+from keras_jft.data.reading import Examples
+from keras_jft.data.transforms import RandomFlip
+from keras_jft.data.transforms.geometry import IN_PLACE
+from keras_jft.data.transforms.mixup import mixup
+from keras_jft.data.transforms.presets import (
     TRANSFORMS,
     check_transforms,
     image_size_of,
 )
-from keras_jft.data.reading import Examples
-from keras_jft.data.transforms import RandomFlip
 
 _PROBES = 16  # Examples by whose ids data are told from others.
 
@@ -75,7 +75,8 @@ def iterate(
             each worker alone; 0 for none.
         originals: Whether each batch also has `originals`, the list of its
             examples before `transforms`, and `placements` `(B, 2, 2)`, which
-            say where these moved them (`jft.data.geometry.move_back`).
+            say where these moved them, as `move_back` of
+            `keras_jft.data.transforms.geometry` reads them.
 
     Returns:
         A `Batches`.

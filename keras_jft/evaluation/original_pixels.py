@@ -6,8 +6,8 @@ K keypoints.
 
 import numpy as np
 
-from keras_jft.data import geometry
 from keras_jft.data.batch import PADDING
+from keras_jft.data.transforms import geometry
 
 
 def masks(logits, placements, image_sizes, stride):

@@ -304,7 +304,7 @@ def test_a_pickle_is_not_unpickled(tmp_path):
         (["object", "keras_jft.data.reading:Examples", None], b""),
         (["object", "keras_jft.data.reading:Examples", 3], b""),
         (["object", "keras_jft.data.pipeline:Batches", "state"], b""),
-        (["object", "keras_jft.data.presets:TRANSFORMS", None], b""),
+        (["object", "keras_jft.data.transforms.presets:TRANSFORMS", None], b""),
         (["none"], b""),
         ([["list"]], b""),
         ([], b""),

@@ -12,7 +12,7 @@ import math
 import keras
 import numpy as np
 
-from keras_jft.data.geometry import warp
+from keras_jft.data.transforms.geometry import warp
 
 
 @dataclasses.dataclass(frozen=True)

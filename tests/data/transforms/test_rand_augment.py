@@ -10,7 +10,7 @@ from keras_jft.data import batches
 from keras_jft.data.batch import check_batch
 from keras_jft.data.collation import collate
 from keras_jft.data.pipeline import iterate
-from keras_jft.data.rand_augment import OPERATIONS, RandAugment
+from keras_jft.data.transforms.rand_augment import OPERATIONS, RandAugment
 
 SHAPES = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
 pytestmark = pytest.mark.ops

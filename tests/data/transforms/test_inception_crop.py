@@ -6,7 +6,7 @@ from scipy import stats
 
 from keras_jft.data.batch import check_batch
 from keras_jft.data.collation import collate
-from keras_jft.data.inception_crop import CentralCrop, InceptionCrop
+from keras_jft.data.transforms import CentralCrop, InceptionCrop
 
 
 @pytest.fixture

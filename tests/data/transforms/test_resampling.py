@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_jft.data import resampling
-from keras_jft.data.resampling import mirror, resample
+from keras_jft.data.transforms import resampling
+from keras_jft.data.transforms.resampling import mirror, resample
 
 SIZES = [((20, 30), (17, 23)), ((37, 25), (41, 60)), ((64, 48), (7, 30))]
 

@@ -8,10 +8,7 @@ else it takes has a default.
 from collections.abc import Iterable
 
 from keras_jft import checks
-from keras_jft.data.inception_crop import CentralCrop, InceptionCrop
-from keras_jft.data.rand_augment import RandAugment
-from keras_jft.data.transforms import (
-    CropPerson,
+from keras_jft.data.transforms.geometric import (
     Pad,
     PadTo,
     RandomCrop,
@@ -20,6 +17,9 @@ from keras_jft.data.transforms import (
     ResizedCrop,
     ResizeShortest,
 )
+from keras_jft.data.transforms.inception_crop import CentralCrop, InceptionCrop
+from keras_jft.data.transforms.person_crop import CropPerson
+from keras_jft.data.transforms.rand_augment import RandAugment
 
 
 def none(training, keypoint_names=(), *, flip_pairs=None):

@@ -1,4 +1,4 @@
-"""Pure transforms `example, rng -> example`; `presets` has them by name.
+"""Transforms that resize, crop, pad and flip, pure: `example, rng -> example`.
 
 Every geometric transform moves images, masks, boxes and keypoints together:
 it gives `geometry.move` what happens to the pixels, and the scale and shift
@@ -14,23 +14,9 @@ import numbers
 import numpy as np
 
 from keras_jft import sides
-from keras_jft.data.geometry import GRAY, move
-from keras_jft.data.person_crop import CropPerson
-from keras_jft.data.resampling import mirror, resample
-
-__all__ = [
-    "CenterCrop",
-    "CropPerson",
-    "Pad",
-    "PadTo",
-    "RandomCrop",
-    "RandomFlip",
-    "Resize",
-    "ResizeShortest",
-    "ResizedCrop",
-]
-
-# === Transforms ===
+from keras_jft.data.batch import GRAY
+from keras_jft.data.transforms.geometry import move
+from keras_jft.data.transforms.resampling import mirror, resample
 
 
 @dataclasses.dataclass(frozen=True)

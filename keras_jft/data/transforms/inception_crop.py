@@ -7,8 +7,8 @@ import dataclasses
 
 import numpy as np
 
-from keras_jft.data.geometry import move
-from keras_jft.data.resampling import resample
+from keras_jft.data.transforms.geometry import move
+from keras_jft.data.transforms.resampling import resample
 
 _ATTEMPTS = 10
 

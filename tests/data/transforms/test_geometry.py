@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_jft.data.geometry import GRAY, IN_PLACE, move, move_back
+from keras_jft.data.batch import GRAY
 from keras_jft.data.transforms import (
     CenterCrop,
     Pad,
@@ -13,6 +13,7 @@ from keras_jft.data.transforms import (
     Resize,
     ResizeShortest,
 )
+from keras_jft.data.transforms.geometry import IN_PLACE, move, move_back
 
 
 @pytest.fixture
@@ -37,8 +38,8 @@ def test_what_transforms_did_is_undone(example, seed):
     names = ("nose", "tail", "ear")
     moved = example
     for transform in (
-        Pad(3), RandomFlip(names, probability=1.0), Resize((90, 80)),
-        RandomCrop((80, 70)), RandomFlip(names), ResizeShortest(33, 50),
+        Pad(3), RandomFlip(names, 1.0, flip_pairs=()), Resize((90, 80)),
+        RandomCrop((80, 70)), RandomFlip(names, flip_pairs=()), ResizeShortest(33, 50),
         CenterCrop((30, 25)), PadTo((40, 50)),
     ):  # fmt: skip
         moved = transform(moved, rng)
@@ -70,7 +71,10 @@ def test_a_batch_of_placements_moves_back_each_its_own(rng):
 
 def test_a_padded_image_cannot_be_moved(example, rng):
     padded = PadTo((64, 64))(example)
-    for transform in (RandomFlip(("a", "b", "c"), 1.0), Resize((32, 32))):
+    for transform in (
+        RandomFlip(("a", "b", "c"), 1.0, flip_pairs=()),
+        Resize((32, 32)),
+    ):
         with pytest.raises(ValueError, match=r"a\.jpg.*before `PadTo`"):
             transform(padded, rng)
     # Cutting from the corner leaves padding below and right.

@@ -6,20 +6,21 @@ from scipy import stats
 
 from keras_jft.data.batch import check_batch
 from keras_jft.data.collation import collate
-from keras_jft.data.inception_crop import CentralCrop, InceptionCrop
-from keras_jft.data.presets import TRANSFORMS
-from keras_jft.data.rand_augment import RandAugment
 from keras_jft.data.transforms import (
     CenterCrop,
+    CentralCrop,
     CropPerson,
+    InceptionCrop,
     Pad,
     PadTo,
+    RandAugment,
     RandomCrop,
     RandomFlip,
     Resize,
     ResizedCrop,
     ResizeShortest,
 )
+from keras_jft.data.transforms.presets import TRANSFORMS
 
 NAMES = ("nose", "left_eye", "right_eye")
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_jft.data import geometry
-from keras_jft.data.person_crop import CropPerson
+from keras_jft.data.transforms import CropPerson, geometry
 
 
 @pytest.fixture

@@ -8,10 +8,9 @@ Shapes: H W image side, N boxes, K keypoints.
 
 import numpy as np
 
-from keras_jft.data.batch import VOID
-from keras_jft.data.resampling import affine
+from keras_jft.data.batch import GRAY, VOID
+from keras_jft.data.transforms.resampling import affine
 
-GRAY = 127  # About zero once scaled, as what convolutions pad with.
 IN_PLACE = np.array([[1.0, 1.0], [0.0, 0.0]])
 
 

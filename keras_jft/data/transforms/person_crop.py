@@ -8,7 +8,8 @@ import dataclasses
 import numpy as np
 from PIL import Image
 
-from keras_jft.data.geometry import GRAY, move
+from keras_jft.data.batch import GRAY
+from keras_jft.data.transforms.geometry import move
 
 
 @dataclasses.dataclass(frozen=True)
