@@ -31,16 +31,22 @@ ASPP-L. The same head on our backbone takes 0.70 of its time. What
 for the backbone) is the line "keras layers" beside "without fused
 normalization": 4.67 to 3.94 s a step.
 
-Result of the kernels (5 rounds; times as long as Keras's, which goes by space
-to batch; step, inference), 65 x 65 features:
+Result of the kernels (mixed_bfloat16, oneDNN on, 5 rounds, the cores shared;
+times as long as Keras's, which goes by space to batch; step, inference), 65 x
+65 features:
 
     channels, rate         256, 2     512, 4     2048 to 21, 6  2048 to 21, 24
-    as it is (oneDNN)     0.86 0.89  0.79 0.78    1.28 2.46       0.37 0.68
-    image to columns      2.34 1.18  1.49 1.11    8.51 2.17       3.74 1.21
-    nine products         2.29 1.23  1.64 1.12    7.62 1.65       3.69 1.05
-    one product, shifted  2.69 1.39  2.12 1.28    0.62 0.46       0.26 0.31
+    as it is              0.94 0.93  0.83 0.97    1.37 2.65       0.33 0.77
+    gradients written out 0.94 0.95  0.75 0.91    1.36 2.62       0.39 0.70
+    image to columns      2.46 1.25  1.51 1.18    9.05 1.93       3.78 1.27
+    nine products         2.62 1.40  1.60 1.14    9.43 1.05       3.57 0.70
+    one product, shifted  2.35 1.48  1.52 1.39    0.54 0.52       0.20 0.29
 
-Cost: 4 minutes of models, 1 of kernels.
+`keras_jft.layers.Conv2D` takes the second line for the first two columns and
+the last line for the others. Without oneDNN (`TF_ENABLE_ONEDNN_OPTS=0`, and
+then `--dtype float32`) TensorFlow has no step of "as it is".
+
+Cost: 4 minutes of models, 1 of kernels, each on free cores.
 """
 
 import argparse
