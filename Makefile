@@ -1,14 +1,16 @@
 # make demo: install into .venv and run the main job.  make test: what CI runs.
+# make quick: what is worth a run while editing.
 # TensorFlow reports every library that it did not find.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 PYTHON ?= python3
-# One process a core; tests of a file share what they set up.
-PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile
+# One process a core; tests of a file share what they set up. Files are handed
+# out in the order of tests/conftest.py.
+PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-onednn-off lint clean
+.PHONY: demo test quick test-onednn-off lint clean
 
 demo: .venv/installed
 	$(BIN)/python examples/quickstart.py
@@ -16,6 +18,12 @@ demo: .venv/installed
 test: .venv/installed-test lint
 	$(BIN)/python -m pytest $(PARALLEL)
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m ops
+
+# The rooms that train nothing, or one: make quick ROOM=scaling. Not what is slow.
+ROOM ?= layers metrics scaling
+quick: .venv/installed-test
+	$(BIN)/python -m pytest -q $(PARALLEL) -m "not slow" \
+		tests/test_layout.py $(addprefix tests/,$(ROOM))
 
 # What touches convolutions, on TensorFlow's own kernels: those of a CPU that
 # lacks AVX-512, unless oneDNN is turned on.

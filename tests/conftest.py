@@ -1,4 +1,4 @@
-"""Shared fixtures: a fixed seed, and two virtual CPUs on TensorFlow."""
+"""Shared fixtures, two virtual CPUs on TensorFlow, and the order of files."""
 
 import os
 
@@ -16,6 +16,12 @@ if keras.backend.backend() == "tensorflow":
         tf.config.list_physical_devices("CPU")[0],
         [tf.config.LogicalDeviceConfiguration()] * 2,
     )
+
+
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first: processes then end together."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(autouse=True)

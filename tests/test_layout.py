@@ -102,19 +102,7 @@ def _python(code, **environment):
     )
 
 
-def test_importing_runs_no_tensorflow_operation():
-    code = (
-        "import keras_jft as jft, tensorflow as tf\n"
-        "assert all(getattr(jft, name) for name in jft.__all__)\n"
-        "cpu = tf.config.list_physical_devices('CPU')[0]\n"
-        # Raises once TensorFlow has run anything.
-        "tf.config.set_logical_device_configuration("
-        "cpu, [tf.config.LogicalDeviceConfiguration()] * 2)"
-    )
-    done = _python(code, KERAS_BACKEND="tensorflow")
-    assert done.returncode == 0, done.stderr
-
-
+@pytest.mark.slow
 def test_without_tensorflow_models_fit_predict_and_save(tmp_path):
     code = f"""
 import sys

@@ -56,6 +56,7 @@ def test_a_model_predicts_what_it_predicted():
     np.testing.assert_allclose(predicted, PREDICTED, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_importing_the_package_is_enough_to_load_a_model():
     code = (
         "import keras_jft, keras, sys\n"

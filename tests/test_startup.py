@@ -28,14 +28,21 @@ def _python(code, check=True, **environment):
     )
 
 
-def test_importing_turns_onednn_on_and_writes_nothing():
+@pytest.mark.slow
+def test_importing_turns_onednn_on_writes_nothing_and_runs_no_operation():
     done = _python(
-        "import os, keras_jft, tensorflow\n"
+        "import os, sys, keras_jft, tensorflow as tf\n"
+        "keras_jft.ResNet, keras_jft.FasterRCNN, keras_jft.data.load\n"
         "print(os.environ['TF_ENABLE_ONEDNN_OPTS'],"
-        "os.environ['TF_CPP_MIN_LOG_LEVEL'])"
+        "os.environ['TF_CPP_MIN_LOG_LEVEL'])\n"
+        "sys.stderr.write('imported\\n')\n"
+        "cpu = tf.config.list_physical_devices('CPU')[0]\n"
+        # Raises once TensorFlow has run anything.
+        "tf.config.set_logical_device_configuration("
+        "cpu, [tf.config.LogicalDeviceConfiguration()] * 2)"
     )
     assert done.stdout == "1 2\n"
-    assert done.stderr == ""
+    assert done.stderr.startswith("imported\n")
 
 
 def test_importing_the_package_does_not_import_keras():
@@ -113,6 +120,7 @@ def test_what_files_may_name_is_what_is_registered():
     assert registered == startup.SERIALIZABLE
 
 
+@pytest.mark.slow
 def test_what_the_user_has_set_stays():
     done = _python(
         "import os, keras_jft, tensorflow\n"

@@ -288,6 +288,7 @@ def test_pictures_of_results_take_such_names():
     pages.svg_of(plot(images, masks, masks, NAMES, titles=NAMES[3:]))
 
 
+@pytest.mark.slow
 def test_text_files_are_utf8_whatever_the_locale(tmp_path):
     code = f"""
 import json, pathlib

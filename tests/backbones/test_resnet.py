@@ -199,6 +199,7 @@ def test_basic_depths_have_the_parameters_of_table_1():
         assert ours == parameters - 513_000
 
 
+@pytest.mark.slow
 def test_513_pixels_at_stride_8_are_65_features():
     backbone = ResNet.from_depth(
         101, output_stride=8, image_shape=(513, 513, 3)

@@ -86,6 +86,7 @@ def figures():
     )
 
 
+@pytest.mark.slow
 def test_an_estimator_overfits_figures_of_the_synthetic_world(figures):
     crop = jft.data.transforms.CropPerson((65, 49))
     config = jft.evaluation.Config(

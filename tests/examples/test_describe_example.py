@@ -11,6 +11,8 @@ from PIL import Image
 
 import keras_jft as jft
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = pathlib.Path(__file__).parents[2] / "examples" / "describe.py"
 
 

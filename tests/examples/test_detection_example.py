@@ -6,9 +6,12 @@ import runpy
 import sys
 
 import numpy as np
+import pytest
 from PIL import Image
 
 import keras_jft as jft
+
+pytestmark = pytest.mark.slow
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "examples" / "detection.py"
 OPTIONS = {

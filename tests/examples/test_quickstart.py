@@ -5,7 +5,11 @@ import pathlib
 import runpy
 import sys
 
+import pytest
+
 import keras_jft as jft
+
+pytestmark = pytest.mark.slow
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "examples" / "quickstart.py"
 

@@ -15,6 +15,7 @@ NAMES = runpy.run_path(str(SCRIPT))
 pytestmark = pytest.mark.filterwarnings("ignore:.*occurs? in no row")
 
 
+@pytest.mark.slow
 def test_every_source_becomes_batches(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), "--output", str(tmp_path)])
     NAMES["main"]()

@@ -108,6 +108,7 @@ def test_the_gradient_of_a_branch_writes_each_number_a_few_times():
     assert written < 10 * 16 * 16 * (9 * 2 + 32)
 
 
+@pytest.mark.slow
 def test_dilated_kernels_train_where_tensorflow_lacks_their_gradient():
     """On a CPU with oneDNN off, in both modes of a step, twice over."""
     subprocess.run(
@@ -164,6 +165,7 @@ for dtype in "float32", "mixed_bfloat16":
 """
 
 
+@pytest.mark.slow
 def test_strides_with_few_channels_do_not_corrupt_memory():
     """Under the instructions of any CPU, whatever the batches' sizes.
 

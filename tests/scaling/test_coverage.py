@@ -11,6 +11,8 @@ import pytest
 
 import keras_jft as jft
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = pathlib.Path(__file__).parents[2] / "benchmarks" / "coverage.py"
 
 

@@ -36,6 +36,7 @@ assert not [name for name in sys.modules if name.startswith("keras_jft")]
 """
 
 
+@pytest.mark.slow
 def test_every_model_is_served_as_it_predicts(tiny_backbone, tmp_path, rng):
     models = {
         name: head.build(tiny_backbone, 3, **OPTIONS.get(name, {}))

@@ -12,6 +12,8 @@ from keras import distribution
 
 from keras_jft import training
 
+pytestmark = pytest.mark.slow
+
 HERE = pathlib.Path(__file__).parent
 TIMEOUT = 300
 # Without TensorFlow, which JAX does not need and which is slow to import.

@@ -17,6 +17,8 @@ import pytest
 from keras_jft import training
 from keras_jft.training import launch
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("tensorflow")
 SCRIPT = pathlib.Path(jobs.__file__)
 TIMEOUT = 300

@@ -18,6 +18,7 @@ from keras_jft import training
 from keras_jft.training import parameter_server
 
 pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.slow
 TIMEOUT = 300
 
 

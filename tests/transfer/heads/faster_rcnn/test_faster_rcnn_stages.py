@@ -139,6 +139,7 @@ np.savez(folder / "jax.npz", loss=loss, **raw, **found)
 """
 
 
+@pytest.mark.slow
 def test_jax_gives_the_numbers_of_tensorflow(exhaustive, batch, tmp_path):
     model = exhaustive()
     model.compile(keras.optimizers.SGD(0.02))

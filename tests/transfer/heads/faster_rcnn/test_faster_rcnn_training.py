@@ -13,6 +13,7 @@ def _arrays(outputs):
     return keras.tree.map_structure(ops.convert_to_numpy, outputs)
 
 
+@pytest.mark.slow
 def test_four_images_of_the_synthetic_world_are_learned():
     examples = data.load(
         "synthetic",
@@ -47,6 +48,7 @@ def test_four_images_of_the_synthetic_world_are_learned():
     assert numpy_rcnn.average_precision(batch["bounding_boxes"], found) > 0.9
 
 
+@pytest.mark.slow
 def test_two_replicas_train_like_one_device(exhaustive, batch):
     # The last replica of the last step has no image.
     devices = ["CPU:0", "CPU:1"]
