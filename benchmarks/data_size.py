@@ -83,7 +83,7 @@ def configs(arguments):
     for seed in arguments.seeds:
         tasks = {
             "classification": few_shot(tiny_imagenet, arguments.cache, seed),
-            "segmentation": _camvid(arguments.camvid, seed),
+            "segmentation": _camvid(arguments, seed),
         }
         for size in arguments.sizes:
             for transfer, evaluation in tasks.values():
@@ -134,16 +134,19 @@ def few_shot(tiny_imagenet, cache, seed):
     )
 
 
-def _camvid(camvid, seed):
-    """Segmentation of 11 classes from 120 images; each seed draws them."""
-    options = {"directory": str(camvid), "image_size": CAMVID_SIZE}
+def _camvid(arguments, seed):
+    """Segmentation of 11 classes from a few images; each seed draws them."""
+    options = {
+        "directory": str(arguments.camvid),
+        "image_size": CAMVID_SIZE,
+    }
     return (
         jft.transfer.Config(
             head="deeplab_aspp",
             head_options={"output_stride": 4, "rates": (1, 2, 4, 6)},
             dataset="camvid",
             options=options,
-            num_examples=120,
+            num_examples=arguments.camvid_images,
             image_size=CAMVID_SIZE,
             learning_rate=0.03,
             batch_size=8,
@@ -165,6 +168,7 @@ def main():
     parser.add_argument("--cache", type=pathlib.Path, default=".cache")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
+    parser.add_argument("--camvid-images", type=int, default=120)
     parser.add_argument("--epochs", type=int, default=20, help="of transfer")
     parser.add_argument("--pretrain-only", action="store_true")
     parser.add_argument("--dry-run", action="store_true")
@@ -205,6 +209,7 @@ def _smoke(folder, dry_run):
     arguments = argparse.Namespace(
         tiny_imagenet=folder / "tiny",
         camvid=folder / "camvid",
+        camvid_images=8,
         cache=folder / "cache",
         sizes=(0, 64),
         seeds=(0,),
@@ -221,7 +226,7 @@ def make_up(folder):
     make_up_classes(folder / "tiny")
     rng = np.random.default_rng(1)
     for split in ("train", "test"):
-        for i in range(120):
+        for i in range(8):
             _picture(rng, folder / f"camvid/{split}/{i}.png", CAMVID_SIZE)
             mask = rng.integers(0, 12, CAMVID_SIZE).astype("uint8")
             _save(mask, folder / f"camvid/{split}annot/{i}.png")

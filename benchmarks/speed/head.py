@@ -32,10 +32,10 @@ LABELS = {1_000: 1, 18_291: 50}  # Labels: shards.
 MOMENTUM = {"learning_rate": 0.01, "momentum": 0.9}
 
 
-def network_step(labels, shards, side, batch):
+def network_step(labels, shards, side, batch, blocks):
     """A function that does one training step of the whole network."""
     with jft.training.dtype_policy("fastest"):
-        backbone = jft.ResNet.from_depth(50, image_shape=(side, side, 3))
+        backbone = jft.ResNet(blocks, image_shape=(side, side, 3))
         model = jft.MultiLabelClassifier(
             backbone, labels, shards=shards, label_prior=2 / labels
         )
@@ -47,7 +47,7 @@ def network_step(labels, shards, side, batch):
     return lambda: model.train_on_batch(*pair)
 
 
-def head_step(labels, shards, side, batch):
+def head_step(labels, shards, batch):
     """A function that does the head's product, its gradients and update."""
     with jft.training.dtype_policy("fastest"):
         layer = jft.layers.ShardedDense(labels, shards)
@@ -76,12 +76,16 @@ def main():
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--smoke", action="store_true")
     arguments = parser.parse_args()
-    side, batch = (32, 2) if arguments.smoke else (224, 16)
-    rounds = 1 if arguments.smoke else arguments.rounds
+    side, batch, blocks = 224, 16, (3, 4, 6, 3)  # Of ResNet-50.
+    rounds = arguments.rounds
+    if arguments.smoke:
+        side, batch, blocks, rounds = 32, 2, (1, 1, 1, 1), 1
 
     steps = {
-        (part, labels): make(labels, shards, side, batch)
-        for part, make in (("step", network_step), ("head", head_step))
+        ("step", labels): network_step(labels, shards, side, batch, blocks)
+        for labels, shards in LABELS.items()
+    } | {
+        ("head", labels): head_step(labels, shards, batch)
         for labels, shards in LABELS.items()
     }
     seconds = {name: [] for name in steps}
