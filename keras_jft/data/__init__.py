@@ -17,7 +17,8 @@ from keras_jft.data.id_lists import read_ids, select, write_ids
 from keras_jft.data.labels import LabelHierarchy
 from keras_jft.data.noise import NoisyLabels
 from keras_jft.data.pipeline import iterate
-from keras_jft.data.statistics import Description, describe
+from keras_jft.data.statistics.describe import describe
+from keras_jft.data.statistics.description import Description
 from keras_jft.data.subsets import subset
 from keras_jft.data.tf_data import batches
 from keras_jft.data.transforms.mixup import mixup

@@ -7,11 +7,10 @@ import pandas as pd
 
 from keras_jft import pages
 from keras_jft.data.labels import LabelHierarchy
-from keras_jft.data.statistics import jft300m, page
-from keras_jft.data.statistics.box_counts import BoxCounts
+from keras_jft.data.statistics import counts as counts_lib
+from keras_jft.data.statistics import page
+from keras_jft.data.statistics.counts import BoxCounts, ImageSample, LabelCounts
 from keras_jft.data.statistics.failures import Failures
-from keras_jft.data.statistics.image_sample import ImageSample
-from keras_jft.data.statistics.label_counts import LabelCounts
 from keras_jft.text import printable
 
 # Classes are counted from one of these numbers of images up to the next.
@@ -65,7 +64,7 @@ class Description:
     seed: int
 
     def __str__(self):
-        rows = jft300m.compare(self.to_dict())
+        rows = counts_lib.compare(self.to_dict())
         wide = [max(len(row[i]) for row in rows) for i in (0, 1)]
         lines = [
             f"{name:{wide[0]}}  {here:>{wide[1]}}  (JFT-300M: {there})"
@@ -98,7 +97,7 @@ class Description:
                 ]
                 for label, bins in self.prototypes.items()
             },
-            "jft300m": dict(jft300m.JFT300M),
+            "jft300m": dict(counts_lib.JFT300M),
             "seconds": self.seconds,
             "seed": self.seed,
         }

@@ -1,10 +1,24 @@
-"""The page of a data set: what a person wants to know before training on it."""
+"""The page of a data set: what a person wants to know before training on it.
+
+Its blocks come first, then its figures, each the SVG of one panel, and the
+small pictures of examples.
+"""
+
+import io
+
+import numpy as np
+from PIL import Image
 
 from keras_jft.data.batch import VOID
-from keras_jft.data.statistics import drawing
-from keras_jft.data.statistics.histogram import QUANTILES
-from keras_jft.data.statistics.jft300m import compare, number, share
-from keras_jft.data.statistics.label_pairs import FEWEST_SHARED
+from keras_jft.data.statistics.counts import (
+    FEWEST_SHARED,
+    QUANTILES,
+    compare,
+    number,
+    share,
+)
+from keras_jft.data.statistics.failures import UNREADABLE
+from keras_jft.data.statistics.label_sets import label_sets
 from keras_jft.pages import (
     Card,
     Cards,
@@ -14,8 +28,27 @@ from keras_jft.pages import (
     Points,
     Table,
     Text,
+    Thumbnail,
+    svg_of,
 )
 
+SIDE = 96  # Pixels; smaller images stay as they are.
+_QUALITY = 85
+_MOST_NAMES = 3
+COLOR, SECOND = "#0072B2", "#D55E00"  # Of Okabe and Ito.
+PANEL = (4.6, 3.4)  # Inches.
+STYLE = {
+    "font.size": 9,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.5,
+}
+_MOST_POINTS = 400  # A page is not to carry a point a class.
+_MOST_BARS = 40
 _LISTED = 10  # Classes in the tables of the commonest and the rarest.
 _PEOPLE = "{:,} people in {:,} images"
 
@@ -216,11 +249,11 @@ def _labels(description, found):
         others = ("most specific", labels.specific)
     pictures = [
         Picture(
-            drawing.rank_count(labels.images),
+            plot_rank_count(labels.images),
             "Images of each class by its rank, commonest first.",
         ),
         Picture(
-            drawing.per_image(labels.given, what, others),
+            plot_per_image(labels.given, what, others),
             f"Images by how many {what.lower()} they have.",
         ),
     ]
@@ -303,7 +336,7 @@ def _boxes(description):
     yield Pictures(
         (
             Picture(
-                drawing.per_image(per_image, "Boxes"),
+                plot_per_image(per_image, "Boxes"),
                 "Images by how many boxes they have; those to be ignored do "
                 "not count.",
             ),
@@ -342,7 +375,7 @@ def _images(description, found):
 
 def _sizes(sample, images):
     text = f"Sizes of {sample.read:,} images; a larger point is more of them."
-    yield Pictures((Picture(drawing.image_sizes(sample.sizes), text),))
+    yield Pictures((Picture(plot_image_sizes(sample.sizes), text),))
     yield Table(
         "Sides in pixels: mean, quantiles, largest",
         ("", *images["widths"]),
@@ -385,3 +418,164 @@ def _made_by(found):
     yield "Seed of their order", str(found["seed"])
     yield "Classes looked at for pairs", f"{found['paired_classes']:,}"
     yield "Seconds", f"{found['seconds']:.1f}"
+
+
+def plot_rank_count(images, marks=(20, 100)):
+    """Images of each class by its rank, both axes logarithmic.
+
+    Args:
+        images: `(C,)` images a class; those without any are not drawn.
+        marks: Numbers of images that get a line.
+    """
+    counts = np.sort(images[images > 0])[::-1]
+    ranks = np.geomspace(1, max(1, len(counts)), _MOST_POINTS)
+    ranks = np.unique(ranks.round().astype(int))[: len(counts)]
+
+    def draw(ax):
+        for mark in marks:
+            ax.axhline(mark, color="gray", lw=0.8, linestyle="--")
+            ax.annotate(
+                f"{mark} images",
+                (0, mark),
+                xycoords=("axes fraction", "data"),
+                xytext=(3, 2),
+                textcoords="offset points",
+                color="gray",
+                fontsize=7,
+            )
+        if len(counts):
+            ax.plot(ranks, counts[ranks - 1], color=COLOR, marker=".", ms=3)
+        ax.set(xscale="log", yscale="log")
+        ax.set(xlabel="Rank of the class", ylabel="Images of the class")
+
+    return _svg(draw)
+
+
+def plot_per_image(histogram, what, other=None):
+    """Images by how many of something they have.
+
+    Args:
+        histogram: `Histogram` of numbers an image.
+        what: What is counted, in words.
+        other: A pair of words and a `Histogram` to stand beside it, or None.
+    """
+    series = (
+        [(what, histogram)] if other is None else [(what, histogram), other]
+    )
+    longest = max(len(h.counts) for _, h in series)
+    shown = min(max(1, longest), _MOST_BARS + 1)
+    wide = 0.8 / len(series)
+
+    def draw(ax):
+        for i, (name, one) in enumerate(series):
+            counts = np.zeros(shown, "int64")
+            counts[: len(one.counts)] = one.counts[:shown]
+            counts[-1] += one.counts[shown:].sum()
+            at = np.arange(shown) + wide * (i - (len(series) - 1) / 2)
+            color = (COLOR, SECOND)[i]
+            ax.bar(at, counts, wide, color=color, label=name)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.grid(axis="x", visible=False)
+        more = ", the last bar: or more" if longest > shown else ""
+        ax.set(xlabel=f"{what} an image{more}", ylabel="Images")
+        if len(series) > 1:
+            ax.legend()
+
+    return _svg(draw)
+
+
+def plot_image_sizes(sizes):
+    """Widths and heights, the larger a point the more images.
+
+    Args:
+        sizes: `Counter` of (height, width).
+    """
+    common = sizes.most_common(_MOST_POINTS)
+    places = np.array([size for size, _ in common])
+    counts = np.array([count for _, count in common])
+
+    def draw(ax):
+        area = 6 + 200 * counts / counts.max()
+        ax.scatter(
+            places[:, 1], places[:, 0], area, color=COLOR, alpha=0.4, lw=0
+        )
+        limit = 1.08 * places.max()
+        ax.plot([0, limit], [0, limit], color="gray", lw=0.8, linestyle="--")
+        ax.set(xlim=(0, limit), ylim=(0, limit), aspect="equal")
+        ax.set(xlabel="Width, pixels", ylabel="Height, pixels")
+
+    return _svg(draw)
+
+
+def _svg(draw):
+    import matplotlib.pyplot as plt
+
+    with plt.rc_context(STYLE):
+        figure, ax = plt.subplots(figsize=PANEL, layout="constrained")
+        draw(ax)
+        return svg_of(figure)
+
+
+def thumbnails(data, positions, caption):
+    """Pictures of those examples that can be read.
+
+    Args:
+        data: A `Dataset`.
+        positions: Positions in it.
+        caption: A function from an example to what is written below it.
+
+    Returns:
+        A tuple of `Thumbnail`.
+    """
+    found = (_read(data, int(position)) for position in positions)
+    return tuple(
+        Thumbnail(jpeg(example["images"]), caption(example))
+        for example in found
+        if example is not None
+    )
+
+
+def jpeg(image):
+    """The bytes of a small JPEG.
+
+    Args:
+        image: `(H, W, 3)`, 0..255.
+    """
+    picture = Image.fromarray(np.asarray(image).clip(0, 255).astype("uint8"))
+    picture.thumbnail((SIDE, SIDE))
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=_QUALITY)
+    return file.getvalue()
+
+
+def _read(data, position):
+    try:
+        return data.take([position])[0]
+    except UNREADABLE:
+        return None
+
+
+def file_name(example):
+    """The id of an example, without the folders that it may begin with."""
+    return str(example["ids"]).rsplit("/", maxsplit=1)[-1]
+
+
+def captions(label_names, hierarchy=None):
+    """A function from an example to the names of its most specific labels.
+
+    Args:
+        label_names: One name a class.
+        hierarchy: The `LabelHierarchy` of the labels, or None.
+    """
+
+    def caption(example):
+        if "labels" not in example:
+            return file_name(example)
+        sets = label_sets([example["labels"]], len(label_names), hierarchy)
+        labels = sets.labels[sets.is_specific]
+        names = [str(label_names[label]) for label in labels[:_MOST_NAMES]]
+        more = f" and {len(labels) - _MOST_NAMES} more"
+        names = ", ".join(names) + more * (len(labels) > _MOST_NAMES)
+        return names or "no label"
+
+    return caption

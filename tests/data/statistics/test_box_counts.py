@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_jft.data.statistics.box_counts import BoxCounts, counted_labels
+from keras_jft.data.statistics.counts import BoxCounts, counted_labels
 
 
 def _entry(labels, ignored=None):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import keras_jft as jft
-from keras_jft.data.statistics import scanning
+from keras_jft.data.statistics import describe
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_the_table_has_a_row_a_class(many, tree):
 
 def test_chunks_and_two_passes_change_nothing(many, monkeypatch):
     whole = _numbers(jft.data.describe(many, images=5))
-    monkeypatch.setattr(scanning, "CHUNK", 7)
+    monkeypatch.setattr(describe, "CHUNK", 7)
     parts = _numbers(jft.data.describe(many, images=5))
     # With less room than classes, pairs wait for the second pass.
     twice = jft.data.describe(many, images=5, pairs_among=5)

@@ -7,8 +7,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from keras_jft.data.statistics import drawing
-from keras_jft.data.statistics.histogram import Histogram
+from keras_jft.data.statistics import page
+from keras_jft.data.statistics.counts import Histogram
 
 
 def _histogram(numbers):
@@ -20,14 +20,14 @@ def _histogram(numbers):
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: drawing.rank_count(np.zeros(5, int)),
-        lambda: drawing.rank_count(np.array([7])),
-        lambda: drawing.rank_count(np.arange(100_000)),
-        lambda: drawing.per_image(_histogram([]), "Boxes"),
-        lambda: drawing.per_image(
+        lambda: page.plot_rank_count(np.zeros(5, int)),
+        lambda: page.plot_rank_count(np.array([7])),
+        lambda: page.plot_rank_count(np.arange(100_000)),
+        lambda: page.plot_per_image(_histogram([]), "Boxes"),
+        lambda: page.plot_per_image(
             _histogram([0, 1, 500]), "Labels", ("some", _histogram([3]))
         ),
-        lambda: drawing.image_sizes(Counter({(3, 4): 9, (5, 5): 1})),
+        lambda: page.plot_image_sizes(Counter({(3, 4): 9, (5, 5): 1})),
     ],
 )
 def test_a_figure_is_a_small_svg_and_is_closed(draw):

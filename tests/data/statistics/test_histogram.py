@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_jft.data.statistics.histogram import QUANTILES, Histogram
+from keras_jft.data.statistics.counts import QUANTILES, Histogram
 
 
 def test_a_histogram_knows_what_numpy_does_of_the_numbers(rng):

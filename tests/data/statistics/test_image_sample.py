@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from keras_jft.data.statistics.image_sample import examine
+from keras_jft.data.statistics.counts import examine
 
 
 def _examples(rng, num):

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from keras_jft.data.statistics.label_counts import LabelCounts
+from keras_jft.data.statistics.counts import LabelCounts
 from keras_jft.data.statistics.label_sets import label_sets
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from keras_jft.data.statistics.label_pairs import LabelPairs
+from keras_jft.data.statistics.counts import LabelPairs
 from keras_jft.data.statistics.label_sets import label_sets
 
 

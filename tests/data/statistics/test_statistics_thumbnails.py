@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_jft.data.statistics.thumbnails import captions, jpeg, thumbnails
+from keras_jft.data.statistics.page import captions, jpeg, thumbnails
 
 
 @pytest.mark.parametrize(

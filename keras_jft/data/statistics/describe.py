@@ -1,27 +1,29 @@
-"""A data set looked through once or twice, in constant memory."""
+"""A data set looked through once or twice, in chunks, in constant memory."""
 
 import time
+from typing import NamedTuple
 
 import numpy as np
 
 from keras_jft.data.label_names import checked_list
-from keras_jft.data.statistics.box_counts import BoxCounts
-from keras_jft.data.statistics.description import Description
-from keras_jft.data.statistics.failures import Failures
-from keras_jft.data.statistics.image_sample import examine
-from keras_jft.data.statistics.label_counts import LabelCounts
-from keras_jft.data.statistics.label_pairs import FEWEST_SHARED, LabelPairs
-from keras_jft.data.statistics.label_sets import label_sets
-from keras_jft.data.statistics.prototypes import Members, bin_by_distance
-from keras_jft.data.statistics.scanning import scan
-from keras_jft.data.statistics.thumbnails import (
-    captions,
-    file_name,
-    thumbnails,
+from keras_jft.data.statistics.counts import (
+    FEWEST_SHARED,
+    BoxCounts,
+    LabelCounts,
+    LabelPairs,
+    counted_labels,
+    examine,
 )
+from keras_jft.data.statistics.description import Description
+from keras_jft.data.statistics.failures import UNREADABLE, Failures
+from keras_jft.data.statistics.label_sets import label_sets
+from keras_jft.data.statistics.page import captions, file_name, thumbnails
+from keras_jft.data.statistics.prototypes import Members, bin_by_distance
 from keras_jft.data.subsets import subset
 from keras_jft.pages import Gallery
 
+CHUNK = 8_192
+_NONE = np.zeros(0, "int32")
 _MOST_MEMBERS = 5_000  # Images of a class that are clustered.
 _FEWEST_MEMBERS = 20  # Of a class that is chosen for its prototypes.
 _NUM_SHOWN = 12  # Examples in the first gallery.
@@ -253,3 +255,85 @@ def _galleries(data, bins):
         for found in bins
         if found.num_images
     )
+
+
+class Chunk(NamedTuple):
+    """Some examples in a row.
+
+    Attributes:
+        positions: `(n,)` int64.
+        ids: List of n.
+        examples: List of n annotations.
+    """
+
+    positions: np.ndarray
+    ids: list
+    examples: list
+
+    @property
+    def has_labels(self):
+        """Whether any example has `labels`."""
+        return any("labels" in example for example in self.examples)
+
+    @property
+    def entries(self):
+        """`bounding_boxes` of those that have them."""
+        return [
+            example["bounding_boxes"]
+            for example in self.examples
+            if "bounding_boxes" in example
+        ]
+
+    @property
+    def rows(self):
+        """The labels of each example, or the classes of its boxes."""
+        return list(map(_labels, self.examples))
+
+
+def _labels(example):
+    if "labels" in example:
+        return example["labels"]
+    if "bounding_boxes" in example:
+        return np.unique(counted_labels(example["bounding_boxes"]))
+    return _NONE
+
+
+def scan(data, failures=None):
+    """Yields a `Chunk` after the other; unreadable examples are left out.
+
+    A data set of one example a person is read image by image, as its boxes
+    are those of the images.
+
+    Args:
+        data: A `Dataset`.
+        failures: `Failures` to count unreadable examples in, if wanted.
+    """
+    if data.info.people is not None:
+        people = list(data.info.people.items())
+        for start in range(0, len(people), CHUNK):
+            ids, entries = zip(*people[start : start + CHUNK], strict=True)
+            examples = [{"bounding_boxes": entry} for entry in entries]
+            yield Chunk(start + np.arange(len(ids)), list(ids), examples)
+        return
+    for start in range(0, len(data), CHUNK):
+        positions = np.arange(start, min(start + CHUNK, len(data)))
+        try:
+            examples = data.annotations(positions)
+        except UNREADABLE:
+            # Again one by one, to know which it is.
+            found = [_one(data, p, failures) for p in positions]
+            kept = [example is not None for example in found]
+            positions = positions[kept]
+            examples = [example for example in found if example is not None]
+        if examples:
+            ids = [example["ids"] for example in examples]
+            yield Chunk(positions, ids, examples)
+
+
+def _one(data, position, failures):
+    try:
+        return data.annotations([position])[0]
+    except UNREADABLE as error:
+        if failures is not None:
+            failures.add(np.asarray(data.ids([position])).tolist()[0], error)
+        return None
