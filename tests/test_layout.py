@@ -17,7 +17,7 @@ FLOORS = (
         "checks",
         "files",
         "npy",
-        "pages",
+        "html_page",
         "sides",
         "startup",
         "text_files",

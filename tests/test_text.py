@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import keras_jft as jft
-from keras_jft import pages, text
+from keras_jft import html_page, text
 
 ROOT = pathlib.Path(__file__).parent.parent
 # Of two bytes a letter, of three, of four; and a file name that is not UTF-8.
@@ -268,11 +268,11 @@ def test_pages_show_such_names(folder, tmp_path):
 
 def test_figures_draw_what_the_font_has_and_spell_the_rest():
     figure = pytest.importorskip("matplotlib.figure").Figure()
-    assert pages.drawable("éléphant at 5 $") == r"éléphant at 5 \$"
-    assert pages.drawable("猫\n\udcff") == "\\u732b\n\\udcff"
+    assert html_page.drawable("éléphant at 5 $") == r"éléphant at 5 \$"
+    assert html_page.drawable("猫\n\udcff") == "\\u732b\n\\udcff"
     axes = figure.subplots()
-    axes.set_title(" ".join(map(pages.drawable, NAMES)))
-    assert b"<svg" in pages.svg_of(figure)  # Warnings are errors here.
+    axes.set_title(" ".join(map(html_page.drawable, NAMES)))
+    assert b"<svg" in html_page.svg_of(figure)  # Warnings are errors here.
 
 
 def test_pictures_of_results_take_such_names():
@@ -282,10 +282,10 @@ def test_pictures_of_results_take_such_names():
         "labels": np.array([[3]]),
     }
     plot = jft.evaluation.plot_detections
-    pages.svg_of(plot(images, entry, {**entry, "scores": [[0.9]]}, NAMES))
+    html_page.svg_of(plot(images, entry, {**entry, "scores": [[0.9]]}, NAMES))
     masks = np.full((1, 16, 16), 3, "uint8")
     plot = jft.evaluation.plot_segmentation
-    pages.svg_of(plot(images, masks, masks, NAMES, titles=NAMES[3:]))
+    html_page.svg_of(plot(images, masks, masks, NAMES, titles=NAMES[3:]))
 
 
 @pytest.mark.slow

@@ -10,10 +10,10 @@ import warnings
 import numpy as np
 from rich import console, progress
 
-from keras_jft import checks
+from keras_jft import checks, files
 from keras_jft.data.batch import check_batch
 from keras_jft.data.collation import collate
-from keras_jft.data.datasets import filesystem, record_files, record_schema
+from keras_jft.data.datasets import record_files, record_schema
 from keras_jft.data.datasets.decoding import decode_image, exif_orientation
 from keras_jft.data.datasets.records import note_of
 from keras_jft.data.reading import Examples
@@ -76,8 +76,8 @@ def write_records(
             f"{count} shards, num_examples={len(data)}. Ask for fewer shards."
         )
     note = f"{folder}/{name}.json"
-    filesystem.make_folder(folder)
-    if f"{name}.json" in filesystem.list_folder(folder):
+    files.make_folder(folder)
+    if f"{name}.json" in files.list_folder(folder):
         raise ValueError(
             f"`path` must name a new set. Received: {str(path)!r}, but "
             f"{note!r} is there. Remove it and its shards, or give another "
@@ -95,7 +95,7 @@ def write_records(
         )
         shards = writer.write(name, count, workers or min(8, os.cpu_count()))
     found = writer.seen.note(kind, shards)
-    filesystem.write_bytes(note, json.dumps(found).encode())
+    files.write_bytes(note, json.dumps(found).encode())
     return sum(shard["num_examples"] for shard in shards)
 
 

@@ -1,6 +1,6 @@
 """What forecasts answer, as the part of a page that is read first."""
 
-from keras_jft.pages import Card, Heading, Table
+from keras_jft.html_page import Card, Heading, Table
 from keras_jft.scaling import units
 from keras_jft.scaling.decision import (
     COLLECT,

@@ -5,8 +5,8 @@ import math
 
 import numpy as np
 
+from keras_jft.html_page import drawable
 from keras_jft.metrics import METRICS
-from keras_jft.pages import drawable
 from keras_jft.scaling import classes, evidence, fitting, units
 from keras_jft.scaling import paper as printed
 

@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 
-from keras_jft.pages import Code, Table, Text
+from keras_jft.html_page import Code, Table, Text
 from keras_jft.scaling import cost, evidence
 
 # Columns of a row that say how it was made, and what each is called.

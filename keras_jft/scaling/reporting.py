@@ -1,6 +1,6 @@
 """The decision page: what a person with a budget reads."""
 
-from keras_jft.pages import (
+from keras_jft.html_page import (
     Cards,
     Heading,
     Picture,

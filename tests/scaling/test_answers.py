@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from made_up_curves import SIZES, line, rows_of
 
-from keras_jft import pages
+from keras_jft import html_page
 from keras_jft.scaling import Alternative, answers, forecasts
 
 NAN = float("nan")
@@ -64,7 +64,7 @@ def test_next_runs_are_summed_up(found):
 
 def test_a_curve_without_a_forecast_says_what_it_lacks(found):
     card = answers.card(("a_short",), found["a_short",])
-    assert card == pages.Card(
+    assert card == html_page.Card(
         "a short", "not enough evidence", "2 sizes, a forecast needs 4", ()
     )
 

@@ -1,4 +1,4 @@
-from keras_jft import pages
+from keras_jft import html_page
 from keras_jft.scaling import origins
 
 
@@ -33,7 +33,7 @@ def test_versions_and_hardware_are_each_named_once():
         ("Cores", "2"),
         ("keras", "3.15.1, 3.16.0"),
     )
-    assert text == pages.Text(
+    assert text == html_page.Text(
         "The rows have no configs: how they were made is not on record."
     )
 

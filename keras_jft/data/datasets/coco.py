@@ -14,8 +14,8 @@ from keras_jft import checks, text_files
 from keras_jft.data.datasets import coco_files, tfds_boxes
 from keras_jft.data.datasets.boxed_images import BoxedImages
 from keras_jft.data.datasets.dataset import warn_of_absent_classes
-from keras_jft.data.datasets.file_patterns import check_split
 from keras_jft.data.datasets.image_paths import find_images
+from keras_jft.files import check_split
 
 SOURCES = ("files", "tfds")
 

@@ -11,7 +11,7 @@ import os
 import posixpath
 import unicodedata
 
-from keras_jft.data.datasets import filesystem
+from keras_jft import files
 from keras_jft.data.datasets.decoding import IMAGE_SUFFIXES
 from keras_jft.text_files import short
 
@@ -61,7 +61,7 @@ class ImageFinder:
         self._directory, self._allows = str(directory), allow_outside
         self._listings, self._folded = {}, {}
         roots = {self._directory}
-        if filesystem.is_local(directory):
+        if files.is_local(directory):
             roots = {os.path.abspath(directory), os.path.realpath(directory)}
         self._roots = [f"{_slashes(root).rstrip('/')}/" for root in roots]
 
@@ -101,7 +101,7 @@ class ImageFinder:
     def _listing(self, folder):
         if folder not in self._listings:
             path = posixpath.join(self._directory, folder)
-            self._listings[folder] = frozenset(filesystem.names_in(path))
+            self._listings[folder] = frozenset(files.names_in(path))
         return self._listings[folder]
 
     def _relative(self, path):

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from keras_jft.data.datasets.dataset import Info, warn_of_absent_classes
-from keras_jft.data.datasets.file_patterns import check_split
 from keras_jft.data.datasets.image_files import ImageFiles
 from keras_jft.data.datasets.image_paths import find_images
 from keras_jft.data.datasets.row_groups import RowGroups
@@ -18,6 +17,7 @@ from keras_jft.data.label_names import (
     names_in,
 )
 from keras_jft.data.labels import LabelHierarchy
+from keras_jft.files import check_split
 from keras_jft.text_files import read_csv, read_json_lines, short
 
 

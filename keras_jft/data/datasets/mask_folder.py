@@ -4,9 +4,9 @@ import numbers
 from pathlib import Path
 
 from keras_jft import checks
-from keras_jft.data.datasets.file_patterns import check_split
 from keras_jft.data.datasets.masked_images import MaskedImages, files
 from keras_jft.data.label_names import checked_names
+from keras_jft.files import check_split
 
 
 def load(

@@ -10,19 +10,15 @@ import warnings
 import numpy as np
 
 from keras_jft import checks
-from keras_jft.data.datasets import filesystem
+from keras_jft import files as files_lib
 from keras_jft.data.datasets import open_images_files as files
 from keras_jft.data.datasets.boxed_images import ON_ERROR
 from keras_jft.data.datasets.dataset import Dataset, Info
 from keras_jft.data.datasets.decoding import decode_image
-from keras_jft.data.datasets.file_patterns import (
-    check_split,
-    files_of,
-    of_split,
-)
 from keras_jft.data.datasets.label_rows import ExampleLabels, LabelRows
 from keras_jft.data.label_names import checked_names
 from keras_jft.data.labels import LabelHierarchy
+from keras_jft.files import check_split, files_of, of_split
 from keras_jft.text_files import decode, parse_json
 
 _CHUNK = 1_000_000
@@ -158,12 +154,12 @@ class OpenImages(Dataset):
         position = self._position(position)
         (known,) = self.annotations([position])
         path = self._path(position)
-        pixels = decode_image(filesystem.image_source(path), path)
+        pixels = decode_image(files_lib.image_source(path), path)
         return {"images": pixels, **known}
 
     def image_bytes(self, position):
         """The image file."""
-        with filesystem.opened(self._path(position)) as file:
+        with files_lib.opened(self._path(position)) as file:
             return file.read()
 
     def annotations(self, positions):
@@ -222,7 +218,7 @@ def _read_hierarchy(source, described):
     """The hierarchy of either form, a dict or the path of a JSON file."""
     if not isinstance(source, dict):
         what = repr(str(source))
-        with filesystem.opened(source) as file:
+        with files_lib.opened(source) as file:
             source = parse_json(file.read(), what)
     if isinstance(source, dict) and "LabelName" in source:
         return LabelHierarchy.from_open_images(source, described or None)
@@ -233,7 +229,7 @@ def _classes(classes, keys):
     """The LabelNames that count; None: all."""
     if isinstance(classes, str):
         (path,) = files_of(classes)
-        with filesystem.opened(path) as file:
+        with files_lib.opened(path) as file:
             classes = decode(file.read(), repr(path)).split()
     elif classes is not None:
         classes = checked_names(classes, "classes")
@@ -300,10 +296,10 @@ def _are_there(ids, directory):
 
 def _names_in(directory):
     """Yields the names of the files in a folder; none if there is none."""
-    if not filesystem.is_folder(directory):
+    if not files_lib.is_folder(directory):
         return
-    if not filesystem.is_local(directory):
-        yield from filesystem.list_folder(directory)
+    if not files_lib.is_local(directory):
+        yield from files_lib.list_folder(directory)
         return
     with os.scandir(directory) as entries:
         for entry in entries:

@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
+from keras_jft import files
 from keras_jft.data import nested_labels
-from keras_jft.data.datasets import filesystem
-from keras_jft.data.datasets.file_patterns import files_of
+from keras_jft.files import files_of
 
 COLUMNS = ("ImageID", "Source", "LabelName", "Confidence")
 MACHINE = "machine"
@@ -40,7 +40,7 @@ def read_descriptions(path):
         ValueError: A line has another form, or a LabelName is there twice.
     """
     (path,) = files_of(path)
-    names = nested_labels.read_descriptions(path, filesystem.opened(path))
+    names = nested_labels.read_descriptions(path, files.opened(path))
     seen, repeated = set(), set()
     for name in names.values():
         (repeated if name in seen else seen).add(name)
@@ -190,7 +190,7 @@ def _blocks(path):
     text = dict.fromkeys(COLUMNS[:3], pa.string())
     try:
         # One thread: errors then say their row.
-        with filesystem.opened(path) as file:
+        with files.opened(path) as file:
             yield from arrow_csv.open_csv(
                 file,
                 read_options=arrow_csv.ReadOptions(

@@ -14,7 +14,7 @@ import zlib
 
 import numpy as np
 
-from keras_jft.data.datasets import filesystem
+from keras_jft import files
 
 KINDS = ("tfrecord", "array_record")
 # Where a record's data lies and what it must be: 16 bytes a record.
@@ -40,7 +40,7 @@ def parse(path):
     >>> parse("train-v1.0@1")
     ('.', 'train-v1.0', 'tfrecord', 1)
     """
-    filesystem.check_utf8(path)
+    files.check_utf8(path)
     found = re.fullmatch(
         r"(?:(.*)/)?([^/@]+?)(?:\.([a-zA-Z_]+))?@(\d+)", str(path)
     )
@@ -118,7 +118,7 @@ class Index:
         if arrays:
             content = io.BytesIO()
             np.savez(content, **arrays)
-            filesystem.write_bytes(path, content.getvalue())
+            files.write_bytes(path, content.getvalue())
 
 
 # === Writing ===
@@ -136,14 +136,14 @@ def writer(path, kind):
         OSError: It cannot be written.
     """
     with (
-        filesystem.whole(path) as partial,
-        filesystem.named_errors(path, "written"),
+        files.whole(path) as partial,
+        files.named_errors(path, "written"),
     ):
         if kind == "tfrecord":
-            tf = filesystem.tensorflow("Writing records")
+            tf = files.tensorflow("Writing records")
             with tf.io.TFRecordWriter(partial) as file:
                 yield file.write
-        elif filesystem.is_local(path):
+        elif files.is_local(path):
             with _array_record_writer(partial, path) as write:
                 yield write
         else:
@@ -152,7 +152,7 @@ def writer(path, kind):
                 local = os.path.join(folder, "shard")
                 with _array_record_writer(local, path) as write:
                     yield write
-                filesystem.gfile().copy(local, partial, overwrite=True)
+                files.gfile().copy(local, partial, overwrite=True)
 
 
 @contextlib.contextmanager

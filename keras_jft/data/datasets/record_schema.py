@@ -33,7 +33,7 @@ from PIL import Image
 from keras_jft import text
 from keras_jft.data.datasets import jpeg
 from keras_jft.data.datasets.decoding import FORMATS, decode_image, decode_mask
-from keras_jft.data.datasets.filesystem import tensorflow
+from keras_jft.files import tensorflow
 
 _SIZE = ("height", "width")
 _SIDES = ("xmin", "ymin", "xmax", "ymax")

@@ -6,8 +6,8 @@ import threading
 import zipfile
 import zlib
 
-from keras_jft import npy
-from keras_jft.data.datasets import filesystem, record_files, record_schema
+from keras_jft import files, npy
+from keras_jft.data.datasets import record_files, record_schema
 
 # What `zipfile` and `np.load` raise of damaged files.
 _FAULTS = (
@@ -74,10 +74,10 @@ class Shard:
 
     def _load_index(self):
         folder, _, name = self.index_path.rpartition("/")
-        if name not in filesystem.list_folder(folder):
+        if name not in files.list_folder(folder):
             return self._build_index()
         try:
-            return self._checked(filesystem.read_bytes(self.index_path))
+            return self._checked(files.read_bytes(self.index_path))
         except (*_FAULTS, MemoryError) as error:
             raise ValueError(
                 f"The index {self.index_path!r} is damaged: {error}. Delete "
@@ -140,7 +140,7 @@ class TFRecordShard(Shard):
     def read(self, place):
         """The bytes of one record."""
         start, size, crc32 = self._index["places"][place].item()
-        record = filesystem.read_range(self.path, start, size)
+        record = files.read_range(self.path, start, size)
         if len(record) < size:
             raise ValueError(
                 f"{self.where(place)} ends at byte {start + size}, the file "
@@ -156,8 +156,8 @@ class TFRecordShard(Shard):
 
     def scan(self):
         """All records in order, by TensorFlow, which checks their CRC32C."""
-        tf = filesystem.tensorflow("Reading records")
-        with filesystem.named_errors(self.path, "read"):
+        tf = files.tensorflow("Reading records")
+        with files.named_errors(self.path, "read"):
             yield from tf.data.TFRecordDataset(self.path).as_numpy_iterator()
 
 

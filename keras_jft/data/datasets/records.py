@@ -17,7 +17,8 @@ in its index. The rest are fields of `Info`.
 
 import numpy as np
 
-from keras_jft.data.datasets import filesystem, record_schema
+from keras_jft import files
+from keras_jft.data.datasets import record_schema
 from keras_jft.data.datasets.dataset import (
     Dataset,
     Info,
@@ -66,7 +67,7 @@ def load(directory, split="train"):
             a record is damaged, or a shard is cut short or of another set.
     """
     directory = str(directory).rstrip("/") or "/"
-    names = filesystem.list_folder(directory)
+    names = files.list_folder(directory)
     path = f"{directory}/{split}.json"
     if f"{split}.json" not in names:
         known = [name[:-5] for name in names if name.endswith(".json")]
@@ -207,7 +208,7 @@ _TYPES = {"int": int, "str": str}
 
 def _read_note(path):
     """What a `.json` file of records says."""
-    note = parse_json(filesystem.read_bytes(path), repr(path))
+    note = parse_json(files.read_bytes(path), repr(path))
     if not isinstance(note, dict) or note.get("format") != FORMAT:
         raise ValueError(
             f"{path!r} must describe records (`jft.data.write_records`). "

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from keras_jft.data.datasets import filesystem
+from keras_jft import files as files_lib
 
 # What pyarrow raises of damaged files; names may not be UTF-8.
 _FAULTS = (pa.ArrowException, OSError, ValueError, OverflowError)
@@ -95,7 +95,7 @@ class RowGroups:
         file = self._files[group]
         inner = int(group - self._first_groups[file])
         try:
-            with filesystem.opened(self.paths[file]) as opened:
+            with files_lib.opened(self.paths[file]) as opened:
                 whole = pq.ParquetFile(opened, metadata=self._metadata[file])
                 table = whole.read_row_group(inner, columns=columns)
             table.validate(full=True)  # Texts may not be UTF-8.
@@ -141,7 +141,7 @@ class RowGroups:
 
 def _metadata(path):
     try:
-        with filesystem.opened(path) as file:
+        with files_lib.opened(path) as file:
             metadata = pq.read_metadata(file)
         metadata.schema.to_arrow_schema()
         return metadata

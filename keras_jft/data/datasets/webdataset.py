@@ -18,19 +18,13 @@ import warnings
 
 import numpy as np
 
-from keras_jft import checks
-from keras_jft.data.datasets import filesystem
+from keras_jft import checks, files
 from keras_jft.data.datasets.dataset import (
     Dataset,
     Info,
     warn_of_absent_classes,
 )
 from keras_jft.data.datasets.decoding import IMAGE_SUFFIXES, decode_image
-from keras_jft.data.datasets.file_patterns import (
-    check_split,
-    files_of,
-    of_split,
-)
 from keras_jft.data.label_names import (
     almost,
     checked_list,
@@ -40,7 +34,7 @@ from keras_jft.data.label_names import (
     labels_of,
     names_in,
 )
-from keras_jft.files import is_tool_name
+from keras_jft.files import check_split, files_of, is_tool_name, of_split
 from keras_jft.text_files import decode, parse_json, short
 
 LABEL_SUFFIXES = (".cls", ".json", ".txt")
@@ -166,7 +160,7 @@ class WebDataset(Dataset):
     def image_bytes(self, position):
         """The image file in the tar."""
         path, start, size = self._places[position]
-        content = filesystem.read_range(path, start, size)
+        content = files.read_range(path, start, size)
         if len(content) < size:
             raise ValueError(
                 f"Image {self._ids[position]!r} ends at byte {start + size} "
@@ -245,7 +239,7 @@ def _examples(path, label_suffix):
         files that are left out, one per sample.
     """
     examples, others = {}, {}
-    with _opened(path) as file, filesystem.named_errors(path, "read"):
+    with _opened(path) as file, files.named_errors(path, "read"):
         for member in _members(path, file):
             key, kind, is_other = _role_of(member.name, label_suffix)
             if kind is None or member.isdir():
@@ -330,9 +324,9 @@ def _check_plain(member, path):
 
 
 def _opened(path):
-    if filesystem.is_local(path):
+    if files.is_local(path):
         return open(path, "rb")  # noqa: SIM115  A context for the caller.
-    return filesystem.gfile().GFile(path, "rb")
+    return files.gfile().GFile(path, "rb")
 
 
 class _Header(tarfile.TarInfo):

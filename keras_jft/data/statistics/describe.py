@@ -20,7 +20,7 @@ from keras_jft.data.statistics.label_sets import label_sets
 from keras_jft.data.statistics.page import captions, file_name, thumbnails
 from keras_jft.data.statistics.prototypes import Members, bin_by_distance
 from keras_jft.data.subsets import subset
-from keras_jft.pages import Gallery
+from keras_jft.html_page import Gallery
 
 CHUNK = 8_192
 _NONE = np.zeros(0, "int32")

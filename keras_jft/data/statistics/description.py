@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from keras_jft import pages
+from keras_jft import html_page
 from keras_jft.data.labels import LabelHierarchy
 from keras_jft.data.statistics import counts as counts_lib
 from keras_jft.data.statistics import page
@@ -57,7 +57,7 @@ class Description:
     paired: int
     failures: Failures
     sample: ImageSample
-    samples: pages.Gallery | None
+    samples: html_page.Gallery | None
     prototypes: dict
     galleries: dict
     seconds: float
@@ -139,8 +139,8 @@ class Description:
         Raises:
             ValueError: `path` is no `*.html`.
         """
-        pages.check_path(path)
-        return pages.write(path, self.title, page.blocks(self))
+        html_page.check_path(path)
+        return html_page.write(path, self.title, page.blocks(self))
 
     def _pair(self, pair):
         return {

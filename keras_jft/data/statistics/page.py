@@ -19,7 +19,7 @@ from keras_jft.data.statistics.counts import (
 )
 from keras_jft.data.statistics.failures import UNREADABLE
 from keras_jft.data.statistics.label_sets import label_sets
-from keras_jft.pages import (
+from keras_jft.html_page import (
     Card,
     Cards,
     Heading,

@@ -6,7 +6,7 @@ Beside their similarity stands a second opinion, of pixels alone.
 import numpy as np
 from PIL import Image
 
-from keras_jft.pages import drawable
+from keras_jft.html_page import drawable
 
 _SIDE = 32  # Pixels of the thumbnails that are compared.
 _CROPS = (1.0, 0.9)  # Sides of the windows that are compared.

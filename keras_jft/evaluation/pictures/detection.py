@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_jft.data.batch import PADDING
-from keras_jft.pages import drawable
+from keras_jft.html_page import drawable
 
 # Okabe and Ito's colors, which color-blind readers tell apart, and more.
 COLORS = (

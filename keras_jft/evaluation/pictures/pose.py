@@ -6,7 +6,7 @@ Shapes: N images, P people of one, K keypoints, H W image side.
 import numpy as np
 
 from keras_jft import sides
-from keras_jft.pages import drawable
+from keras_jft.html_page import drawable
 
 # Okabe and Ito's: left, right, and what is neither.
 COLORS = {"left": "#56B4E9", "right": "#E69F00", "": "#F0E442"}

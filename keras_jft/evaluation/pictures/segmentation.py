@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 
 from keras_jft.data.batch import VOID
-from keras_jft.pages import drawable
+from keras_jft.html_page import drawable
 
 # Okabe and Ito's colors, then Tol's muted ones; past these hues are spread.
 PALETTE = (

@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from keras_jft.data.datasets import filesystem
+from keras_jft import files as files_lib
 from keras_jft.data.datasets.image_paths import ImageFinder, find_images
 
 NFC = unicodedata.normalize("NFC", "café")
@@ -126,9 +126,9 @@ def test_a_name_of_two_files_is_refused(folder):
 
 def test_each_folder_is_listed_once(folder, monkeypatch):
     listed = []
-    listing = filesystem.names_in
+    listing = files_lib.names_in
     monkeypatch.setattr(
-        filesystem, "names_in", lambda f: listed.append(f) or listing(f)
+        files_lib, "names_in", lambda f: listed.append(f) or listing(f)
     )
     finder = ImageFinder(folder)
     for _ in range(3):
@@ -139,8 +139,8 @@ def test_each_folder_is_listed_once(folder, monkeypatch):
 
 def test_images_in_a_bucket_are_found():
     pytest.importorskip("tensorflow")
-    filesystem.make_folder("ram://bucket/images/sub")
-    filesystem.write_bytes("ram://bucket/images/sub/a.jpg", b"")
+    files_lib.make_folder("ram://bucket/images/sub")
+    files_lib.write_bytes("ram://bucket/images/sub/a.jpg", b"")
     names = ["sub/a.jpg", "sub\\a.jpg", "images/sub/a.jpg"]
     found = find_images("ram://bucket/images", names, "'m.csv'")
     assert found == ["sub/a.jpg"] * 3

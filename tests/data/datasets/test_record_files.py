@@ -6,7 +6,8 @@ import resource
 import numpy as np
 import pytest
 
-from keras_jft.data.datasets import filesystem, record_files
+from keras_jft import files
+from keras_jft.data.datasets import record_files
 
 tf = pytest.importorskip("tensorflow")
 
@@ -90,9 +91,9 @@ def test_a_full_disk_leaves_no_shard(kind, tmp_path, rng, small_disk):
 @pytest.mark.parametrize("kind", record_files.KINDS)
 def test_a_shard_reaches_a_bucket(kind, tmp_path):
     path = f"ram:/{tmp_path}/a"
-    filesystem.make_folder(f"ram:/{tmp_path}")
+    files.make_folder(f"ram:/{tmp_path}")
     with record_files.writer(path, kind) as write:
         write(b"one")
-        assert filesystem.list_folder(f"ram:/{tmp_path}") != ["a"]
-    assert filesystem.list_folder(f"ram:/{tmp_path}") == ["a"]
-    assert len(filesystem.read_bytes(path)) >= 3
+        assert files.list_folder(f"ram:/{tmp_path}") != ["a"]
+    assert files.list_folder(f"ram:/{tmp_path}") == ["a"]
+    assert len(files.read_bytes(path)) >= 3

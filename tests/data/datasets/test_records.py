@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import keras_jft as jft
-from keras_jft.data.datasets import filesystem, record_files, records
+from keras_jft import files
+from keras_jft.data.datasets import record_files, records
 
 pytest.importorskip("tensorflow")
 # So few examples lack classes.
@@ -192,7 +193,7 @@ def test_a_faulty_note_is_named(folder):
         (json.dumps({**note, "version": 2}), "version 1. Received: 2"),
         (json.dumps({"format": records.FORMAT, "version": 1}), "lacks"),
     ):
-        filesystem.write_bytes(path, text.encode())
+        files.write_bytes(path, text.encode())
         with pytest.raises(ValueError, match=message):
             records.load(folder)
 

@@ -7,7 +7,7 @@ import xml.etree.ElementTree
 import markdown_it
 import pytest
 
-from keras_jft import pages
+from keras_jft import html_page
 
 # What HTML, Markdown or a table cell would read as theirs.
 NASTY = (
@@ -15,15 +15,15 @@ NASTY = (
 )
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><g/></svg>'
 BLOCKS = [
-    pages.Heading(NASTY),
-    pages.Text(NASTY),
-    pages.Points((NASTY, "second")),
-    pages.Cards((pages.Card(NASTY, NASTY, NASTY, (NASTY,)),)),
-    pages.Table(NASTY, ("", NASTY), ((NASTY, "1"), ("2", NASTY))),
-    pages.Table(NASTY, ("a", "b"), (("1", NASTY),), words=True),
-    pages.Pictures((pages.Picture(SVG, NASTY),)),
-    pages.Gallery(NASTY, (pages.Thumbnail(b"\xff\xd8", NASTY),)),
-    pages.Code(NASTY, "```\n" + NASTY),
+    html_page.Heading(NASTY),
+    html_page.Text(NASTY),
+    html_page.Points((NASTY, "second")),
+    html_page.Cards((html_page.Card(NASTY, NASTY, NASTY, (NASTY,)),)),
+    html_page.Table(NASTY, ("", NASTY), ((NASTY, "1"), ("2", NASTY))),
+    html_page.Table(NASTY, ("a", "b"), (("1", NASTY),), words=True),
+    html_page.Pictures((html_page.Picture(SVG, NASTY),)),
+    html_page.Gallery(NASTY, (html_page.Thumbnail(b"\xff\xd8", NASTY),)),
+    html_page.Code(NASTY, "```\n" + NASTY),
 ]
 VOID = {"meta", "img", "br", "hr"}
 
@@ -53,7 +53,7 @@ class Reader(html.parser.HTMLParser):
 
 
 def test_what_a_block_says_is_text_and_never_a_tag():
-    read = Reader(pages.to_html(NASTY, BLOCKS))
+    read = Reader(html_page.to_html(NASTY, BLOCKS))
     assert "script" not in read.tags
     # Two titles, one in all other blocks but for: cards 4, tables 4 and 2,
     # gallery 2.
@@ -66,7 +66,7 @@ def test_what_a_block_says_is_text_and_never_a_tag():
 
 def test_markdown_reads_as_the_same_text():
     parser = markdown_it.MarkdownIt("commonmark").enable("table")
-    read = Reader(parser.render(pages.to_markdown(NASTY, BLOCKS)))
+    read = Reader(parser.render(html_page.to_markdown(NASTY, BLOCKS)))
     assert "script" not in read.tags and "em" not in read.tags
     assert "a" not in read.tags
     assert read.tags.count("table") == 2
@@ -76,7 +76,7 @@ def test_markdown_reads_as_the_same_text():
 
 
 def test_a_page_needs_no_other_file_and_suits_a_phone():
-    page = pages.to_html("a", BLOCKS)
+    page = html_page.to_html("a", BLOCKS)
     read = Reader(page)
     assert {"link", "script", "iframe"}.isdisjoint(read.tags)
     assert "url(" not in page and "@import" not in page
@@ -95,7 +95,7 @@ def test_a_page_needs_no_other_file_and_suits_a_phone():
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda b: type(b).__name__)
 def test_tables_scroll_by_themselves(block):
-    read = Reader(pages.to_html("a", [block]))
+    read = Reader(html_page.to_html("a", [block]))
     scrolling = ("div", "class", "scroll") in read.attributes
     assert scrolling == ("table" in read.tags)
     assert (("div", "tabindex", "0") in read.attributes) == scrolling

@@ -4,11 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_jft.data.datasets.file_patterns import (
-    check_split,
-    files_of,
-    of_split,
-)
+from keras_jft.files import check_split, files_of, of_split
 
 
 @pytest.fixture
