@@ -45,8 +45,8 @@ import tensorflow as tf
 from PIL import Image
 
 import keras_jft as jft
-from keras_jft.data.datasets.decoding import decode_image
 from keras_jft.data.datasets.image_files import files_below
+from keras_jft.data.images import decode_image
 from keras_jft.scaling import rows
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "damaged_data.jsonl"

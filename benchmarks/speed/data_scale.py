@@ -49,7 +49,7 @@ import time
 import numpy as np
 
 import keras_jft as jft
-from keras_jft.data import order
+from keras_jft.data import keyed_random
 from keras_jft.scaling import rows
 
 FOLDER = pathlib.Path(__file__).parent.parent
@@ -76,11 +76,11 @@ class LabelRows(jft.data.Dataset):
 
     def named(self, positions):
         """`(n, 3)` labels before closing, -1 where there are less."""
-        slots = order.hash64(0, self.ids(positions))[:, None]
+        slots = keyed_random.hash64(0, self.ids(positions))[:, None]
         number = np.searchsorted(
-            np.cumsum(COUNTS), order.uniform(slots, 0), side="right"
+            np.cumsum(COUNTS), keyed_random.uniform(slots, 0), side="right"
         )
-        draws = order.uniform(slots, np.arange(1, 1 + len(COUNTS)))
+        draws = keyed_random.uniform(slots, np.arange(1, 1 + len(COUNTS)))
         labels = (len(self.hierarchy) ** draws).astype("int32") - 1
         return np.where(np.arange(len(COUNTS)) <= number, labels, -1)
 

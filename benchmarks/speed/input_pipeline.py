@@ -56,7 +56,7 @@ import tensorflow as tf
 from PIL import Image
 
 import keras_jft as jft
-from keras_jft.data.datasets import jpeg
+from keras_jft.data import jpeg
 from keras_jft.data.transforms import presets, resampling
 from keras_jft.scaling import rows
 

@@ -1,9 +1,7 @@
 """Images and labels to batches."""
 
-from keras_jft.data.batch import check_batch, label_ids
+from keras_jft.data.batch import check_batch, collate, label_ids
 from keras_jft.data.caching import cache
-from keras_jft.data.class_subsets import class_subset, with_labels
-from keras_jft.data.collation import collate
 from keras_jft.data.datasets import (
     ANNOTATED_FOR,
     DATASETS,
@@ -12,14 +10,20 @@ from keras_jft.data.datasets import (
     check_options,
     load,
 )
-from keras_jft.data.datasets.decoding import UnreadableImage
-from keras_jft.data.id_lists import read_ids, select, write_ids
-from keras_jft.data.labels import LabelHierarchy
+from keras_jft.data.hierarchy import LabelHierarchy
+from keras_jft.data.images import UnreadableImage
 from keras_jft.data.noise import NoisyLabels
 from keras_jft.data.pipeline import iterate
 from keras_jft.data.statistics.describe import describe
 from keras_jft.data.statistics.description import Description
-from keras_jft.data.subsets import subset
+from keras_jft.data.subsets import (
+    class_subset,
+    read_ids,
+    select,
+    subset,
+    with_labels,
+    write_ids,
+)
 from keras_jft.data.tf_data import batches
 from keras_jft.data.transforms.mixup import mixup
 from keras_jft.data.transforms.presets import TRANSFORMS, check_transforms

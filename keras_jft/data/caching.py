@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_jft import npy
 from keras_jft.data.batch import BOX_EXTRAS
-from keras_jft.data.datasets.dataset import Dataset
+from keras_jft.data.dataset import Dataset
 from keras_jft.files import is_tool_name
 from keras_jft.text_files import read_json
 

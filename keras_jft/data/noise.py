@@ -5,10 +5,10 @@ import numbers
 
 import numpy as np
 
-from keras_jft.data import order
+from keras_jft.data import keyed_random
 from keras_jft.data.batch import PADDING
-from keras_jft.data.datasets.dataset import Dataset
-from keras_jft.data.statistics.label_sets import label_sets
+from keras_jft.data.dataset import Dataset
+from keras_jft.data.label_sets import label_sets
 
 # Independent draws for one label of one example.
 _MISSING, _WRONG, _KIND, _CHOICE = range(4)
@@ -84,8 +84,8 @@ class NoisyLabels(Dataset):
         sets = self._sets(examples)
         owners = sets.owners[sets.is_specific]
         labels = sets.labels[sets.is_specific]
-        keys = order.hash64(self.seed, self.ids(positions))[owners]
-        kept = order.uniform(keys, labels, _MISSING) >= self.missing
+        keys = keyed_random.hash64(self.seed, self.ids(positions))[owners]
+        kept = keyed_random.uniform(keys, labels, _MISSING) >= self.missing
         labels = self._replace(labels, keys)
         rows = self._closed(owners[kept], labels[kept], len(examples))
         single = np.full(len(examples), PADDING, "int32")
@@ -121,9 +121,9 @@ class NoisyLabels(Dataset):
 
     def _replace(self, labels, keys):
         """`labels` with the wrong ones replaced."""
-        wrong = order.uniform(keys, labels, _WRONG) < self.wrong
-        alike = order.uniform(keys, labels, _KIND) < self.confusable
-        draws = order.uniform(keys, labels, _CHOICE)
+        wrong = keyed_random.uniform(keys, labels, _WRONG) < self.wrong
+        alike = keyed_random.uniform(keys, labels, _KIND) < self.confusable
+        draws = keyed_random.uniform(keys, labels, _CHOICE)
         replaced = labels.copy()
         for i in np.flatnonzero(wrong):
             label, chosen = labels[i], None

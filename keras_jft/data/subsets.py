@@ -1,14 +1,25 @@
-"""Nested subsets: 10,000 examples are inside the 30,000 of the same seed."""
+"""Subsets of a data set: of a size, of the ids in a file, or of classes.
+
+Those of a size are nested: 10,000 examples are inside the 30,000 of the same
+seed.
+"""
 
 import dataclasses
+import json
+import os
+import tempfile
+from pathlib import Path
 
 import numpy as np
 
-from keras_jft import checks
-from keras_jft.data import order
-from keras_jft.data.datasets.dataset import Dataset
+from keras_jft import checks, text
+from keras_jft.data import keyed_random
+from keras_jft.data.dataset import Dataset
+from keras_jft.data.label_names import checked_list, is_text
+from keras_jft.text_files import read_json_lines, short
 
-_CHUNK = 1_000_000
+_HASHED = 1_000_000  # Ids that are hashed at once.
+_READ = 10_000  # Examples whose ids or labels are read at once.
 
 
 def subset(data, num_examples, seed=0):
@@ -41,7 +52,7 @@ def subset(data, num_examples, seed=0):
     if isinstance(data, Subset) and data.seed == seed:
         data, positions = data.source, data.positions
     elif _ids_are_positions(data):
-        positions = order.permutation(len(data), seed)
+        positions = keyed_random.permutation(len(data), seed)
     else:
         ids = np.asarray(data.ids(np.arange(len(data))))
         positions = _in_order_of_ids(ids, seed).__getitem__
@@ -106,16 +117,311 @@ def _in_order_of_ids(ids, seed):
         by_id = np.argsort(ids)
         if np.array_equal(ids[by_id], np.arange(len(ids))):
             # 0..N - 1 listed otherwise: as where they are positions.
-            shuffle = order.permutation(len(ids), seed)
+            shuffle = keyed_random.permutation(len(ids), seed)
             return by_id[shuffle(np.arange(len(ids)))]
-    return np.argsort(order.hash64(seed, ids), kind="stable")
+    return np.argsort(keyed_random.hash64(seed, ids), kind="stable")
 
 
 def _ids_are_positions(data):
     """Whether the ids are 0..N - 1, looked through in constant memory."""
-    for start in range(0, len(data), _CHUNK):
-        positions = np.arange(start, min(start + _CHUNK, len(data)))
+    for start in range(0, len(data), _HASHED):
+        positions = np.arange(start, min(start + _HASHED, len(data)))
         ids = np.asarray(data.ids(positions))
         if ids.dtype.kind not in "ui" or not np.array_equal(ids, positions):
             return False
     return True
+
+
+def write_ids(data, path):
+    """Writes which examples a data set has, in its order, as JSON Lines.
+
+    A line has the `id` of an example and, where it has them, the names of its
+    `labels`. Where ids are paths of images, `load("manifest", path=path,
+    image_column="id")` reads the images too. The first n lines of the file of
+    a `subset` are the subset of n. The file appears whole or not at all.
+
+    Args:
+        data: A `Dataset`.
+        path: Of the file, which ends in `.jsonl`.
+
+    Raises:
+        ValueError: The path ends otherwise.
+    """
+    path = Path(path)
+    if path.suffix != ".jsonl":
+        raise ValueError(f"`path` must end in .jsonl. Received: {str(path)!r}.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, delete=False, suffix=".part", **text.ENCODING
+    ) as file:
+        try:
+            file.writelines(_lines(data))
+            file.flush()
+            os.fsync(file.fileno())
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+def _lines(data):
+    names = data.info.label_names
+    for start in range(0, len(data), _READ):
+        positions = np.arange(start, min(start + _READ, len(data)))
+        for example in data.annotations(positions):
+            line = {"id": example["ids"]}
+            if isinstance(line["id"], np.generic):
+                line["id"] = line["id"].item()
+            if "labels" in example and names:
+                labels = np.atleast_1d(example["labels"]).tolist()
+                line["labels"] = [
+                    names[label] for label in labels if label >= 0
+                ]
+            text = json.dumps(line, ensure_ascii=False)
+            try:
+                text.encode()
+            except UnicodeEncodeError:  # A file's name that is not UTF-8.
+                text = json.dumps(line)
+            yield text + "\n"
+
+
+def read_ids(path, num_examples=None):
+    """The ids of a file that `write_ids` wrote, `(n,)` int64 or str.
+
+    Args:
+        path: The file.
+        num_examples: Reads only so many; all, if left out.
+
+    Raises:
+        ValueError: The file is missing or too short; or a line is not a JSON
+            object with an `id`, or has one of another type or for the second
+            time. The error names the line. Blank lines are passed over.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"There must be a file {str(path)!r}. Received none.")
+    ids, lines = {}, read_json_lines(path)
+    while num_examples is None or len(ids) < num_examples:
+        number, line = next(lines, (None, None))
+        if number is None:
+            break
+        name = line.get("id") if isinstance(line, dict) else None
+        kind = type(next(iter(ids), name))
+        is_id = is_text(name) or (type(name) is int and abs(name) < 2**63)
+        if not is_id or type(name) is not kind or name in ids:
+            raise ValueError(
+                f"{str(path)!r}, line {number}: expected an object with an "
+                "`id`, a whole number or a text, that no other line has. "
+                f"Received: {short(name)}."
+            )
+        ids[name] = number
+    if not ids or len(ids) < (num_examples or 0):
+        raise ValueError(
+            f"{str(path)!r} must have {num_examples or 'some'} lines. "
+            f"Received {len(ids)}."
+        )
+    return np.array(list(ids))
+
+
+def select(data, ids, num_examples=None):
+    """The examples of some ids, in their order.
+
+    Args:
+        data: A `Dataset`.
+        ids: Ids, or the path of a file that `write_ids` wrote.
+        num_examples: Takes the first so many; all, if left out.
+
+    Returns:
+        A `Dataset`.
+
+    Raises:
+        ValueError: As `read_ids` does; or `data` has not all of the ids.
+    """
+    if isinstance(ids, (str, Path)):
+        ids = read_ids(ids, num_examples)
+    ids = np.asarray(ids)[:num_examples]
+    known = np.asarray(data.ids(np.arange(len(data))))
+    order = np.argsort(known, kind="stable")
+    if len(ids) and ids.dtype.kind == known.dtype.kind:
+        places = np.searchsorted(known, ids, sorter=order)
+        positions = order[np.minimum(places, len(known) - 1)]
+        missing = ids[known[positions] != ids]
+    else:
+        positions, missing = order[:0], ids
+    if len(missing) or not len(ids):
+        raise ValueError(
+            f"`ids` must be ids of examples, such as {known[:3].tolist()}. "
+            f"Received {len(missing)} of {len(ids)} that are not: "
+            f"{missing[:5].tolist()}."
+        )
+    if len(np.unique(positions)) < len(positions):
+        raise ValueError(
+            f"Each of `ids` must be there once. Received {len(ids)}, of which "
+            f"{len(np.unique(positions))} differ."
+        )
+    return Subset(data, positions.__getitem__, len(positions), seed=None)
+
+
+def class_subset(data, labels, num_examples=None, *, seed=0, only=False):
+    """Examples with at least one of some labels, and as many of any.
+
+    Both are nested and depend on ids and seed alone, as `subset` says. The
+    control is drawn from all examples, those of the labels included.
+
+    Args:
+        data: A `Dataset` with `labels`.
+        labels: Ids, names or keys of labels.
+        num_examples: Size of both; that of all examples with such a label, if
+            left out.
+        seed: Integer.
+        only: Whether examples of the first keep `labels` alone, renumbered in
+            their order, without a hierarchy. By default they keep all.
+
+    Returns:
+        Two `Dataset`s of one size.
+
+    Raises:
+        ValueError: A label is unknown, or there are not enough examples.
+
+    Example:
+
+    >>> data = keras_jft.data.load("synthetic", num_examples=200)
+    >>> chosen, control = class_subset(data, [0, 1])
+    >>> len(chosen) == len(control) < 200
+    True
+    >>> all(np.isin(example["labels"], [0, 1]).any() for example in
+    ...     chosen.annotations(np.arange(len(chosen))))
+    True
+    """
+    chosen = with_labels(data, labels)
+    if num_examples is None:
+        num_examples = len(chosen)
+    chosen = subset(chosen, num_examples, seed)
+    if only:
+        chosen = OnlyLabels(chosen, labels)
+    return chosen, subset(data, num_examples, seed)
+
+
+def with_labels(data, labels):
+    """The examples with at least one of some labels, in their order.
+
+    Looks once through the annotations; a position an example is kept.
+
+    Args:
+        data: A `Dataset` with `labels`.
+        labels: Ids, names or keys of labels.
+
+    Returns:
+        A `Dataset`.
+
+    Raises:
+        ValueError: A label is unknown, or no example has one.
+    """
+    is_wanted = np.zeros(len(data.info.label_names) + 1, bool)
+    is_wanted[label_ids(data.info, labels)] = True  # -1, padding, stays False.
+    found = []
+    for start in range(0, len(data), _READ):
+        positions = np.arange(start, min(start + _READ, len(data)))
+        rows = [_labels_of(row) for row in data.annotations(positions)]
+        owners = np.repeat(positions, [*map(len, rows)])
+        found.append(np.unique(owners[is_wanted[np.concatenate(rows)]]))
+    positions = np.concatenate(found)
+    if not len(positions):
+        raise ValueError(
+            "There must be an example with one of `labels`. Received: "
+            f"{len(data)} examples, none with any of {list(labels)[:5]}."
+        )
+    return Subset(data, positions.__getitem__, len(positions), seed=None)
+
+
+class OnlyLabels(Dataset):
+    """The examples of a data set with some labels alone, renumbered.
+
+    Label i is the i-th of `labels`; there is no hierarchy.
+
+    Args:
+        data: A `Dataset` with many `labels` an example.
+        labels: Ids, names or keys of labels.
+    """
+
+    def __init__(self, data, labels):
+        ids = label_ids(data.info, labels)
+        self.source = data
+        self._new = np.full(len(data.info.label_names) + 1, -1, "int32")
+        self._new[ids] = np.arange(len(ids))
+        counts, most = data.info.class_counts, data.info.max_labels
+        self.info = dataclasses.replace(
+            data.info,
+            label_names=tuple(data.info.label_names[i] for i in ids),
+            hierarchy=None,
+            class_counts=None if counts is None else counts[ids],
+            max_labels=None if most is None else min(most, len(ids)),
+        )
+
+    def ids(self, positions):
+        """Ids of the source's examples."""
+        return self.source.ids(positions)
+
+    def image_bytes(self, position):
+        """The image file in the source."""
+        return self.source.image_bytes(position)
+
+    def take(self, positions):
+        """The source's examples, other labels left out."""
+        return [*map(self._renumbered, self.source.take(positions))]
+
+    def annotations(self, positions):
+        """The source's annotations, other labels left out."""
+        return [*map(self._renumbered, self.source.annotations(positions))]
+
+    def _renumbered(self, example):
+        renumbered = dict(example)
+        for key in example.keys() & {"labels", "unknown_labels"}:
+            new = self._new[np.atleast_1d(example[key])]
+            kept = np.sort(new[new >= 0])
+            if key == "labels" and np.ndim(example[key]) == 0:
+                kept = kept[0]
+            elif key == "unknown_labels":
+                kept = np.append(kept, np.full(len(new) - len(kept), -1))
+            renumbered[key] = kept.astype("int32")
+        return renumbered
+
+
+def label_ids(info, labels):
+    """Ids of labels, `(n,)` int64.
+
+    Args:
+        info: The `Info` of a data set.
+        labels: Ids, names or, with a hierarchy, keys; each label once.
+
+    Raises:
+        ValueError: One is unknown, or there twice, or there is none.
+    """
+    by_name = {name: label for label, name in enumerate(info.label_names)}
+    ids = []
+    for label in checked_list(labels, "labels"):
+        if isinstance(label, str) and info.hierarchy is not None:
+            ids.append(info.hierarchy.index(label))
+        elif isinstance(label, str):
+            ids.append(by_name.get(label, -1))
+        else:
+            ids.append(int(label))
+        if not 0 <= ids[-1] < len(info.label_names):
+            raise ValueError(
+                "`labels` must be names or ids of the "
+                f"{len(info.label_names)} labels. Received: {label!r}."
+            )
+    if not ids or len(set(ids)) < len(ids):
+        raise ValueError(
+            "`labels` must name at least one label, each once. Received: "
+            f"{len(ids)} of which {len(set(ids))} differ."
+        )
+    return np.array(ids)
+
+
+def _labels_of(example):
+    if "labels" not in example:
+        raise ValueError(
+            f"Examples must have `labels`. Received the keys {sorted(example)}."
+        )
+    return np.atleast_1d(example["labels"])

@@ -11,12 +11,11 @@ import numpy as np
 from rich import console, progress
 
 from keras_jft import checks, files
-from keras_jft.data.batch import check_batch
-from keras_jft.data.collation import collate
+from keras_jft.data.batch import check_batch, collate
 from keras_jft.data.datasets import record_files, record_schema
-from keras_jft.data.datasets.decoding import decode_image, exif_orientation
 from keras_jft.data.datasets.records import note_of
-from keras_jft.data.reading import Examples
+from keras_jft.data.images import decode_image, exif_orientation
+from keras_jft.data.pipeline import Examples
 
 ENCODINGS = ("png", "jpeg")
 

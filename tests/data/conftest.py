@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_jft.data.datasets.dataset import Dataset, Info
+from keras_jft.data.dataset import Dataset, Info
 
 
 class Listed(Dataset):

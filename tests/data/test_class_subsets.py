@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from keras_jft import data as jft_data
-from keras_jft.data import class_subsets
-from keras_jft.data.labels import LabelHierarchy
+from keras_jft.data import subsets
+from keras_jft.data.hierarchy import LabelHierarchy
 
 WANTED = (7, 2)
 
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(class_subsets, "_CHUNK", 13)
+    monkeypatch.setattr(subsets, "_READ", 13)
 
 
 def _ids(data):
@@ -56,9 +56,7 @@ def test_padding_and_single_labels_are_read(listed):
         label_names=("a", "b", "c"),
     )
     assert _ids(jft_data.with_labels(single, [1])) == [*range(1, 30, 3)]
-    only = class_subsets.OnlyLabels(
-        jft_data.with_labels(single, [2, 1]), [2, 1]
-    )
+    only = subsets.OnlyLabels(jft_data.with_labels(single, [2, 1]), [2, 1])
     labels = [example["labels"] for example in only.take([0, 1])]
     assert labels == [1, 0] and type(labels[0]) is np.int32
 
@@ -104,7 +102,7 @@ def test_other_labels_can_be_left_out(make_data):
     known = chosen.annotations([1])[0]
     assert known["labels"].tolist() == found[1]["labels"].tolist()
     assert "images" not in known
-    whole = class_subsets.OnlyLabels(data, WANTED)
+    whole = subsets.OnlyLabels(data, WANTED)
     assert whole.info.class_counts.tolist() == [7, 2]
     batch = next(iter(jft_data.iterate(chosen, 4)))
     jft_data.check_batch(batch, num_classes=2)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_jft import data as jft_data
-from keras_jft.data import id_lists
+from keras_jft.data import subsets
 
 NAMES = [f"{i * 7919 % 101}.jpg" for i in range(101)]
 
@@ -119,7 +119,7 @@ def test_a_file_appears_whole_or_not_at_all(make_data, tmp_path, monkeypatch):
         jft_data.write_ids(make_data(3), tmp_path / "a.csv")
     data = make_data(25)
     data.unreadable = {17}
-    monkeypatch.setattr(id_lists, "_CHUNK", 10)
+    monkeypatch.setattr(subsets, "_READ", 10)
     with pytest.raises(ValueError, match="17 is damaged"):
         jft_data.write_ids(data, path)
     assert list(tmp_path.iterdir()) == []

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_jft.data.labels import LabelHierarchy
+from keras_jft.data.hierarchy import LabelHierarchy
 from keras_jft.data.noise import NoisyLabels
 
 # Two families of 4 and 2 leaves below one root.

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from keras_jft.data import order
-from keras_jft.data.datasets.dataset import Dataset, Info
+from keras_jft.data import keyed_random
+from keras_jft.data.dataset import Dataset, Info
 from keras_jft.data.subsets import subset
 
 
@@ -49,7 +49,7 @@ def test_the_order_of_the_source_does_not_matter(make_data, first):
 
 def test_strings_come_in_the_order_of_their_hashes(make_data):
     names = [f"{i}.jpg" for i in range(50)]
-    expected = sorted(names, key=lambda name: int(order.hash64(8, name)))
+    expected = sorted(names, key=lambda name: int(keyed_random.hash64(8, name)))
     assert _ids(subset(make_data(50, ids=names), 12, seed=8)) == expected[:12]
 
 

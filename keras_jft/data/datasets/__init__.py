@@ -5,6 +5,7 @@ import types
 from collections.abc import Mapping
 
 from keras_jft import checks
+from keras_jft.data.dataset import Dataset, Info
 from keras_jft.data.datasets import (
     camvid,
     coco,
@@ -21,7 +22,6 @@ from keras_jft.data.datasets import (
     voc_segmentation,
     webdataset,
 )
-from keras_jft.data.datasets.dataset import Dataset, Info
 from keras_jft.data.noise import NoisyLabels
 
 DATASETS = {

@@ -8,8 +8,8 @@ import warnings
 import numpy as np
 
 from keras_jft import checks
-from keras_jft.data.datasets.dataset import Dataset, Info
-from keras_jft.data.datasets.decoding import AnnotatedImages, read_file
+from keras_jft.data.dataset import Dataset, Info
+from keras_jft.data.images import AnnotatedImages, read_file
 
 # Boxes that reach up to so many pixels out of the image are clipped:
 # annotation tools round. What is further out may belong to another image.

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from keras_jft import checks, text_files
+from keras_jft.data.dataset import warn_of_absent_classes
 from keras_jft.data.datasets import coco_files, tfds_boxes
 from keras_jft.data.datasets.boxed_images import BoxedImages
-from keras_jft.data.datasets.dataset import warn_of_absent_classes
 from keras_jft.data.datasets.image_paths import find_images
 from keras_jft.files import check_split
 

@@ -14,10 +14,10 @@ import numpy as np
 from pycocotools import mask
 
 from keras_jft import sides
+from keras_jft.data.dataset import Dataset, Info
 from keras_jft.data.datasets import coco, coco_files
-from keras_jft.data.datasets.dataset import Dataset, Info
-from keras_jft.data.datasets.decoding import AnnotatedImages
 from keras_jft.data.datasets.json_records import read_json, records_of
+from keras_jft.data.images import AnnotatedImages
 from keras_jft.data.suppression import suppress
 
 

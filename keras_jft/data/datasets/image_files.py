@@ -5,12 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_jft.data.datasets.dataset import Dataset
-from keras_jft.data.datasets.decoding import (
-    IMAGE_SUFFIXES,
-    decode_image,
-    read_file,
-)
+from keras_jft.data.dataset import Dataset
+from keras_jft.data.images import IMAGE_SUFFIXES, decode_image, read_file
 from keras_jft.files import is_tool_name
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_jft.data.datasets.dataset import Info
-from keras_jft.data.datasets.decoding import IMAGE_SUFFIXES
+from keras_jft.data.dataset import Info
 from keras_jft.data.datasets.image_files import (
     ImageFiles,
     all_files_below,
 )
+from keras_jft.data.hierarchy import LabelHierarchy
+from keras_jft.data.images import IMAGE_SUFFIXES
 from keras_jft.data.label_names import almost, check_forms, checked_names
-from keras_jft.data.labels import LabelHierarchy
 from keras_jft.files import is_tool_name
 
 _SPLITS = {"train", "val", "valid", "validation", "test"}

@@ -12,7 +12,7 @@ import posixpath
 import unicodedata
 
 from keras_jft import files
-from keras_jft.data.datasets.decoding import IMAGE_SUFFIXES
+from keras_jft.data.images import IMAGE_SUFFIXES
 from keras_jft.text_files import short
 
 # No system opens longer ones.

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_jft.data.datasets.dataset import Info, warn_of_absent_classes
+from keras_jft.data.dataset import Info, warn_of_absent_classes
 from keras_jft.data.datasets.image_files import ImageFiles
 from keras_jft.data.datasets.image_paths import find_images
 from keras_jft.data.datasets.row_groups import RowGroups
+from keras_jft.data.hierarchy import LabelHierarchy
 from keras_jft.data.label_names import (
     almost,
     checked_names,
     labels_of,
     names_in,
 )
-from keras_jft.data.labels import LabelHierarchy
 from keras_jft.files import check_split
 from keras_jft.text_files import read_csv, read_json_lines, short
 

@@ -11,12 +11,9 @@ import numpy as np
 
 from keras_jft import checks
 from keras_jft.data.batch import VOID
-from keras_jft.data.datasets.dataset import (
-    Dataset,
-    Info,
-    warn_of_absent_classes,
-)
-from keras_jft.data.datasets.decoding import (
+from keras_jft.data.dataset import Dataset, Info, warn_of_absent_classes
+from keras_jft.data.datasets.image_files import files_below
+from keras_jft.data.images import (
     IMAGE_SUFFIXES,
     AnnotatedImages,
     UnreadableImage,
@@ -25,7 +22,6 @@ from keras_jft.data.datasets.decoding import (
     of_size,
     read_file,
 )
-from keras_jft.data.datasets.image_files import files_below
 from keras_jft.data.label_names import checked_list
 from keras_jft.data.transforms import Resize
 from keras_jft.text_files import short

@@ -11,13 +11,13 @@ import numpy as np
 
 from keras_jft import checks
 from keras_jft import files as files_lib
+from keras_jft.data.dataset import Dataset, Info
 from keras_jft.data.datasets import open_images_files as files
 from keras_jft.data.datasets.boxed_images import ON_ERROR
-from keras_jft.data.datasets.dataset import Dataset, Info
-from keras_jft.data.datasets.decoding import decode_image
 from keras_jft.data.datasets.label_rows import ExampleLabels, LabelRows
+from keras_jft.data.hierarchy import LabelHierarchy
+from keras_jft.data.images import decode_image
 from keras_jft.data.label_names import checked_names
-from keras_jft.data.labels import LabelHierarchy
 from keras_jft.files import check_split, files_of, of_split
 from keras_jft.text_files import decode, parse_json
 

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from keras_jft import files
-from keras_jft.data import nested_labels
+from keras_jft.data import hierarchy
 from keras_jft.files import files_of
 
 COLUMNS = ("ImageID", "Source", "LabelName", "Confidence")
@@ -40,7 +40,7 @@ def read_descriptions(path):
         ValueError: A line has another form, or a LabelName is there twice.
     """
     (path,) = files_of(path)
-    names = nested_labels.read_descriptions(path, files.opened(path))
+    names = hierarchy.read_descriptions(path, files.opened(path))
     seen, repeated = set(), set()
     for name in names.values():
         (repeated if name in seen else seen).add(name)

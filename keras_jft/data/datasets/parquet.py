@@ -13,18 +13,14 @@ import numpy as np
 import pyarrow as pa
 
 from keras_jft import files as files_lib
-from keras_jft.data.datasets.dataset import (
-    Dataset,
-    Info,
-    warn_of_absent_classes,
-)
-from keras_jft.data.datasets.decoding import decode_image, read_file
+from keras_jft.data.dataset import Dataset, Info, warn_of_absent_classes
 from keras_jft.data.datasets.image_paths import ImageFinder
 from keras_jft.data.datasets.label_rows import ExampleLabels, LabelRows
 from keras_jft.data.datasets.parquet_labels import LabelColumns, LabelIndex
 from keras_jft.data.datasets.row_groups import RowGroups
+from keras_jft.data.hierarchy import LabelHierarchy
+from keras_jft.data.images import decode_image, read_file
 from keras_jft.data.label_names import checked_names
-from keras_jft.data.labels import LabelHierarchy
 from keras_jft.files import check_split, files_of, of_split
 from keras_jft.text_files import short
 

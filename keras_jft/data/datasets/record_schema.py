@@ -31,8 +31,8 @@ import numpy as np
 from PIL import Image
 
 from keras_jft import text
-from keras_jft.data.datasets import jpeg
-from keras_jft.data.datasets.decoding import FORMATS, decode_image, decode_mask
+from keras_jft.data import jpeg
+from keras_jft.data.images import FORMATS, decode_image, decode_mask
 from keras_jft.files import tensorflow
 
 _SIZE = ("height", "width")

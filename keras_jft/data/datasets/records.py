@@ -18,16 +18,12 @@ in its index. The rest are fields of `Info`.
 import numpy as np
 
 from keras_jft import files
+from keras_jft.data.dataset import Dataset, Info, warn_of_absent_classes
 from keras_jft.data.datasets import record_schema
-from keras_jft.data.datasets.dataset import (
-    Dataset,
-    Info,
-    warn_of_absent_classes,
-)
 from keras_jft.data.datasets.json_records import Record, is_finite, records_of
 from keras_jft.data.datasets.record_shards import SHARDS
+from keras_jft.data.hierarchy import LabelHierarchy
 from keras_jft.data.label_names import is_text
-from keras_jft.data.labels import LabelHierarchy
 from keras_jft.text_files import parse_json, short
 
 FORMAT, VERSION = "keras_jft.records", 1

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from keras_jft.data.dataset import Dataset, Info
 from keras_jft.data.datasets import tfds_boxes, tfds_source
-from keras_jft.data.datasets.dataset import Dataset, Info
 
 # Where labels are looked for, in this order.
 _FIELDS = ("label", "labels", "objects")

@@ -3,14 +3,14 @@
 import numpy as np
 
 from keras_jft import checks
+from keras_jft.data.dataset import Dataset, Info
 from keras_jft.data.datasets import tfds_source
 from keras_jft.data.datasets.boxed_images import (
     ON_ERROR,
     clipped,
     fault_of,
 )
-from keras_jft.data.datasets.dataset import Dataset, Info
-from keras_jft.data.datasets.decoding import AnnotatedImages
+from keras_jft.data.images import AnnotatedImages
 
 # Where TFDS says that finding an object is neither right nor wrong.
 _IGNORED = ("is_crowd", "is_difficult")

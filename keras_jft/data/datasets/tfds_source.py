@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_jft.data.datasets.decoding import decode_image
+from keras_jft.data.images import decode_image
 
 
 def builder_of(config, directory):

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from keras_jft import checks, text_files
+from keras_jft.data.dataset import warn_of_absent_classes
 from keras_jft.data.datasets import tfds_boxes, voc_files
 from keras_jft.data.datasets.boxed_images import BoxedImages, Faults
-from keras_jft.data.datasets.dataset import warn_of_absent_classes
 from keras_jft.data.datasets.image_files import files_below
 from keras_jft.data.label_names import check_forms, checked_names
 

@@ -19,12 +19,8 @@ import warnings
 import numpy as np
 
 from keras_jft import checks, files
-from keras_jft.data.datasets.dataset import (
-    Dataset,
-    Info,
-    warn_of_absent_classes,
-)
-from keras_jft.data.datasets.decoding import IMAGE_SUFFIXES, decode_image
+from keras_jft.data.dataset import Dataset, Info, warn_of_absent_classes
+from keras_jft.data.images import IMAGE_SUFFIXES, decode_image
 from keras_jft.data.label_names import (
     almost,
     checked_list,

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse
 
 from keras_jft.data.batch import PADDING, VOID
-from keras_jft.data.statistics.failures import UNREADABLE, Failures
+from keras_jft.data.failures import UNREADABLE, Failures
 from keras_jft.data.subsets import subset
 
 _ROUND = 256  # Images whose summaries are held at once.

@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_jft.data.failures import UNREADABLE, Failures
 from keras_jft.data.label_names import checked_list
+from keras_jft.data.label_sets import label_sets
 from keras_jft.data.statistics.counts import (
     FEWEST_SHARED,
     BoxCounts,
@@ -15,8 +17,6 @@ from keras_jft.data.statistics.counts import (
     examine,
 )
 from keras_jft.data.statistics.description import Description
-from keras_jft.data.statistics.failures import UNREADABLE, Failures
-from keras_jft.data.statistics.label_sets import label_sets
 from keras_jft.data.statistics.page import captions, file_name, thumbnails
 from keras_jft.data.statistics.prototypes import Members, bin_by_distance
 from keras_jft.data.subsets import subset

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 
 from keras_jft import html_page
-from keras_jft.data.labels import LabelHierarchy
+from keras_jft.data.failures import Failures
+from keras_jft.data.hierarchy import LabelHierarchy
 from keras_jft.data.statistics import counts as counts_lib
 from keras_jft.data.statistics import page
 from keras_jft.data.statistics.counts import BoxCounts, ImageSample, LabelCounts
-from keras_jft.data.statistics.failures import Failures
 from keras_jft.text import printable
 
 # Classes are counted from one of these numbers of images up to the next.

@@ -10,6 +10,8 @@ import numpy as np
 from PIL import Image
 
 from keras_jft.data.batch import VOID
+from keras_jft.data.failures import UNREADABLE
+from keras_jft.data.label_sets import label_sets
 from keras_jft.data.statistics.counts import (
     FEWEST_SHARED,
     QUANTILES,
@@ -17,8 +19,6 @@ from keras_jft.data.statistics.counts import (
     number,
     share,
 )
-from keras_jft.data.statistics.failures import UNREADABLE
-from keras_jft.data.statistics.label_sets import label_sets
 from keras_jft.html_page import (
     Card,
     Cards,

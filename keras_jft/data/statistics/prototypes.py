@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 import scipy.cluster.vq
 
-from keras_jft.data import order
+from keras_jft.data import keyed_random
 
 _TYPICAL = 0.05  # Share of a class that makes a centroid a prototype.
 
@@ -53,7 +53,7 @@ class Members:
         for label in self.positions:
             owners = sets.owners[sets.labels == label]
             self.totals[label] += len(owners)
-            keys = order.hash64(self._seed, ids[owners])
+            keys = keyed_random.hash64(self._seed, ids[owners])
             keys = np.concatenate([self._keys[label], keys])
             found = np.concatenate([self.positions[label], positions[owners]])
             first = np.argsort(keys, kind="stable")[: self._most]

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageEnhance
 
 from keras_jft import checks
 from keras_jft import data as data_lib
-from keras_jft.data import order
+from keras_jft.data import keyed_random
 
 _BICUBIC = Image.Resampling.BICUBIC
 
@@ -117,7 +117,7 @@ class Copies(data_lib.Dataset):
         """Examples with edited images."""
         examples = self.source.take(positions)
         ids = [example["ids"] for example in examples]
-        draws = order.generators(order.hash64(self.seed, ids))
+        draws = keyed_random.generators(keyed_random.hash64(self.seed, ids))
         return [
             {**example, "images": edit(example["images"], self.name, rng)}
             for example, rng in zip(examples, draws, strict=True)

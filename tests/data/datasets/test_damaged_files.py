@@ -19,7 +19,7 @@ import keras_jft as jft
 from keras_jft.data import LabelHierarchy
 from keras_jft.data.datasets import manifest, open_images, parquet, webdataset
 from keras_jft.data.datasets import open_images_files as labels_files
-from keras_jft.data.datasets.decoding import UnreadableImage
+from keras_jft.data.images import UnreadableImage
 
 # What a fuzzer of text would insert.
 TOKENS = [

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_jft import data as jft_data
-from keras_jft.data.datasets.dataset import Info
+from keras_jft.data.dataset import Info
 from keras_jft.data.datasets.image_files import ImageFiles, files_below
 
 

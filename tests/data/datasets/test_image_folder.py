@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_jft.data.datasets import image_folder
-from keras_jft.data.labels import LabelHierarchy
+from keras_jft.data.hierarchy import LabelHierarchy
 
 TREE = {
     "names": {

@@ -5,7 +5,7 @@ import pytest
 
 from keras_jft.data.datasets import label_rows
 from keras_jft.data.datasets.label_rows import LabelRows
-from keras_jft.data.labels import LabelHierarchy
+from keras_jft.data.hierarchy import LabelHierarchy
 
 ABOVE = {0: [], 1: [0], 2: [0], 3: [1, 0], 4: []}
 TREE = LabelHierarchy("abcde", [("a", "b"), ("a", "c"), ("b", "d")])

@@ -8,7 +8,7 @@ import pytest
 
 from keras_jft import data as jft_data
 from keras_jft.data.datasets import open_images
-from keras_jft.data.labels import LabelHierarchy
+from keras_jft.data.hierarchy import LabelHierarchy
 
 # A root that has no description, two families, and a label outside.
 KEYS = [f"/m/{i}" for i in range(7)]

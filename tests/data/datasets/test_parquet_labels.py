@@ -7,7 +7,7 @@ import pytest
 
 from keras_jft.data.datasets.parquet_labels import LabelColumns, LabelIndex
 from keras_jft.data.datasets.row_groups import RowGroups
-from keras_jft.data.labels import LabelHierarchy
+from keras_jft.data.hierarchy import LabelHierarchy
 
 NAMES = ("ant", "bee", "cat", "dog")
 BOTH = LabelColumns(labels="labels", probabilities="label_probs")

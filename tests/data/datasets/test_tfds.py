@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import keras_jft as jft
+from keras_jft.data.dataset import Info
 from keras_jft.data.datasets import tfds as tfds_labels
 from keras_jft.data.datasets import tfds_source
-from keras_jft.data.datasets.dataset import Info
 
 tfds = pytest.importorskip("tensorflow_datasets")
 NUM = 3

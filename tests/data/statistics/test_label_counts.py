@@ -4,8 +4,8 @@ from collections import Counter
 
 import numpy as np
 
+from keras_jft.data.label_sets import label_sets
 from keras_jft.data.statistics.counts import LabelCounts
-from keras_jft.data.statistics.label_sets import label_sets
 
 
 def _counted(rows, num_classes, hierarchy=None, chunk=77, **options):

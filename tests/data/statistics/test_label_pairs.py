@@ -6,8 +6,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from keras_jft.data.label_sets import label_sets
 from keras_jft.data.statistics.counts import LabelPairs
-from keras_jft.data.statistics.label_sets import label_sets
 
 
 def _pairs(rows, classes, num_classes, hierarchy=None, chunk=77):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_jft.data.statistics.label_sets import MOST_CLASSES, label_sets
+from keras_jft.data.label_sets import MOST_CLASSES, label_sets
 
 # By hand: everything above each label of `tree`.
 ABOVE = {0: set(), 1: {0}, 2: {0}, 3: set(), 4: {0, 1, 3}, 5: set()}

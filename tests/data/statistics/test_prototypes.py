@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_jft.data import order
-from keras_jft.data.statistics.label_sets import label_sets
+from keras_jft.data import keyed_random
+from keras_jft.data.label_sets import label_sets
 from keras_jft.data.statistics.prototypes import Members, bin_by_distance
 
 
@@ -60,7 +60,7 @@ def test_members_are_the_first_of_their_class_in_keyed_order(rng):
         members.add(part, ids[part], label_sets(labels[part], 3))
     for label in (0, 2):
         every = np.flatnonzero(labels == label)
-        keys = order.hash64(5, ids[every]).tolist()
+        keys = keyed_random.hash64(5, ids[every]).tolist()
         first = sorted(zip(keys, every.tolist(), strict=True))[:25]
         assert members.positions[label].tolist() == [p for _, p in first]
         assert members.totals[label] == len(every)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from keras_jft.data.failures import Failures
 from keras_jft.data.statistics import describe
-from keras_jft.data.statistics.failures import Failures
 
 
 def test_chunks_are_all_examples_in_order(make_data, monkeypatch):

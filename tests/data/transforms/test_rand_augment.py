@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from keras_jft.data import batches
-from keras_jft.data.batch import check_batch
-from keras_jft.data.collation import collate
+from keras_jft.data.batch import check_batch, collate
 from keras_jft.data.pipeline import iterate
 from keras_jft.data.transforms.rand_augment import OPERATIONS, RandAugment
 

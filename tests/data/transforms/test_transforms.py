@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from keras_jft.data.batch import check_batch
-from keras_jft.data.collation import collate
+from keras_jft.data.batch import check_batch, collate
 from keras_jft.data.transforms import (
     CenterCrop,
     CentralCrop,

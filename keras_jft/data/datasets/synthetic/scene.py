@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from keras_jft.data import order
+from keras_jft.data import keyed_random
 from keras_jft.data.datasets.synthetic import shapes, textures, vocabulary
 
 _HUES = {  # In degrees.
@@ -105,12 +105,14 @@ class Backdrop:
 
 def draw(keys, name, low=0.0, high=1.0):
     """Uniform numbers in [low, high), one a key; `name` says which draw."""
-    return low + (high - low) * order.uniform(0, keys, name)
+    return low + (high - low) * keyed_random.uniform(0, keys, name)
 
 
 def slot_keys(keys, group, num):
     """`(N, num)` keys of the slots of `group` in the images of `keys`."""
-    return order.hash64(order.hash64(keys, group)[:, None], np.arange(num))
+    return keyed_random.hash64(
+        keyed_random.hash64(keys, group)[:, None], np.arange(num)
+    )
 
 
 def objects(keys, combinations, extent, preset):
@@ -206,7 +208,7 @@ def backdrop(keys, preset, num_waves=3):
             [exposure, shading * np.cos(side), shading * np.sin(side)], axis=-1
         ),
         noise=preset.noise,
-        noise_keys=order.hash64(keys, "noise").astype("uint32"),
+        noise_keys=keyed_random.hash64(keys, "noise").astype("uint32"),
     )
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_jft.data.datasets.dataset import Info
+from keras_jft.data.dataset import Info
 from keras_jft.data.datasets.synthetic import (
     annotations,
     figures,

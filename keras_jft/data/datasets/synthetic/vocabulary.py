@@ -8,7 +8,8 @@ import functools
 
 import numpy as np
 
-from keras_jft.data import labels, order
+from keras_jft.data import hierarchy as hierarchy_lib
+from keras_jft.data import keyed_random
 
 FAMILIES = {  # family: outline
     "round": "curved",
@@ -75,7 +76,7 @@ def named():
     all parts of an unseen combination are known.
     """
     every = np.arange(NUM_COMBINATIONS)
-    colors_first = every[np.argsort(order.hash64(_SEED, every))]
+    colors_first = every[np.argsort(keyed_random.hash64(_SEED, every))]
     pairs = colors_first // len(COLORS)
     colors_seen = np.zeros(NUM_COMBINATIONS // len(COLORS), int)
     turns = np.empty(NUM_COMBINATIONS, int)
@@ -83,7 +84,7 @@ def named():
         turns[position] = colors_seen[pair]
         colors_seen[pair] += 1
     chosen = colors_first[np.argsort(turns, kind="stable")[:NUM_NAMED]]
-    return chosen[np.argsort(order.uniform(_SEED, chosen, "rank"))]
+    return chosen[np.argsort(keyed_random.uniform(_SEED, chosen, "rank"))]
 
 
 @functools.cache
@@ -95,7 +96,7 @@ def unseen():
 @functools.cache
 def classes():
     """`(20,)` unseen combinations, two of every shape, in order of id."""
-    shuffled = unseen()[np.argsort(order.hash64(_SEED, unseen()))]
+    shuffled = unseen()[np.argsort(keyed_random.hash64(_SEED, unseen()))]
     shape, _, _ = parts(shuffled)
     return np.sort(
         np.concatenate([shuffled[shape == s][:2] for s in range(len(SHAPES))])
@@ -116,7 +117,7 @@ def hierarchy():
     edges += [(_pair(leaf), leaf) for leaf in leaves]
     edges += [(leaf.split()[0], leaf) for leaf in leaves]
     roots = dict.fromkeys((*FAMILIES.values(), *COLORS.values()))
-    return labels.LabelHierarchy([*roots, *parents, *leaves], edges)
+    return hierarchy_lib.LabelHierarchy([*roots, *parents, *leaves], edges)
 
 
 @functools.cache

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from keras_jft.data import order
-from keras_jft.data.datasets.dataset import Dataset
+from keras_jft.data import keyed_random
+from keras_jft.data.dataset import Dataset
 from keras_jft.data.datasets.synthetic import presets, render, scene
 
 # Pixels that are rendered together: enough that a NumPy call costs nothing,
@@ -62,7 +62,7 @@ class World(Dataset):
         short = min(view.height, view.width)
         self.extent = (view.width / short, view.height / short)
         self.first = view.preset.distractors
-        self._root = order.hash64(view.seed, f"{view.task} {view.split}")
+        self._root = keyed_random.hash64(view.seed, f"{view.task} {view.split}")
 
     def ids(self, positions):
         """Ids at `positions`, which are the positions themselves."""
@@ -89,7 +89,7 @@ class World(Dataset):
         return [example for group in groups for example in group]
 
     def _keys(self, ids):
-        return order.hash64(self._root, ids)
+        return keyed_random.hash64(self._root, ids)
 
     def _chunk(self, ids):
         return self._rows(ids, self._examples(ids, self._keys(ids)))

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from keras_jft import checks
-from keras_jft.data.datasets import jpeg
+from keras_jft.data import jpeg
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 IMAGE_SUFFIXES = (
@@ -102,7 +102,7 @@ def decode_image(source, name=None, image_size=None, orientation="apply"):
     >>> decode_image(b"not an image", name="a.jpg")
     Traceback (most recent call last):
     ...
-    keras_jft.data.datasets.decoding.UnreadableImage: 'a.jpg' cannot be read \
+    keras_jft.data.images.UnreadableImage: 'a.jpg' cannot be read \
 as an image: cannot identify image file. Replace or remove the file.
     """
     checks.one_of("orientation", orientation, ORIENTATIONS)

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_jft.data.batch import check_batch
-from keras_jft.data.collation import collate
+from keras_jft.data.batch import check_batch, collate
 
 
 def _example(num_labels, num_boxes, name):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_jft.data.datasets import jpeg
-from keras_jft.data.datasets.decoding import UnreadableImage, decode_image
+from keras_jft.data import jpeg
+from keras_jft.data.images import UnreadableImage, decode_image
 
 
 def _encoded(image, **options):

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_jft.data.datasets.decoding import UnreadableImage
-from keras_jft.data.pipeline import iterate
-from keras_jft.data.reading import Examples
+from keras_jft.data.images import UnreadableImage
+from keras_jft.data.pipeline import Examples, iterate
 
 
 @pytest.fixture

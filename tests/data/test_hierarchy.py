@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from keras_jft.data import labels as labels_module
-from keras_jft.data.labels import LabelHierarchy
+from keras_jft.data import hierarchy as labels_module
+from keras_jft.data.hierarchy import LabelHierarchy
 
 
 def _random_dag(num, seed):

@@ -92,17 +92,17 @@ def check_size(height, width):
     >>> check_size(12_240, 16_320)
     >>> check_size(2**15, 2**14)
     Traceback (most recent call last):
-    keras_jft.data.datasets.jpeg.TooManyPixels: it has 32768 x 16384 pixels, \
+    keras_jft.data.jpeg.TooManyPixels: it has 32768 x 16384 pixels, \
 more than the 268435456 that fit into memory safely. Make it smaller, cut it \
 into tiles, or, if you trust it and have the memory, raise \
-`keras_jft.data.datasets.jpeg.MAX_PIXELS`.
+`keras_jft.data.jpeg.MAX_PIXELS`.
     """
     if height * width > MAX_PIXELS:
         raise TooManyPixels(
             f"it has {height} x {width} pixels, more than the {MAX_PIXELS} "
             "that fit into memory safely. Make it smaller, cut it into "
             "tiles, or, if you trust it and have the memory, raise "
-            "`keras_jft.data.datasets.jpeg.MAX_PIXELS`."
+            "`keras_jft.data.jpeg.MAX_PIXELS`."
         )
 
 

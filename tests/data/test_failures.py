@@ -2,13 +2,8 @@
 
 import pytest
 
-from keras_jft.data.datasets.decoding import UnreadableImage
-from keras_jft.data.statistics.failures import (
-    MOST_CAUSES,
-    OTHER,
-    Failures,
-    cause_of,
-)
+from keras_jft.data.failures import MOST_CAUSES, OTHER, Failures, cause_of
+from keras_jft.data.images import UnreadableImage
 
 
 def test_files_with_one_cause_count_together():

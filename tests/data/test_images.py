@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageOps
 
-from keras_jft.data.datasets import jpeg
-from keras_jft.data.datasets.decoding import (
+from keras_jft.data import jpeg
+from keras_jft.data.images import (
     CAUSES,
     MAX_BYTES,
     AnnotatedImages,
