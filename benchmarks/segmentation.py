@@ -56,11 +56,12 @@ matplotlib.use("Agg")
 
 
 import keras_jft as jft
+from keras_jft.data.datasets import mask_folder
 from keras_jft.data.transforms import RandomFlip, Resize
 
 HERE = pathlib.Path(__file__).parent
 IMAGE_SIZE = (72, 96)  # That the model sees; scores are at 180 x 240.
-NAMES = jft.data.datasets.camvid.CLASSES
+NAMES = mask_folder.CAMVID_CLASSES
 
 
 def configs(arguments):

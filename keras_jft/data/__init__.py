@@ -10,6 +10,7 @@ from keras_jft.data.datasets import (
     check_options,
     load,
 )
+from keras_jft.data.datasets.records.writing import write_records
 from keras_jft.data.hierarchy import LabelHierarchy
 from keras_jft.data.images import UnreadableImage
 from keras_jft.data.noise import NoisyLabels
@@ -27,7 +28,6 @@ from keras_jft.data.subsets import (
 from keras_jft.data.tf_data import batches
 from keras_jft.data.transforms.mixup import mixup
 from keras_jft.data.transforms.presets import TRANSFORMS, check_transforms
-from keras_jft.data.writing import write_records
 
 __all__ = [
     "ANNOTATED_FOR",

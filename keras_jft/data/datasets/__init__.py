@@ -7,21 +7,19 @@ from collections.abc import Mapping
 from keras_jft import checks
 from keras_jft.data.dataset import Dataset, Info
 from keras_jft.data.datasets import (
-    camvid,
-    coco,
-    coco_people,
     image_folder,
     manifest,
     mask_folder,
     open_images,
     parquet,
-    records,
     synthetic,
     tfds,
     voc,
     voc_segmentation,
     webdataset,
 )
+from keras_jft.data.datasets.coco import boxes, people
+from keras_jft.data.datasets.records import reading
 from keras_jft.data.noise import NoisyLabels
 
 DATASETS = {
@@ -31,10 +29,10 @@ DATASETS = {
     "open_images": open_images.load,
     "parquet": parquet.load,
     "mask_folder": mask_folder.load,
-    "records": records.load,
-    "camvid": camvid.load,
-    "coco": coco.load,
-    "coco_people": coco_people.load,
+    "records": reading.load,
+    "camvid": mask_folder.load_camvid,
+    "coco": boxes.load,
+    "coco_people": people.load,
     "tfds": tfds.load,
     "voc": voc.load,
     "voc_segmentation": voc_segmentation.load,

@@ -9,7 +9,7 @@ import numpy as np
 from keras_jft.data.dataset import Info, warn_of_absent_classes
 from keras_jft.data.datasets.image_files import ImageFiles
 from keras_jft.data.datasets.image_paths import find_images
-from keras_jft.data.datasets.row_groups import RowGroups
+from keras_jft.data.datasets.parquet import RowGroups
 from keras_jft.data.hierarchy import LabelHierarchy
 from keras_jft.data.label_names import (
     almost,

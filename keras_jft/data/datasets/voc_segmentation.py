@@ -14,7 +14,7 @@ References:
 from pathlib import Path
 
 from keras_jft.data.datasets import voc
-from keras_jft.data.datasets.masked_images import MaskedImages, files
+from keras_jft.data.datasets.mask_folder import MaskedImages, files
 
 CLASSES = (
     "background",

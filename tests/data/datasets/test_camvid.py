@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_jft.data.datasets import camvid
+from keras_jft.data.datasets import mask_folder
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def folder(save_image, tmp_path):
 
 
 def test_images_have_the_masks_of_their_names(folder, brightness):
-    data = camvid.load(folder)
+    data = mask_folder.load_camvid(folder)
     assert data.ids([0, 1]).tolist() == ["a", "b"]
     first, second = data.take([0, 1])
     assert (brightness(first), brightness(second)) == (10, 20)
@@ -33,31 +33,31 @@ def test_images_have_the_masks_of_their_names(folder, brightness):
 
 
 def test_images_and_masks_are_resized_together(folder):
-    example = camvid.load(folder, image_size=(6, 8))[1]
+    example = mask_folder.load_camvid(folder, image_size=(6, 8))[1]
     assert example["images"].shape == (6, 8, 3)
     mask = example["segmentation_masks"]
-    original = camvid.load(folder)[1]["segmentation_masks"]
+    original = mask_folder.load_camvid(folder)[1]["segmentation_masks"]
     np.testing.assert_array_equal(mask, np.kron(original, np.ones((2, 2, 1))))
 
 
 def test_an_image_without_a_mask_is_named(folder, save_image):
     save_image("train/c.png")
     with pytest.raises(ValueError, match=r"mask of its name.*1 of 3: \['c'\]"):
-        camvid.load(folder)
+        mask_folder.load_camvid(folder)
 
 
 def test_a_mask_of_another_size_or_class_is_named(folder, save_image):
     save_image("trainannot/a.png", 3, size=(4, 4), mode="L")
     with pytest.raises(ValueError, match=r"trainannot/a\.png'.*\(3, 4\)"):
-        camvid.load(folder)[0]
+        mask_folder.load_camvid(folder)[0]
     save_image("trainannot/a.png", 12, size=(3, 4), mode="L")
     with pytest.raises(ValueError, match=r"\[12\] in .*trainannot/a\.png"):
-        camvid.load(folder)[0]
+        mask_folder.load_camvid(folder)[0]
 
 
 def test_missing_and_empty_folders_are_named(folder):
     with pytest.raises(ValueError, match=r"without .*val'"):
-        camvid.load(folder, "val")
+        mask_folder.load_camvid(folder, "val")
     (folder / "val").mkdir()
     with pytest.raises(ValueError, match=r"val' must hold images"):
-        camvid.load(folder, "val")
+        mask_folder.load_camvid(folder, "val")

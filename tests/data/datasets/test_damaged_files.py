@@ -18,7 +18,6 @@ from PIL import Image
 import keras_jft as jft
 from keras_jft.data import LabelHierarchy
 from keras_jft.data.datasets import manifest, open_images, parquet, webdataset
-from keras_jft.data.datasets import open_images_files as labels_files
 from keras_jft.data.images import UnreadableImage
 
 # What a fuzzer of text would insert.
@@ -160,7 +159,7 @@ def _open_images(folder):
 
     def read(path):
         keys = ["/m/0", "/m/1", "/m/2"]
-        reader = labels_files.LabelReader(keys, None, None, 0.5, None)
+        reader = open_images.LabelReader(keys, None, None, 0.5, None)
         reader.add(path)
         return reader.result()
 
@@ -170,7 +169,7 @@ def _open_images(folder):
 def _descriptions(folder):
     text = 'LabelName,DisplayName\n/m/0,Dog\n/m/1,"Crane, bird"\n/m/2,Dog\n'
     (folder / "a.csv").write_text(text)
-    return "a.csv", open_images.files.read_descriptions
+    return "a.csv", open_images.read_descriptions
 
 
 def _records(folder, name):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_jft.data.datasets.masked_images import MaskedImages, files
+from keras_jft.data.datasets.mask_folder import MaskedImages, files
 
 MASK = [[0, 1, 2, 255], [2, 2, 7, 0], [1, 1, 0, 255]]
 COLORS = [(0, 0, 0), (255, 0, 3), (9, 255, 0)]

@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from keras_jft.data.datasets import open_images_files as files
+from keras_jft.data.datasets import open_images as files
 
 KEYS = [f"/m/{i}" for i in range(6)]
 HEADER = "ImageID,Source,LabelName,Confidence\n"

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from keras_jft.data.datasets.parquet import RowGroups
 from keras_jft.data.datasets.parquet_labels import LabelColumns, LabelIndex
-from keras_jft.data.datasets.row_groups import RowGroups
 from keras_jft.data.hierarchy import LabelHierarchy
 
 NAMES = ("ant", "bee", "cat", "dog")

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from keras_jft.data.datasets import row_groups
-from keras_jft.data.datasets.row_groups import RowGroups
+from keras_jft.data.datasets import parquet
+from keras_jft.data.datasets.parquet import RowGroups
 
 SIZES = (7, 0, 5)  # Rows of the files; groups of at most three.
 
@@ -46,7 +46,7 @@ def test_every_row_is_found_in_its_file(paths):
 
 
 def test_few_groups_are_kept_and_none_is_sent_away(paths, monkeypatch):
-    monkeypatch.setattr(row_groups, "_KEPT", 2)
+    monkeypatch.setattr(parquet, "_KEPT", 2)
     groups, reads = RowGroups(paths), []
     read = groups.read
     monkeypatch.setattr(

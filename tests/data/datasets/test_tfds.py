@@ -6,7 +6,6 @@ import pytest
 import keras_jft as jft
 from keras_jft.data.dataset import Info
 from keras_jft.data.datasets import tfds as tfds_labels
-from keras_jft.data.datasets import tfds_source
 
 tfds = pytest.importorskip("tensorflow_datasets")
 NUM = 3
@@ -22,7 +21,7 @@ def mocked():
 def arrays(monkeypatch):
     """TFDS draws each field of `objects` with a length of its own, which it
     cannot encode: images are decoded by it."""
-    monkeypatch.setattr(tfds_source, "_decoders", lambda tfds: None)
+    monkeypatch.setattr(tfds_labels, "_decoders", lambda tfds: None)
 
 
 def _check(data, num_classes):

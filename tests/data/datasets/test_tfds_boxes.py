@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from keras_jft import data as jft_data
-from keras_jft.data.datasets import tfds_source
-from keras_jft.data.datasets.tfds_boxes import TfdsBoxes
+from keras_jft.data.datasets import tfds as tfds_lib
+from keras_jft.data.datasets.tfds import TfdsBoxes
 
 
 def _source(boxes, **extra):
@@ -53,8 +53,15 @@ def test_an_image_may_have_no_boxes():
     assert data[0]["bounding_boxes"]["boxes"].shape == (0, 4)
 
 
+class _Torn(list):
+    """A source whose last example cannot be read."""
+
+    def __len__(self):
+        return super().__len__() + 1
+
+
 def test_damage_is_named():
-    source = _source([[0, 0, 1, 1]])
+    source = _Torn(_source([[0, 0, 1, 1]]))
     source[0]["image"] = b"no image"
     data = TfdsBoxes(source, ("a",), "some/set")
     with pytest.raises(jft_data.UnreadableImage, match="Image 0 of some/set"):
@@ -87,7 +94,7 @@ def _even(examples):
 def test_the_structure_is_that_of_tfds(name, num_classes, known, monkeypatch):
     tfds = pytest.importorskip("tensorflow_datasets")
     # TFDS cannot encode what it makes up: see `_even`.
-    monkeypatch.setattr(tfds_source, "_decoders", lambda tfds: None)
+    monkeypatch.setattr(tfds_lib, "_decoders", lambda tfds: None)
     with tfds.testing.mock_data(num_examples=3):
         data = jft_data.load(name, source="tfds", on_error="drop")
         data._source = list(_even(data._source))

@@ -6,14 +6,14 @@ import fuzzing
 import numpy as np
 import pytest
 
-from keras_jft.data.datasets import voc_files
+from keras_jft.data.datasets import voc
 from keras_jft.data.datasets.boxed_images import Faults
 
 OBJECTS = [("dog", (2, 3, 5, 8), 0), ("person", (1, 1, 10, 8), 1)]
 
 
 def _read(path, on_error="raise", **options):
-    return voc_files.read(path, Faults(on_error), **options)
+    return voc.read(path, Faults(on_error), **options)
 
 
 def test_pixels_are_counted_from_one(save_voc):
@@ -35,7 +35,7 @@ def test_one_pixel_is_a_box_and_no_object_is_fine(save_voc):
 
 
 def test_the_names_of_a_file(save_voc):
-    assert voc_files.names_in(save_voc("a", OBJECTS)) == {"dog", "person"}
+    assert voc.names_in(save_voc("a", OBJECTS)) == {"dog", "person"}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_file_is_read_in_the_encoding_that_it_declares(save_voc, encoding):
     text = f'<?xml version="1.0" encoding="{declared}"?>\n{path.read_text()}'
     path.write_bytes(text.encode(encoding))
     assert _read(path).names == (name,)
-    assert voc_files.names_in(path) == {name}
+    assert voc.names_in(path) == {name}
 
 
 @pytest.mark.parametrize("declared", ["utf-8", "gbk", "rot13", "x-unknown"])

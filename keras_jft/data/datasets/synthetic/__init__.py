@@ -12,9 +12,12 @@ import numbers
 import numpy as np
 
 from keras_jft import checks
-from keras_jft.data.datasets.synthetic.presets import PRESETS, Preset
 from keras_jft.data.datasets.synthetic.tasks import MASKS, TASKS
-from keras_jft.data.datasets.synthetic.vocabulary import NUM_NAMED
+from keras_jft.data.datasets.synthetic.vocabulary import (
+    NUM_NAMED,
+    PRESETS,
+    Preset,
+)
 from keras_jft.data.datasets.synthetic.world import View
 
 __all__ = ["MASKS", "PRESETS", "TASKS", "Preset", "load"]

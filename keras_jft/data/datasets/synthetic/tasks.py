@@ -1,14 +1,12 @@
 """The tasks of the synthetic world: what an image shows, what is told of it."""
 
+import functools
+
 import numpy as np
 
+from keras_jft.data.batch import VOID
 from keras_jft.data.dataset import Info
-from keras_jft.data.datasets.synthetic import (
-    annotations,
-    figures,
-    naming,
-    vocabulary,
-)
+from keras_jft.data.datasets.synthetic import figures, scene, vocabulary
 from keras_jft.data.datasets.synthetic.world import World
 
 # What the classes of a segmentation mask are, after the background.
@@ -19,6 +17,12 @@ MASKS = {
 }
 
 _CHUNK = 2_048  # Examples that are named together.
+COUNTS = (0.67, 0.25, 0.08)  # Of 1, 2 and 3 objects; 1.41 on average.
+ZIPF_EXPONENT = 0.8
+# Rates of wrong and of missing names. As in JFT-300M, a fifth of the training
+# labels are wrong and an image has 1.26 of them (1.41 less the missing ones).
+NOISE = {"train": (0.2, 0.1), "test": (0.0, 0.0)}
+_CONFUSABLE = 0.7  # Share of the wrong names that are a sibling's.
 
 
 class ManyLabel(World):
@@ -33,24 +37,24 @@ class ManyLabel(World):
         wrong_labels=None,
         missing_labels=None,
         num_names=vocabulary.NUM_NAMED,
-        long_tail=naming.ZIPF_EXPONENT,
+        long_tail=ZIPF_EXPONENT,
     ):
         super().__init__(view)
-        wrong, missing = naming.NOISE[view.split]
+        wrong, missing = NOISE[view.split]
         self.wrong_labels = wrong if wrong_labels is None else wrong_labels
         self.missing_labels = (
             missing if missing_labels is None else missing_labels
         )
         self.num_names = num_names
-        self.frequencies = naming.frequencies(num_names, long_tail)
+        self.frequencies = frequencies(num_names, long_tail)
         hierarchy = vocabulary.hierarchy()
         closed = max(len(hierarchy.close([leaf])) for leaf in hierarchy.leaves)
         self.info = Info(
             num_examples=view.num_examples,
             label_names=hierarchy.names,
             hierarchy=hierarchy,
-            max_labels=closed * len(naming.COUNTS),
-            class_counts=naming.expected_counts(
+            max_labels=closed * len(COUNTS),
+            class_counts=expected_counts(
                 view.num_examples,
                 self.wrong_labels,
                 self.missing_labels,
@@ -75,13 +79,13 @@ class ManyLabel(World):
 
     def _names(self, keys):
         """Combinations and the column of labels of each image."""
-        true = naming.combinations(
+        true = combinations(
             keys,
-            naming.names(self.num_names),
-            naming.COUNTS,
+            names(self.num_names),
+            COUNTS,
             self.frequencies,
         )
-        given = naming.given(
+        given = given_names(
             keys,
             true,
             self.wrong_labels,
@@ -139,9 +143,9 @@ class Segmentation(World):
         )
 
     def _examples(self, ids, keys):
-        shown = naming.combinations(keys, vocabulary.unseen(), self.COUNTS)
+        shown = combinations(keys, vocabulary.unseen(), self.COUNTS)
         things, images, top = self._look(keys, shown)
-        tags = annotations.tags(things, top)
+        tags = tags_of(things, top)
         shape, _, color = vocabulary.parts(tags.clip(0))
         kinds = {
             "color": color,
@@ -150,7 +154,7 @@ class Segmentation(World):
         }
         masks = np.where(tags < 0, 0, 1 + kinds[self.masks]).astype("uint8")
         if self.void_ring:
-            masks = annotations.void_rings(masks)
+            masks = void_rings(masks)
         return {"images": images, "segmentation_masks": masks[..., None]}
 
 
@@ -169,10 +173,10 @@ class Detection(World):
         )
 
     def _examples(self, ids, keys):
-        shown = naming.combinations(keys, vocabulary.unseen(), self.COUNTS)
+        shown = combinations(keys, vocabulary.unseen(), self.COUNTS)
         things, images, top = self._look(keys, shown)
         slots = range(self.first, self.first + shown.shape[1])
-        boxes = np.stack([annotations.boxes(top == s) for s in slots], axis=1)
+        boxes = np.stack([boxes_of(top == s) for s in slots], axis=1)
         labels = vocabulary.parts(shown.clip(0))[0].astype("int32")
         seen = boxes[..., 2] > boxes[..., 0]
         boxes = [
@@ -205,7 +209,7 @@ class Pose(World):
         short = min(self.view.height, self.view.width)
         keypoints = np.stack([x * short, y * short, flags], axis=-1)
         keypoints *= (flags > 0)[..., None]
-        boxes = annotations.boxes(annotations.tags(things, top) == 0)
+        boxes = boxes_of(tags_of(things, top) == 0)
         person = np.zeros(1, "int32")
         return {
             "images": images,
@@ -223,3 +227,154 @@ TASKS = {
     "detection": Detection,
     "pose": Pose,
 }
+
+
+def boxes_of(visible):
+    """`(N, 4)` float32 xyxy in pixels around the True of `(N, H, W)`.
+
+    The box of an image without any is empty: its sides are 0.
+    """
+    sides = []
+    for axis in (1, 2):  # Over rows for x, over columns for y.
+        line = visible.any(axis=axis)
+        first = line.argmax(axis=1)
+        last = line.shape[1] - line[:, ::-1].argmax(axis=1)
+        sides.append((first, np.where(line.any(axis=1), last, first)))
+    (x0, x1), (y0, y1) = sides
+    return np.stack([x0, y0, x1, y1], axis=1).astype("float32")
+
+
+def tags_of(things, top):
+    """`(N, H, W)` tag of the thing on top of each pixel, -1 where none.
+
+    Args:
+        things: `scene.Things` of N images.
+        top: `(N, H, W)` slot on top, -1 where none.
+    """
+    none = np.full((len(top), 1), -1)
+    lookup = np.concatenate([things.tag, none], axis=1)
+    flat = np.take_along_axis(lookup, top.reshape(len(top), -1), axis=1)
+    return flat.reshape(top.shape)
+
+
+def void_rings(masks):
+    """`masks` with a ring of `VOID`, one pixel wide, around what is higher.
+
+    A pixel is void where one of its four neighbors has a higher class: just
+    outside of every object, and between objects on one side of the border.
+
+    Args:
+        masks: `(N, H, W)` uint8.
+
+    Example:
+
+    >>> void_rings(np.array([[[0, 0, 0, 2, 2, 1, 1]]], "uint8"))
+    array([[[  0,   0, 255,   2,   2, 255,   1]]], dtype=uint8)
+    """
+    around = np.pad(masks, ((0, 0), (1, 1), (1, 1)))
+    neighbors = (
+        around[:, :-2, 1:-1],
+        around[:, 2:, 1:-1],
+        around[:, 1:-1, :-2],
+        around[:, 1:-1, 2:],
+    )
+    highest = np.maximum.reduce(neighbors)
+    return np.where(highest > masks, np.uint8(VOID), masks)
+
+
+def combinations(keys, choices, counts, frequencies=None):
+    """`(N, S)` combinations of the objects of each image, -1 where none.
+
+    Args:
+        keys: `(N,)` uint64, one an image.
+        choices: `(n,)` combinations to draw from.
+        counts: `(S,)` probabilities of 1..S objects.
+        frequencies: `(n,)` probabilities of `choices`; equal if left out.
+    """
+    slots = scene.slot_keys(keys, "what", len(counts))
+    if frequencies is None:
+        frequencies = np.full(len(choices), 1 / len(choices))
+    number = _pick(np.cumsum(counts), scene.draw(keys, "number"))
+    drawn = choices[_pick(np.cumsum(frequencies), scene.draw(slots, "what"))]
+    return np.where(np.arange(len(counts)) <= number[:, None], drawn, -1)
+
+
+def names(number=vocabulary.NUM_NAMED):
+    """`(L,)` of the combinations that pre-training names, the commonest first.
+
+    Args:
+        number: L; fewer than all are spread evenly over common and rare ones.
+    """
+    places = np.arange(number) * vocabulary.NUM_NAMED // number
+    return vocabulary.named()[places]
+
+
+def frequencies(number=vocabulary.NUM_NAMED, long_tail=ZIPF_EXPONENT):
+    """`(L,)` how common each of `names(number)` is among objects.
+
+    Args:
+        number: L.
+        long_tail: Exponent of Zipf's law; 0 makes all as common.
+    """
+    weights = np.arange(1, number + 1.0) ** -long_tail
+    return weights / weights.sum()
+
+
+def given_names(keys, true, wrong, missing, number=vocabulary.NUM_NAMED):
+    """`(N, S)` combinations by which the objects of each image are named.
+
+    Args:
+        keys: `(N,)` uint64, one an image.
+        true: `(N, S)` of `names(number)`, -1 is no object.
+        wrong: Probability that a name is another one of them.
+        missing: Probability that an object has no name.
+        number: How many names there are.
+    """
+    known = names(number)
+    slots = scene.slot_keys(keys, "name", true.shape[1])
+    ranks = np.zeros(vocabulary.NUM_COMBINATIONS, int)
+    ranks[known] = np.arange(number)
+    chances = np.cumsum(confusion(wrong, number), axis=1)[ranks[true]]
+    picked = (chances <= scene.draw(slots, "wrong")[..., None]).sum(axis=-1)
+    named = (true >= 0) & (scene.draw(slots, "missing") >= missing)
+    return np.where(named, known[picked.clip(max=number - 1)], -1)
+
+
+@functools.lru_cache(maxsize=4)
+def confusion(wrong, number=vocabulary.NUM_NAMED):
+    """`(L, L)` probability that the one is given the name of the other."""
+    pairs = names(number) // len(vocabulary.COLORS)
+    others = 1 - np.eye(len(pairs))
+    siblings = (pairs[:, None] == pairs) * others
+    others /= others.sum(axis=1, keepdims=True)
+    counts = siblings.sum(axis=1, keepdims=True)
+    # Of few names, some have no sibling: any other is as likely then.
+    siblings = np.where(counts > 0, siblings / counts.clip(min=1), others)
+    mistakes = _CONFUSABLE * siblings + (1 - _CONFUSABLE) * others
+    return (1 - wrong) * np.eye(len(pairs)) + wrong * mistakes
+
+
+def expected_counts(num_examples, wrong, missing, shares):
+    """`(C,)` float64, how many of the images carry each label, expected.
+
+    Args:
+        num_examples: Number of images.
+        wrong: Probability that a name is another one.
+        missing: Probability that an object has no name.
+        shares: `(L,)` how common each of `names(L)` is among objects.
+    """
+    hierarchy = vocabulary.hierarchy()
+    leaves = vocabulary.leaf_ids()[names(len(shares))]
+    an_object = np.zeros(len(hierarchy))
+    shares = shares @ confusion(wrong, len(shares))
+    for leaf, share in zip(leaves, shares, strict=True):
+        an_object[hierarchy.close([leaf])] += share * (1 - missing)
+    numbers = np.arange(1, len(COUNTS) + 1)
+    none = np.array(COUNTS) @ (1 - an_object) ** numbers[:, None]
+    return num_examples * (1 - none)
+
+
+def _pick(cumulative, draws):
+    """Positions drawn with the probabilities that `cumulative` sums."""
+    picked = np.searchsorted(cumulative, draws, side="right")
+    return picked.clip(max=len(cumulative) - 1)

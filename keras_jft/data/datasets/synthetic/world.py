@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_jft.data import keyed_random
 from keras_jft.data.dataset import Dataset
-from keras_jft.data.datasets.synthetic import presets, render, scene
+from keras_jft.data.datasets.synthetic import render, scene, vocabulary
 
 # Pixels that are rendered together: enough that a NumPy call costs nothing,
 # few enough that its arrays stay in the processor's cache.
@@ -35,7 +35,7 @@ class View:
     num_examples: int
     height: int
     width: int
-    preset: presets.Preset
+    preset: vocabulary.Preset
     seed: int
     threads: int | None
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_jft.data.datasets import synthetic
-from keras_jft.data.datasets.synthetic import presets, render, scene
+from keras_jft.data.datasets.synthetic import render, scene, vocabulary
 
 
 @pytest.mark.parametrize("task", synthetic.TASKS)
@@ -54,7 +54,7 @@ def test_edges_are_smooth(bare):
 def test_noise_is_white_and_as_strong_as_asked():
     keys = np.arange(40, dtype="uint64")
     noisy = dataclasses.replace(
-        presets.PRESETS["easy"], clutter=0.0, shading=0.0, noise=0.05
+        vocabulary.PRESETS["easy"], clutter=0.0, shading=0.0, noise=0.05
     )
     backdrop = dataclasses.replace(
         scene.backdrop(keys, noisy), base=np.full((40, 3), 0.5)
@@ -81,7 +81,7 @@ def test_noise_is_white_and_as_strong_as_asked():
 
 def test_a_point_is_covered_by_what_is_painted_on_its_pixel():
     keys = np.arange(30, dtype="uint64")
-    preset = dataclasses.replace(presets.PRESETS["hard"], noise=0.0)
+    preset = dataclasses.replace(vocabulary.PRESETS["hard"], noise=0.0)
     extent = (1.5, 1.0)
     things = scene.distractors(keys, extent, preset)
     _, top = render.paint(things, scene.backdrop(keys, preset), 40, 60)

@@ -6,10 +6,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from keras_jft.data.datasets.synthetic import presets, scene, vocabulary
+from keras_jft.data.datasets.synthetic import scene, vocabulary
 
 KEYS = np.arange(3000, dtype="uint64")
-PRESET = presets.PRESETS["standard"]
+PRESET = vocabulary.PRESETS["standard"]
 
 
 def shown(*counts):
@@ -88,8 +88,8 @@ def test_objects_rarely_overlap(things):
 
 
 def test_another_preset_shows_the_same_scene_harder():
-    hard = scene.objects(KEYS, shown(1), (1, 1), presets.PRESETS["hard"])
-    easy = scene.objects(KEYS, shown(1), (1, 1), presets.PRESETS["easy"])
+    hard = scene.objects(KEYS, shown(1), (1, 1), vocabulary.PRESETS["hard"])
+    easy = scene.objects(KEYS, shown(1), (1, 1), vocabulary.PRESETS["easy"])
     np.testing.assert_array_equal(hard.shape, easy.shape)
     for name in ("x", "y", "angle", "radius"):
         a, b = (getattr(things, name).ravel() for things in (hard, easy))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from keras_jft.data.datasets import coco_files
+from keras_jft.data.datasets.coco import files
 
 NAN, PLACES = float("nan"), 7
 
@@ -28,7 +28,7 @@ def save(tmp_path):
 
 def test_a_file_is_read_as_pycocotools_reads_it(save, coco, capsys):
     path = save(coco())
-    file, theirs = coco_files.read(path), COCO(path)
+    file, theirs = files.read(path), COCO(path)
     capsys.readouterr()  # It prints.
     assert file.image_ids.tolist() == [9, 7, 12]
     assert file.category_ids == (1, 18, 44) == tuple(sorted(theirs.cats))
@@ -56,7 +56,7 @@ def test_a_file_is_read_as_pycocotools_reads_it(save, coco, capsys):
 def test_keypoints_come_with_names_and_bones(save, coco):
     document = coco(keypoints=True)
     document["categories"][0]["sigmas"] = [0.1, 0.2, 0.3]
-    file = coco_files.read(save(document))
+    file = files.read(save(document))
     assert file.keypoints.shape == (7, 3, 3)
     assert file.keypoints[6].tolist() == [[1, 2, 2], [3, 1.5, 1], [0, 0, 0]]
     assert file.keypoint_names == ("nose", "left_eye", "right_eye")
@@ -72,7 +72,7 @@ def test_what_the_format_leaves_open_is_accepted(save, coco):
     document["annotations"][0]["bbox"] = [-0.75, 0, 11.5, 9]
     document["annotations"] = document["annotations"][:4]  # None of image 12.
     document["annotations"][3]["image_id"] = 7
-    file = coco_files.read(save(document))
+    file = files.read(save(document))
     assert file.boxes[2].tolist() == [0, 0, 10, 8], "clipped within a pixel"
     assert file.areas.tolist() == [4, 9, 80, 63], "those of the boxes"
     assert not file.ignored.any()
@@ -89,26 +89,26 @@ def test_null_is_as_good_as_absent(save, coco):
     for record in null["annotations"]:
         record |= {"area": None, "iscrowd": None, "num_keypoints": None}
         record |= {"segmentation": None}
-    expected = coco_files.read(save(lacking))
-    found = coco_files.read(save(null))
+    expected = files.read(save(lacking))
+    found = files.read(save(null))
     assert found.areas.tolist() == expected.areas.tolist()
     assert not found.ignored.any() and found.skeleton == ()
     assert found.sigmas is None
     # What a file must have is asked for.
     null["annotations"][2]["bbox"] = None
     with pytest.raises(ValueError, match="id 102, field `bbox`.*None"):
-        coco_files.read(save(null))
+        files.read(save(null))
     null["annotations"] = None
     with pytest.raises(ValueError, match="`annotations` must be a list"):
-        coco_files.read(save(null))
-    assert len(coco_files.read(save(null), annotated=False).boxes) == 0
+        files.read(save(null))
+    assert len(files.read(save(null), annotated=False).boxes) == 0
 
 
 def test_a_crowd_may_be_true_or_false(save, coco):
     document = coco()
     for record in document["annotations"]:
         record["iscrowd"] = record["id"] == 101
-    file = coco_files.read(save(document))
+    file = files.read(save(document))
     assert file.annotation_ids[file.ignored].tolist() == [101]
 
 
@@ -119,20 +119,20 @@ def test_the_root_that_roboflow_adds_is_no_class(save, coco, project):
         record["supercategory"] = project
     root = {"id": 0, "name": project, "supercategory": "none"}
     document["categories"].insert(0, root)
-    file = coco_files.read(save(document))
+    file = files.read(save(document))
     assert file.label_names == ("person", "dog", "bottle")
     assert file.category_ids == (1, 18, 44)
     # One that is labeled, or that is not above all others, is a class.
     document["annotations"][0]["category_id"] = 0
     if project == "dog":
         with pytest.raises(ValueError, match="no other category has"):
-            coco_files.read(save(document))
+            files.read(save(document))
     else:
-        assert coco_files.read(save(document)).category_ids[0] == 0
+        assert files.read(save(document)).category_ids[0] == 0
     document["annotations"][0]["category_id"] = 1
     document["categories"][2]["supercategory"] = "none"
     document["categories"][0]["name"] = "other"
-    assert coco_files.read(save(document)).category_ids[0] == 0
+    assert files.read(save(document)).category_ids[0] == 0
 
 
 def test_texts_are_ids_too(save, coco):
@@ -141,19 +141,19 @@ def test_texts_are_ids_too(save, coco):
         record["id"] = f"im{record['id']}"
     for record in document["annotations"]:
         record["image_id"] = f"im{record['image_id']}"
-    file = coco_files.read(save(document))
+    file = files.read(save(document))
     assert file.image_ids.tolist() == ["im9", "im7", "im12"]
     document["images"][1]["id"] = 7
     with pytest.raises(ValueError, match="image id 7.*type of the others"):
-        coco_files.read(save(document))
+        files.read(save(document))
 
 
 def test_a_file_without_annotations_is_a_test_set(save, coco):
     document = coco()
     del document["annotations"]
     with pytest.raises(ValueError, match="`annotations` must be a list"):
-        coco_files.read(save(document))
-    file = coco_files.read(save(document), annotated=False)
+        files.read(save(document))
+    file = files.read(save(document), annotated=False)
     assert len(file.image_ids) == 3 and file.boxes.shape == (0, 4)
 
 
@@ -163,16 +163,16 @@ def test_faulty_annotations_can_be_dropped_but_nothing_else(save, coco):
     document["annotations"][4]["bbox"] = [NAN, 1, 3, 4]
     document["annotations"][5]["category_id"] = 2
     with pytest.raises(ValueError, match="on_error='drop'"):
-        coco_files.read(save(document))
+        files.read(save(document))
     with pytest.warns(UserWarning, match=r"Left 3 .*'.*ann\.json'.*id 100"):
-        file = coco_files.read(save(document), on_error="drop")
+        file = files.read(save(document), on_error="drop")
     assert file.annotation_ids.tolist() == [101, 102, 103, 106]
     assert file.starts.tolist() == [0, 2, 2, 4]
     del document["images"][1]["width"]
     with pytest.raises(ValueError, match="`width`"):
-        coco_files.read(save(document), on_error="drop")
+        files.read(save(document), on_error="drop")
     with pytest.raises(ValueError, match="`on_error` must be one of"):
-        coco_files.read(save(coco()), on_error="ignore")
+        files.read(save(coco()), on_error="ignore")
 
 
 # === Malformed files: every kind at every place ===
@@ -322,7 +322,7 @@ def test_malformed_files_are_refused_with_file_record_and_field(save, coco):
             expected = break_it(document, place)
             path = save(document)
             with pytest.raises(ValueError) as error:
-                coco_files.read(path)
+                files.read(path)
             for part in (r"ann.json'", *expected):
                 assert part in str(error.value), kind
             refused.add(path.read_text())
@@ -333,10 +333,10 @@ def test_a_file_cut_short_anywhere_is_refused(save, coco):
     whole = json.dumps(coco())
     for cut in range(0, len(whole) - 1, len(whole) // 20):
         with pytest.raises(ValueError, match=r"ann\.json' is not JSON"):
-            coco_files.read(save(whole[:cut]))
+            files.read(save(whole[:cut]))
     for root in ("[]", "3", "null"):
         with pytest.raises(ValueError, match=r"ann\.json' must hold an object"):
-            coco_files.read(save(root))
+            files.read(save(root))
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ def test_malformed_keypoint_names_are_refused(save, coco, field, value):
     document = coco(keypoints=True)
     document["categories"][0][field] = value
     with pytest.raises(ValueError, match=f"category id 1, field `{field}`"):
-        coco_files.read(save(document))
+        files.read(save(document))
 
 
 def test_boxes_smaller_than_a_pixel_and_many_boxes_are_fine(save, coco):
@@ -364,7 +364,7 @@ def test_boxes_smaller_than_a_pixel_and_many_boxes_are_fine(save, coco):
         {**template, "id": i, "bbox": [i / 60, 0.5, 0.01, 0.02]}
         for i in range(500)
     ]
-    file = coco_files.read(save(document))
+    file = files.read(save(document))
     sides = file.boxes[:, 2:] - file.boxes[:, :2]
     np.testing.assert_allclose(sides, [[0.01, 0.02]] * 500, atol=1e-5)
     assert (sides > 0).all()
@@ -384,7 +384,7 @@ def test_hundreds_of_mutated_files_are_read_or_refused_by_name(
             content = fuzzing.mutated_bytes(content, rng)
         path = save(content)
         try:
-            file = coco_files.read(path)
+            file = files.read(path)
         except ValueError as error:
             refused += 1
             assert "ann.json" in str(error) and len(str(error)) < 800
@@ -398,4 +398,4 @@ def test_two_unicode_forms_of_a_category_are_not_two_classes(save, coco):
     for place, name in enumerate(("caf\u00e9", "cafe\u0301")):
         document["categories"][place]["name"] = name
     with pytest.raises(ValueError, match="categories: .*another Unicode form"):
-        coco_files.read(save(document))
+        files.read(save(document))

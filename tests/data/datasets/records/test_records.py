@@ -10,7 +10,7 @@ import pytest
 
 import keras_jft as jft
 from keras_jft import files
-from keras_jft.data.datasets import record_files, records
+from keras_jft.data.datasets.records import reading, shards
 
 pytest.importorskip("tensorflow")
 # So few examples lack classes.
@@ -22,7 +22,7 @@ TREE = {
 }
 
 
-@pytest.fixture(params=record_files.KINDS)
+@pytest.fixture(params=shards.KINDS)
 def kind(request):
     return request.param
 
@@ -94,7 +94,7 @@ def test_ids_of_any_kind_come_back(kind, make_data, tmp_path):
     ):
         expected = make_data(NUM, ids=ids)
         _write(expected, f"{tmp_path}/{name}.{kind}@3")
-        data = records.load(tmp_path, name)
+        data = reading.load(tmp_path, name)
         assert data.ids(np.arange(NUM)[::-1]).tolist() == ids[::-1]
         _assert_same(data, expected)
         small = jft.data.subset(expected, 5, seed=3).ids(np.arange(5))
@@ -120,8 +120,8 @@ def test_what_is_known_of_the_set_comes_back(make_data, tmp_path):
     for example in data.examples:
         example["labels"] = example["labels"] % 3
     _write(data, f"{tmp_path}/val@1")
-    found = records.load(tmp_path, "val").info
-    for key in (*records.PLAIN, "num_examples"):
+    found = reading.load(tmp_path, "val").info
+    for key in (*reading.PLAIN, "num_examples"):
         assert getattr(found, key) == getattr(data.info, key), key
     assert found.hierarchy.keys == ("n1", "n2", "n3")
     assert found.hierarchy.close([2]).tolist() == [0, 2]
@@ -129,12 +129,12 @@ def test_what_is_known_of_the_set_comes_back(make_data, tmp_path):
 
 def test_a_bucket_is_a_folder_too(make_data, tmp_path):
     _write(make_data(NUM), f"ram:/{tmp_path}/train@2")
-    data = records.load(f"ram:/{tmp_path}/")
+    data = reading.load(f"ram:/{tmp_path}/")
     _assert_same(data, make_data(NUM))
     with pytest.raises(ValueError, match="must hold .* Received: 0.*missing"):
         _write(make_data(NUM), f"ram:/{tmp_path}/other.array_record@2")
         # The library of ArrayRecord does not open TensorFlow's memory.
-        records.load(f"ram:/{tmp_path}", "other")[0]
+        reading.load(f"ram:/{tmp_path}", "other")[0]
 
 
 def test_a_damaged_record_is_skipped_within_the_limit(folder, kind):
@@ -142,7 +142,7 @@ def test_a_damaged_record_is_skipped_within_the_limit(folder, kind):
     content = bytearray(path.read_bytes())
     content[300] ^= 4  # In the first record's image.
     path.write_bytes(content)
-    data = records.load(folder)
+    data = reading.load(folder)
     with pytest.raises(ValueError, match=f"record 0 of .*{path.name}"):
         list(jft.data.iterate(data, 4))
     batches = jft.data.iterate(data, 4, tolerate=1)
@@ -155,11 +155,11 @@ def test_a_damaged_record_is_skipped_within_the_limit(folder, kind):
 def test_a_missing_shard_or_set_is_named(folder, kind):
     (folder / f"train.{kind}-00001-of-00003").unlink()
     with pytest.raises(ValueError, match="Missing are 1 of 3:.*00001-of"):
-        records.load(folder)
+        reading.load(folder)
     with pytest.raises(ValueError, match=r"one of \['train'\].*'val'"):
-        records.load(folder, "val")
+        reading.load(folder, "val")
     with pytest.raises(ValueError, match="A folder is needed"):
-        records.load(folder / "none")
+        reading.load(folder / "none")
 
 
 def test_shards_of_two_sets_are_noticed(folder, kind, make_data, tmp_path):
@@ -167,7 +167,7 @@ def test_shards_of_two_sets_are_noticed(folder, kind, make_data, tmp_path):
     _write(other, f"{tmp_path}/other/train.{kind}@3")
     for path in (tmp_path / "other").glob("*00001*"):
         path.rename(folder / path.name)
-    data = records.load(folder)
+    data = reading.load(folder)
     assert data[0]["ids"] == 0
     with pytest.raises(ValueError, match="must have the id 3.*'103'.*set"):
         data[3]
@@ -178,7 +178,7 @@ def test_labels_beyond_the_names_are_refused(folder):
     note = json.loads(path.read_text())
     fewer = {"label_names": ["a", "b"], "class_counts": [1, 1]}
     path.write_text(json.dumps({**note, **fewer}))
-    data = records.load(folder)
+    data = reading.load(folder)
     with pytest.raises(ValueError, match=r"Labels of record .* in 0\.\.1"):
         data.take(range(NUM))
 
@@ -191,11 +191,11 @@ def test_a_faulty_note_is_named(folder):
         ('{"format": "other"}', "train.json' must describe records"),
         ("[]", "train.json' must describe records"),
         (json.dumps({**note, "version": 2}), "version 1. Received: 2"),
-        (json.dumps({"format": records.FORMAT, "version": 1}), "lacks"),
+        (json.dumps({"format": reading.FORMAT, "version": 1}), "lacks"),
     ):
         files.write_bytes(path, text.encode())
         with pytest.raises(ValueError, match=message):
-            records.load(folder)
+            reading.load(folder)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_a_field_of_another_type_is_named_with_the_file(
     note = json.loads(path.read_text())
     path.write_text(json.dumps({**note, field: value}))
     with pytest.raises(ValueError, match=r"train\.json'") as error:
-        records.load(tmp_path)
+        reading.load(tmp_path)
     assert field in str(error.value) or "shard" in str(error.value)
     assert type(error.value) is ValueError
 
@@ -254,7 +254,7 @@ def test_a_faulty_shard_is_named_with_its_field(folder, field, value):
     with pytest.raises(
         ValueError, match=rf"train\.json': shard number 1, field `{field}`"
     ):
-        records.load(folder)
+        reading.load(folder)
 
 
 def test_a_shard_is_never_read_from_another_folder(folder):
@@ -264,4 +264,4 @@ def test_a_shard_is_never_read_from_another_folder(folder):
         note["shards"][0]["file"] = name
         path.write_text(json.dumps(note))
         with pytest.raises(ValueError, match="Every shard of .* beside it"):
-            records.load(folder)
+            reading.load(folder)

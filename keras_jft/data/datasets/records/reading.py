@@ -19,9 +19,9 @@ import numpy as np
 
 from keras_jft import files
 from keras_jft.data.dataset import Dataset, Info, warn_of_absent_classes
-from keras_jft.data.datasets import record_schema
 from keras_jft.data.datasets.json_records import Record, is_finite, records_of
-from keras_jft.data.datasets.record_shards import SHARDS
+from keras_jft.data.datasets.records import schema
+from keras_jft.data.datasets.records.shards import SHARDS
 from keras_jft.data.hierarchy import LabelHierarchy
 from keras_jft.data.label_names import is_text
 from keras_jft.text_files import parse_json, short
@@ -143,7 +143,7 @@ class Records(Dataset):
     def _example(self, position, pixels=True):
         shard, place = self._shard_at(position)
         where = shard.where(place)
-        example = record_schema.from_record(
+        example = schema.from_record(
             shard.read(place),
             where,
             one_label=self._one_label,
@@ -164,7 +164,7 @@ class Records(Dataset):
             )
         example["ids"] = expected
         if "image_ids" in example:
-            example["image_ids"] = record_schema.id_of(
+            example["image_ids"] = schema.id_of(
                 example["image_ids"], self._image_id_type, where
             )
         return example
@@ -172,7 +172,7 @@ class Records(Dataset):
     def image_bytes(self, position):
         """The image file in the record."""
         shard, place = self._shard_at(position)
-        return record_schema.stored_image(shard.read(place), shard.where(place))
+        return schema.stored_image(shard.read(place), shard.where(place))
 
     def _shard_at(self, position):
         number, place = self._find(np.asarray(position, "int64"))

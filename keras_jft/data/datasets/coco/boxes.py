@@ -12,8 +12,9 @@ import numpy as np
 
 from keras_jft import checks, text_files
 from keras_jft.data.dataset import warn_of_absent_classes
-from keras_jft.data.datasets import coco_files, tfds_boxes
+from keras_jft.data.datasets import tfds
 from keras_jft.data.datasets.boxed_images import BoxedImages
+from keras_jft.data.datasets.coco import files as files_lib
 from keras_jft.data.datasets.image_paths import find_images
 from keras_jft.files import check_split
 
@@ -70,14 +71,14 @@ def load(
     """
     checks.one_of("source", source, SOURCES)
     if source == "tfds":
-        return tfds_boxes.load(
+        return tfds.load_boxes(
             config, split, directory, on_error, orientation=orientation
         )
     check_chosen(split, annotations, ids, exclude)
     names = [None] if split is None else split.split("+")
     parts = [find(directory, name, annotations) for name in names]
     files = [
-        coco_files.read(path, on_error=on_error, annotated=annotated)
+        files_lib.read(path, on_error=on_error, annotated=annotated)
         for path, _ in parts
     ]
     _check_same_categories(files)

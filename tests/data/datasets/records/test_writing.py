@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import keras_jft as jft
-from keras_jft.data.datasets import record_files
+from keras_jft.data.datasets.records import shards
 
 pytest.importorskip("tensorflow")
 # So few examples lack classes.
@@ -35,7 +35,7 @@ def _assert_same(found, expected):
                 np.testing.assert_array_equal(found_value, value)
 
 
-@pytest.mark.parametrize("kind", record_files.KINDS)
+@pytest.mark.parametrize("kind", shards.KINDS)
 @pytest.mark.parametrize("task", sorted(jft.data.datasets.synthetic.TASKS))
 def test_every_task_of_the_synthetic_world_comes_back(task, kind, tmp_path):
     options = {"num_examples": 10, "task": task}

@@ -12,8 +12,9 @@ from rich import console, progress
 
 from keras_jft import checks, files
 from keras_jft.data.batch import check_batch, collate
-from keras_jft.data.datasets import record_files, record_schema
-from keras_jft.data.datasets.records import note_of
+from keras_jft.data.datasets.records import schema
+from keras_jft.data.datasets.records import shards as shards_lib
+from keras_jft.data.datasets.records.reading import note_of
 from keras_jft.data.images import decode_image, exif_orientation
 from keras_jft.data.pipeline import Examples
 
@@ -68,7 +69,7 @@ def write_records(
     True
     """
     checks.one_of("encoding", encoding, ENCODINGS)
-    folder, name, kind, count = record_files.parse(path)
+    folder, name, kind, count = shards_lib.parse(path)
     if count > len(data):
         raise ValueError(
             "Every shard must have an example. Received: "
@@ -115,7 +116,7 @@ class _Writer:
     def write(self, name, count, workers):
         """Writes all shards; what the note says of each."""
         jobs = [
-            (record_files.shard_name(name, self.kind, number, count), range(
+            (shards_lib.shard_name(name, self.kind, number, count), range(
                 len(self.data) * number // count,
                 len(self.data) * (number + 1) // count,
             ))
@@ -129,9 +130,9 @@ class _Writer:
             executor.shutdown(cancel_futures=True)
 
     def _shard(self, file, positions):
-        index = record_files.Index(self.kind == "tfrecord")
+        index = shards_lib.Index(self.kind == "tfrecord")
         path = f"{self.folder}/{file}"
-        with record_files.writer(path, self.kind) as write:
+        with shards_lib.writer(path, self.kind) as write:
             for position in positions:
                 if self._stop.is_set():
                     raise InterruptedError(f"{path!r} was not written to end.")
@@ -140,7 +141,7 @@ class _Writer:
                     write(found[0])
                     index.add(*found)
                 self.advance()
-        index.write(record_files.index_path(path))
+        index.write(shards_lib.index_path(path))
         return {
             "file": file,
             "num_examples": index.num_records,
@@ -157,7 +158,7 @@ class _Writer:
             self.seen.skip(position, error)
             return None
         self.seen.add(example)
-        return record_schema.to_record(example, encoded), example["ids"]
+        return schema.to_record(example, encoded), example["ids"]
 
     def _file(self, position, pixels):
         """The image file whose stored pixels are these."""
@@ -169,7 +170,7 @@ class _Writer:
             or np.array_equal(decode_image(file, orientation="ignore"), pixels)
         ):
             return file
-        return record_schema.encode_image(pixels, self.encoding)
+        return schema.encode_image(pixels, self.encoding)
 
 
 class _Seen:

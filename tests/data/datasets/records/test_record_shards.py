@@ -9,14 +9,14 @@ import zipfile
 import numpy as np
 import pytest
 
-from keras_jft.data.datasets import record_files
-from keras_jft.data.datasets.record_shards import SHARDS
+from keras_jft.data.datasets.records import shards
+from keras_jft.data.datasets.records.shards import SHARDS
 
 tf = pytest.importorskip("tensorflow")
 NUM = 9
 
 
-@pytest.fixture(params=record_files.KINDS)
+@pytest.fixture(params=shards.KINDS)
 def kind(request):
     return request.param
 
@@ -37,14 +37,14 @@ def records(rng):
 @pytest.fixture
 def make(kind, records, tmp_path):
     """A function that opens the shard anew; it lies in `make.path`."""
-    name = record_files.shard_name("a", kind, 0, 1)
-    index = record_files.Index(kind == "tfrecord")
+    name = shards.shard_name("a", kind, 0, 1)
+    index = shards.Index(kind == "tfrecord")
     path = str(tmp_path / name)
-    with record_files.writer(path, kind) as write:
+    with shards.writer(path, kind) as write:
         for i, record in enumerate(records):
             write(record)
             index.add(record, f"i{i}")
-    index.write(record_files.index_path(path))
+    index.write(shards.index_path(path))
 
     def make(num_records=NUM):
         return SHARDS[kind](str(tmp_path), name, num_records, None, str)

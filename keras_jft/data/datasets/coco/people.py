@@ -15,7 +15,8 @@ from pycocotools import mask
 
 from keras_jft import sides
 from keras_jft.data.dataset import Dataset, Info
-from keras_jft.data.datasets import coco, coco_files
+from keras_jft.data.datasets.coco import boxes as boxes_lib
+from keras_jft.data.datasets.coco import files
 from keras_jft.data.datasets.json_records import read_json, records_of
 from keras_jft.data.images import AnnotatedImages
 from keras_jft.data.suppression import suppress
@@ -76,9 +77,11 @@ def load(
         ValueError: As `coco_files.read` does; the file has no keypoints;
             images are missing; detections are faulty; or nobody is left.
     """
-    coco.check_chosen(split, annotations, ids, exclude)
-    path, folder = coco.find(directory, split, annotations, "person_keypoints")
-    file = coco_files.read(path, on_error=on_error)
+    boxes_lib.check_chosen(split, annotations, ids, exclude)
+    path, folder = boxes_lib.find(
+        directory, split, annotations, "person_keypoints"
+    )
+    file = files.read(path, on_error=on_error)
     if file.keypoints is None:
         raise ValueError(
             f"{str(path)!r} must have a category with `keypoints`. Received: "
@@ -93,7 +96,7 @@ def load(
         raise ValueError(
             f"`max_people` must be positive. Received: max_people={max_people}."
         )
-    images = coco.selected(file.image_ids, ids, exclude)
+    images = boxes_lib.selected(file.image_ids, ids, exclude)
     rows = _annotated(file, images)
     if detections is not None:
         rows = _detected(file, images, detections, min_score, iou_threshold)
@@ -103,7 +106,9 @@ def load(
             "unless `detections` are given. Received: none."
         )
     wanted = list(dict.fromkeys(row.image for row in rows))
-    paths = coco.image_paths(file, folder, wanted, allow_outside=allow_outside)
+    paths = boxes_lib.image_paths(
+        file, folder, wanted, allow_outside=allow_outside
+    )
     paths = dict(zip(wanted, paths, strict=True))
     if flip_pairs is not None:
         sides.mirrored(file.keypoint_names, flip_pairs)

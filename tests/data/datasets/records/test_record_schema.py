@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_jft.data.datasets import record_schema
-from keras_jft.data.datasets.record_schema import (
+from keras_jft.data.datasets.records import schema
+from keras_jft.data.datasets.records.schema import (
     encode_image,
     from_record,
     stored_image,
@@ -206,6 +206,6 @@ def test_a_size_below_one_pixel_is_refused(image):
 
 
 def test_an_id_that_is_no_number_is_named():
-    assert record_schema.id_of("7", int, "'a'") == 7
+    assert schema.id_of("7", int, "'a'") == 7
     with pytest.raises(ValueError, match="'a' must have a whole number.*'x'"):
-        record_schema.id_of("x", int, "'a'")
+        schema.id_of("x", int, "'a'")

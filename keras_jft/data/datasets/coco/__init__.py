@@ -1,0 +1,1 @@
+"""COCO: boxes, people and the files that both are read from."""

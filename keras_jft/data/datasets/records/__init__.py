@@ -1,0 +1,1 @@
+"""Records: TFRecord and ArrayRecord shards, written and read at any place."""
