@@ -47,7 +47,7 @@ import numpy as np
 
 import keras_jft
 from keras_jft import data, training
-from keras_jft.training.resuming import is_passing_over
+from keras_jft.training.checkpoints.resuming import is_passing_over
 
 HERE = pathlib.Path(__file__).parent
 EPOCHS, EXAMPLES, BATCH = 3, 80, 8

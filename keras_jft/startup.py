@@ -33,7 +33,7 @@ CHATTER = re.compile(
 )
 # Where the classes are that a saved model may name.
 SERIALIZABLE = {
-    "AdamW": "training.optimizers",
+    "AdamW": "training.optimization",
     "AsymmetricLoss": "pretrain.losses",
     "Classifier": "transfer.heads.classification",
     "Conv2D": "layers.convolution",
@@ -55,7 +55,7 @@ SERIALIZABLE = {
     "SmoothedCrossentropy": "transfer.heads.classification",
     "SoftmaxLoss": "pretrain.losses",
     "SubsampledCrossentropy": "transfer.heads.mask_losses",
-    "TF1RMSprop": "training.optimizers",
+    "TF1RMSprop": "training.optimization",
     "Thumbnail": "evaluation.duplicates.embedding",
     "UpsampledCrossentropy": "transfer.heads.mask_losses",
 }

@@ -13,8 +13,8 @@ import numpy as np
 from keras import ops
 
 from keras_jft import backbones
-from keras_jft.training import archive
-from keras_jft.training.weights import load_all_weights
+from keras_jft.training.checkpoints import archive
+from keras_jft.training.checkpoints.load_weights import load_all_weights
 
 _KIND = "a backbone of keras_jft"
 _LARGEST_SIDE = 1 << 16  # Pixels of an image.

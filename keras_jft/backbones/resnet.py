@@ -27,7 +27,7 @@ from keras_jft.backbones.imagenet_weights import (
     load_imagenet,
 )
 from keras_jft.layers import Conv2D, FusedBatchNormalization, ImageScaling
-from keras_jft.training.weights import load_all_weights
+from keras_jft.training.checkpoints.load_weights import load_all_weights
 
 # Kind and number of units in conv2..conv5: He et al. 2015, Table 1.
 DEPTHS = {

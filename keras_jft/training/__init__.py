@@ -1,29 +1,31 @@
 """How anything is fit."""
 
 from keras_jft.training.callbacks import StopOnNonFiniteLoss, Throughput
-from keras_jft.training.checkpoints import Checkpoint
+from keras_jft.training.checkpoints.checkpoint import Checkpoint
+from keras_jft.training.checkpoints.load_weights import Loaded, load_weights
+from keras_jft.training.checkpoints.state import reset
+from keras_jft.training.distribution.jax_layouts import layout_map
+from keras_jft.training.distribution.replicas import synchronize
+from keras_jft.training.distribution.strategies import strategy
 from keras_jft.training.encoding import sendable
-from keras_jft.training.layouts import layout_map
 from keras_jft.training.logging import JSONLogger, loggers, read_log
 from keras_jft.training.model import Model
-from keras_jft.training.optimization import Optimization, fit
-from keras_jft.training.optimizers import OPTIMIZERS, TF1RMSprop
-from keras_jft.training.precision import (
-    check_dtype_policy,
-    dtype_policy,
-    fastest_dtype_policy,
-)
-from keras_jft.training.replicas import synchronize
-from keras_jft.training.schedules import (
+from keras_jft.training.optimization import (
+    OPTIMIZERS,
     SCHEDULES,
+    Optimization,
+    TF1RMSprop,
+    fit,
     piecewise,
     polynomial,
     staircase,
     warmup_cosine,
 )
-from keras_jft.training.state import reset
-from keras_jft.training.strategies import strategy
-from keras_jft.training.weights import Loaded, load_weights
+from keras_jft.training.precision import (
+    check_dtype_policy,
+    dtype_policy,
+    fastest_dtype_policy,
+)
 
 __all__ = [
     "OPTIMIZERS",

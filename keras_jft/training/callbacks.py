@@ -5,7 +5,7 @@ import time
 import keras
 import numpy as np
 
-from keras_jft.training.resuming import is_passing_over
+from keras_jft.training.checkpoints.resuming import is_passing_over
 
 
 def without_writers(callbacks):

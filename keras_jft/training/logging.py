@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_jft.text_files import parse_json, read_lines, short
 from keras_jft.training.callbacks import Logger, Throughput
-from keras_jft.training.resuming import is_passing_over
+from keras_jft.training.checkpoints.resuming import is_passing_over
 
 
 class JSONLogger(Logger):

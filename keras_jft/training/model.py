@@ -10,16 +10,13 @@ from keras import ops, tree
 
 from keras_jft import checks
 from keras_jft.training import callbacks as callbacks_lib
-from keras_jft.training import (
-    epoch_metrics,
-    export,
-    inputs,
-    layouts,
+from keras_jft.training import epoch_metrics, export, inputs, updates
+from keras_jft.training.checkpoints.checkpoint import Checkpoint
+from keras_jft.training.distribution import (
+    jax_layouts,
     parameter_server,
     replicas,
-    updates,
 )
-from keras_jft.training.checkpoints import Checkpoint
 
 
 def _remembered(check):
@@ -357,7 +354,7 @@ class Model(keras.Model):
         outputs = super().predict_step(*args)
         if keras.backend.backend() == "jax":
             outputs, state = outputs
-            return layouts.whole(self._predicted(outputs, x)), state
+            return jax_layouts.whole(self._predicted(outputs, x)), state
         return self._predicted(outputs, x)
 
     def _predicted(self, outputs, images):

@@ -1,4 +1,8 @@
-"""How a run is driven: optimizer, learning rate, decay, batch and length."""
+"""How a run is driven: optimizer, learning rate, decay, batch and length.
+
+Optimizers and learning-rate schedules stand by name in two tables; most are
+Keras's own.
+"""
 
 import dataclasses
 import math
@@ -7,9 +11,7 @@ import keras
 from keras import ops
 
 from keras_jft import checks
-from keras_jft.training.optimizers import OPTIMIZERS
-from keras_jft.training.resuming import is_passing_over
-from keras_jft.training.schedules import SCHEDULES, TO_THE_END
+from keras_jft.training.checkpoints.resuming import is_passing_over
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -161,3 +163,173 @@ class _StopAfter(keras.callbacks.Callback):
             self._passed = batch + 1
         elif self._before - self._passed + batch + 1 >= self.steps:
             self.model.stop_training = True
+
+
+@keras.saving.register_keras_serializable("keras_jft")
+class TF1RMSprop(keras.optimizers.RMSprop):
+    """RMSProp whose mean squares start at one, as TensorFlow 1 has it.
+
+    Keras starts them at zero, which makes the first steps `1 / sqrt(1 - rho)`
+    times as long. With `epsilon=1.0` (TF-Slim's default of 2017) both the
+    start and the epsilon shape the run. All other arguments are those of
+    `keras.optimizers.RMSprop`.
+
+    References:
+        TensorFlow 1, `python/training/rmsprop.py`, `_create_slots`.
+    """
+
+    def build(self, var_list):
+        """Creates the slots."""
+        if self.built:
+            return
+        super().build(var_list)
+        for mean_square in self._velocities:
+            if mean_square is not None:
+                mean_square.assign(ops.ones(mean_square.shape))
+
+
+@keras.saving.register_keras_serializable("keras_jft")
+class AdamW(keras.optimizers.AdamW):
+    """AdamW whose decay spares biases and batch normalization.
+
+    Keras's own forgets what it should spare when it is saved. All arguments
+    are those of `keras.optimizers.AdamW`.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+
+
+# Name: the optimizer of an `Optimization`, with a learning rate or schedule.
+OPTIMIZERS = {
+    "momentum": lambda config, rate: keras.optimizers.SGD(
+        rate, momentum=config.momentum, clipnorm=config.clipnorm
+    ),
+    "rmsprop": lambda config, rate: TF1RMSprop(
+        rate,
+        rho=0.9,
+        momentum=config.momentum,
+        epsilon=config.epsilon,
+        clipnorm=config.clipnorm,
+    ),
+    "adamw": lambda config, rate: AdamW(
+        rate, weight_decay=config.weight_decay, clipnorm=config.clipnorm
+    ),
+}
+
+
+def warmup_cosine(peak, steps, warmup=0.1):
+    """A linear warm-up to `peak`, then a cosine down to 0.
+
+    Args:
+        peak: The largest learning rate.
+        steps: Steps of the whole run.
+        warmup: Fraction of the steps that warm up.
+
+    Returns:
+        A `keras.optimizers.schedules.CosineDecay`.
+
+    Example:
+
+    >>> schedule = keras_jft.training.warmup_cosine(0.4, steps=100)
+    >>> [round(float(schedule(step)), 3) for step in (0, 5, 10, 55, 100)]
+    [0.0, 0.2, 0.4, 0.2, 0.0]
+    """
+    warmup_steps = round(warmup * steps)
+    if warmup_steps == 0:
+        return keras.optimizers.schedules.CosineDecay(peak, steps)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0,
+        steps - warmup_steps,
+        warmup_target=peak,
+        warmup_steps=warmup_steps,
+    )
+
+
+def staircase(peak, decay_steps, decay_rate):
+    """`peak * decay_rate ** floor(step / decay_steps)`.
+
+    Args:
+        peak: The first learning rate.
+        decay_steps: Steps of a stair.
+        decay_rate: Factor of a stair.
+
+    Returns:
+        A `keras.optimizers.schedules.ExponentialDecay`.
+
+    Example:
+
+    >>> schedule = keras_jft.training.staircase(1e-3, 3_000_000, 0.9)
+    >>> print(f"{float(schedule(36_000_000)):.4e}")
+    2.8243e-04
+    """
+    return keras.optimizers.schedules.ExponentialDecay(
+        peak, decay_steps, decay_rate, staircase=True
+    )
+
+
+def piecewise(peak, boundaries, decay_rate):
+    """`peak`, multiplied by `decay_rate` at each boundary.
+
+    Args:
+        peak: The first learning rate.
+        boundaries: Steps at which the rate falls, rising.
+        decay_rate: Factor at a boundary.
+
+    Returns:
+        A `keras.optimizers.schedules.PiecewiseConstantDecay`.
+
+    Example:
+
+    >>> schedule = keras_jft.training.piecewise(0.5, (10, 20), 0.1)
+    >>> [round(float(schedule(step)), 4) for step in (9, 10, 19, 20)]
+    [0.5, 0.05, 0.05, 0.005]
+    """
+    # Keras leaves a rate after its boundary, not at it.
+    return keras.optimizers.schedules.PiecewiseConstantDecay(
+        [boundary - 1 for boundary in boundaries],
+        [peak * decay_rate**i for i in range(len(boundaries) + 1)],
+    )
+
+
+def polynomial(peak, steps, power):
+    """`peak * (1 - step / steps) ** power`.
+
+    Args:
+        peak: The first learning rate.
+        steps: Steps of the whole run.
+        power: Exponent; 1 is a line.
+
+    Returns:
+        A `keras.optimizers.schedules.PolynomialDecay`.
+
+    Example:
+
+    >>> schedule = keras_jft.training.polynomial(1e-3, 30_000, 0.9)
+    >>> print(f"{float(schedule(15_000)):.4e}")
+    5.3589e-04
+    """
+    return keras.optimizers.schedules.PolynomialDecay(
+        peak, steps, end_learning_rate=0.0, power=power
+    )
+
+
+# Name: the schedule of an `Optimization`; `steps` are those of the whole run.
+SCHEDULES = {
+    "constant": lambda config, peak, steps: peak,
+    "staircase": lambda config, peak, steps: staircase(
+        peak, config.decay_steps, config.decay_rate
+    ),
+    "piecewise": lambda config, peak, steps: piecewise(
+        peak, config.boundaries, config.decay_rate
+    ),
+    "polynomial": lambda config, peak, steps: polynomial(
+        peak, steps, config.power
+    ),
+    "cosine": lambda config, peak, steps: warmup_cosine(
+        peak, steps, config.warmup
+    ),
+}
+# These need the steps of the whole run.
+TO_THE_END = ("polynomial", "cosine")

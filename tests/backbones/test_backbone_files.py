@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_jft import backbones, training
 from keras_jft.pretrain import MultiLabelClassifier
-from keras_jft.training import archive
+from keras_jft.training.checkpoints import archive
 
 
 def _arrays(model):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from keras_jft import backbones, training
-from keras_jft.training import archive
+from keras_jft.training.checkpoints import archive
 
 LIES = (None, True, -1, 10**30, 1e300, float("nan"), "x", [], {}, [[1]] * 3)
 

@@ -236,7 +236,7 @@ def test_the_bytes_are_as_documented():
         "builtins:exec",
         "builtins:object",
         "subprocess:Popen",
-        "keras_jft.training.launch:launch",
+        "keras_jft.training.distribution.launch:launch",
         "keras_jft.database:x",
         "keras_jft.data.pipeline:os.system",
         "keras_jft.data.pipeline:functools.partial",

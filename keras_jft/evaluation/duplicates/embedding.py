@@ -22,7 +22,7 @@ from keras_jft import data as data_lib
 from keras_jft.data.datasets.json_records import read_json, records_of
 from keras_jft.evaluation.duplicates import search
 from keras_jft.files import is_tool_name
-from keras_jft.training import archive
+from keras_jft.training.checkpoints import archive
 
 _MANIFEST = "manifest.json"
 

@@ -9,7 +9,7 @@ import pytest
 
 from keras_jft.evaluation import duplicates
 from keras_jft.evaluation.duplicates import embedding, parallel
-from keras_jft.training import archive
+from keras_jft.training.checkpoints import archive
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Shards of records, TFRecord and ArrayRecord: their names and their indices."""
+"""Shards of records, TFRecord and ArrayRecord: their names and indices."""
 
 import contextlib
 import io

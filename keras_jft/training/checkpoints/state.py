@@ -15,6 +15,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_jft.training.distribution import replicas
+
 # What Keras draws anew in every process; the drawn seeds themselves are state.
 _DRAWN = {"seed", "shared_object_id"}
 
@@ -77,7 +79,7 @@ def restore(model, arrays, metrics=False):
 def has_metrics(model, arrays):
     """Whether the metrics that `arrays` hold are made in `model`."""
     saved = sum(name.startswith("metrics/") for name in arrays)
-    return len(list(metric_variables(model))) >= saved
+    return len(list(replicas.metric_variables(model))) >= saved
 
 
 def reset(model, fresh):
@@ -225,7 +227,7 @@ def _variables(model, metrics):
     if model.optimizer is not None:
         groups["optimizer"] = model.optimizer.variables
     if metrics:
-        groups["metrics"] = metric_variables(model)
+        groups["metrics"] = replicas.metric_variables(model)
     named = {}
     for group, variables in groups.items():
         for variable in variables:
@@ -234,16 +236,6 @@ def _variables(model, metrics):
                 name += "+"
             named[name] = variable
     return named
-
-
-def metric_variables(model):
-    """Variables of the metrics that training steps update."""
-    for metric in model.metrics:
-        # Keras's container of compiled metrics hides them.
-        for part in getattr(metric, "metrics", [metric]):
-            # Those are large, and training steps leave them alone.
-            if not getattr(part, "result_at_epoch_end", False):
-                yield from part.variables
 
 
 def _differences(arrays, variables):

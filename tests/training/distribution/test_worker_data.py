@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_jft import data
-from keras_jft.training import worker_data
+from keras_jft.training.distribution import worker_data
 
 tf = pytest.importorskip("tensorflow")
 

@@ -15,7 +15,8 @@ import pytest
 import server_jobs as jobs
 
 from keras_jft import training
-from keras_jft.training import parameter_server
+from keras_jft.training.checkpoints.checkpoint import saved
+from keras_jft.training.distribution import parameter_server
 
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.slow
@@ -27,7 +28,11 @@ class Cluster:
 
     def __init__(self, job, folder):
         self.folder = folder
-        launcher = [sys.executable, "-m", "keras_jft.training.launch"]
+        launcher = [
+            sys.executable,
+            "-m",
+            "keras_jft.training.launch",
+        ]
         counts = ["--workers", "2", "--servers", "2"]
         self.log = folder / f"{job}.log"
         with open(self.log, "w") as log:
@@ -111,7 +116,7 @@ def _readers(folder, worker):
 
 
 def _saved(folder):
-    return training.checkpoints.saved(folder / "run")
+    return saved(folder / "run")
 
 
 def _read(folder, name):

@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from keras_jft.training import archive
+from keras_jft.training.checkpoints import archive
 
 ARRAYS = {
     "a/kernel": np.arange(600, dtype="float32").reshape(20, 30),

@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 
-from keras_jft.training import serving
+from keras_jft.training.distribution import strategies
 
 
 def test_serving_waits_for_a_chief_and_ends_after_it():
@@ -13,7 +13,7 @@ def test_serving_waits_for_a_chief_and_ends_after_it():
     ended = threading.Event()
 
     def wait():
-        serving.wait_while_up(f"127.0.0.1:{port}", 0.5, interval=0.05)
+        strategies.wait_while_up(f"127.0.0.1:{port}", 0.5, interval=0.05)
         ended.set()
 
     threading.Thread(target=wait, daemon=True).start()

@@ -22,7 +22,7 @@ import keras
 import numpy as np
 from keras import tree
 
-from keras_jft.training import replicas, state, worker_data
+from keras_jft.training.distribution import replicas, worker_data
 
 STEPS_A_WORKER = 2
 """Steps handed out at a time: one in work, and the next."""
@@ -210,7 +210,7 @@ class Driver:
         self._iterators = iter(
             self._coordinator.create_per_worker_dataset(build)
         )
-        self._metrics = list(state.metric_variables(model))
+        self._metrics = list(replicas.metric_variables(model))
         self._step = tf.function(self._on_worker, reduce_retracing=True)
 
     def _on_worker(self, iterator, count):

@@ -18,7 +18,7 @@ import keras
 import ml_dtypes
 import numpy as np
 
-from keras_jft.training import archive
+from keras_jft.training.checkpoints import archive
 
 _DEEPEST = 100  # Groups inside each other in an HDF5 file; Keras needs few.
 _SEVERAL = object()  # Stands for the weights of layers that share a name.

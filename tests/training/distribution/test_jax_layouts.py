@@ -32,7 +32,7 @@ def _start(path, names, **environment):
         env={
             **os.environ,
             "KERAS_BACKEND": "jax",
-            "PYTHONPATH": str(HERE.parents[1]),
+            "PYTHONPATH": str(HERE.parents[2]),
             **environment,
         },
         stdout=subprocess.PIPE,

@@ -20,6 +20,7 @@ import keras
 import numpy as np
 
 from keras_jft import data, layers, pretrain, training
+from keras_jft.training.checkpoints.checkpoint import saved
 
 STEPS, BATCH = 60, 8
 FOLDER = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else None
@@ -195,7 +196,7 @@ def endless(strategy):
 def resumed(strategy):
     """Goes on with that, to the end of the next epoch."""
     model, pace = _compiled(strategy), Paced()
-    newest = training.checkpoints.saved(FOLDER / "run")[-1]
+    newest = saved(FOLDER / "run")[-1]
     done = int(newest.stem.removeprefix("step-"))
     epochs = done // STEPS + 1
     began = []

@@ -6,7 +6,8 @@ import pytest
 from keras import ops
 
 from keras_jft import training
-from keras_jft.training import archive, checkpoints
+from keras_jft.training.checkpoints import archive
+from keras_jft.training.checkpoints import checkpoint as checkpoint_lib
 
 STEPS = 6  # an epoch
 
@@ -173,7 +174,7 @@ def test_the_newest_and_the_best_are_kept(tmp_path):
 
     _fit(_model(), Score(), checkpoint(), epochs=3)
     _fit(_model(), Score(), checkpoint(), epochs=4)
-    names = [path.name for path in checkpoints.saved(tmp_path)]
+    names = [path.name for path in checkpoint_lib.saved(tmp_path)]
     assert names == ["step-0000000018.npz", "step-0000000024.npz"]
     assert archive.read(tmp_path / "best.npz")[1]["epoch"] == 2
 
@@ -193,7 +194,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
     model, data = _model(), Pairs()
     _fit(model, Positioned(data), epochs=2, data=data)
     _interrupted(tmp_path, STEPS + 2, keep=3)
-    *_, before, newest = checkpoints.saved(tmp_path)
+    *_, before, newest = checkpoint_lib.saved(tmp_path)
     _damage(newest)
     resumed = _model()
     message = f"{newest.name}.*checksum.*Resuming from .*{before.name}"
@@ -206,7 +207,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
 
 def test_when_all_are_damaged_the_run_does_not_start_over(tmp_path):
     _interrupted(tmp_path, 3)
-    for path in checkpoints.saved(tmp_path):
+    for path in checkpoint_lib.saved(tmp_path):
         path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match="No checkpoint.*can be read.*cut"):
         _fit(_model(), training.Checkpoint(tmp_path))
@@ -253,7 +254,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path, asynchronous):
     )
     with pytest.raises(FloatingPointError, match="step|loss"):
         _fit(model, checkpoint)
-    for path in checkpoints.saved(tmp_path):
+    for path in checkpoint_lib.saved(tmp_path):
         arrays, _ = archive.read(path)
         assert all(np.isfinite(a).all() for a in arrays.values())
 
@@ -278,7 +279,7 @@ def test_a_bad_batch_stops_the_run_in_its_step_and_is_not_saved(tmp_path, bad):
     with pytest.raises(FloatingPointError, match=message):
         _fit(_model(), checkpoint, watcher, data=Bad())
     assert len(seen) == bad
-    assert [path.stem for path in checkpoints.saved(tmp_path)] == [
+    assert [path.stem for path in checkpoint_lib.saved(tmp_path)] == [
         f"step-{done:010d}" for done in range(1, bad + 1)
     ]
 
@@ -288,7 +289,7 @@ def test_a_save_that_fails_stops_the_run_and_keeps_what_there_was(
     tmp_path, monkeypatch, asynchronous
 ):
     _interrupted(tmp_path, 3)
-    before = [path.read_bytes() for path in checkpoints.saved(tmp_path)]
+    before = [path.read_bytes() for path in checkpoint_lib.saved(tmp_path)]
     (tmp_path / "step-0000000009.npz.tmp").write_bytes(b"half")
 
     def fail(*args):
@@ -300,7 +301,7 @@ def test_a_save_that_fails_stops_the_run_and_keeps_what_there_was(
     )
     with pytest.raises(OSError, match="could not be written: No space left"):
         _fit(_model(), checkpoint)
-    after = [path.read_bytes() for path in checkpoints.saved(tmp_path)]
+    after = [path.read_bytes() for path in checkpoint_lib.saved(tmp_path)]
     assert after == before
     assert not list(tmp_path.glob("*.tmp"))
 

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_jft.training import state
+from keras_jft.training.checkpoints import state
 
 
 def _model(units=2):

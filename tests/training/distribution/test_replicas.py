@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_jft import data, metrics, pretrain, training
-from keras_jft.training import replicas
+from keras_jft.training.distribution import replicas
 
 tf = pytest.importorskip("tensorflow")
 

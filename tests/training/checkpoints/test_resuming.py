@@ -9,7 +9,8 @@ import pytest
 from keras import ops
 
 from keras_jft import data, training
-from keras_jft.training import archive, checkpoints, resuming
+from keras_jft.training.checkpoints import archive, resuming
+from keras_jft.training.checkpoints import checkpoint as checkpoint_lib
 
 STEPS = 6  # an epoch
 X = np.random.default_rng(0).normal(size=(8 * STEPS, 4)).astype("float32")
@@ -82,7 +83,7 @@ def test_a_plain_keras_model_with_metrics_resumes_in_an_epoch(
                 training.Checkpoint(folder, **kept),
                 Stop(stop),
             )
-        assert archive.read(checkpoints.saved(folder)[-1])[1]["done"] > 0
+        assert archive.read(checkpoint_lib.saved(folder)[-1])[1]["done"] > 0
         resumed = _plain(steps_per_execution=execution)
         again = _fit_plain(resumed, training.Checkpoint(folder, **kept))
         assert _state(resumed) == _state(whole)
@@ -144,7 +145,7 @@ def test_derived_batches_resume_where_they_were(tmp_path, case, cls):
     whole = fit(directory=tmp_path / "whole")
     kept = {"save_every": 1, "asynchronous": False}
     fit(Stop(STEPS + 3), directory=tmp_path / "run", **kept)
-    assert len(checkpoints.saved(tmp_path / "run")) == 3
+    assert len(checkpoint_lib.saved(tmp_path / "run")) == 3
     resumed = fit(directory=tmp_path / "run")
     assert _state(resumed) == _state(whole)
 
@@ -344,7 +345,7 @@ def test_an_option_of_a_loss_counts(tmp_path):
 def test_checkpoints_of_older_versions_resume(tmp_path):
     whole = _fit(_compiled(), tmp_path / "whole", 2)
     _fit(_compiled(), tmp_path / "run", 1)
-    (path,) = checkpoints.saved(tmp_path / "run")
+    (path,) = checkpoint_lib.saved(tmp_path / "run")
     arrays, about = archive.read(path)
     del about["compilation"], about["steps"]
     archive.write(path, arrays, about)
@@ -395,7 +396,9 @@ def test_another_schedule_is_told_and_followed(tmp_path):
 
 
 LACKING = {
-    "all": lambda about: about.clear() or about.update(kind=checkpoints._KIND),
+    "all": lambda about: (
+        about.clear() or about.update(kind=checkpoint_lib._KIND)
+    ),
     "an epoch": lambda about: about.pop("epoch"),
     "a negative step": lambda about: about.update(step=-1),
     "a step that is a flag": lambda about: about.update(step=True),
@@ -412,7 +415,7 @@ def test_a_signed_checkpoint_that_lacks_something_is_passed_over(
 ):
     whole = _fit(_compiled(), tmp_path / "whole", 3)
     _fit(_compiled(), tmp_path / "run", 2)
-    *_, before, newest = checkpoints.saved(tmp_path / "run")
+    *_, before, newest = checkpoint_lib.saved(tmp_path / "run")
     arrays, about = archive.read(newest)
     if case in LACKING:
         LACKING[case](about)

@@ -97,7 +97,7 @@ def test_a_process_must_know_its_task(tf_config):
 
 
 def test_auto_takes_what_the_cluster_is(tf_config, monkeypatch):
-    from keras_jft.training import strategies
+    from keras_jft.training.distribution import strategies
 
     taken = []
     monkeypatch.setattr(

@@ -20,7 +20,7 @@ import numpy as np
 from keras_jft import backbones, metrics, pretrain, training, transfer
 from keras_jft import data as data_lib
 from keras_jft.layers import FusedBatchNormalization, ImageScaling
-from keras_jft.training import resuming
+from keras_jft.training.checkpoints import resuming
 
 CLASSES = 5
 

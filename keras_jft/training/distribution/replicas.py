@@ -18,7 +18,8 @@ import keras
 import numpy as np
 from keras import tree
 
-from keras_jft.training import resuming, worker_data
+from keras_jft.training.checkpoints import resuming
+from keras_jft.training.distribution import worker_data
 
 
 def strategy_of(model):
@@ -566,3 +567,13 @@ def _lost_server(strategy):
         f"{strategy._cluster_resolver.cluster_spec().as_dict()['ps']}, and the "
         "variables that it held: start chief, workers and servers again."
     )
+
+
+def metric_variables(model):
+    """Variables of the metrics that training steps update."""
+    for metric in model.metrics:
+        # Keras's container of compiled metrics hides them.
+        for part in getattr(metric, "metrics", [metric]):
+            # Those are large, and training steps leave them alone.
+            if not getattr(part, "result_at_epoch_end", False):
+                yield from part.variables

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from keras_jft.training import launch
+from keras_jft.training.distribution import launch
 
 
 def _script(folder, code):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from keras_jft import training
-from keras_jft.training import launch
+from keras_jft.training.distribution import launch
 
 pytestmark = pytest.mark.slow
 

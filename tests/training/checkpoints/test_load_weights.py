@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 from keras_jft import training
-from keras_jft.training import archive
+from keras_jft.training.checkpoints import archive
 
 
 def _model(units=3, extra=False):

@@ -11,7 +11,9 @@ import keras
 import numpy as np
 
 from keras_jft import checks
-from keras_jft.training import archive, inputs, replicas, resuming, state
+from keras_jft.training import inputs
+from keras_jft.training.checkpoints import archive, resuming, state
+from keras_jft.training.distribution import replicas
 
 _NAME = re.compile(r"step-\d{10}\.npz")
 _KIND = "a run of keras_jft.training.Checkpoint"
@@ -38,9 +40,9 @@ class Checkpoint(keras.callbacks.Callback):
     CPU). `epochs` counts from the very beginning: a finished run only loads.
 
     A checkpoint holds weights, optimizer, seeds of random layers, metrics, the
-    position in the data and the history. It is one archive
-    (`keras_jft/training/archive.py`), written beside its place and renamed. A
-    damaged one is set aside with a warning and the one before it is used.
+    position in the data and the history. It is one archive (`archive.py`),
+    written beside its place and renamed. A damaged one is set aside with a
+    warning and the one before it is used.
     The state of other callbacks (the patience of an `EarlyStopping`) is not
     saved. Of several workers the chief writes, and all read the same directory.
 

@@ -1,0 +1,1 @@
+"""Runs that go on where they were stopped, and weights from other files."""
