@@ -47,7 +47,7 @@ from PIL import Image
 import keras_jft as jft
 from keras_jft.data.datasets.image_files import files_below
 from keras_jft.data.images import decode_image
-from keras_jft.scaling import rows
+from keras_jft.scaling.rows import rows
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "damaged_data.jsonl"
 BATCH = 36

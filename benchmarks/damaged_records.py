@@ -30,7 +30,7 @@ from PIL import Image
 import keras_jft as jft
 from keras_jft.data.datasets.image_files import files_below
 from keras_jft.data.transforms import Resize
-from keras_jft.scaling import rows
+from keras_jft.scaling.rows import rows
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "damaged_records.jsonl"
 SHARDS, BATCH = 8, 32

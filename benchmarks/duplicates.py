@@ -57,7 +57,7 @@ from PIL import Image
 
 import keras_jft as jft
 from keras_jft.evaluation import duplicates as dup
-from keras_jft.scaling import rows
+from keras_jft.scaling.rows import rows
 
 HERE = pathlib.Path(__file__).parent
 MILD = ("jpeg", "resize", "crop", "flip")

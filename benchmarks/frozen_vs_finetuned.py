@@ -54,7 +54,7 @@ import pandas as pd
 from scipy import stats
 
 import keras_jft as jft
-from keras_jft.scaling.figure import LOOKS, PANEL, STYLE
+from keras_jft.scaling.reporting.figures import LOOKS, PANEL, STYLE
 
 HERE = pathlib.Path(__file__).parent
 RESULTS = HERE / "results"

@@ -42,7 +42,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import keras_jft as jft
-from keras_jft.scaling import rows
+from keras_jft.scaling.rows import rows
 
 HERE = pathlib.Path(__file__).parent
 LABELS = {"random": "random initialization", "checkpoint": "from a checkpoint"}

@@ -93,7 +93,7 @@ def train(arguments, options, size):
         dataset="coco_people",
         split=arguments.train_split,
         options=options,
-        transforms=jft.data.presets.pose(
+        transforms=jft.data.transforms.presets.pose(
             True,
             people.info.keypoint_names,
             size,

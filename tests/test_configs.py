@@ -14,7 +14,7 @@ import keras_jft as jft
 from keras_jft.backbones import resnet
 from keras_jft.data.transforms import RandomFlip, Resize
 from keras_jft.pretrain.trainer import LOSSES
-from keras_jft.scaling import study
+from keras_jft.scaling.study import study
 from keras_jft.transfer.trainer import FIRST_TRAINED
 
 CONFIGS = (

@@ -4,6 +4,7 @@ import dataclasses
 import doctest
 import importlib
 import inspect
+import pathlib
 import pkgutil
 import re
 
@@ -14,6 +15,7 @@ from keras import ops
 
 import keras_jft
 
+ROOT = pathlib.Path(__file__).parents[1]
 NAMES = ["keras_jft"] + [
     info.name
     for info in pkgutil.walk_packages(keras_jft.__path__, "keras_jft.")
@@ -83,3 +85,47 @@ def test_a_config_is_frozen_keyword_only_and_documented(name):
     for field in dataclasses.fields(config):
         assert field.kw_only
         assert f"{field.name}:" in config.__doc__, field.name
+
+
+# Of a module, or a class of the package's own.
+NAME = re.compile(r"\b(?:keras_)?(jft\.(?:[a-z]+\.|[A-Z])[\w.]*\w)")
+PATH = re.compile(
+    r"\b(?:keras_jft|tests|docs|examples|benchmarks)/[\w./]+\.\w+"
+)
+
+
+def _exists(name):
+    """Whether a dotted name, with its module's, can be reached."""
+    parts = name.split(".")
+    found = keras_jft
+    for i, part in enumerate(parts[1:], start=2):
+        if not hasattr(found, part):
+            try:
+                importlib.import_module(".".join(["keras_jft", *parts[1:i]]))
+            except ModuleNotFoundError:
+                return False
+        found = getattr(found, part)
+    return True
+
+
+def _texts():
+    """Files that a person reads, with the text of each."""
+    folders = ("keras_jft", "docs", "examples", "benchmarks")
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in (".py", ".md"):
+                yield path, path.read_text(encoding="utf-8")
+    for path in sorted(ROOT.glob("*.md")):
+        yield path, path.read_text(encoding="utf-8")
+
+
+def test_names_and_files_that_texts_mention_exist():
+    gone = set()
+    for path, text in _texts():
+        for name in NAME.findall(text):
+            if not _exists(name):
+                gone.add((str(path.relative_to(ROOT)), name))
+        for name in PATH.findall(text):
+            if not (ROOT / name).exists():
+                gone.add((str(path.relative_to(ROOT)), name))
+    assert gone == set()

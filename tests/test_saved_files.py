@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import keras_jft as jft
-from keras_jft.scaling import study
+from keras_jft.scaling.study import study
 
 ROOT = pathlib.Path(__file__).parents[1]
 SAVED = ROOT / "tests" / "saved"

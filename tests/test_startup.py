@@ -82,7 +82,7 @@ print(jft.scaling.table(rows))
 jft.scaling.plot_data_sizes(rows)
 jft.scaling.report(rows, {str(tmp_path / "report.html")!r})
 jft.scaling.Study([], path, run=dict).run()
-jft.scaling.rows.provenance()
+jft.scaling.rows.rows.provenance()
 """
     )
     assert done.stdout.startswith("0.2\n")

@@ -295,7 +295,7 @@ import json, pathlib
 import numpy as np
 import keras_jft as jft
 folder = pathlib.Path({str(tmp_path)!r})
-from keras_jft.data.datasets.dataset import Dataset, Info
+from keras_jft.data.dataset import Dataset, Info
 class Two(Dataset):
     info = Info(num_examples=2, label_names=("\\u732b",))
     def ids(self, positions):

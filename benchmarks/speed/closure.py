@@ -34,7 +34,7 @@ import numpy as np
 import scipy.sparse
 
 import keras_jft as jft
-from keras_jft.scaling import rows
+from keras_jft.scaling.rows import rows
 
 RESULTS = pathlib.Path(__file__).parent.parent / "results"
 

@@ -50,7 +50,7 @@ import numpy as np
 
 import keras_jft as jft
 from keras_jft.data import keyed_random
-from keras_jft.scaling import rows
+from keras_jft.scaling.rows import rows
 
 FOLDER = pathlib.Path(__file__).parent.parent
 NUM_LABELS, DEPTH, FAN_OUT = 18_291, 12, 2_876
@@ -174,7 +174,7 @@ def draw(found, path):
     """Cost and memory by size, a line a part."""
     import matplotlib.pyplot as plt
 
-    from keras_jft.scaling.figure import LOOKS, STYLE
+    from keras_jft.scaling.reporting.figures import LOOKS, STYLE
 
     panels = (
         ("microseconds_an_image", "Microseconds an image"),

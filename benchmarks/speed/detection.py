@@ -60,7 +60,7 @@ import tensorflow as tf
 
 import keras_jft as jft
 from keras_jft.backbones import resnet
-from keras_jft.scaling import rows
+from keras_jft.scaling.rows import rows
 from keras_jft.transfer.heads.faster_rcnn import stages
 
 RESULTS = pathlib.Path(__file__).parent.parent / "results"

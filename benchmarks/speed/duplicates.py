@@ -47,7 +47,7 @@ kept_memory.restart()
 import numpy as np
 
 from keras_jft.evaluation.duplicates import find
-from keras_jft.scaling import rows
+from keras_jft.scaling.rows import rows
 
 try:
     import faiss

@@ -25,7 +25,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_jft as jft
-from keras_jft.scaling import rows
+from keras_jft.scaling.rows import rows
 
 RESULTS = pathlib.Path(__file__).parent.parent / "results"
 LABELS = {1_000: 1, 18_291: 50}  # Labels: shards.

@@ -58,7 +58,7 @@ from PIL import Image
 import keras_jft as jft
 from keras_jft.data import jpeg
 from keras_jft.data.transforms import presets, resampling
-from keras_jft.scaling import rows
+from keras_jft.scaling.rows import rows
 
 try:
     import cv2

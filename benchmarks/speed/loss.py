@@ -45,7 +45,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_jft as jft
-from keras_jft.scaling import rows
+from keras_jft.scaling.rows import rows
 
 RESULTS = pathlib.Path(__file__).parent.parent / "results"
 CASES = ((256, 18_291), (32, 18_291), (256, 1_000))  # batch, labels

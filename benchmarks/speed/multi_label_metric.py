@@ -33,7 +33,7 @@ from sklearn.metrics import average_precision_score
 
 import keras_jft as jft
 from keras_jft.metrics.multi_label import multi_label
-from keras_jft.scaling import rows
+from keras_jft.scaling.rows import rows
 
 RESULTS = pathlib.Path(__file__).parent.parent / "results"
 

@@ -32,7 +32,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_jft as jft
-from keras_jft.scaling import rows
+from keras_jft.scaling.rows import rows
 from keras_jft.transfer.heads.pose import decoding
 
 RESULTS = pathlib.Path(__file__).parent.parent / "results"

@@ -69,7 +69,7 @@ import tensorflow as tf
 import keras_jft as jft
 from keras_jft import layers
 from keras_jft.layers import convolution
-from keras_jft.scaling import rows
+from keras_jft.scaling.rows import rows
 
 RESULTS = pathlib.Path(__file__).parent.parent / "results"
 CLASSES = 21

@@ -163,7 +163,7 @@ def main():
 
 
 def _keep(side, seed, measured, arguments):
-    from keras_jft.scaling import rows
+    from keras_jft.scaling.rows import rows
 
     speed, loss = measured
     print(f"{side} {seed}: {speed} images/s, test loss {loss}", flush=True)

@@ -100,7 +100,7 @@ import keras
 import train_step_sides
 
 import keras_jft as jft
-from keras_jft.scaling import rows
+from keras_jft.scaling.rows import rows
 
 HERE = pathlib.Path(__file__).parent
 RESULTS = HERE.parent / "results"

@@ -19,7 +19,7 @@ import numpy as np
 from keras import ops
 
 import keras_jft as jft
-from keras_jft.scaling import rows
+from keras_jft.scaling.rows import rows
 
 HERE = pathlib.Path(__file__).parent
 NETS = {"small": (32, 64, 200), "resnet50": (224, 16, 1000)}

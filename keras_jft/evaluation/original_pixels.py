@@ -18,7 +18,7 @@ def masks(logits, placements, image_sizes, stride):
 
     Args:
         logits: `(B, h, w, C)`.
-        placements: `(B, 2, 2)`, see `jft.data.geometry`.
+        placements: `(B, 2, 2)`, see `jft.data.transforms.geometry`.
         image_sizes: B pairs `(H, W)` of the originals.
         stride: Pixels of the transformed image between two logits, of which
             the first is that of pixel (0, 0).

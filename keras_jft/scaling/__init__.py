@@ -3,29 +3,29 @@
 import typing
 
 from keras_jft import startup
-from keras_jft.scaling.backtesting import backtest
-from keras_jft.scaling.classes import class_table
-from keras_jft.scaling.cost import Outlook
-from keras_jft.scaling.decision import Forecast, forecast
-from keras_jft.scaling.figure import (
+from keras_jft.scaling.decision.alternatives import Alternative, alternatives
+from keras_jft.scaling.decision.forecast import Forecast, forecast
+from keras_jft.scaling.law.backtesting import backtest
+from keras_jft.scaling.law.families import LAWS
+from keras_jft.scaling.law.fitting import fit, trend
+from keras_jft.scaling.law.law import Candidate, Law
+from keras_jft.scaling.paper.capacity import plot_capacity
+from keras_jft.scaling.paper.tables import PaperTable, paper_table
+from keras_jft.scaling.reporting.classes import class_table
+from keras_jft.scaling.reporting.figures import (
     plot_classes,
     plot_data_size,
     plot_data_sizes,
 )
-from keras_jft.scaling.figure_capacity import plot_capacity
-from keras_jft.scaling.fitting import fit, trend
-from keras_jft.scaling.law import Candidate, Law
-from keras_jft.scaling.laws import LAWS
-from keras_jft.scaling.marginal import Alternative, alternatives
-from keras_jft.scaling.paper_tables import PaperTable, paper_table
-from keras_jft.scaling.reporting import report
-from keras_jft.scaling.rows import append as append_row
-from keras_jft.scaling.rows import read as read_rows
-from keras_jft.scaling.study import Study
-from keras_jft.scaling.summary import forecasts, table
+from keras_jft.scaling.reporting.page import report
+from keras_jft.scaling.reporting.tables import forecasts, table
+from keras_jft.scaling.rows.cost import Outlook
+from keras_jft.scaling.rows.rows import append as append_row
+from keras_jft.scaling.rows.rows import read as read_rows
+from keras_jft.scaling.study.study import Study
 
 if typing.TYPE_CHECKING:
-    from keras_jft.scaling.runs import Run, Runner
+    from keras_jft.scaling.study.runs import Run, Runner
 
 __all__ = [
     "LAWS",
@@ -57,4 +57,6 @@ __all__ = [
 ]
 
 # Runs train, the rest computes: Keras need not be imported for it.
-__getattr__, __dir__ = startup.on_demand(__name__, {"runs": ["Run", "Runner"]})
+__getattr__, __dir__ = startup.on_demand(
+    __name__, {"study.runs": ["Run", "Runner"]}
+)

@@ -3,11 +3,11 @@ import os
 import subprocess
 import sys
 
-from keras_jft.scaling import claims
+from keras_jft.scaling.study import claims
 
 HOLDER = """
 import sys
-from keras_jft.scaling import claims
+from keras_jft.scaling.study import claims
 with claims.claim({path!r}, "00ff") as mine:
     print(mine, flush=True)
     sys.stdin.read()

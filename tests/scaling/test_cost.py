@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_jft.scaling import cost
+from keras_jft.scaling.rows import cost
 
 # 36 s and 0.036 s an image: 0.01 hours and 1e-5 an image.
 ROWS = [

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_jft.scaling import evidence
+from keras_jft.scaling.law import evidence
 
 ROWS = [
     {"task": "t", "mode": "frozen", "num_examples": n, "seed": s, "top1": y}

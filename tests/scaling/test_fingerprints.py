@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from keras_jft.scaling import fingerprints, study
+from keras_jft.scaling.study import fingerprints, study
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

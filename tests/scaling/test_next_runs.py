@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from made_up_curves import SIZES, draw, line, of, rows_of
 
-from keras_jft.scaling.next_runs import plan
+from keras_jft.scaling.decision.next_runs import plan
 
 
 @pytest.mark.parametrize("seeds", [1, 3])

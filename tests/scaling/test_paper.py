@@ -4,7 +4,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from keras_jft.scaling import paper
+from keras_jft.scaling.paper import paper
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -20,7 +20,7 @@ def test_all_tables_are_there_and_a_wheel_takes_them_along():
     assert sorted(paper.tables()) == list(range(1, 15))
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    packed = setup["options.package_data"]["keras_jft.scaling"]
+    packed = setup["options.package_data"]["keras_jft.scaling.paper"]
     assert packed.split() == ["paper.json"]
 
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from keras_jft.scaling import paper, paper_table
+from keras_jft.scaling import paper_table
+from keras_jft.scaling.paper import paper
 
 
 def row(seed=0, task="detection", **columns):

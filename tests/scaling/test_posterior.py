@@ -3,7 +3,8 @@ import pytest
 from made_up_curves import draw, line, of, rows_of
 from scipy import stats
 
-from keras_jft.scaling import LAWS, evidence, posterior
+from keras_jft.scaling import LAWS
+from keras_jft.scaling.law import evidence, posterior
 
 SIZES = np.geomspace(100, 10_000, 9).round()
 

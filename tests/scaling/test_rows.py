@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_jft import scaling
-from keras_jft.scaling import rows
+from keras_jft.scaling.rows import rows
 
 
 @dataclasses.dataclass(frozen=True)

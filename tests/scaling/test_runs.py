@@ -6,7 +6,7 @@ from keras import ops
 from PIL import Image
 
 import keras_jft as jft
-from keras_jft.scaling import runs
+from keras_jft.scaling.study import runs
 
 OPTIONS = {"image_size": 16, "num_examples": 32}
 RUN = jft.scaling.Run(
@@ -85,7 +85,7 @@ def test_a_save_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
     def full(*args):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("keras_jft.scaling.runs.os.replace", full)
+    monkeypatch.setattr("keras_jft.scaling.study.runs.os.replace", full)
     with pytest.raises(OSError, match="No space left"):
         jft.scaling.Runner(tmp_path).backbone(RUN.pretrain)
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from keras_jft.scaling import rows, study
+from keras_jft.scaling.rows import rows
+from keras_jft.scaling.study import study
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from keras_jft.scaling import units
+from keras_jft.scaling.rows import units
 
 
 def test_fractions_and_percent_are_told_apart():

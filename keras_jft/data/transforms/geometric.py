@@ -27,7 +27,7 @@ class Resize:
 
     Attributes:
         image_size: `(H, W)`.
-        antialias: As for `jft.data.resampling.resample`.
+        antialias: As for `jft.data.transforms.resampling.resample`.
     """
 
     image_size: tuple[int, int]
@@ -139,7 +139,7 @@ class ResizedCrop:
         resize: `(H, W)` that the example is resized to.
         image_size: `(H, W)` of the window in it.
         random: Whether the window is drawn uniformly; else the central one.
-        antialias: As for `jft.data.resampling.resample`.
+        antialias: As for `jft.data.transforms.resampling.resample`.
     """
 
     resize: tuple[int, int]

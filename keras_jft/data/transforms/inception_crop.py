@@ -25,7 +25,7 @@ class InceptionCrop:
         area: Least and largest share of the image's area.
         aspect: Least and largest width / height, drawn uniformly in its
             logarithm.
-        antialias: As for `jft.data.resampling.resample`.
+        antialias: As for `jft.data.transforms.resampling.resample`.
 
     Raises:
         ValueError: An attribute is out of range.
@@ -78,7 +78,7 @@ class CentralCrop:
     Attributes:
         image_size: `(H, W)` it is resized to.
         share: Of the sides of the largest window of that aspect ratio.
-        antialias: As for `jft.data.resampling.resample`.
+        antialias: As for `jft.data.transforms.resampling.resample`.
 
     References:
         He et al. 2016, https://arxiv.org/abs/1512.03385, section 3.4: 224 of

@@ -87,7 +87,7 @@ def tasks(workers, servers=0):
 
     Example:
 
-    >>> from keras_jft.training import launch
+    >>> from keras_jft.training.distribution import launch
     >>> [task.name for task in launch.tasks(workers=2)]
     ['worker 0', 'worker 1']
     >>> [task.name for task in launch.tasks(workers=1, servers=1)]

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from keras_jft.scaling import plot_capacity
-from keras_jft.scaling.figure_capacity import gains
+from keras_jft.scaling.paper.capacity import gains
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,8 @@ Letters: C classes.
 import numpy as np
 import pandas as pd
 
-from keras_jft.scaling import evidence, units
+from keras_jft.scaling.law import evidence
+from keras_jft.scaling.rows import units
 from keras_jft.text import printable
 
 

@@ -1,7 +1,13 @@
 """The decision page: what a person with a budget reads."""
 
+import json
+
+import pandas as pd
+
 from keras_jft.html_page import (
+    Card,
     Cards,
+    Code,
     Heading,
     Picture,
     Pictures,
@@ -12,11 +18,18 @@ from keras_jft.html_page import (
     svg_of,
     write,
 )
-from keras_jft.scaling import answers, cost, evidence, origins, summary, units
-from keras_jft.scaling.figure import plot_data_size
-from keras_jft.scaling.laws import LAWS
-from keras_jft.scaling.marginal import Alternative
-from keras_jft.scaling.paper_tables import paper_table
+from keras_jft.scaling.decision.alternatives import Alternative
+from keras_jft.scaling.decision.forecast import (
+    COLLECT,
+    DO_NOT_COLLECT,
+    NOT_ENOUGH_EVIDENCE,
+)
+from keras_jft.scaling.law import evidence
+from keras_jft.scaling.law.families import LAWS
+from keras_jft.scaling.paper.tables import paper_table
+from keras_jft.scaling.reporting import tables
+from keras_jft.scaling.reporting.figures import plot_data_size
+from keras_jft.scaling.rows import cost, units
 
 CAVEATS = (
     "An interval is that of one new run, at 95%. It includes the noise of "
@@ -37,6 +50,13 @@ ON_THE_CLOCK = (
     "pre-training that was done before, or for another run, is not counted, "
     "and more data costs more than said here."
 )
+# Columns of a row that say how it was made, and what each is called.
+MADE_BY = {
+    "cpu": "Processor",
+    "cores": "Cores",
+    "accelerator": "Accelerator",
+    "backend": "Keras backend",
+}
 
 
 def report(
@@ -105,8 +125,8 @@ def report(
             f"found. Received: {alternatives!r}."
         )
     options = {"x": x, "y": y, "bounds": bounds}
-    by = summary.curve_columns(rows, by)
-    found = summary.forecasts(
+    by = tables.curve_columns(rows, by)
+    found = tables.forecasts(
         rows,
         by=by,
         factor=factor,
@@ -118,10 +138,10 @@ def report(
     panels = _panels(table, by)
     modes = sorted(table["mode"].unique()) if "mode" in by else None
     blocks = [
-        Text(answers.in_short(found)),
+        Text(in_short(found)),
         Heading("The decision"),
-        Cards(tuple(answers.card(*curve) for curve in found.items())),
-        *answers.against(alternatives),
+        Cards(tuple(card(*curve) for curve in found.items())),
+        *against(alternatives),
         Heading("Figures"),
         Pictures(
             tuple(
@@ -139,7 +159,7 @@ def report(
         Heading("Of these curves", level=3),
         _caveats(found),
         Heading("How the numbers were made"),
-        *origins.made_by(rows, command),
+        *made_by(rows, command),
     ]
     return write(path, title or f"What would {factor:g}x more buy?", blocks)
 
@@ -159,7 +179,7 @@ def _panels(table, by):
     if not apart:
         return [("All runs", table)]
     return [
-        (units.titled(answers.called(name)), part)
+        (units.titled(called(name)), part)
         for name, part in table.groupby(apart)
     ]
 
@@ -178,7 +198,7 @@ def _scores(title, part, by, x, y, bounds):
     y = evidence.score_of(part, y)
     unit = units.unit_of(units.bounds_of(part[y], bounds, y), part[y], y)
     modes = [column for column in by if column == "mode"]
-    cells = summary.means(
+    cells = tables.means(
         part.assign(**{y: part[y] * unit.factor}), modes, x, y, unit.digits
     )
     runs = part.groupby([*modes, x]).size()
@@ -228,7 +248,7 @@ def _laws(found):
         "better); parameters of least squares",
         ("curve", "law", "weight", "AICc", "held out", "parameters"),
         tuple(
-            (answers.called(name), LAWS[one].title, *_fitted(candidate))
+            (called(name), LAWS[one].title, *_fitted(candidate))
             for name, law in laws.items()
             for one, candidate in law.candidates.items()
             if not candidate.more_sizes
@@ -262,10 +282,184 @@ def _caveats(found):
             else [doubt.text for doubt in sheet.doubts]
         )
         for line in doubts:
-            curves.setdefault(line, []).append(answers.called(name))
+            curves.setdefault(line, []).append(called(name))
     return Points(
         tuple(
             line if len(names) == len(found) else f"{line} ({'; '.join(names)})"
             for line, names in curves.items()
         )
     )
+
+
+def called(name):
+    """What a curve is called, by the values of its columns."""
+    words = [str(value).replace("_", " ") for value in name]
+    return ", ".join(words) or "all runs"
+
+
+def in_short(found):
+    """The verdicts in one line each, the strongest first."""
+    names = {}
+    for name, sheet in found.items():
+        verdict = NOT_ENOUGH_EVIDENCE
+        if not isinstance(sheet, str):
+            verdict = sheet.verdict
+        names.setdefault(verdict, []).append(called(name))
+    order = (COLLECT, DO_NOT_COLLECT, NOT_ENOUGH_EVIDENCE)
+    return " ".join(
+        f"{verdict.capitalize()}: {'; '.join(names[verdict])}."
+        for verdict in order
+        if verdict in names
+    )
+
+
+def card(name, sheet):
+    """The `Card` of a curve, from a `Forecast` or why there is none."""
+    if isinstance(sheet, str):
+        return Card(called(name), NOT_ENOUGH_EVIDENCE, sheet, ())
+    chance, score, *_ = sheet.basis
+    lines = [*sheet.reasons, chance, score]
+    if sheet.cost:
+        lines.append(f"Cost: {sheet.cost}")
+    if sheet.next_runs:
+        lines.append(f"Next runs: {_next_runs(sheet)}")
+    return Card(called(name), sheet.verdict, sheet.headline, tuple(lines))
+
+
+def _next_runs(sheet):
+    unit, half = sheet.law.unit, (sheet.gain_high - sheet.gain_low) / 2
+    runs = ", ".join(
+        f"{count} at {units.sized(size)}" for size, count, *_ in sheet.next_runs
+    )
+    hours = sum(n.hours for n in sheet.next_runs)
+    cost = f" for {hours:.2g} device-hours" if hours >= 0 else ""
+    where = f"{runs} ({sheet.law.evidence.x_name}){cost}, which would"
+    if sheet.admitted:
+        return (
+            f"{where} admit {' and '.join(sheet.admitted)}, too: the interval "
+            "may widen, and be truer"
+        )
+    return (
+        f"{where} narrow the gain from ±{unit.text(half)} to "
+        f"±{unit.text(sheet.next_runs[-1].half_width)} {unit.name}"
+    )
+
+
+def against(alternatives):
+    """Blocks that set data against its alternatives; none without them."""
+    if not alternatives:
+        return
+    yield Heading("Data against alternatives")
+    yield Table(
+        "Each change alone; gain in units of the score, with its 95% interval "
+        "over seeds; device-hours that a run takes more",
+        ("change", "gain", "interval", "hours", "gain per hour", "runs"),
+        tuple(
+            (
+                f"{a.name}: {a.start} to {a.end}",
+                f"{a.gain:+.3g}",
+                f"{a.low:.3g} to {a.high:.3g}"
+                if a.low <= a.high
+                else "unknown",
+                _or_unknown(f"{a.hours:+.3g}"),
+                _or_unknown(
+                    f"{a.per_hour:+.3g}", "none" if a.hours <= 0 else "unknown"
+                ),
+                " and ".join(map(str, a.runs)),
+            )
+            for a in alternatives
+        ),
+    )
+
+
+def _or_unknown(text, otherwise="unknown"):
+    return otherwise if "nan" in text else text
+
+
+def made_by(rows, command=None):
+    """Blocks that say how rows were made, as far as they tell.
+
+    Args:
+        rows: Rows, a list of dicts or a DataFrame.
+        command: The command that makes them.
+
+    Yields:
+        Blocks of a page.
+    """
+    table = evidence.table_of(rows)
+    if command:
+        yield Code("The command that makes the rows", command)
+    facts = [("Rows", f"{len(table):,}"), *_facts(table)]
+    yield Table("What the rows say", ("", "values"), tuple(facts), words=True)
+    configs = [c for c in table.get("config", ()) if isinstance(c, dict)]
+    if not configs:
+        yield Text(
+            "The rows have no configs: how they were made is not on record."
+        )
+        return
+    shared, varied = _settings(configs)
+    if varied:
+        yield Table(
+            "Settings that differ among the runs",
+            ("setting", "values"),
+            tuple((name, ", ".join(v)) for name, v in varied.items()),
+            words=True,
+        )
+    lines = [f"{name} = {value}" for name, value in shared.items()]
+    yield Code("Settings that all runs share", "\n".join(lines))
+
+
+def _facts(table):
+    """Pairs of what is on record and its values."""
+    if "error" in table:
+        yield "Failed runs", f"{int(evidence.failed(table).sum()):,}"
+    if "seed" in table:
+        yield "Seeds", _values(table["seed"])
+    if "time" in table:
+        times = [time for time in table["time"] if isinstance(time, str)]
+        if times:
+            yield "Made (UTC)", f"{min(times)} to {max(times)}"
+    hours = cost.hours_of(table)
+    if pd.notna(hours).any():
+        yield "Device-hours in all", f"{pd.Series(hours).sum():.3g}"
+    for column, name in MADE_BY.items():
+        if column in table:
+            yield name, _values(table[column])
+    for column in table:
+        package = str(column).removeprefix("version_")
+        if package != column:
+            yield package, _values(table[column])
+
+
+def _values(column):
+    texts = [
+        value if isinstance(value, (str, int, float)) else json.dumps(value)
+        for value in column.dropna()
+    ]
+    values = list(dict.fromkeys(texts))
+    if all(isinstance(v, float) and v.is_integer() for v in values):
+        values = [int(value) for value in values]
+    return ", ".join(map(str, values)) or "none"
+
+
+def _settings(configs):
+    """`{name: value}` of what all configs share, `{name: values}` of the rest.
+
+    Names are dotted paths into the config.
+    """
+    flat = pd.DataFrame([dict(_flat(config)) for config in configs])
+    values = {
+        str(name): column.fillna("not there").unique().tolist()
+        for name, column in flat.items()
+    }
+    shared = {name: v[0] for name, v in values.items() if len(v) == 1}
+    return shared, {name: v for name, v in values.items() if len(v) > 1}
+
+
+def _flat(config, path=""):
+    """Pairs of a dotted path and the JSON of what is there."""
+    for name, value in config.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", json.dumps(value)

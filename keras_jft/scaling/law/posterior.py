@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special, stats
 
-from keras_jft.scaling.laws import LAWS
+from keras_jft.scaling.law.families import LAWS
 
 # Deviation of the curve from a law by the noise of a run, as variances.
 RATIOS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3)

@@ -11,7 +11,7 @@ import keras
 
 from keras_jft import checks, data, evaluation, pretrain, transfer
 from keras_jft.backbones import resnet
-from keras_jft.scaling import fingerprints, study
+from keras_jft.scaling.study import fingerprints, study
 
 # Fields of a pre-training that say what net it trains.
 NET = ("blocks", "width", "block", "stem", "bn_momentum", "dtype")

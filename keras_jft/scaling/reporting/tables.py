@@ -2,8 +2,9 @@
 
 import pandas as pd
 
-from keras_jft.scaling import evidence, fitting, units
-from keras_jft.scaling.decision import forecast
+from keras_jft.scaling.decision.forecast import forecast
+from keras_jft.scaling.law import evidence, fitting
+from keras_jft.scaling.rows import units
 
 BY = ("task", "mode", "arm")
 

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from keras_jft import checks
-from keras_jft.scaling import evidence, paper, units
+from keras_jft.scaling.law import evidence
+from keras_jft.scaling.paper import paper
+from keras_jft.scaling.rows import units
 
 BY = ("mode", "arm", "num_examples")
 # What the paper calls the classes of VOC: other spellings.

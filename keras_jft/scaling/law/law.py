@@ -1,8 +1,8 @@
 """`Law`: what the runs say of the curve, and how far to trust it.
 
 A law is fitted as many draws of curves that agree with the runs
-(`keras_jft/scaling/posterior.py`); whatever is asked of it is asked of all of
-them, and the answers are its middle and its interval.
+(`posterior.py`); whatever is asked of it is asked of all of them, and the
+answers are their middle and their interval.
 
 Shapes: m sizes, n draws.
 """
@@ -16,9 +16,9 @@ import numpy as np
 from scipy import stats
 
 from keras_jft import checks, text_files
-from keras_jft.scaling import units
-from keras_jft.scaling.evidence import Evidence
-from keras_jft.scaling.posterior import Posterior
+from keras_jft.scaling.law.evidence import Evidence
+from keras_jft.scaling.law.posterior import Posterior
+from keras_jft.scaling.rows import units
 
 LEVEL = 0.95
 FARTHEST = 1e6  # Times the largest size that `images_for` looks.
@@ -212,7 +212,7 @@ class Law:
             name: A name in `candidates` that is fitted.
             x: Sizes.
         """
-        from keras_jft.scaling.laws import LAWS
+        from keras_jft.scaling.law.families import LAWS
 
         fitted = [n for n, c in self.candidates.items() if not c.more_sizes]
         checks.one_of("name", name, fitted)

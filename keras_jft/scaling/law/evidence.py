@@ -10,7 +10,7 @@ import pandas as pd
 
 from keras_jft import text_files
 from keras_jft.metrics import METRICS
-from keras_jft.scaling import cost, units
+from keras_jft.scaling.rows import cost, units
 
 MOST = 1e100  # Squares of scores up to it can be summed.
 # Rows that differ in these are different curves.

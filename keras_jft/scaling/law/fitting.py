@@ -6,9 +6,10 @@ import numpy as np
 from scipy import special, stats
 
 from keras_jft import checks
-from keras_jft.scaling import evidence, posterior, units
-from keras_jft.scaling.law import Candidate, Law
-from keras_jft.scaling.laws import LAWS
+from keras_jft.scaling.law import evidence, posterior
+from keras_jft.scaling.law.families import LAWS
+from keras_jft.scaling.law.law import Candidate, Law
+from keras_jft.scaling.rows import units
 
 # The log-linear law has two parameters, and two sizes more say how it fits.
 FEWEST_SIZES = min(family.fewest_sizes for family in LAWS.values())
@@ -21,7 +22,7 @@ def fit(rows, x, y, by=None, bounds=None, laws=None, *, direction=None):
     Each law that there are sizes enough for (two more than it has parameters)
     is fitted; the others are named in `candidates` with the sizes they lack.
     Predictions average over laws, shapes and noise, see
-    `keras_jft/scaling/posterior.py`.
+    `keras_jft/scaling/law/posterior.py`.
 
     Rows of failed runs and of random initialization (`num_examples` 0) are
     left out; the law's `evidence.left_out` counts them.

@@ -1,9 +1,9 @@
 from keras_jft import html_page
-from keras_jft.scaling import origins
+from keras_jft.scaling.reporting import page
 
 
 def blocks_of(rows):
-    return list(origins.made_by(rows))
+    return list(page.made_by(rows))
 
 
 def test_settings_are_told_apart_by_whether_runs_share_them():

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from keras_jft.scaling import cost, evidence, units
+from keras_jft.scaling.law import evidence
+from keras_jft.scaling.rows import cost, units
 
 
 class Alternative(NamedTuple):

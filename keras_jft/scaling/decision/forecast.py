@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_jft.scaling import units
-from keras_jft.scaling.law import Law
-from keras_jft.scaling.next_runs import NextRuns, plan
+from keras_jft.scaling.decision.next_runs import NextRuns, plan
+from keras_jft.scaling.law.law import Law
+from keras_jft.scaling.rows import units
 
 COLLECT = "collect"
 DO_NOT_COLLECT = "do not collect"

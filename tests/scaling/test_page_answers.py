@@ -5,7 +5,8 @@ import pytest
 from made_up_curves import SIZES, line, rows_of
 
 from keras_jft import html_page
-from keras_jft.scaling import Alternative, answers, forecasts
+from keras_jft.scaling import Alternative, forecasts
+from keras_jft.scaling.reporting import page
 
 NAN = float("nan")
 
@@ -28,7 +29,7 @@ def found():
 
 
 def test_verdicts_come_strongest_first(found):
-    assert answers.in_short(found) == (
+    assert page.in_short(found) == (
         "Collect: steep. Do not collect: flat. Not enough evidence: a short; "
         "bent."
     )
@@ -36,7 +37,7 @@ def test_verdicts_come_strongest_first(found):
 
 def test_a_card_has_verdict_gain_chance_score_and_cost(found):
     sheet = found["steep",]
-    card = answers.card(("steep",), sheet)
+    card = page.card(("steep",), sheet)
     assert (card.title, card.verdict) == ("steep", "collect")
     assert card.lead == sheet.headline
     chance, score, cost = card.lines
@@ -50,7 +51,7 @@ def test_a_card_has_verdict_gain_chance_score_and_cost(found):
 
 def test_next_runs_are_summed_up(found):
     sheet = found["bent",]
-    card = answers.card(("bent",), sheet)
+    card = page.card(("bent",), sheet)
     # Three times two runs of an hour each, those of one size together.
     named = re.findall(r"(\d+) at ([\d,]+)", card.lines[-1])
     assert sum(int(runs) for runs, _ in named) == 6
@@ -63,14 +64,14 @@ def test_next_runs_are_summed_up(found):
 
 
 def test_a_curve_without_a_forecast_says_what_it_lacks(found):
-    card = answers.card(("a_short",), found["a_short",])
+    card = page.card(("a_short",), found["a_short",])
     assert card == html_page.Card(
         "a short", "not enough evidence", "2 sizes, a forecast needs 4", ()
     )
 
 
 def test_runs_without_names_are_all_runs():
-    assert answers.called(()) == "all runs"
+    assert page.called(()) == "all runs"
 
 
 def test_alternatives_say_what_is_not_known():
@@ -79,10 +80,10 @@ def test_alternatives_say_what_is_not_known():
         Alternative("noise", 0.2, 0, 0.05, NAN, NAN, 0.0, NAN, (3, 1)),
         Alternative("depth", 1, 2, 0.05, NAN, NAN, NAN, NAN, (3, 1)),
     ]
-    _, table = answers.against(given)
+    _, table = page.against(given)
     assert table.rows == (
         ("data: 1 to 10", "+0.07", "0.01 to 0.13", "+2", "+0.035", "3 and 2"),
         ("noise: 0.2 to 0", "+0.05", "unknown", "+0", "none", "3 and 1"),
         ("depth: 1 to 2", "+0.05", "unknown", "unknown", "unknown", "3 and 1"),
     )
-    assert list(answers.against([])) == []
+    assert list(page.against([])) == []

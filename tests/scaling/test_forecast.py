@@ -3,7 +3,8 @@ import inspect
 import numpy as np
 import pytest
 
-from keras_jft.scaling import decision, fit, forecast
+from keras_jft.scaling import fit, forecast
+from keras_jft.scaling.decision import forecast as forecast_lib
 
 SIZES = (300, 1_000, 3_000, 10_000)
 
@@ -237,7 +238,7 @@ def test_a_score_that_falls_with_every_size_has_no_gain():
 
 def test_every_doubt_is_tested_for_what_it_does_to_the_verdict():
     # Beside the tables: a falling score, and a small worth of percent.
-    doubts = inspect.getsource(decision).count("yield Doubt(")
+    doubts = inspect.getsource(forecast_lib).count("yield Doubt(")
     assert doubts == len(WITHHELD) + len(TOLERATED) + 2
 
 

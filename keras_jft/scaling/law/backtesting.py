@@ -2,9 +2,10 @@
 
 import pandas as pd
 
-from keras_jft.scaling import evidence, units
-from keras_jft.scaling.fitting import fit
-from keras_jft.scaling.laws import LAWS
+from keras_jft.scaling.law import evidence
+from keras_jft.scaling.law.families import LAWS
+from keras_jft.scaling.law.fitting import fit
+from keras_jft.scaling.rows import units
 
 CHOICE = "choice"  # All laws by weight: what `fit` gives.
 

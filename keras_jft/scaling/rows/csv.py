@@ -6,7 +6,7 @@ import pathlib
 import re
 import warnings
 
-from keras_jft.scaling import evidence
+from keras_jft.scaling.law import evidence
 
 SIZES = "num_examples"
 NUMBER = re.compile("[+-]?[0-9.]+(e[+-]?[0-9]+)?%?", re.IGNORECASE)

@@ -7,8 +7,10 @@ import numpy as np
 
 from keras_jft.html_page import drawable
 from keras_jft.metrics import METRICS
-from keras_jft.scaling import classes, evidence, fitting, units
-from keras_jft.scaling import paper as printed
+from keras_jft.scaling.law import evidence, fitting
+from keras_jft.scaling.paper import paper as printed
+from keras_jft.scaling.reporting import classes
+from keras_jft.scaling.rows import units
 
 # Okabe and Ito's colors, which color-blind readers tell apart; with a marker
 # each, so that a print without color does too.

@@ -27,7 +27,8 @@ import warnings
 import numpy as np
 
 from keras_jft import text_files
-from keras_jft.scaling import csv_rows, evidence
+from keras_jft.scaling.law import evidence
+from keras_jft.scaling.rows import csv
 from keras_jft.version import __version__
 
 
@@ -84,7 +85,7 @@ def read(path):
             line.
     """
     if pathlib.Path(path).suffix.lower() == ".csv":
-        return csv_rows.read(path)
+        return csv.read(path)
     with _locked(path, os.O_RDONLY) as file:
         content = _content(file)
     if content.lstrip().startswith(b"["):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import optimize
 
-from keras_jft.scaling import units
+from keras_jft.scaling.rows import units
 
 # What a row may say of its cost, in the order in which it is believed.
 SECONDS = ("device_seconds", "wall_seconds")

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Mapping
 
 from rich import console, progress
 
-from keras_jft.scaling import claims, cost, evidence, fingerprints
-from keras_jft.scaling import rows as rows_lib
+from keras_jft.scaling.law import evidence
+from keras_jft.scaling.rows import cost
+from keras_jft.scaling.rows import rows as rows_lib
+from keras_jft.scaling.study import claims, fingerprints
 
 # Fields of a config that are columns of its row.
 COLUMNS = ("task", "mode", "arm", "num_examples", "seed")

@@ -130,6 +130,6 @@ def tables():
     is the same; None for classes and what rows do not have) and, where lines
     are classes, `classes`, the column of rows with their scores.
     """
-    file = importlib.resources.files("keras_jft.scaling") / "paper.json"
+    file = importlib.resources.files("keras_jft.scaling.paper") / "paper.json"
     loaded = json.loads(file.read_text(encoding="utf-8"))["tables"]
     return {int(number): table for number, table in loaded.items()}

@@ -7,9 +7,10 @@ import pandas as pd
 from scipy import stats
 
 from keras_jft.metrics import METRICS
-from keras_jft.scaling import evidence, units
-from keras_jft.scaling import paper as printed
-from keras_jft.scaling.figure import LOOKS, PANEL, STYLE, short
+from keras_jft.scaling.law import evidence
+from keras_jft.scaling.paper import paper as printed
+from keras_jft.scaling.reporting.figures import LOOKS, PANEL, STYLE, short
+from keras_jft.scaling.rows import units
 
 
 def plot_capacity(

@@ -1,0 +1,1 @@
+"""What more data would bring, whether to collect it, and what to run next."""

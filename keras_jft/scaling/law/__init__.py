@@ -1,0 +1,1 @@
+"""Laws of performance against data size: formulas, fits, trust in them."""

@@ -1,0 +1,1 @@
+"""Rows: what runs leave behind, of our own or of others."""

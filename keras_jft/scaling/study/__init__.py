@@ -1,0 +1,1 @@
+"""Studies: many configs, one row each, nothing done twice."""
