@@ -1,4 +1,4 @@
-"""Images to a pyramid of features; `BACKBONES` lists what there is."""
+"""Backbones: images in, a pyramid of features out. `BACKBONES` lists them."""
 
 from keras_jft.backbones.backbone import Backbone
 from keras_jft.backbones.files import load, save

@@ -23,8 +23,8 @@ class Backbone(keras.Model):
 
     Attributes:
         pyramid_outputs: `{"P2": KerasTensor, ..., "P5": KerasTensor}`.
-        stem_output: The KerasTensor that ends the stage "stem", which then
-            comes before the first level; None: the stem is part of it.
+        stem_output: The KerasTensor that ends a stage "stem" of its own,
+            before the first level. None: the stem belongs to the first level.
     """
 
     def __init__(self, *args, pyramid_outputs=None, stem_output=None, **kwargs):
@@ -34,29 +34,29 @@ class Backbone(keras.Model):
 
     @property
     def pyramid_level_inputs(self):
-        """`{"P2": layer name, ...}`: KerasCV's form of `pyramid_outputs`."""
+        """Return `pyramid_outputs` as KerasCV has it, `{"P2": layer name}`."""
         return {
             level: tensor._keras_history.operation.name
             for level, tensor in self.pyramid_outputs.items()
         }
 
     def save(self, filepath, *args, **kwargs):
-        """Save the backbone, as `keras.Model.save` does, as `.keras`.
+        """Save the backbone as a `.keras` file, as `keras.Model.save` does.
 
         Raises:
-            ValueError: The file is an `.h5`.
+            ValueError: If the file is an `.h5`.
         """
         checks.not_hdf5(filepath)
         super().save(filepath, *args, **kwargs)
 
     def stage_of(self, layer):
-        """Return the name of the stage that one of the layers belongs to.
+        """Return the name of the stage that a layer belongs to.
 
         Args:
             layer: A layer of this backbone.
 
         Raises:
-            ValueError: If it is a layer of another model.
+            ValueError: If the layer belongs to another model.
         """
         for stage, members in layers_by_stage(self).items():
             if any(layer is member for member in members):
@@ -68,14 +68,14 @@ class Backbone(keras.Model):
 
 
 def layers_by_stage(backbone):
-    """Return the layers of each stage, from the graph.
+    """Return the layers of each stage, read from the graph.
 
     Args:
         backbone: A functional model with `pyramid_outputs`.
 
     Returns:
-        `{stage: list of layers}`, the first stage first; each layer of the
-        backbone is in one of them.
+        `{stage: list of layers}`, the first stage first. Each layer of the
+        backbone is in exactly one of them.
 
     Raises:
         ValueError: If the model has no `pyramid_outputs`, or they are not
@@ -94,10 +94,10 @@ def layers_by_stage(backbone):
     ends = dict(getattr(backbone, "pyramid_outputs", None) or {})
     if not ends:
         raise ValueError(
-            "The stages of a backbone are told by its `pyramid_outputs`, "
+            "The stages of a backbone are read from its `pyramid_outputs`, "
             '{"P2": KerasTensor, ..., "P5": KerasTensor}. Received: '
             f"{backbone.name!r}, a {type(backbone).__name__} without them. Set "
-            "the attribute, from the outputs of its layers."
+            "the attribute to the outputs of its layers."
         )
     stem = getattr(backbone, "stem_output", None)
     if stem is not None:
@@ -114,7 +114,7 @@ def layers_by_stage(backbone):
 
 
 def _ancestors(backbone, tensor, level):
-    """`id`s of the layers that a tensor depends on."""
+    """Return the `id`s of the layers that a tensor depends on."""
     try:
         part = keras.Model(backbone.inputs, tensor, name=f"until_{level}")
     except (AttributeError, TypeError, ValueError) as error:
@@ -122,7 +122,7 @@ def _ancestors(backbone, tensor, level):
             "`pyramid_outputs` must be tensors of the backbone's own graph, "
             "and the backbone a functional model. Received: "
             f"{backbone.name!r}, a {type(backbone).__name__}, whose {level} "
-            "does not follow from its inputs. Where the net is wrapped as one "
-            "layer, take the net itself as the backbone."
+            "does not follow from its inputs. If the net is wrapped as one "
+            "layer, use the net itself as the backbone."
         ) from error
     return {id(layer) for layer in part.layers}

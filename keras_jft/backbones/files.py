@@ -1,8 +1,8 @@
-"""Backbones to files, and back without trust in whoever wrote the file.
+"""Save backbones to files, and load files without trusting their author.
 
 A file holds arrays and one JSON object: the name of a class in `BACKBONES` and
-its constructor's arguments. Nothing else is read, so nothing else can run:
-there is no Lambda, no pickle and no path in it.
+its constructor's arguments. Nothing else is read, so nothing else can run: a
+file has no Lambda layer, no pickle and no path in it.
 """
 
 import inspect
@@ -23,22 +23,24 @@ _DTYPE = re.compile(r"(mixed_)?(b?float16|float32|float64)")
 
 
 def save(backbone, path):
-    """Writes a backbone to one file, whole or not at all.
+    """Write a backbone to one file, whole or not at all.
 
     Args:
         backbone: An instance of a class in `BACKBONES`.
         path: The file; its name ends with `.npz`.
 
     Raises:
-        ValueError: It is of another class, or `path` of another ending.
-        OSError: It could not be written; what was there still is.
+        ValueError: If the class is not in `BACKBONES`, or `path` does not end
+            with `.npz`.
+        OSError: If the file could not be written; a file that was there
+            before is still there.
     """
     table = backbones.BACKBONES
     names = [name for name, cls in table.items() if type(backbone) is cls]
     if not names or not str(path).endswith(".npz"):
         raise ValueError(
-            f"Backbones of {sorted(table)} are saved, to a `.npz` file. "
-            f"Received: {type(backbone).__name__}, `{path}`."
+            f"`backbone` must be one of {sorted(table)}, and `path` must end "
+            f"with `.npz`. Received: {type(backbone).__name__}, `{path}`."
         )
     arrays = {
         f"model/{variable.path}": np.array(ops.convert_to_numpy(variable))
@@ -50,21 +52,21 @@ def save(backbone, path):
 
 
 def load(path, **changes):
-    """The backbone of a file; executes nothing that the file says.
+    """Return the backbone in a file, without running any code from it.
 
     Args:
-        path: What `save` wrote, or a checkpoint of a model with a `backbone`,
-            such as `run/best.npz` of a `MultiLabelClassifier`.
-        **changes: Arguments that leave the weights as they are, such as
+        path: A file that `save` wrote, or a checkpoint of a model with a
+            `backbone`, such as `run/best.npz` of a `MultiLabelClassifier`.
+        **changes: Arguments to change that do not affect the weights, such as
             `image_shape`, `output_stride`, `dtype`.
 
     Returns:
-        A backbone with the weights of the file.
+        A backbone with the weights from the file.
 
     Raises:
-        ValueError: The file is no such file, is damaged, names another class
-            than those of `BACKBONES` or other arguments than plain ones of
-            its constructor, or its weights do not fit them.
+        ValueError: If the file is of another kind or damaged, names a class
+            that is not in `BACKBONES`, holds arguments that are not plain
+            values for its constructor, or weights that do not fit them.
 
     Example:
 
@@ -100,16 +102,17 @@ def load(path, **changes):
 
 
 def _described(path, about):
-    """Name of the class and its arguments, from whoever wrote them."""
+    """Return the class name and its arguments as the file has them."""
     if about.get("kind") == _KIND:
         return about.get("backbone"), about.get("config")
     inside = about.get("model")
     inside = inside.get("backbone") if isinstance(inside, dict) else None
     if not isinstance(inside, dict):
         raise ValueError(
-            f"`{path}` holds no backbone. Expected a file of "
-            "`jft.backbones.save`, or a checkpoint of a model with a backbone. "
-            "`jft.training.load_weights` takes weights from other files."
+            f"`{path}` holds no backbone. Expected a file that "
+            "`jft.backbones.save` wrote, or a checkpoint of a model with a "
+            "backbone. `jft.training.load_weights` reads the weights of other "
+            "files."
         )
     names = {cls.__name__: name for name, cls in backbones.BACKBONES.items()}
     found, config = inside.get("class_name"), inside.get("config")
@@ -121,7 +124,7 @@ def _described(path, about):
 
 
 def _check(path, config, cls, arrays):
-    """Raises unless `config` is plain arguments of `cls` that fit `arrays`."""
+    """Raise unless `config` holds plain arguments of `cls` for `arrays`."""
     problems = list(_wrong_arguments(config, cls))
     if not problems:
         problems = list(_wrong_kernels(config, cls, arrays))
@@ -157,7 +160,7 @@ def _wrong_arguments(config, cls):
 
 
 def _wrong_kernels(config, cls, arrays):
-    """Compares with the file before anything is built of that size."""
+    """Yield a mismatch with the file, before building anything that large."""
     shapes = {
         "/".join(name.split("/")[-2:]): array.shape
         for name, array in arrays.items()
@@ -196,7 +199,7 @@ def _shape(value):
 
 
 def _is_like(default, value):
-    """Whether `value` is plain and of the type of an argument's default."""
+    """Return whether `value` is plain and has the type of the default."""
     if default is None:
         return value is None or type(value) is int
     if isinstance(default, float):

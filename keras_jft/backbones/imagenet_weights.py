@@ -4,20 +4,20 @@ import keras
 
 from keras_jft import checks
 
-# What the published weights were trained with, by argument of `ResNet`.
+# The arguments of `ResNet` that the published weights were trained with.
 IMAGENET_ARGUMENTS = {"pool_padding": "symmetric", "scaling": "caffe"}
 
 
 def load_imagenet(backbone, depth):
-    """Gives `backbone` the ImageNet weights of `keras.applications`.
+    """Load the ImageNet weights of `keras.applications` into `backbone`.
 
     Args:
         backbone: `ResNet.from_depth(depth)` with `IMAGENET_ARGUMENTS`.
         depth: 50, 101 or 152.
 
     Raises:
-        ValueError: If there are no weights of that depth, or `backbone` has
-            another width, pool padding or scaling than they need.
+        ValueError: If there are no weights for that depth, or they need
+            another width, pool padding or scaling than `backbone` has.
     """
     applications = {
         50: keras.applications.ResNet50,
@@ -36,16 +36,16 @@ def load_imagenet(backbone, depth):
 
 
 def convert_applications(source, backbone):
-    """Copies the weights of a `keras.applications` ResNet into `backbone`.
+    """Copy the weights of a `keras.applications` ResNet into `backbone`.
 
     There, convolutions have a bias b and batch normalization has an epsilon of
-    1.001e-5. Both go into the moving statistics: normalizing `x + b` by
-    `(mean, variance, epsilon)` is normalizing `x` by `(mean - b, variance +
-    epsilon - our epsilon)`.
+    1.001e-5. The moving statistics absorb both: normalizing `x + b` by
+    `(mean, variance, epsilon)` is the same as normalizing `x` by
+    `(mean - b, variance + epsilon - our epsilon)`.
 
     Args:
         source: `keras.applications.ResNet50`, `ResNet101` or `ResNet152`.
-        backbone: A `ResNet` of the same depth, width 64.
+        backbone: A `ResNet` of the same depth and width 64.
 
     Raises:
         ValueError: If the convolutions of the two differ.
@@ -80,7 +80,7 @@ def convert_applications(source, backbone):
 
 
 def _convolutions(model):
-    """`{our name: (convolution, its batch normalization)}` of either kind."""
+    """Return `{our name: (convolution, its batch normalization)}`."""
     found = {}
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D):

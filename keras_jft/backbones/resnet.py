@@ -38,8 +38,8 @@ DEPTHS = {
     152: ("bottleneck", (3, 8, 36, 3)),
 }
 BLOCKS = ("bottleneck", "basic")
-STEMS = {"imagenet": 4, "small": 1}  # And their strides.
-# By stem, the largest first.
+STEMS = {"imagenet": 4, "small": 1}  # Each with its stride.
+# The output strides that each stem allows, the largest first.
 OUTPUT_STRIDES = {
     stem: (8 * stride, 4 * stride, 2 * stride) for stem, stride in STEMS.items()
 }
@@ -52,8 +52,8 @@ class ResNet(Backbone):
 
     As first published: batch normalization after every convolution, no
     convolution bias, the stride of a stage on the first convolution of its
-    first unit and on the projection shortcut, zero padding on both sides
-    alike. `pyramid_outputs` holds the outputs of conv2 to conv5 as P2 to P5.
+    first unit and on the projection shortcut, the same zero padding on all
+    sides. `pyramid_outputs` holds the outputs of conv2 to conv5 as P2 to P5.
 
     Args:
         blocks: Number of units in conv2, conv3, conv4 and conv5.
@@ -67,12 +67,12 @@ class ResNet(Backbone):
             dilated instead, first unit included, so that each unit sees as
             much of the image as before.
         pool_padding: `"same"`, or `"symmetric"` as `keras.applications` has
-            it. They differ where a side is even.
+            it. They differ for images with an even side.
         scaling: What the first layer does to pixels, see `ImageScaling`.
-        bn_momentum: Share of the moving statistics that one step keeps.
+        bn_momentum: Fraction of the moving statistics that one step keeps.
         bn_mode: What batch normalization does in training, see
             `FusedBatchNormalization`.
-        image_shape: `(H, W, 3)`; None is a side of any length.
+        image_shape: `(H, W, 3)`; None stands for a side of any length.
         dtype: Dtype policy of all layers. None: the global one.
         name: Name of the model.
 
@@ -160,21 +160,21 @@ class ResNet(Backbone):
 
     @classmethod
     def from_depth(cls, depth, weights=None, **kwargs):
-        """The ResNet of a published depth.
+        """Return the ResNet of a published depth.
 
         Args:
             depth: 18, 34, 50, 101 or 152.
-            weights: None: random. `"imagenet"`: those of `keras.applications`,
-                for 50, 101 and 152; sets `pool_padding` and `scaling` to what
-                they need. A path: a file of such a ResNet, of a kind that
-                `jft.training.load_weights` reads.
+            weights: None: random weights. `"imagenet"`: the weights of
+                `keras.applications`, for 50, 101 and 152, with the
+                `pool_padding` and `scaling` that they need. A path: a file
+                that `jft.training.load_weights` can read.
             **kwargs: Arguments of `ResNet`.
 
         Returns:
             A `ResNet`.
 
         Raises:
-            ValueError: If there is no such depth, or no such weights.
+            ValueError: If the depth is unknown, or has no such weights.
 
         Example:
 
@@ -228,21 +228,21 @@ class ResNet(Backbone):
 
     @property
     def stem_stride(self):
-        """Pixels between two features of conv2."""
+        """Return the pixels between two features of conv2."""
         return STEMS[self.stem]
 
     def rebuild(self, **changes):
-        """A new ResNet with these weights and other arguments.
+        """Return a ResNet with these weights and other arguments.
 
         Args:
-            **changes: Arguments of `ResNet` that leave the weights as they
-                are, such as `output_stride`, `image_shape`, `bn_mode`.
+            **changes: Arguments of `ResNet` that do not affect the weights,
+                such as `output_stride`, `image_shape`, `bn_mode`.
 
         Returns:
-            A `ResNet`; what was frozen is frozen.
+            A `ResNet` in which the same layers are frozen.
 
         Raises:
-            ValueError: If the change asks for other weights.
+            ValueError: If the changes need weights of other shapes.
 
         Example:
 
@@ -256,7 +256,7 @@ class ResNet(Backbone):
         )
         if shapes != wanted:
             raise ValueError(
-                f"`rebuild` keeps the weights, and {changes} needs other ones. "
+                f"`rebuild` keeps the weights, but {changes} needs others. "
                 "Make a new ResNet instead."
             )
         for variable, old in zip(rebuilt.weights, self.weights, strict=True):
@@ -265,7 +265,7 @@ class ResNet(Backbone):
         return rebuilt
 
     def get_config(self):
-        """The constructor's arguments, and the names of frozen layers."""
+        """Return the constructor's arguments and the frozen layers' names."""
         names = inspect.signature(ResNet.__init__).parameters
         config = {name: getattr(self, name) for name in names if name != "self"}
         config["dtype"] = keras.dtype_policies.serialize(self.dtype_policy)
@@ -274,7 +274,7 @@ class ResNet(Backbone):
 
     @classmethod
     def from_config(cls, config):
-        """A ResNet of the same arguments, with the same layers frozen."""
+        """Return a ResNet with these arguments and these layers frozen."""
         config = dict(config)
         frozen = config.pop("frozen", ())
         backbone = cls(**config)
@@ -285,7 +285,7 @@ class ResNet(Backbone):
 
 @dataclasses.dataclass(frozen=True)
 class _Layers:
-    """Adds layers to a graph; holds what all of them share."""
+    """Adds layers to a graph, all with the same settings."""
 
     bn_momentum: float
     bn_mode: str
@@ -296,7 +296,7 @@ class _Layers:
             return self.relu(self.convolve(x, width, 3, name="conv1"), "conv1")
         x = self.relu(self.convolve(x, width, 7, 2, name="conv1"), "conv1")
         if pool_padding == "symmetric":
-            # Zeros pad like -inf does: they are the least that a ReLU gives.
+            # Zeros pad as -inf would: a ReLU gives nothing below them.
             x = self.pad(x, 1, name="conv1_pool")
             pool_padding = "valid"
         return keras.layers.MaxPooling2D(
@@ -333,7 +333,7 @@ class _Layers:
     def convolve(self, x, filters, size, stride=1, rate=1, *, name):
         padding = "same"
         if stride > 1 and size > 1:
-            # SAME would pad more below and right of even sides.
+            # SAME would pad even sides more at the bottom and right.
             x, padding = self.pad(x, size // 2, name=name), "valid"
         x = Conv2D(
             filters,
@@ -364,7 +364,7 @@ class _Layers:
 
 
 def _dilate(stem, output_stride, dilated):
-    """`(stride, dilation rate)` of conv2..conv5 for an output stride."""
+    """Return `(stride, dilation rate)` of conv2..conv5."""
     reached, rate, stages = STEMS[stem], 1, []
     checks.one_of("output_stride", output_stride, OUTPUT_STRIDES[stem])
     for stride in _STAGE_STRIDES:
@@ -378,11 +378,11 @@ def _dilate(stem, output_stride, dilated):
 def _check_shapes(blocks, image_shape):
     if len(blocks) != 4 or min(blocks) < 1:
         raise ValueError(
-            "`blocks` must be four positive numbers, of the units in conv2 to "
+            "`blocks` must be four positive numbers, the units in conv2 to "
             f"conv5. Received: {blocks}."
         )
     if len(image_shape) != 3 or image_shape[-1] != 3:
         raise ValueError(
-            "`image_shape` must be (height, width, 3), where None is a side of "
+            "`image_shape` must be (height, width, 3), with None for a side of "
             f"any length. Received: {image_shape}."
         )
