@@ -1,4 +1,4 @@
-"""Layers that Keras lacks or runs slowly."""
+"""Layers that Keras does not have, or runs slowly."""
 
 from keras_jft.layers.batch_normalization import (
     BATCH_NORMALIZATION_MODES,

@@ -16,24 +16,24 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     The numbers, the arguments and the weights are those of
     `keras.layers.BatchNormalization`. That layer casts half-precision
     activations to float32 and normalizes them by a chain of elementwise
-    operations; this one reads them as they are, and keeps its statistics in
+    operations; this one reads them directly and keeps its statistics in
     float32.
 
     The kernel serves channels-last images on the TensorFlow backend. Other
     backends, ranks, axes and dtypes, masks, renormalization and
-    synchronization take Keras's own path. One thing is better than there: an
-    empty batch, such as a replica gets at the end of an epoch, leaves the
-    moving statistics as they are.
+    synchronization take Keras's own path. Unlike in Keras, an empty batch,
+    which a replica may get at the end of an epoch, leaves the moving
+    statistics unchanged.
 
     Args:
-        mode: What training does. `"batch"`: normalizes by the statistics of
-            the batch and moves towards them. `"affine"`: normalizes by the
-            moving statistics, which stay; gamma and beta train. `"frozen"`:
-            nothing changes.
+        mode: What training does. `"batch"`: normalize by the statistics of
+            the batch, and move the moving statistics towards them.
+            `"affine"`: normalize by the moving statistics, which do not move;
+            gamma and beta train. `"frozen"`: nothing changes.
         **kwargs: As for `keras.layers.BatchNormalization`.
 
     Raises:
-        ValueError: If there is no such mode.
+        ValueError: If the mode is unknown.
 
     Example:
 
@@ -54,17 +54,17 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         self.mode = mode
 
     def add_weight(self, *args, trainable=True, **kwargs):
-        """As in Keras; no weight of a frozen layer trains."""
+        """Add a weight as Keras does, untrainable in a frozen layer."""
         trainable = trainable and self.mode != "frozen"
         return super().add_weight(*args, trainable=trainable, **kwargs)
 
     def call(self, inputs, training=None, mask=None):
-        """`inputs` normalized; moving statistics updated in training.
+        """Return `inputs` normalized; update moving statistics in training.
 
         Args:
             inputs: `(B, H, W, C)` for the kernel, any rank otherwise.
-            training: Normalize by the statistics of this batch. A layer with
-                `trainable=False` normalizes by its moving statistics anyway.
+            training: Whether to normalize by the statistics of this batch. A
+                layer with `trainable=False` always uses the moving ones.
             mask: `(B, ...)` without the channel axis; positions that are
                 False do not count in the statistics.
 
@@ -126,14 +126,14 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         count = tf.reduce_prod(tf.cast(tf.shape(inputs)[:-1], "float32"))
         # The kernel reports the unbiased variance, Keras keeps the biased one.
         variance *= tf.math.divide_no_nan(count - 1, count)
-        # ... some GPUs multiply zero by infinity for a single value.
+        # For a single value, some GPUs multiply zero by infinity here.
         variance = tf.where(count > 1, variance, tf.zeros_like(variance))
         self._update(self.moving_mean, mean, count > 0)
         self._update(self.moving_variance, variance, count > 0)
         return outputs
 
     def get_config(self):
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {**super().get_config(), "mode": self.mode}
 
     def _update(self, moving, batch, is_counted):

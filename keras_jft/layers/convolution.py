@@ -1,4 +1,4 @@
-"""A convolution by the fastest kernel that TensorFlow has on a CPU."""
+"""Convolution with the fastest kernel that TensorFlow has on a CPU."""
 
 import itertools
 import math
@@ -13,26 +13,26 @@ SAFE_FEATURES = 16
 
 @keras.saving.register_keras_serializable("keras_jft")
 class Conv2D(keras.layers.Conv2D):
-    """A convolution by the fastest kernel that TensorFlow has on a CPU.
+    """A convolution with the fastest kernel that TensorFlow has on a CPU.
 
     The numbers, the arguments, the weights and their names in a file are those
     of `keras.layers.Conv2D`. On the TensorFlow backend:
 
-    - A 1x1 kernel without strides is the matrix product that it is: oneDNN's
-      filter gradient takes two to three times as long in bfloat16.
-    - A 1x1 kernel with strides is a product of the pixels that they leave where
-      oneDNN's filter gradient of few channels corrupts memory, and only there:
-      the gradient of leaving pixels out takes longer than the rest.
-    - A larger kernel with strides is never shown padding alone: where a tap
-      sees no pixel, oneDNN leaves its gradient in bfloat16 as memory was.
-    - A dilated kernel whose taps give fewer numbers than the inputs have, as
-      DeepLab's branches, is one matrix product, shifted and added.
-    - Another dilated kernel with odd sides runs as it is, where Keras cuts the
-      image into one small image per phase. Its gradients are written out: on
-      a CPU without oneDNN, TensorFlow has none of its own.
+    - A 1x1 kernel without strides becomes a matrix product: the filter gradient
+      of oneDNN takes two to three times as long in bfloat16.
+    - A 1x1 kernel with strides becomes a product of every n-th pixel, but only
+      for few channels, where oneDNN's filter gradient corrupts memory:
+      elsewhere the gradient of skipping pixels would cost more than it saves.
+    - A larger kernel with strides never has a tap that sees padding alone:
+      oneDNN leaves the bfloat16 gradient of such a tap uninitialized.
+    - A dilated kernel whose taps give fewer numbers than the inputs have, such
+      as DeepLab's branches, becomes one matrix product, shifted and added.
+    - Any other dilated kernel with odd sides runs directly, where Keras would
+      cut the image into one small image per phase. Its gradients are written
+      out: on a CPU without oneDNN, TensorFlow has none of its own.
 
-    All else takes Keras's own path. `benchmarks/speed/segmentation.py` has the
-    timings.
+    Everything else takes Keras's own path. `benchmarks/speed/segmentation.py`
+    has the timings.
 
     Example:
 
@@ -42,7 +42,7 @@ class Conv2D(keras.layers.Conv2D):
     """
 
     def convolution_op(self, inputs, kernel):
-        """The convolution without its bias.
+        """Return the convolution without its bias.
 
         Args:
             inputs: `(B, H, W, C)`.
@@ -77,10 +77,10 @@ class Conv2D(keras.layers.Conv2D):
 
 
 def _strided(inputs, kernel, strides):
-    """A strided convolution of padding "same", without taps that see nothing.
+    """Convolve with strides and padding "same", without taps that see nothing.
 
-    Where a side is as long as the kernel's, each tap sees a pixel at one of its
-    stops. Elsewhere the zeros are made pixels.
+    If a side is at least as long as the kernel's, each tap sees a pixel at one
+    of its stops. Otherwise the zeros of the padding are made pixels.
     """
     import tensorflow as tf
 
@@ -99,10 +99,10 @@ def _strided(inputs, kernel, strides):
 
 
 def _shifted_sum(inputs, kernel, rates):
-    """A dilated convolution with odd sides as one product, cut and added.
+    """Convolve with a dilated, odd-sided kernel: one product, cut and added.
 
-    The product is cut into taps before these are shifted: the gradient of each
-    cut of a whole is as large as the whole.
+    All taps are cut from the product at once: cut one by one, each would have a
+    gradient as large as the whole product.
     """
     height, width, features, _ = kernel.shape
     kernel = ops.transpose(kernel, (2, 0, 1, 3))
@@ -119,12 +119,12 @@ def _shifted_sum(inputs, kernel, rates):
 
 
 def _offsets(side, rate):
-    """Where the taps of an odd side look, from its middle."""
+    """Return where the taps of an odd side look, relative to its middle."""
     return range(-(side // 2) * rate, side // 2 * rate + 1, rate)
 
 
 def _shifted(images, down, right):
-    """What lies `down` and `right` of each position, zero beyond the border."""
+    """Return what is `down` and `right` of each position; 0 past the border."""
     rows, columns = ops.shape(images)[1:3]
     above, left = max(-down, 0), max(-right, 0)
     below, beyond = max(down, 0), max(right, 0)
@@ -133,13 +133,13 @@ def _shifted(images, down, right):
 
 
 def _dilated(inputs, kernel, rates):
-    """TensorFlow's dilated convolution with odd sides, trainable anywhere.
+    """Convolve with a dilated, odd-sided kernel, trainable on every device.
 
-    TensorFlow's gradients of it refuse to run on a CPU unless oneDNN does, and
-    which device and kernel will run an operation is not known when it is made.
-    So its gradients are made of operations that every device has: that of the
+    TensorFlow's own gradients refuse to run on a CPU without oneDNN, and which
+    device and kernel will run an operation is not known when it is traced. So
+    the gradients use operations that every device has: the gradient of the
     inputs is the same convolution with the kernel turned around, that of the
-    kernel one matrix product per tap.
+    kernel is one matrix product per tap.
     """
     import tensorflow as tf
 
@@ -168,12 +168,12 @@ def _dilated(inputs, kernel, rates):
 
 
 def _windows(images, sides, rates):
-    """What each tap of a dilated kernel with odd sides sees, row by row.
+    """Yield what each tap of a dilated, odd-sided kernel sees, row by row.
 
     Args:
         images: `(B, H, W, C)`.
         sides: Height and width of the kernel.
-        rates: Its dilation rates.
+        rates: Dilation rates of the kernel.
 
     Yields:
         `(B, H, W, C)`, zero beyond the border.

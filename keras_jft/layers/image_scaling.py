@@ -1,4 +1,4 @@
-"""Pixels brought to the range of a backbone's weights."""
+"""Scaling of pixels to the range that a backbone's weights expect."""
 
 import keras
 from keras import ops
@@ -10,17 +10,17 @@ _CAFFE_BGR_MEANS = (103.939, 116.779, 123.68)
 
 @keras.saving.register_keras_serializable("keras_jft")
 class ImageScaling(keras.layers.Layer):
-    """Pixels in 0..255 brought to the range that a backbone's weights expect.
+    """Scale pixels from 0..255 to the range that a backbone's weights expect.
 
-    The arithmetic is float32 whatever the policy: bfloat16 would make one
-    value of many neighboring ones.
+    The arithmetic is float32 under any policy: bfloat16 would round neighboring
+    values to the same one.
 
     Args:
         scaling: `"jft"`: `x / 127.5 - 1`. `"caffe"`: BGR minus the means of
             ImageNet, as the weights of `keras.applications` expect.
 
     Raises:
-        ValueError: If `scaling` is neither.
+        ValueError: If `scaling` is unknown.
 
     Example:
 
@@ -35,7 +35,7 @@ class ImageScaling(keras.layers.Layer):
         self.scaling = scaling
 
     def call(self, images):
-        """`images` scaled.
+        """Return `images`, scaled.
 
         Args:
             images: `(B, H, W, 3)` RGB in 0..255, of any dtype.
@@ -51,5 +51,5 @@ class ImageScaling(keras.layers.Layer):
         return ops.cast(images, self.compute_dtype)
 
     def get_config(self):
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {**super().get_config(), "scaling": self.scaling}

@@ -18,8 +18,9 @@ class ShardedDense(keras.layers.Layer):
 
     Args:
         units: Number of outputs.
-        shards: Number of kernels. Their widths differ by one at most, wider
-            ones first: 18,291 units in 50 shards are 41 of 366 and 9 of 365.
+        shards: Number of kernels. Their widths differ by at most one, the
+            wider ones first: 18,291 units in 50 shards are 41 kernels of
+            width 366 and 9 of width 365.
         kernel_initializer: Draws the whole kernel, `(features, units)`.
         bias_initializer: Draws the whole bias, `(units,)`.
 
@@ -60,7 +61,7 @@ class ShardedDense(keras.layers.Layer):
         self.bias_initializer = keras.initializers.get(bias_initializer)
 
     def build(self, input_shape):
-        """Makes `kernels` and `biases`, one of each a shard.
+        """Create `kernels` and `biases`, one of each per shard.
 
         Args:
             input_shape: `(..., features)`.
@@ -89,7 +90,7 @@ class ShardedDense(keras.layers.Layer):
         ]
 
     def call(self, inputs):
-        """`inputs @ kernel + bias`.
+        """Return `inputs @ kernel + bias`.
 
         Args:
             inputs: `(..., features)`.
@@ -104,7 +105,7 @@ class ShardedDense(keras.layers.Layer):
         return ops.concatenate(outputs, axis=-1)
 
     def get_config(self):
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {
             **super().get_config(),
             "units": self.units,
