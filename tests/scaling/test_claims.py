@@ -2,6 +2,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 
 from keras_jft.scaling.study import claims
 
@@ -53,6 +54,24 @@ def test_a_config_is_held_against_other_threads_and_paths_to_it(tmp_path):
                 assert not mine
     with claims.claim(path, "00ff") as mine:
         assert mine
+
+
+def test_who_waits_for_a_config_gets_it_when_its_holder_ends(tmp_path):
+    path = str(tmp_path / "rows.jsonl")
+    got = threading.Event()
+
+    def wait():
+        with claims.wait(path, "00ff", pause=0.01):
+            got.set()
+
+    with other_process(path) as (holder, said):
+        assert said == "True\n"
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        assert not got.wait(0.2)
+        holder.kill()
+        waiting.join(20)
+    assert got.is_set()
 
 
 def test_a_config_is_held_while_others_of_its_process_come_and_go(tmp_path):

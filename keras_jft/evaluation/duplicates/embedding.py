@@ -2,7 +2,8 @@
 
 A shard is one archive (`keras_jft/training/checkpoints/archive.py`): whole,
 with a checksum, or not there. Its name says which it is and how many rows it
-has: `000012-010000.npz`. `manifest.json` says of what data and by what backbone.
+has: `000012-010000.npz`. `manifest.json` says of what data and by what
+backbone.
 
 Without a backbone, small thumbnails serve, mirrored or not.
 """

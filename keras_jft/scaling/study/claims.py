@@ -14,6 +14,7 @@ import contextlib
 import os
 import pathlib
 import threading
+import time
 
 _GUARD = threading.Lock()
 _HELD = {}  # By path: the open file, and which bytes this process has.
@@ -42,6 +43,23 @@ def claim(path, key):
         if mine:
             with _GUARD:
                 _give_back(path, place)
+
+
+@contextlib.contextmanager
+def wait(path, key, pause=0.2):
+    """Wait until this thread alone may do something, and hold it to the end.
+
+    Args:
+        path: As `claim` takes it.
+        key: As `claim` takes it.
+        pause: Seconds between two attempts.
+    """
+    while True:
+        with claim(path, key) as mine:
+            if mine:
+                yield
+                return
+        time.sleep(pause)
 
 
 def _take(path, place):

@@ -11,7 +11,7 @@ import keras
 
 from keras_jft import checks, data, evaluation, pretrain, transfer
 from keras_jft.backbones import resnet
-from keras_jft.scaling.study import fingerprints, study
+from keras_jft.scaling.study import claims, fingerprints, study
 
 # Fields of a pre-training that say what net it trains.
 NET = ("blocks", "width", "block", "stem", "bn_momentum", "dtype")
@@ -164,6 +164,12 @@ class Runner:
         """The backbone of a pre-training config, from disk or trained now."""
         if config.num_examples == 0:
             return pretrain.backbone(config)
+        # Of several processes that need it one trains it; the others wait.
+        key = study.key(config)
+        with claims.wait(self.directory / "backbones", key):
+            return self._pretrained(config)
+
+    def _pretrained(self, config):
         path, kept = self._path(config), self._path(config, ".files")
         read = repr(self._fingerprints.of(config))
         # Backbones of before have none, and are taken to be of these files.
