@@ -11,7 +11,7 @@ Command:
 
 Softmax regression on the synthetic world's classification task (8x8 averaged
 pixels), every run 500 gradients of 32 images, simulated by
-`jft.pretrain.downpour`. Rows go to benchmarks/results/downpour.jsonl, the
+`benchmarks/asynchronous_sgd.py`. Rows go to benchmarks/results/downpour.jsonl, the
 figure to benchmarks/figures/downpour.png.
 
 Result, mean over seeds 0 to 2: without staleness the loss is 2.40 (SGD), 2.40
@@ -34,6 +34,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+from asynchronous_sgd import simulate
 
 import keras_jft as jft
 from keras_jft.scaling.rows import rows
@@ -81,7 +82,7 @@ def run(x, labels, steps, optimizer, seed, clients=1, every=1):
     """One row: the loss over all images after `steps` gradients."""
     rng = np.random.default_rng(seed)
     drawn = rng.integers(0, len(x), (steps, BATCH))
-    trace = jft.pretrain.downpour.simulate(
+    trace = simulate(
         gradient,
         [np.zeros((x.shape[1], labels.max() + 1), "float32")],
         [(x[i], labels[i]) for i in drawn],

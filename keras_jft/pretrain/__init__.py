@@ -1,6 +1,5 @@
 """From a pyramid to many labels: losses, the classifier, the recipes."""
 
-from keras_jft.pretrain import downpour
 from keras_jft.pretrain.classifier import MultiLabelClassifier
 from keras_jft.pretrain.losses import (
     AsymmetricLoss,
@@ -29,7 +28,6 @@ __all__ = [
     "asymmetric_loss",
     "backbone",
     "classifier",
-    "downpour",
     "recipe",
     "run",
     "sigmoid_cross_entropy",

@@ -1,11 +1,19 @@
+"""Asynchronous SGD on a simulated clock, as `benchmarks/downpour.py` runs it."""
+
+import pathlib
+import runpy
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from keras_jft.pretrain import downpour
-
 pytestmark = pytest.mark.ops
+
+BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
+
+
+simulate = runpy.run_path(str(BENCHMARKS / "asynchronous_sgd.py"))["simulate"]
 
 
 def _gradient(parameters, batch):
@@ -38,7 +46,7 @@ def _pull(parameters, batch):
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_one_client_that_fetches_and_pushes_each_step_is_sgd(problem, momentum):
     initial, batches = problem
-    trace = downpour.simulate(
+    trace = simulate(
         _gradient, initial, batches, keras.optimizers.SGD(0.05, momentum)
     )
     variables = [keras.Variable(value) for value in initial]
@@ -58,7 +66,7 @@ def test_one_client_that_fetches_and_pushes_each_step_is_sgd(problem, momentum):
 
 
 def test_equal_clients_push_gradients_of_fixed_staleness():
-    trace = downpour.simulate(
+    trace = simulate(
         _pull,
         [np.float32(1)],
         range(12),
@@ -78,7 +86,7 @@ def test_equal_clients_push_gradients_of_fixed_staleness():
 def test_one_client_that_talks_seldom_walks_the_same_path(problem, n):
     initial, batches = problem
     often, seldom = (
-        downpour.simulate(
+        simulate(
             _gradient,
             initial,
             batches,
@@ -97,7 +105,7 @@ def test_one_client_that_talks_seldom_walks_the_same_path(problem, n):
 
 def test_every_gradient_is_pushed_in_the_end():
     for clients, n_push, pushes in ((1, 4, 3), (2, 4, 4), (3, 5, 3)):
-        trace = downpour.simulate(
+        trace = simulate(
             _constant,
             [np.float32(0)],
             range(10),
@@ -112,7 +120,7 @@ def test_every_gradient_is_pushed_in_the_end():
 
 
 def test_a_client_works_on_from_its_own_parameters():
-    trace = downpour.simulate(
+    trace = simulate(
         _constant,
         [np.float32(0)],
         range(4),
@@ -122,7 +130,7 @@ def test_a_client_works_on_from_its_own_parameters():
     )
     assert trace.losses.tolist() == [0, -1, -2, -3]
     # It fetches often, but the server knows nothing new.
-    trace = downpour.simulate(
+    trace = simulate(
         _constant,
         [np.float32(0)],
         range(4),
@@ -134,7 +142,7 @@ def test_a_client_works_on_from_its_own_parameters():
 
 def test_latency_makes_gradients_stale():
     def staleness(latency):
-        trace = downpour.simulate(
+        trace = simulate(
             _constant,
             [np.float32(0)],
             range(400),
@@ -151,7 +159,7 @@ def test_latency_makes_gradients_stale():
 
 def test_a_seed_repeats_a_run_of_uneven_clients():
     def run(seed):
-        return downpour.simulate(
+        return simulate(
             _pull,
             [np.float32(1)],
             range(300),
@@ -184,6 +192,6 @@ def test_a_seed_repeats_a_run_of_uneven_clients():
 def test_numbers_out_of_range_are_refused(arguments):
     (name,) = arguments
     with pytest.raises(ValueError, match=f"`{name}` must be"):
-        downpour.simulate(
+        simulate(
             _constant, [np.float32(0)], [0], keras.optimizers.SGD(), **arguments
         )
