@@ -11,8 +11,8 @@ Command:
 
 Softmax regression on the synthetic world's classification task (8x8 averaged
 pixels), every run 500 gradients of 32 images, simulated by
-`benchmarks/asynchronous_sgd.py`. Rows go to benchmarks/results/downpour.jsonl, the
-figure to benchmarks/figures/downpour.png.
+`benchmarks/asynchronous_sgd.py`. Rows go to benchmarks/results/downpour.jsonl,
+the figure to benchmarks/figures/downpour.png.
 
 Result, mean over seeds 0 to 2: without staleness the loss is 2.40 (SGD), 2.40
 (momentum) and 2.41 (RMSProp). Up to 4 clients it is within 0.02 of that; with

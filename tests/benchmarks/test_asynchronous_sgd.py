@@ -1,4 +1,4 @@
-"""Asynchronous SGD on a simulated clock, as `benchmarks/downpour.py` runs it."""
+"""Asynchronous SGD on a simulated clock, which `benchmarks/downpour.py` runs."""
 
 import pathlib
 import runpy
