@@ -1,4 +1,4 @@
-"""Asynchronous SGD on a simulated clock, which `benchmarks/downpour.py` runs."""
+"""Asynchronous SGD on a simulated clock, run by `benchmarks/downpour.py`."""
 
 import pathlib
 import runpy
