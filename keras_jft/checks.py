@@ -1,4 +1,4 @@
-"""Errors of wrong arguments and configs, said the same way everywhere."""
+"""Checks of arguments and configs, with errors worded the same everywhere."""
 
 import contextlib
 import dataclasses
@@ -15,14 +15,14 @@ import numpy as np
 
 
 def one_of(argument, value, allowed):
-    """Raises `ValueError` unless `value` is one of `allowed`.
+    """Raise `ValueError` unless `value` is one of `allowed`.
 
     Args:
         argument: Name of the argument, for the message.
         value: What was passed.
-        allowed: A collection of the values that are.
+        allowed: A collection of the allowed values.
     """
-    # A list, which cannot be looked up in a dict, is none of them either.
+    # Not `in`: a list passed by mistake cannot be looked up in a dict.
     if not any(value is name or value == name for name in allowed):
         raise ValueError(
             f"`{argument}` must be one of {list(allowed)}. Received: {value!r}."
@@ -30,13 +30,13 @@ def one_of(argument, value, allowed):
 
 
 def within(config, low, high=math.inf, *names, above=False):
-    """Raises `ValueError` unless fields of a config are in a range.
+    """Raise `ValueError` unless fields of a config are in a range.
 
     Args:
-        config: A dataclass; a field that is None may be so.
+        config: A dataclass. A field that is None passes.
         low: The lowest value.
         high: The highest value.
-        *names: Names of the fields.
+        *names: Names of the fields to check.
         above: Whether `low` itself is too low.
     """
     for name in names:
@@ -68,7 +68,7 @@ def number(argument, value, low, high=math.inf, *, above=False, whole=False):
 
 
 def numbers_of(argument, values, low, *, above=False, whole=False):
-    """Raise `ValueError` unless values are one or more numbers in a range.
+    """Raise `ValueError` unless values are at least one number in a range.
 
     Args:
         argument: Name of the argument, for the message.
@@ -97,12 +97,15 @@ def _in_range(argument, value, low, high, above):
 
 
 def whole(argument, value, least=-math.inf):
-    """Return an argument as `int`; `ValueError` unless it is a whole number.
+    """Return an argument as `int`.
 
     Args:
         argument: Name of the argument, for the message.
-        value: What was passed; also NumPy's, or 3.0.
+        value: What was passed: an integer of Python or NumPy, or 3.0.
         least: The lowest value.
+
+    Raises:
+        ValueError: It is not a whole number, or below `least`.
 
     Example:
         >>> whole("size", 3.0)
@@ -122,16 +125,16 @@ def whole(argument, value, least=-math.inf):
 
 
 def keywords(argument, given, function, taken=()):
-    """Raises `ValueError` unless a function takes all given keywords.
+    """Raise `ValueError` unless a function takes all given keywords.
 
     Args:
-        argument: Name of the argument that holds them, for the message.
+        argument: Name of the argument that holds the keywords, for the message.
         given: A mapping by keyword.
-        function: The function or class that they are for.
-        taken: Keywords of it that are given otherwise.
+        function: The function or class that is to take them.
+        taken: Keywords of `function` that are passed in another way.
     """
     known = [
-        # What goes on to `keras.Model` is its `trainable`.
+        # `**kwargs` go to `keras.Model`, which takes `trainable`.
         "trainable" if parameter.kind is parameter.VAR_KEYWORD else name
         for name, parameter in inspect.signature(function).parameters.items()
         if name not in taken
@@ -139,17 +142,16 @@ def keywords(argument, given, function, taken=()):
     unknown = [name for name in given if name not in known]
     if unknown:
         raise ValueError(
-            f"`{argument}` must be of {known}. Received: {unknown}."
+            f"`{argument}` must be among {known}. Received: {unknown}."
         )
 
 
 def fields(config):
-    """Raises `ValueError` unless fields hold what their annotations say.
+    """Raise `ValueError` unless fields hold what their annotations say.
 
-    Values that are equal are made alike, so that configs which are the same
-    have the same text and key: whole numbers become `int`, also where they
-    are of a type with fractions, numbers `float`, NumPy's booleans `bool`,
-    lists tuples.
+    Equal values are also given equal types, so that equal configs have the
+    same text and key: whole numbers become `int`, even 3.0 where `int` is
+    annotated; other numbers `float`; NumPy's booleans `bool`; lists tuples.
 
     Args:
         config: A frozen dataclass.
@@ -181,7 +183,7 @@ def fields(config):
 
 
 def _as(kind, value):
-    """`value` as a kind of annotation has it; a TypeError if it is not."""
+    """Return `value` as its annotation says; raise `TypeError` otherwise."""
     if isinstance(kind, types.UnionType):
         for one in typing.get_args(kind):
             try:
@@ -212,7 +214,7 @@ def _number(base, value):
         value, numbers.Real
     ):
         raise TypeError
-    # A column of pandas with a gap holds whole numbers as 300.0.
+    # A pandas column with a gap holds whole numbers as floats, such as 300.0.
     if not math.isfinite(value) or (base is int and value != int(value)):
         raise TypeError
     return base(value)
@@ -243,14 +245,14 @@ _WORDS = {
 
 
 def _said(kind):
-    """A kind of annotation in words."""
+    """Return an annotation in words."""
     if isinstance(kind, types.UnionType):
         return " or ".join(map(_said, typing.get_args(kind)))
     base, inner = typing.get_origin(kind) or kind, typing.get_args(kind)
     if base is tuple and inner:
         if inner[-1] is ...:
-            return f"a tuple, each {_said(inner[0])}"
-        return f"a tuple of {len(inner)}, each {_said(inner[0])}"
+            return f"a tuple, each item {_said(inner[0])}"
+        return f"a tuple of {len(inner)}, each item {_said(inner[0])}"
     if base is Mapping:
         return "a mapping by name" + (
             f", each {_said(inner[1])}" if inner[1] in _WORDS else ""
@@ -259,24 +261,25 @@ def _said(kind):
 
 
 def not_hdf5(filepath):
-    """Raises `ValueError` for a file that no registered class loads from.
+    """Raise `ValueError` for an HDF5 file, from which no model can be loaded.
 
     Args:
         filepath: Where a whole model is to be saved.
     """
     if str(filepath).endswith((".h5", ".hdf5")):
         raise ValueError(
-            "A model of a registered class is saved as `.keras`: Keras loads "
-            f"none out of HDF5. Received: filepath={filepath}. For the weights "
-            "alone use `save_weights`, which writes `.weights.h5`."
+            "A model of a registered class is saved as `.keras`: Keras cannot "
+            f"load it from HDF5. Received: filepath={filepath}. To save the "
+            "weights alone, use `save_weights`, which writes `.weights.h5`."
         )
 
 
 def is_multi_hot(labels, num_classes):
-    """Return whether rows of label ids are columns of zeros and ones instead.
+    """Return whether supposed rows of label ids are multi-hot targets.
 
-    A row that names a label twice tells: ids do so for no reason. With more
-    than two classes every row of zeros and ones does.
+    Zeros and ones are multi-hot if a row repeats a value, since rows of ids
+    have no reason to name a label twice. With more than two classes every such
+    row does.
 
     Args:
         labels: `(B, L)` integers, NumPy.
@@ -288,7 +291,7 @@ def is_multi_hot(labels, num_classes):
         return False
     return bool(
         np.isin(labels, (0, 1)).all()
-        # Of three or more, two are alike.
+        # Among three or more zeros and ones, two are equal.
         and (num_classes > 2 or (labels[:, 0] == labels[:, 1]).any())
     )
 
@@ -297,8 +300,8 @@ def label_ids(labels, num_classes=None):
     """Raise `ValueError` unless NumPy labels are padded label ids.
 
     Args:
-        labels: `(B,)`, `(B, L)`.
-        num_classes: Number of classes, None if it is not known.
+        labels: `(B,)` or `(B, L)`.
+        num_classes: Number of classes; None if it is not known.
     """
     labels = np.asarray(labels)
     if labels.dtype.kind not in "iu":
@@ -310,17 +313,17 @@ def label_ids(labels, num_classes=None):
     if num_classes is not None and is_multi_hot(labels, num_classes):
         raise ValueError(
             "Labels must be label ids, (batch, labels), padded with -1. "
-            f"Received rows of {num_classes} zeros and ones, one a class: "
+            f"Received rows of {num_classes} zeros and ones, one per class: "
             "multi-hot targets. `jft.data.label_ids(Y)` gives their ids."
         )
 
 
 @contextlib.contextmanager
 def on_command_line():
-    """End a script with one line where its user has made a mistake.
+    """End a script with a one-line message if its user made a mistake.
 
-    Errors of files and of values print as `argparse` prints its own, without
-    a traceback, and end the script with code 2; all others pass.
+    `OSError` and `ValueError` are printed as `argparse` prints its own errors,
+    without a traceback, and end the script with code 2; all others propagate.
     """
     try:
         yield

@@ -1,7 +1,7 @@
-"""Files of any filesystem that TensorFlow opens: local, gs://, s3:// and more.
+"""Files on any filesystem that TensorFlow can open: local, gs://, s3:// etc.
 
-What names them may hold `{split}` and `*`; what tools leave beside a user's own
-files is passed over.
+The paths that users give may contain `{split}` and `*`. Hidden files, and those
+that tools leave beside a user's own, are ignored.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 # What notebooks, photo viewers, disks and archives leave beside images, in
-# small letters; besides all names that begin with a dot.
+# lower case. All names that begin with a dot are ignored as well.
 TOOL_NAMES = frozenset(
     (
         "__macosx",
@@ -32,10 +32,10 @@ TOOL_NAMES = frozenset(
 
 
 def is_tool_name(name):
-    """Whether a file or folder of this name is hidden, or a tool's own.
+    """Return whether a file or folder of this name is hidden or a tool's.
 
     Args:
-        name: Without the folders it lies in.
+        name: The name alone, without its folders.
 
     Example:
 
@@ -48,7 +48,7 @@ def is_tool_name(name):
 
 
 def tensorflow(purpose):
-    """The module `tensorflow`, imported when it is needed.
+    """Import the module `tensorflow` when it is needed.
 
     Args:
         purpose: What needs it, for the error.
@@ -67,12 +67,12 @@ def tensorflow(purpose):
 
 
 def gfile():
-    """`tf.io.gfile`."""
+    """Return `tf.io.gfile`."""
     return tensorflow("Reading and writing records").io.gfile
 
 
 def is_local(path):
-    """Whether a path is one of the operating system, not gs:// or the like.
+    """Return whether a path is the operating system's, not gs:// or such.
 
     >>> is_local("/data/a"), is_local("gs://bucket/a")
     (True, False)
@@ -81,23 +81,23 @@ def is_local(path):
 
 
 def check_utf8(path):
-    """Raise `ValueError` unless TensorFlow can open what has this path."""
+    """Raise `ValueError` unless TensorFlow can open this path."""
     try:
         str(path).encode("utf-8")
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"Records must lie where the whole path is UTF-8. Received: "
-            f"{str(path)!r}. Rename what is not."
+            f"Records can be stored only where the whole path is UTF-8. "
+            f"Received: {str(path)!r}. Rename the part that is not."
         ) from error
 
 
 @contextlib.contextmanager
 def named_errors(path, doing):
-    """Turns TensorFlow's errors of a file into `OSError`s that name it.
+    """Turn TensorFlow's errors of a file into `OSError`s that name it.
 
     Args:
         path: The file.
-        doing: What was tried, such as "read".
+        doing: What was attempted, as a participle, such as "read".
     """
     errors = tensorflow("Reading and writing records").errors
     try:
@@ -105,13 +105,13 @@ def named_errors(path, doing):
     except errors.OpError as error:
         reason = str(error.message).strip() or type(error).__name__
         raise OSError(
-            f"{str(path)!r} could not be {doing}: {reason}. Check that it is "
-            "there, that you may use it, and that the disk is not full."
+            f"{str(path)!r} could not be {doing}: {reason}. Check that it "
+            "exists, that you have permission, and that the disk is not full."
         ) from error
 
 
 def read_range(path, start, size):
-    """`size` bytes of a file from byte `start`, fewer if it ends there.
+    """Return `size` bytes of a file from byte `start`, or up to its end.
 
     Any number of threads may read at once.
 
@@ -127,7 +127,7 @@ def read_range(path, start, size):
 
 
 class _Remote(io.RawIOBase):
-    """A file that is not local, as Python's own are; libraries read those."""
+    """A remote file with the interface of Python's own, for libraries."""
 
     def __init__(self, path):
         self._path = str(path)
@@ -136,20 +136,20 @@ class _Remote(io.RawIOBase):
             self._size = self._file.size()
 
     def readable(self):
-        """True."""
+        """Return True."""
         return True
 
     def seekable(self):
-        """True."""
+        """Return True."""
         return True
 
     def tell(self):
-        """The byte that is read next."""
+        """Return the position of the byte that is read next."""
         with named_errors(self._path, "read"):
             return self._file.tell()
 
     def seek(self, offset, whence=os.SEEK_SET):
-        """Goes to a byte, counted from the start, from here or the end."""
+        """Go to a byte, counted from the start, from here or from the end."""
         start = {os.SEEK_SET: 0, os.SEEK_END: self._size}
         offset += self.tell() if whence == os.SEEK_CUR else start[whence]
         with named_errors(self._path, "read"):
@@ -157,21 +157,21 @@ class _Remote(io.RawIOBase):
         return offset
 
     def readinto(self, buffer):
-        """Fills a buffer; the number of bytes that there were."""
+        """Fill a buffer; return the number of bytes read."""
         with named_errors(self._path, "read"):
             found = self._file.read(len(buffer))
         buffer[: len(found)] = found
         return len(found)
 
     def close(self):
-        """Closes the file."""
+        """Close the file."""
         if not self.closed:
             self._file.close()
         super().close()
 
 
 def opened(path):
-    """A file, opened to be read as bytes at any place.
+    """Open a file to be read as bytes at any place.
 
     Raises:
         OSError: It cannot be read.
@@ -180,14 +180,14 @@ def opened(path):
 
 
 def is_file(path):
-    """Whether there is such a file."""
+    """Return whether there is such a file."""
     if is_local(path):
         return os.path.isfile(path)
     return gfile().exists(str(path)) and not gfile().isdir(str(path))
 
 
 def is_folder(path):
-    """Whether there is such a folder."""
+    """Return whether there is such a folder."""
     if is_local(path):
         return os.path.isdir(path)
     return gfile().isdir(str(path))
@@ -196,7 +196,7 @@ def is_folder(path):
 def matching(pattern):
     """Return the sorted paths that a pattern with `*` names.
 
-    As in a shell, `*` stands for no name that begins with a dot.
+    As in a shell, `*` does not match names that begin with a dot.
     """
     if is_local(pattern):
         return sorted(glob.glob(pattern))
@@ -204,12 +204,12 @@ def matching(pattern):
         found = sorted(gfile().glob(pattern))
     if os.path.basename(pattern).startswith("."):
         return found
-    # TensorFlow's `*` also stands for "._a.csv", which macOS writes.
+    # TensorFlow's `*` also matches "._a.csv", which macOS writes.
     return [p for p in found if not os.path.basename(p).startswith(".")]
 
 
 def image_source(path):
-    """What `decode_image` takes: a local path, or the bytes of a file.
+    """Return what `decode_image` takes: a local path, or a file's bytes.
 
     Raises:
         OSError: The file cannot be read.
@@ -218,7 +218,7 @@ def image_source(path):
 
 
 def read_bytes(path):
-    """All of a file.
+    """Return all bytes of a file.
 
     Raises:
         OSError: The file cannot be read.
@@ -228,7 +228,7 @@ def read_bytes(path):
 
 
 def write_bytes(path, content):
-    """Writes a file whole or not at all.
+    """Write a file whole or not at all.
 
     Raises:
         OSError: The file cannot be written.
@@ -243,13 +243,13 @@ def write_bytes(path, content):
 
 @contextlib.contextmanager
 def whole(path):
-    """Gives another name to write a file under; it gets its own at the end.
+    """Yield a name to write a file under; rename the file at the end.
 
-    When the block raises, the file is removed; when the process dies, it keeps
-    the other name, `PATH.partial`.
+    If the block raises, the file is removed; if the process dies, the file
+    keeps the temporary name, `PATH.partial`.
 
     Args:
-        path: The file's own name.
+        path: The file's final name.
     """
     partial = f"{path}.partial"
     try:
@@ -264,7 +264,7 @@ def whole(path):
 
 
 def make_folder(folder):
-    """Makes a folder, and those that it lies in, if they are not there.
+    """Make a folder, and those that it lies in, if they do not exist.
 
     Raises:
         OSError: It cannot be made.
@@ -274,7 +274,7 @@ def make_folder(folder):
 
 
 def list_folder(folder):
-    """Names of the files in a folder, sorted.
+    """Return the names of the files in a folder, sorted.
 
     Raises:
         ValueError: There is no such folder, or its path is not UTF-8.
@@ -284,11 +284,11 @@ def list_folder(folder):
         with named_errors(folder, "listed"):
             return sorted(gfile().listdir(str(folder)))
     except OSError as error:
-        raise ValueError(f"A folder is needed. Received: {error}") from error
+        raise ValueError(f"A folder is required. Received: {error}") from error
 
 
 def names_in(folder):
-    """Names of what lies in a folder; none if there is no such folder."""
+    """Return the names of what is in a folder; none if it does not exist."""
     if not is_folder(folder):
         return []
     if is_local(folder):
@@ -297,7 +297,7 @@ def names_in(folder):
 
 
 def of_split(source, split):
-    """`source` with the split for `{split}` where it is a path, or a list.
+    """Return `source` with the split in place of `{split}` in its paths.
 
     >>> of_split(["{split}/a.csv", {"b": 1}], "val")
     ['val/a.csv', {'b': 1}]
@@ -310,15 +310,16 @@ def of_split(source, split):
 
 
 def check_split(split, sources, remedy):
-    """Raise `ValueError` where a split is asked for and nothing chooses it.
+    """Raise `ValueError` if a split is requested that no path selects.
 
-    Training and validation would be of the same examples. A source chooses
-    where `{split}` or the split is in its name, or in that of its folder.
-    "train", which `jft.data.load` passes on where none is given, may be all.
+    Training and validation would then use the same examples. A path selects
+    its split where its name, or that of its folder, contains `{split}` or the
+    name of the split. "train", the default of `jft.data.load`, is always
+    accepted.
 
     Args:
-        split: What the user asks for.
-        sources: Paths, or lists of them, as they were given.
+        split: The split that the user asks for.
+        sources: Paths, or lists of paths, as the user gave them.
         remedy: A sentence that says what to do.
 
     Example:
@@ -344,15 +345,15 @@ nothing in 'boxes/all.json' says. Pass split=None.
 
 
 def files_of(pattern, suffix=None):
-    """The paths of files, str, those of one pattern sorted.
+    """Return the paths of files, str; those of each pattern are sorted.
 
     Args:
         pattern: A path, a pattern with `*`, or a list of these; local or in
             a bucket.
-        suffix: With it a folder stands for its files that end so.
+        suffix: If given, a folder stands for its files with this suffix.
 
     Raises:
-        ValueError: One names no file.
+        ValueError: A path or pattern does not match any file.
     """
     patterns = [pattern] if isinstance(pattern, (str, Path)) else pattern
     found = []
@@ -363,8 +364,8 @@ def files_of(pattern, suffix=None):
             paths = matching(text) or [text]
         if not paths or not all(map(is_file, paths)):
             raise ValueError(
-                f"There must be a file {text!r}. Received none. `*` may stand "
-                "in its name, and `{split}` for the split."
+                f"There must be a file {text!r}. Received none. Its name may "
+                "contain `*`, and `{split}` for the split."
             )
         found += paths
     return found

@@ -1,6 +1,6 @@
-"""A page as blocks, written as one HTML file or as Markdown.
+"""A page made of blocks, written as one HTML file and as Markdown.
 
-Blocks hold plain text; whatever is written out is escaped here.
+Blocks hold plain text, which is escaped on writing.
 """
 
 import base64
@@ -82,7 +82,7 @@ class Points(NamedTuple):
 
 
 class Card(NamedTuple):
-    """One answer: of what, the verdict, the number, and lines to it."""
+    """One answer: its title, verdict, main number, and lines of detail."""
 
     title: str
     verdict: str
@@ -91,13 +91,13 @@ class Card(NamedTuple):
 
 
 class Cards(NamedTuple):
-    """Answers side by side, or one below the other on a phone."""
+    """Cards side by side, or one below the other on a phone."""
 
     cards: tuple[Card, ...]
 
 
 class Table(NamedTuple):
-    """Rows of cells under a head; `words` are cells that may be broken."""
+    """Rows of cells under a head; cells of `words` may wrap."""
 
     caption: str
     head: tuple[str, ...]
@@ -106,7 +106,7 @@ class Table(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """An SVG and what it shows."""
+    """An SVG image and a text that says what it shows."""
 
     svg: bytes
     text: str
@@ -119,32 +119,32 @@ class Pictures(NamedTuple):
 
 
 class Thumbnail(NamedTuple):
-    """A small JPEG and what it shows."""
+    """A small JPEG image and a text that says what it shows."""
 
     jpeg: bytes
     text: str
 
 
 class Gallery(NamedTuple):
-    """Small pictures in a row, which goes on in the next line."""
+    """Small pictures in rows that wrap."""
 
     caption: str
     thumbnails: tuple[Thumbnail, ...]
 
 
 class Code(NamedTuple):
-    """Text as it is, folded away under a title."""
+    """Preformatted text, folded away under a title."""
 
     title: str
     text: str
 
 
 def drawable(text):
-    """Return a name as Matplotlib draws it: as text, and no formula.
+    """Return a name such that Matplotlib draws it as text, not as a formula.
 
-    Dollars are escaped, and letters that none of the fonts in
-    `matplotlib.rcParams["font.family"]` has become escapes, where Matplotlib
-    would draw boxes, all alike.
+    Dollar signs are escaped. Letters that are missing from all fonts in
+    `matplotlib.rcParams["font.family"]` become escapes, as Matplotlib would
+    draw the same empty box for each.
 
     Args:
         text: A string.
@@ -170,7 +170,7 @@ def drawable(text):
 
 
 def svg_of(figure):
-    """The SVG of a Matplotlib figure, the same bytes each time.
+    """Return the SVG of a Matplotlib figure, the same bytes each time.
 
     Args:
         figure: The figure; it is closed.
@@ -185,18 +185,18 @@ def svg_of(figure):
 
 
 def write(path, title, blocks):
-    """Writes a page, and the Markdown that says the same beside it.
+    """Write a page, and the Markdown that says the same beside it.
 
     Args:
-        path: Where the page goes, `*.html`; its folder is made if need be.
-        title: Its title, also the first heading.
-        blocks: Blocks, in their order.
+        path: Where the page goes, `*.html`; its folder is created if needed.
+        title: The title of the page, which is also its first heading.
+        blocks: The blocks, in order.
 
     Returns:
         The paths of both files.
 
     Raises:
-        ValueError: `path` is no `*.html`.
+        ValueError: `path` is not `*.html`.
     """
     path = pathlib.Path(path)
     check_path(path)
@@ -208,13 +208,13 @@ def write(path, title, blocks):
 
 
 def check_path(path):
-    """Raises unless a page can be written to `path`.
+    """Raise `ValueError` unless a page can be written to `path`.
 
     Args:
         path: Where a page goes.
 
     Raises:
-        ValueError: It is no `*.html`.
+        ValueError: `path` is not `*.html`.
     """
     is_path = isinstance(path, (str, os.PathLike))
     if not is_path or pathlib.Path(path).suffix.lower() not in (
@@ -227,11 +227,11 @@ def check_path(path):
 
 
 def to_html(title, blocks):
-    """One HTML page that needs no other file.
+    """Return one HTML page that needs no other file.
 
     Args:
-        title: Its title, also the first heading.
-        blocks: Blocks, in their order.
+        title: The title of the page, which is also its first heading.
+        blocks: The blocks, in order.
     """
     body = "\n".join(_HTML[type(block)](block) for block in blocks)
     return (
@@ -244,11 +244,11 @@ def to_html(title, blocks):
 
 
 def to_markdown(title, blocks):
-    """The same as Markdown, without the pictures.
+    """Return the same page as Markdown, without the pictures.
 
     Args:
-        title: Its title, the first heading.
-        blocks: Blocks, in their order.
+        title: The title of the page, which is its first heading.
+        blocks: The blocks, in order.
     """
     parts = [f"# {_plain(title)}"]
     parts += [_MARKDOWN[type(block)](block) for block in blocks]
@@ -289,7 +289,7 @@ def _table_html(block):
     kind = ' class="words"' if block.words else ""
     return (
         f"{_tag('p', block.caption, 'note')}\n"
-        # What scrolls has a name and can be reached by the keyboard.
+        # A scrolling region needs a name and must be reachable by keyboard.
         f'<div class="scroll" role="region" tabindex="0" '
         f'aria-label="{html.escape(block.caption)}"><table{kind}>'
         f"<thead><tr>{head}</tr></thead>\n"
@@ -340,9 +340,9 @@ _HTML = {
 
 
 def _plain(text):
-    """`text` on one line, with nothing in it that Markdown would read."""
+    """Return `text` on one line, with Markdown's own signs escaped."""
     text = " ".join(text.split())
-    # Within a word an underscore means nothing.
+    # An underscore within a word has no meaning in Markdown.
     return re.sub(r"([\\`*{}\[\]<>#|~]|(?<!\w)_|_(?!\w))", r"\\\1", text)
 
 

@@ -1,8 +1,8 @@
-"""Arrays out of the bytes of `.npy` files, whoever wrote them.
+"""Arrays from the bytes of `.npy` files that need not be trusted.
 
-NumPy makes room for what a header promises, terabytes of a file of 200 bytes,
-or unpickles it. Here the header must agree with the bytes that are there, which
-are used as they are, so that nothing is larger than its file.
+NumPy allocates what a header promises, even terabytes for a file of 200 bytes,
+or unpickles objects. Here the header must agree with the bytes that follow it,
+and these are used in place, so no array is larger than its file.
 """
 
 import io
@@ -11,19 +11,19 @@ import mmap
 
 import numpy as np
 
-_LONGEST = 10_000  # Bytes of a header; NumPy reads no longer one either.
+_LONGEST = 10_000  # Bytes of a header, the limit of NumPy itself.
 
 
 def from_bytes(content, kinds="biufU"):
     """Return the array of a `.npy` file; it is read-only.
 
     Args:
-        content: All bytes of the file: `bytes`, or what is mapped of a file.
-        kinds: The `dtype.kind`s that it may have. No kind is of objects.
+        content: All bytes of the file: `bytes`, or a memory map.
+        kinds: The `dtype.kind`s that are accepted. Objects never are.
 
     Raises:
-        ValueError: It is not the whole of such a file, of format 1.0 and in C
-            order, as `np.save` writes most arrays.
+        ValueError: The bytes are not a whole file of format 1.0 in C order,
+            which is how `np.save` writes most arrays.
 
     Example:
 
@@ -45,13 +45,13 @@ def from_bytes(content, kinds="biufU"):
             f"its header promises {count * dtype.itemsize} bytes, and {follow} "
             "follow"
         )
-    # By count: a content of no bytes is of no length to NumPy.
+    # With an explicit count, as NumPy refuses an empty buffer without one.
     flat = np.frombuffer(content, dtype, count, head.tell())
     return flat.reshape(shape)
 
 
 def from_file(path, kinds="biufU"):
-    """Return the array of a `.npy` file, mapped: it may exceed the memory.
+    """Return the array of a `.npy` file, mapped; it may exceed the memory.
 
     Args:
         path: The file.
@@ -59,7 +59,7 @@ def from_file(path, kinds="biufU"):
 
     Raises:
         OSError: It cannot be opened.
-        ValueError: As for `from_bytes`, or it is empty.
+        ValueError: As for `from_bytes`, or the file is empty.
     """
     with open(path, "rb") as file:
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -67,16 +67,16 @@ def from_file(path, kinds="biufU"):
 
 
 def _header(file):
-    """Shape and dtype that the header says, both possible."""
+    """Return shape and dtype of a header, checked to be possible."""
     try:
         version = np.lib.format.read_magic(file)
         if version != (1, 0):
             raise ValueError(f"its format is {version}")
         shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    except Exception as error:  # It is parsed as Python, which raises many.
+    except Exception as error:  # Parsing it as Python raises many kinds.
         raise ValueError(f"its header cannot be read: {error}") from error
     if is_fortran:
-        raise ValueError("it is in Fortran's order")
-    if min(shape, default=0) < 0:  # NumPy would choose the length.
+        raise ValueError("it is in Fortran order")
+    if min(shape, default=0) < 0:  # NumPy would infer the length.
         raise ValueError(f"its shape is {shape}")
     return shape, dtype

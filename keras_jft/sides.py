@@ -8,11 +8,11 @@ A side is read from a name, in any case, where it stands
 - at the beginning or the end of a longer word, where the name of the other
   side is there too: "lefteye" and "righteye", "leye" and "reye", "tl" and "tr".
 
-A name that has a side apart, or begins with one of the words, and has no
-partner is refused, not left in place: only an explicit list of pairs can say
-what is meant. A name that is such a letter and nothing more, the "R" of an
-electrocardiogram, has a side only beside names that have one otherwise. Names
-of which none has a side, which may be of another language, are warned of.
+A name with a side apart, or one that begins with "left" or "right", must have a
+partner; otherwise it is refused, since only an explicit list of pairs can say
+what is meant. A name that is just such a letter, like the "R" of an
+electrocardiogram, has a side only if other names have one in another way. If no
+name has a side (they may be in another language), a warning says so.
 """
 
 import dataclasses
@@ -25,8 +25,8 @@ _LETTERS = {
     "l": "r", "r": "l", "lt": "rt", "rt": "lt", "lft": "rgt", "rgt": "lft"
 }  # fmt: skip
 _SIDES = {"left": "left", "l": "left", "lt": "left", "lft": "left"}
-# "LEye" is "L" and "Eye". A number stays with its word: the vertebra "L1" has
-# no side of its own.
+# "LEye" is "L" and "Eye". A number stays with its word: the vertebra "L1" does
+# not have a side.
 _TOKEN = re.compile(
     r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+[0-9]*|[A-Z]+[0-9]*|[0-9]+"
     r"|[^\W\d_A-Za-z]+"
@@ -54,7 +54,7 @@ def read(names):
     """Return the `Side` of each name, with a partner or without one.
 
     Args:
-        names: One name a keypoint.
+        names: One name per keypoint.
 
     Example:
 
@@ -70,17 +70,17 @@ def read(names):
 def mirrored(names, pairs=None, count=None):
     """Return the position of each keypoint's mirror image.
 
-    Warns, once for the same names, where several names tell no side at all.
+    Warns, once per list of names, if no name has a side.
 
     Args:
-        names: One name a keypoint; may be () where `pairs` are of positions.
-        pairs: What changes places: pairs of names, or of positions; an empty
-            list where nothing does. None: what the names say.
-        count: Number of keypoints, where there are no names.
+        names: One name per keypoint; may be () where `pairs` are positions.
+        pairs: Pairs of names, or of positions, that change places; an empty
+            list if none do. None: take them from the names.
+        count: Number of keypoints, needed only without names.
 
     Raises:
-        ValueError: A left keypoint has no right one, or the reverse; or
-            `pairs` name what is not there, or one keypoint twice.
+        ValueError: A left keypoint has no right one, or vice versa; or `pairs`
+            has an unknown keypoint, or one keypoint twice.
 
     Example:
 
@@ -115,13 +115,13 @@ def mirrored(names, pairs=None, count=None):
 
 
 def pairs_of_classes(names):
-    """Return the pairs of classes whose names differ in left and right alone.
+    """Return the pairs of classes whose names differ only in left and right.
 
-    Only what stands apart counts here, and not a letter by itself: a lamp and
-    a ramp, or the characters "L" and "R", are no pair.
+    Only sides that stand apart count here, and not a letter by itself: a lamp
+    and a ramp, or the characters "L" and "R", are not a pair.
 
     Args:
-        names: One name a class.
+        names: One name per class.
 
     Example:
 
@@ -154,9 +154,9 @@ def _warn_of_no_sides(names):
 
 @functools.lru_cache(maxsize=16)
 def _read(names):
-    """`(Side, whether it must have a partner)` of each name of a tuple."""
+    """Return `(Side, whether it must have a partner)` of each name."""
     sides, bare = _all_sides(names), [n.casefold() in _LETTERS for n in names]
-    # Letters alone are a side where others show that sides are meant.
+    # A bare letter is a side only where other names show that sides are meant.
     if any(
         side.side and not is_bare
         for (side, _), is_bare in zip(sides, bare, strict=True)
@@ -169,7 +169,7 @@ def _read(names):
 
 
 def _all_sides(names):
-    """The same where a letter alone is a side, too."""
+    """Return the same, but where a letter alone is a side, too."""
     readings = [(_apart(name), _glued(name)) for name in names]
     places = {}
     for place, name in enumerate(names):
@@ -179,8 +179,8 @@ def _all_sides(names):
     for name, (apart, glued) in zip(names, readings, strict=True):
         options = apart or glued
         found = [o for o in options if (bool(apart), o[0]) in places]
-        # Of what stands apart all sides are exchanged, if that is a name;
-        # what is glued must leave no choice.
+        # Prefer to exchange all sides that stand apart, if that gives a name.
+        # A side within a longer word counts only if it is unambiguous.
         chosen = found[:1] if apart else found
         partners = {
             place
@@ -197,7 +197,7 @@ def _all_sides(names):
 
 
 def _apart(name):
-    """`(name of the other side, side, joint)` by sides that stand apart."""
+    """Return `(mirrored name, side, joint)` by sides that stand apart."""
     tokens = _TOKEN.findall(name)
     options = []
     for swaps in (_WORDS | _LETTERS, _WORDS):
@@ -216,9 +216,9 @@ def _apart(name):
 
 
 def _glued(name):
-    """The same by sides at the ends of longer words; each may be none."""
+    """Return the same by sides at the ends of words; any may be wrong."""
     folded, options = name.casefold(), {}
-    if len(folded) != len(name):  # Letters that fold to several.
+    if len(folded) != len(name):  # A letter folds to several: no positions.
         return []
     words = {
         found.span()
@@ -250,7 +250,7 @@ def _joined(tokens):
 
 
 def _by_pairs(names, pairs, count):
-    """The mirror image of each keypoint by explicit pairs."""
+    """Return the mirror image of each keypoint by explicit pairs."""
     order = list(range(count))
     for pair in pairs:
         places = [_place(end, names, count) for end in _two(pair)]
@@ -274,7 +274,7 @@ def _two(pair):
 
 
 def _place(end, names, count):
-    """The position of one end of a pair."""
+    """Return the position of one end of a pair."""
     if isinstance(end, str) and names.count(end) == 1:
         return names.index(end)
     is_number = not isinstance(end, (str, bool)) and hasattr(end, "__index__")

@@ -1,8 +1,8 @@
 """What `import keras_jft` does: little, and before Keras is imported.
 
 Keras, and TensorFlow with it, takes seconds to import. So the package imports
-its rooms when they are first asked for (PEP 562), and `import keras_jft` alone
-sets environment variables and leaves word for when Keras comes.
+its subpackages when they are first used (PEP 562), and `import keras_jft` only
+sets environment variables and installs hooks for the import of Keras.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ import sys
 import tempfile
 
 CPUINFO = "/proc/cpuinfo"
-# Where TensorFlow turns oneDNN on by itself.
+# CPU flags with which TensorFlow turns oneDNN on by itself.
 WITH_ONEDNN = {
     "amx_bf16",
     "amx_int8",
@@ -27,11 +27,11 @@ WITH_ONEDNN = {
     "avx512_vnni",
     "avx_vnni",
 }
-# Of level INFO, and what absl writes above the first line.
+# Lines of level INFO, and the one that absl writes above the first of them.
 CHATTER = re.compile(
     rb"(WARNING: All log messages before absl|I\d{4} |To enable the following)"
 )
-# Where the classes are that a saved model may name.
+# The classes that a saved model may name, and their modules.
 SERIALIZABLE = {
     "AdamW": "training.optimization",
     "AsymmetricLoss": "pretrain.losses",
@@ -64,16 +64,17 @@ SERIALIZABLE = {
 def prepare():
     """Prepare for Keras, and for TensorFlow where it is the backend.
 
-    Sets, where the user has not set it and TensorFlow is not imported yet:
+    Unless TensorFlow is imported already, sets these variables where the user
+    has not:
 
-    - `TF_ENABLE_ONEDNN_OPTS=1`, on x86: on a CPU with AVX2 alone TensorFlow
-      leaves oneDNN off, and takes up to twice as long.
-    - `TF_CPP_MIN_LOG_LEVEL=2`, which shows errors alone. Lines of level INFO
-      that TensorFlow writes before it reads that variable are held back, unless
-      the level is 0.
+    - `TF_ENABLE_ONEDNN_OPTS=1`, on x86: on a CPU with AVX2 but none of
+      `WITH_ONEDNN`, TensorFlow leaves oneDNN off and takes up to twice as long.
+    - `TF_CPP_MIN_LOG_LEVEL=2`, which shows errors only. Lines of level INFO
+      that TensorFlow writes before it reads that variable are suppressed,
+      unless the level is 0.
 
-    When Keras is imported, or now if it is there, it learns of the classes that
-    are `SERIALIZABLE`, so that `keras.saving.load_model` finds them.
+    When Keras is imported, or at once if it has been, the classes of
+    `SERIALIZABLE` are registered, so that `keras.saving.load_model` finds them.
     """
     if sys.modules.get("tensorflow"):
         _say_if_too_late()
@@ -89,12 +90,12 @@ def prepare():
 
 
 def on_demand(package, modules):
-    """Return what a package defines to import its modules when they are read.
+    """Return functions that make a package import its modules on first use.
 
     Args:
         package: The `__name__` of the package.
-        modules: Dict of names of its modules to the names that the package
-            hands on from them, a list.
+        modules: Dict of each module's name to a list of the names that the
+            package re-exports from it.
 
     Returns:
         The functions `__getattr__` and `__dir__` of the package (PEP 562).
@@ -138,7 +139,7 @@ class _AtImport(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return self.loader.create_module(spec)
 
     def exec_module(self, module):
-        # From here on the module is as if it had been imported without us.
+        # From here on the module looks as if imported without this hook.
         module.__spec__.loader = module.__loader__ = self.loader
         with _without_chatter():
             self.loader.exec_module(module)
@@ -146,7 +147,7 @@ class _AtImport(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 class _Later:
-    """Stands for a class of this package in Keras's table until it is used."""
+    """Stands in for a class in Keras's registry until it is used."""
 
     def __init__(self, name):
         self.name = name
@@ -167,7 +168,7 @@ def _register():
 
 
 def cpu_flags():
-    """The set of instructions of this CPU, as Linux names them; maybe empty."""
+    """Return this CPU's instruction sets as Linux names them; may be empty."""
     try:
         text = pathlib.Path(CPUINFO).read_text(encoding="utf-8")
     except OSError:
@@ -189,9 +190,9 @@ def _say_if_too_late():
 
 @contextlib.contextmanager
 def _without_chatter():
-    """Pass what is written to the file of standard error on, without `CHATTER`.
+    """Hold standard error back, then pass it on without lines of `CHATTER`.
 
-    It is passed on at the end, also after an exception.
+    It is passed on at the end, even after an exception.
     """
     if os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0":
         yield

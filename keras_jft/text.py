@@ -1,18 +1,18 @@
 """Text as bytes: UTF-8 whatever the machine's locale.
 
-The name of a file on Linux is bytes that need not be UTF-8. Python reads each
-byte that is not as a lone surrogate, `\\udc80` to `\\udcff` (PEP 383), and what
-is here writes it back, so that such a name survives as an id.
+The name of a file on Linux is bytes, which need not be UTF-8. Python reads each
+byte that is not as a lone surrogate, `\\udc80` to `\\udcff` (PEP 383). The
+functions here write those bytes back, so that such a name can serve as an id.
 """
 
 import numpy as np
 
 ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
-"""Options of `str.encode`, `bytes.decode` and `open` for text to keep."""
+"""Options of `str.encode`, `bytes.decode` and `open` that keep every byte."""
 
 
 def encode(text):
-    """Return the UTF-8 bytes of a text, and the very bytes of a file name.
+    """Return the UTF-8 bytes of a text, or the original bytes of a file name.
 
     >>> encode("é"), encode("a\\udcff")
     (b'\\xc3\\xa9', b'a\\xff')
@@ -21,7 +21,7 @@ def encode(text):
 
 
 def decode(data):
-    """Return the text of UTF-8 bytes, or of a file name's.
+    """Return the text of UTF-8 bytes, or of the bytes of a file name.
 
     >>> decode(b"\\xc3\\xa9") == "é", decode(b"a\\xff") == "a\\udcff"
     (True, True)
@@ -30,10 +30,10 @@ def decode(data):
 
 
 def encode_array(array):
-    """Return an array whose text is bytes; one of anything else as it is.
+    """Return an array with its text as bytes; other arrays are unchanged.
 
-    TensorFlow's `numpy_function` takes NumPy's text as ASCII, and its bytes as
-    they are.
+    TensorFlow's `numpy_function` reads NumPy text as ASCII, but passes bytes
+    through.
 
     Args:
         array: Anything that `np.asarray` takes.
@@ -47,13 +47,13 @@ def encode_array(array):
     array = np.asarray(array)
     if array.dtype.kind != "U":
         return array
-    encoded = np.empty(array.shape, object)  # Of dtype S a last zero is lost.
+    encoded = np.empty(array.shape, object)  # Dtype S loses trailing zeros.
     encoded.reshape(-1)[:] = [encode(text) for text in array.flat]
     return encoded
 
 
 def decode_array(array):
-    """Return the text of an array of UTF-8 bytes; the inverse of the above.
+    """Return the text of an array of UTF-8 bytes, inverting `encode_array`.
 
     Args:
         array: Array of `bytes`, of dtype `S` or objects.
@@ -67,9 +67,9 @@ def decode_array(array):
 
 
 def printable(text):
-    """Return a text that any page or terminal of UTF-8 can show.
+    """Return a text that any UTF-8 page or terminal can show.
 
-    What is not UTF-8 in the name of a file becomes an escape, as in its `repr`.
+    Bytes of a file name that are not UTF-8 become escapes, as in its `repr`.
 
     >>> print(printable("a\\udcff.jpg"))
     a\\udcff.jpg

@@ -1,7 +1,7 @@
-"""Text and JSON of files, read strictly: UTF-8, with or without a mark.
+"""Text, CSV and JSON files, read strictly as UTF-8.
 
-Windows tools put a byte order mark in front, which is passed over. Whatever is
-wrong raises a `ValueError` that names the file.
+A byte order mark, which Windows tools write, is skipped. Every fault raises a
+`ValueError` that names the file.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ _REPR.maxstring = _REPR.maxother = 80
 
 
 def read_text(path):
-    """Return the text of a file, its line ends as they are.
+    """Return the text of a file with its line ends unchanged.
 
     Raises:
         ValueError: There is no such file, or it is not UTF-8.
@@ -40,13 +40,14 @@ def read_lines(path):
 
 
 def read_csv(path, file=None):
-    """Yield the number of the last line, from 1, and cells of every row.
+    """Yield the number of the last line, from 1, and the cells of every row.
 
-    Blank rows are left out, and those of commas alone, which Excel leaves.
+    Blank rows are skipped, as are rows of commas alone, which Excel writes.
 
     Args:
         path: The file, which may be larger than memory.
-        file: It, opened as bytes, where it is not on a local disk; is closed.
+        file: The same file opened as bytes, where it is not on a local disk;
+            it is closed at the end.
 
     Raises:
         ValueError: There is no such file, or a line is not UTF-8 or not CSV.
@@ -61,7 +62,7 @@ def read_csv(path, file=None):
         except csv.Error as error:
             raise ValueError(
                 f"{str(path)!r}, line {rows.line_num}, is not CSV: {error}. "
-                "The file may be cut short, or a quote not be doubled."
+                "The file may be cut short, or a quote may not be doubled."
             ) from error
 
 
@@ -89,10 +90,10 @@ def decode(content, where):
 
     Args:
         content: UTF-8, with or without a byte order mark.
-        where: What errors call it, such as the quoted path of its file.
+        where: What errors call the bytes, such as the quoted path of a file.
 
     Raises:
-        ValueError: It is not UTF-8.
+        ValueError: The bytes are not UTF-8.
 
     Example:
         >>> decode(b"\\xef\\xbb\\xbfcaf\\xc3\\xa9", "'names.txt'")
@@ -107,16 +108,16 @@ def decode(content, where):
 def parse_json(text, where):
     """Return the value of a JSON text.
 
-    `NaN` and `Infinity`, which Python writes, are floats: who needs a finite
-    number says so with the name of the field.
+    `NaN` and `Infinity`, which Python writes, are read as floats; a caller that
+    needs a finite number checks it and names the field.
 
     Args:
-        text: Of one value; bytes are decoded.
-        where: What errors call it, such as the quoted path of its file.
+        text: The JSON of one value; bytes are decoded.
+        where: What errors call the text, such as the quoted path of its file.
 
     Raises:
-        ValueError: It is not UTF-8 or not JSON, is nested too deeply, has a
-            whole number of thousands of digits or an object with a key twice.
+        ValueError: The text is not UTF-8 or not JSON, is nested too deeply, or
+            has an integer of thousands of digits or a repeated key.
 
     Example:
         >>> parse_json('{"a": 1, "a": 2}', "'a.json'")
@@ -139,7 +140,7 @@ It may be cut short or damaged: write or fetch it again.
 
 
 def short(value):
-    """Return a value of a file as an error shows it, 80 characters at most.
+    """Return a value as an error message shows it, at most 80 characters.
 
     Example:
         >>> short([1, "a"])
@@ -153,7 +154,7 @@ def _existing(path):
     path = Path(path)
     if not path.is_file():
         raise ValueError(
-            f"A file is needed. Received: {str(path)!r}, which is not one."
+            f"A file is required. Received: {str(path)!r}, which is not one."
         )
     return path
 

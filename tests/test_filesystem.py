@@ -56,7 +56,7 @@ def test_errors_name_the_file(folder):
     ):
         with pytest.raises(OSError, match="/none"):
             read(f"{folder}/none")
-    with pytest.raises(ValueError, match="A folder is needed.*/none"):
+    with pytest.raises(ValueError, match="A folder is required.*/none"):
         files.list_folder(f"{folder}/none")
 
 

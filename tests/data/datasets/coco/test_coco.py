@@ -86,7 +86,7 @@ def test_splits_unite_and_lists_of_ids_choose(save_coco, coco, tmp_path):
         jft_data.load("coco", exclude=[7, 8], **options)
     with pytest.raises(ValueError, match="must leave images"):
         jft_data.load("coco", exclude=everything, **options)
-    with pytest.raises(ValueError, match=r"A file is needed.*none\.txt"):
+    with pytest.raises(ValueError, match=r"A file is required.*none\.txt"):
         jft_data.load("coco", ids=tmp_path / "none.txt", **options)
     minival.write_bytes(b"\xef\xbb\xbf112\r\n107\r\n\r\n")
     chosen = jft_data.load("coco", ids=minival, **options)

@@ -158,7 +158,7 @@ def test_a_missing_shard_or_set_is_named(folder, kind):
         reading.load(folder)
     with pytest.raises(ValueError, match=r"one of \['train'\].*'val'"):
         reading.load(folder, "val")
-    with pytest.raises(ValueError, match="A folder is needed"):
+    with pytest.raises(ValueError, match="A folder is required"):
         reading.load(folder / "none")
 
 
