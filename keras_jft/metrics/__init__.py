@@ -1,4 +1,4 @@
-"""Predictions and truth in, numbers out: the metric of each task."""
+"""Metrics: predictions and truth in, numbers out. `METRICS` lists them."""
 
 import typing
 
@@ -52,7 +52,7 @@ __all__ = [
     "sigmas_of",
 ]
 
-# The rest is NumPy, for which Keras need not be imported.
+# Everything else is NumPy and does not import Keras.
 __getattr__, __dir__ = startup.on_demand(
     __name__, {"multi_label.mean_average_precision": ["MeanAveragePrecision"]}
 )

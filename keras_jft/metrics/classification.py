@@ -9,12 +9,12 @@ from keras_jft.metrics.metric import Metric
 
 
 def evaluate_classification(labels, scores, top=(1, 5)):
-    """Top-k accuracies: `{"top1", "top5", "counted", "per_class"}`.
+    """Return top-k accuracies: `{"top1", "top5", "counted", "per_class"}`.
 
     A prediction is right at k if fewer than k classes rank before the label.
-    Equal scores are ranked by class id, the lower first, so that a model that
-    scores all classes alike gets what always naming class 0 gets; a score that
-    is nan counts as -infinity.
+    Equal scores are ranked by class id, the lower first: a model that gives all
+    classes the same score does as well as one that always answers class 0. A
+    score of nan counts as -infinity.
 
     Args:
         labels: `(N,)` integer class ids.
@@ -26,7 +26,7 @@ def evaluate_classification(labels, scores, top=(1, 5)):
         `per_class`, `(C,)` top-1 accuracies, nan for classes without images.
 
     Raises:
-        ValueError: If shapes, types or ids are not as above.
+        ValueError: If a shape, a type or an id is not as above.
 
     Example:
         >>> scores = [[0.7, 0.2, 0.1], [0.5, 0.3, 0.2]]
@@ -58,13 +58,13 @@ class Classification(Metric):
                 f"Received: top={top}"
             )
         self.num_classes = num_classes
-        self._images = np.zeros(num_classes, np.int64)  # Images a class.
-        self._first = np.zeros(num_classes, np.int64)  # Those right at 1.
-        # All images right at k.
+        self._images = np.zeros(num_classes, np.int64)  # Images per class.
+        self._first = np.zeros(num_classes, np.int64)  # Right at 1.
+        # Images of any class that are right at k.
         self._right = {k: 0 for k in top if k <= num_classes}
 
     def update(self, truth, predictions):
-        """Adds labels `(B,)` and scores `(B, C)`."""
+        """Add labels `(B,)` and scores `(B, C)`."""
         labels, scores = np.asarray(truth), np.asarray(predictions)
         _check_shapes(labels, scores)
         self._check_labels(labels, scores)
@@ -76,7 +76,7 @@ class Classification(Metric):
             self._right[k] += int((rank < k).sum())
 
     def result(self):
-        """`{"top<k>" of each k, "counted", "per_class"}`."""
+        """Return `{"top<k>" for each k, "counted", "per_class"}`."""
         total = int(self._images.sum())
         per_class = np.full(self.num_classes, np.nan)
         present = self._images > 0
@@ -91,8 +91,8 @@ class Classification(Metric):
         last = self.num_classes - 1
         if scores.shape[1] != self.num_classes:
             raise ValueError(
-                f"Expected scores of {self.num_classes} classes. Received: "
-                f"scores of {scores.shape[1]} classes."
+                f"Expected scores for {self.num_classes} classes. Received: "
+                f"scores for {scores.shape[1]} classes."
             )
         if labels.dtype.kind not in "iu":
             raise ValueError(
@@ -108,13 +108,13 @@ class Classification(Metric):
 def _check_shapes(labels, scores):
     if labels.ndim != 1 or scores.ndim != 2 or len(labels) != len(scores):
         raise ValueError(
-            "Expected labels (N,) and scores (N, C) of the same N. "
+            "Expected labels (N,) and scores (N, C) with the same N. "
             f"Received: labels {labels.shape}, scores {scores.shape}."
         )
 
 
 def _rank(labels, scores):
-    """How many classes rank before the label, `(B,)`."""
+    """Return how many classes rank before the label, `(B,)`."""
     own = np.take_along_axis(scores, labels[:, None], axis=1)
     lower = np.arange(scores.shape[1]) < labels[:, None]
     return ((scores > own) | ((scores == own) & lower)).sum(axis=1)

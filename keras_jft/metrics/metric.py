@@ -1,8 +1,8 @@
 """The contract of a metric: predictions and truth in, a dict of numbers out.
 
-A metric is pure NumPy and streams: `update` takes one batch, memory does not
-grow with the number of images more than the definition demands, `result` gives
-fractions in [0, 1]. `evaluate(batches)` is the whole in one call.
+A metric is pure NumPy and streams: `update` takes one batch, and `result`
+returns fractions in [0, 1]. Memory grows with the number of images only if the
+definition demands it. `evaluate(batches)` does all of it in one call.
 """
 
 import abc
@@ -13,8 +13,8 @@ class Metric(abc.ABC):
     """Accumulates batches of truth and predictions.
 
     Attributes:
-        score: The name of its main number, the one that a study follows.
-        title: What that number is called on an axis.
+        score: Name of the main number, the one that a study follows.
+        title: Label of that number on an axis.
     """
 
     score: ClassVar[str]
@@ -22,18 +22,18 @@ class Metric(abc.ABC):
 
     @abc.abstractmethod
     def update(self, truth, predictions):
-        """Adds one batch."""
+        """Add one batch."""
 
     @abc.abstractmethod
     def result(self) -> dict:
-        """The numbers over all that was added, `{name: float or array}`.
+        """Return the numbers over all batches, `{name: float or array}`.
 
-        The numbers of a metric that saw nothing are nan. `counted` is always
-        there: how many images or classes the main number is the mean of.
+        Before any batch the numbers are nan. `counted` is always there: how
+        many images or classes the main number is the mean of.
         """
 
     def evaluate(self, batches):
-        """The numbers over `batches`, pairs of truth and predictions."""
+        """Return the numbers over `batches`, pairs of truth and predictions."""
         for truth, predictions in batches:
             self.update(truth, predictions)
         return self.result()

@@ -1,7 +1,7 @@
 """Intersection over union of segmentation masks.
 
-One confusion matrix over all pixels of all images, as published for VOC 2012;
-not the mean over images.
+Computed from one confusion matrix over all pixels of all images, as VOC 2012
+does; it is not a mean over images.
 
 Shapes: B images of a batch, N images, H W image side, C classes.
 
@@ -18,21 +18,21 @@ from keras_jft.metrics.metric import Metric
 
 
 def evaluate_segmentation(masks, predictions, num_classes, void=255):
-    """Intersection over union: `{"miou", "pixel_accuracy", "counted", ...}`.
+    """Return IoU scores: `{"miou", "pixel_accuracy", "counted", ...}`.
 
     Args:
         masks: `(N, H, W)` or `(N, H, W, 1)` integers, the true class of each
-            pixel, or N arrays of one image each, of any sizes.
+            pixel; or a list of N arrays, one per image, of any sizes.
         predictions: The predicted class of each pixel, in the same form.
         num_classes: Number of classes C.
         void: The mask value of pixels that do not count.
 
     Returns:
-        `miou`, the mean IoU over the classes that are in a mask or in a
-        prediction, `counted` how many those are; `pixel_accuracy`;
-        `per_class`, `(C,)` IoUs, nan for the classes left out; `confusion`,
-        `(C, C)` pixels by true (row) and predicted (column) class. Fractions
-        are nan if no pixel counts.
+        `miou`, the mean IoU over the classes that occur in a mask or in a
+        prediction; `counted`, the number of those classes; `pixel_accuracy`;
+        `per_class`, `(C,)` IoUs, nan for classes that do not occur;
+        `confusion`, `(C, C)` pixels by true (row) and predicted (column) class.
+        Fractions are nan if no pixel counts.
 
     Raises:
         ValueError: If sizes differ or a value is out of range.
@@ -48,7 +48,7 @@ def evaluate_segmentation(masks, predictions, num_classes, void=255):
     """
     if len(masks) != len(predictions):
         raise ValueError(
-            "Expected one prediction a mask. Received: "
+            "Expected one prediction per mask. Received: "
             f"{len(masks)} masks, {len(predictions)} predictions."
         )
     metric = Segmentation(num_classes, void=void)
@@ -56,7 +56,7 @@ def evaluate_segmentation(masks, predictions, num_classes, void=255):
 
 
 class Segmentation(Metric):
-    """Streaming confusion matrix of pixels, and the IoU from it.
+    """Streaming confusion matrix of pixels, and the IoU computed from it.
 
     Args:
         num_classes: Number of classes C.
@@ -69,7 +69,7 @@ class Segmentation(Metric):
     def __init__(self, num_classes, void=255):
         if num_classes < 1 or 0 <= void < num_classes:
             raise ValueError(
-                "`num_classes` must be above 0, and `void` no class of them. "
+                "`num_classes` must be above 0, and `void` not a class id. "
                 f"Received: num_classes={num_classes}, void={void}"
             )
         self.num_classes = num_classes
@@ -77,12 +77,12 @@ class Segmentation(Metric):
         self._confusion = np.zeros((num_classes, num_classes), np.int64)
 
     def update(self, truth, predictions):
-        """Adds masks and predictions.
+        """Add masks and predictions.
 
         Args:
             truth: `(B, H, W)` or `(B, H, W, 1)`, or a list of B masks of any
                 sizes.
-            predictions: The same.
+            predictions: In the same form.
         """
         if isinstance(truth, list):
             for mask, prediction in zip(truth, predictions, strict=True):
@@ -107,7 +107,7 @@ class Segmentation(Metric):
         ).reshape(self._confusion.shape)
 
     def result(self):
-        """`{"miou", "pixel_accuracy", "counted", "per_class", "confusion"}`."""
+        """Return the numbers that `evaluate_segmentation` returns."""
         hits = np.diag(self._confusion)
         union = self._confusion.sum(0) + self._confusion.sum(1) - hits
         present = union > 0
@@ -125,7 +125,7 @@ class Segmentation(Metric):
         }
 
     def _in_range(self, values, what):
-        """`values` as int64, each a class."""
+        """Return `values` as int64, checked to be class ids."""
         low, high = (values.min(), values.max()) if values.size else (0, 0)
         if low < 0 or high >= self.num_classes:
             raise ValueError(
@@ -137,7 +137,7 @@ class Segmentation(Metric):
 
 
 def warn_of_one_class(label, num_classes):
-    """Warn that a mean over classes is that of one, unless there is but one.
+    """Warn that only one of several classes occurs, so that the mean is its.
 
     Args:
         label: The class.
@@ -146,21 +146,21 @@ def warn_of_one_class(label, num_classes):
     if num_classes > 1:
         warnings.warn(
             f"The mean IoU is that of one class: of {num_classes}, only class "
-            f"{label} is in a mask or in a prediction. Check that the masks "
-            "hold the other classes: 255 is void.",
+            f"{label} occurs in a mask or in a prediction. Check that the "
+            "masks hold the other classes: 255 is void.",
             stacklevel=3,
         )
 
 
 def _pixels(values, what):
-    """`values` as an integer array `(B, H, W)`."""
+    """Return `values` as an integer array `(B, H, W)`."""
     values = np.asarray(values)
     if values.ndim == 4 and values.shape[-1] == 1:
         values = values[..., 0]
     if values.ndim != 3 or values.dtype.kind not in "iu":
         raise ValueError(
             f"`{what}` must be integer class indices (B, H, W) or (B, H, W, "
-            "1): an RGB mask needs its palette decoded, logits an argmax. "
+            "1): decode the palette of an RGB mask, take the argmax of logits. "
             f"Received: shape {values.shape}, dtype {values.dtype}."
         )
     return values

@@ -113,7 +113,7 @@ def test_a_missing_prediction_is_refused():
 
 
 def test_void_cannot_be_a_class():
-    with pytest.raises(ValueError, match="`void` no class"):
+    with pytest.raises(ValueError, match="`void` not a class"):
         Segmentation(num_classes=300)
 
 

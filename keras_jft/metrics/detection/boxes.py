@@ -1,7 +1,7 @@
-"""True and predicted boxes, checked: what all metrics of detection read.
+"""True and predicted boxes, checked and flattened for all detection metrics.
 
-Evaluators score bad boxes in silence: one of NaN counts as a hit. So all that
-comes in is checked before any is scored.
+Evaluators score bad boxes silently: a box of NaN counts as a hit. So every box
+is checked before any is scored.
 
 Shapes: B images of a batch, N boxes of an image, n boxes in all.
 """
@@ -12,19 +12,20 @@ PADDING = -1
 
 
 def true_boxes(entry, num_classes):
-    """The columns of true boxes.
+    """Return the columns of true boxes.
 
     Args:
-        entry: `bounding_boxes` of a contract batch: `boxes` `(B, N, 4)` x1,
-            y1, x2, y2, `labels` `(B, N)`, -1 is padding, and perhaps `ignored`
-            and `areas`, `(B, N)`; or a list with one such dict an image,
-            without the batch axis.
-        num_classes: Labels must be below it.
+        entry: `bounding_boxes` of a batch (see `jft.data`): `boxes`
+            `(B, N, 4)` x1, y1, x2, y2, `labels` `(B, N)` padded with -1, and
+            optionally `ignored` and `areas`, `(B, N)`; or a list of such dicts,
+            one per image, without the batch axis.
+        num_classes: Number of classes.
 
     Returns:
-        A dict of arrays: `images` `(n,)` int64, the place in the batch;
-        `boxes` `(n, 4)` float64, `labels` `(n,)`, `ignored` `(n,)` bool and
-        `areas` `(n,)` float64, that of the box where it is not known; and B.
+        A dict of arrays, and the number of images B. The arrays are `images`
+        `(n,)` int64, the place in the batch; `boxes` `(n, 4)` float64; `labels`
+        `(n,)`; `ignored` `(n,)` bool; `areas` `(n,)` float64, by default those
+        of the boxes.
 
     Raises:
         ValueError: If anything is malformed.
@@ -47,15 +48,16 @@ def true_boxes(entry, num_classes):
 
 
 def predicted_boxes(entry, num_classes):
-    """The columns of predicted boxes, with their `scores`.
+    """Return the columns of predicted boxes, with their `scores`.
 
     Args:
         entry: `boxes`, `labels` and `scores` `(B, N)` in one dict, or a list
-            of dicts, as for `true_boxes`. Boxes may be empty.
-        num_classes: Labels must be below it.
+            of dicts, as for `true_boxes`. A box may have no area.
+        num_classes: Number of classes.
 
     Returns:
-        As `true_boxes`: `images`, `boxes`, `labels`, `scores`; and B.
+        As `true_boxes` does: a dict of `images`, `boxes`, `labels` and
+        `scores`, and B.
 
     Raises:
         ValueError: If anything is malformed.
@@ -71,12 +73,12 @@ def predicted_boxes(entry, num_classes):
             "Convert from (x, y, width, height).",
         )
     if not np.isfinite(columns["scores"]).all():
-        _fail("Scores must be finite", "NaN or infinity", "Mend the model.")
+        _fail("Scores must be finite", "NaN or infinity", "Fix the model.")
     return columns, count
 
 
 def _columns(entry, num_classes, what, required):
-    """All rows that are no padding; of a list, of one image after another."""
+    """Return all rows but padding, image by image if `entry` is a list."""
     if isinstance(entry, dict):
         return _of_batch(entry, num_classes, what, required), _length(entry)
     images = [
@@ -100,14 +102,14 @@ def _columns(entry, num_classes, what, required):
 
 
 def concatenate(parts, what="boxes"):
-    """Columns of several parts, one after another.
+    """Return the columns of several parts, one after another.
 
     Args:
         parts: Dicts of columns, at least one.
-        what: What they are called in an error.
+        what: How an error calls them.
 
     Raises:
-        ValueError: If the names of columns differ.
+        ValueError: If the parts have different columns.
     """
     for part in parts:
         if part.keys() != parts[0].keys():
@@ -126,12 +128,12 @@ def _length(entry):
 
 
 def _of_batch(entry, num_classes, what, required):
-    """The rows of one dict that are no padding."""
+    """Return the rows of one dict that are not padding."""
     if not isinstance(entry, dict) or not required <= entry.keys():
         _fail(
             f"The {what} must be a dict with {sorted(required)}",
             sorted(entry) if isinstance(entry, dict) else type(entry).__name__,
-            "Give what `predict` gives, and `bounding_boxes` of a batch.",
+            "Give what `predict` returns, and `bounding_boxes` of a batch.",
         )
     labels = np.asarray(entry["labels"])
     if not labels.size:  # An empty list has no type.
@@ -171,7 +173,7 @@ def _checked(values, shape, what):
         _fail(
             f"The {what} must be numbers of shape {shape}",
             f"shape {values.shape}, dtype {values.dtype}",
-            "Give one row a label; pad with rows of label -1.",
+            "Give one row per label; pad with rows of label -1.",
         )
     return values.astype("float64")
 

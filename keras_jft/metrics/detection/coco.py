@@ -1,7 +1,7 @@
-"""Precision and recall of boxes as COCO defines them.
+"""Average precision and recall of boxes, as COCO defines them.
 
-Two engines give the same numbers, to the last bit: pycocotools, which defines
-them, and hotcoco, which is compiled and far faster (the extra `fast`).
+Two engines give the same numbers to the last bit: pycocotools, the reference,
+and hotcoco, which is compiled and far faster (the extra `fast`).
 
 References:
     Lin et al. 2014, "Microsoft COCO", https://arxiv.org/abs/1405.0312;
@@ -16,32 +16,32 @@ import numpy as np
 
 from keras_jft import checks
 
-ENGINES = ("hotcoco", "pycocotools")  # The first that is installed is taken.
-# Positions in the arrays of both: IoU .5, .75; areas; most detections.
+ENGINES = ("hotcoco", "pycocotools")  # The first that is installed is used.
+# Positions in the arrays of both: IoU .5, .75; areas; detections per image.
 IOU50, IOU75 = 0, 5
 ALL, SMALL, MEDIUM, LARGE = range(4)
 ONE, TEN, HUNDRED = range(3)
 
 
 def average_precisions(truth, found, num_classes, num_images, engine=None):
-    """The 12 numbers of COCO, and the two main ones of each class.
+    """Return the 12 numbers of COCO, and the two main ones for each class.
 
     Args:
-        truth: Columns of true boxes, as `detection_boxes.true_boxes` gives
-            them. Those that are `ignored` are crowds: any number of
-            detections may lie in one, and none of them counts.
+        truth: Columns of true boxes, as `boxes.true_boxes` returns them. Those
+            that are `ignored` are crowds: any number of detections may lie in
+            one, and none of them counts.
         found: Columns of predicted boxes.
-        num_classes: C.
+        num_classes: Number of classes C.
         num_images: Number of images.
         engine: One of `ENGINES`, or None.
 
     Returns:
         `{name: number}`, and `per_class` and `per_class_ap50`, `(C,)`; nan
-        where there is no truth.
+        where there are no true boxes.
 
     Raises:
         ValueError: If the engine is unknown.
-        ImportError: If it is not installed.
+        ImportError: If the engine is not installed.
     """
     precision, recall = _curves(truth, found, num_classes, num_images, engine)
     return {
@@ -63,21 +63,24 @@ def average_precisions(truth, found, num_classes, num_images, engine=None):
 
 
 def _mean(values):
-    counted = values[values > -1]  # -1: a class without truth.
+    counted = values[values > -1]  # -1: a class without true boxes.
     return float(np.mean(counted)) if counted.size else np.nan
 
 
 def _by_class(precision):
-    """`(IoUs, recalls, C)` to `(C,)`."""
+    """Return the means of `(IoUs, recalls, C)` by class, `(C,)`."""
     return np.array([_mean(one) for one in np.moveaxis(precision, -1, 0)])
 
 
 def _curves(truth, found, num_classes, num_images, engine):
-    """Precision `(10, 101, C, 4, 3)` and recall `(10, C, 4, 3)`, -1: none."""
+    """Return precision `(10, 101, C, 4, 3)` and recall `(10, C, 4, 3)`.
+
+    They are -1 for classes without true boxes.
+    """
     coco_class, evaluation_class = _engine(engine)
     true = _dataset(truth, num_classes, num_images)
     predicted = _dataset(found, num_classes, num_images)
-    with contextlib.redirect_stdout(io.StringIO()):  # They print progress.
+    with contextlib.redirect_stdout(io.StringIO()):  # Engines print progress.
         evaluation = evaluation_class(
             _coco(coco_class, true), _coco(coco_class, predicted), "bbox"
         )
@@ -88,7 +91,7 @@ def _curves(truth, found, num_classes, num_images, engine):
 
 
 def _engine(name):
-    """The classes of an engine."""
+    """Return the `COCO` and `COCOeval` classes of an engine."""
     if name is None:
         found = (n for n in ENGINES if importlib.util.find_spec(n) is not None)
         name = next(found, ENGINES[-1])
@@ -108,7 +111,7 @@ def _engine(name):
 
 
 def _dataset(columns, num_classes, num_images):
-    """COCO's dict; annotations count from 1, as id 0 is taken for a miss."""
+    """Return COCO's dict. Ids count from 1: COCOeval reads 0 as a miss."""
     boxes = columns["boxes"]
     sides = boxes[:, 2:] - boxes[:, :2]
     nothing = np.zeros(len(boxes), int)
@@ -124,7 +127,7 @@ def _dataset(columns, num_classes, num_images):
         fields["score"] = columns["scores"]
     rows = zip(*(values.tolist() for values in fields.values()), strict=True)
     names = tuple(fields)
-    # Sides are not needed, but hotcoco wants some.
+    # The evaluation does not need sizes of images, but hotcoco asks for them.
     image = {"width": 1, "height": 1, "file_name": ""}
     return {
         "info": {},

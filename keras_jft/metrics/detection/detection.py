@@ -1,4 +1,4 @@
-"""Average precision of detected boxes, by COCO and by Pascal VOC."""
+"""Average precision of detected boxes, as COCO and Pascal VOC define it."""
 
 import numpy as np
 
@@ -7,26 +7,27 @@ from keras_jft.metrics.metric import Metric
 
 
 def evaluate_detection(truth, predictions, num_classes, engine=None):
-    """Average precision: `{"ap", "ap50", ..., "voc_ap", ...}`.
+    """Return average precision: `{"ap", "ap50", ..., "voc_ap", ...}`.
 
     Args:
-        truth: `bounding_boxes` of a contract batch, or a list with those of
-            one image each. `ignored` boxes, crowds and difficult objects, are
-            neither to be found nor wrong to find.
-        predictions: What a detector's `predict` gives, or a list of such
-            dicts, one an image: `boxes` x1, y1, x2, y2, `scores`, `labels`.
+        truth: `bounding_boxes` of a batch (see `jft.data`), or a list of such
+            dicts, one per image. `ignored` boxes (crowds and difficult objects)
+            need not be found, and finding them is not an error.
+        predictions: What a detector's `predict` returns, or a list of such
+            dicts, one per image: `boxes` x1, y1, x2, y2, `scores`, `labels`.
         num_classes: Number of classes C, background left out.
-        engine: "hotcoco" or "pycocotools", which give the same numbers; None
-            takes the first, which is faster, where it is installed.
+        engine: "hotcoco" or "pycocotools", which give the same numbers. None
+            uses hotcoco, which is faster, if it is installed.
 
     Returns:
         COCO's 12 numbers: `ap` over IoU 0.5 to 0.95, `ap50`, `ap75`,
         `ap_small`, `ap_medium`, `ap_large`; `ar1`, `ar10`, `ar100`, the recall
-        of the best 1, 10 and 100 detections an image, `ar_small`, `ar_medium`,
-        `ar_large`. VOC's `voc_ap` (the area below the curve, IoU 0.5) and
-        `voc07_ap` (11 points). `per_class`, `per_class_ap50` and
-        `per_class_voc_ap`, `(C,)`, nan for classes without truth, and
-        `counted`, how many have any. All are fractions, nan without truth.
+        of the best 1, 10 and 100 detections per image; `ar_small`,
+        `ar_medium`, `ar_large`. VOC's `voc_ap` (area below the curve, IoU 0.5)
+        and `voc07_ap` (mean at 11 recalls). `per_class`, `per_class_ap50` and
+        `per_class_voc_ap`, `(C,)`, nan for classes without true boxes.
+        `counted`, the number of classes with true boxes. Scores are fractions,
+        nan without true boxes.
 
     Raises:
         ValueError: If a box, score or label is malformed.
@@ -54,9 +55,9 @@ def evaluate_detection(truth, predictions, num_classes, engine=None):
 
 
 class Detection(Metric):
-    """Boxes of all images, and average precision from them.
+    """Collects the boxes of all images, and computes average precision.
 
-    Memory is that of the boxes: 100 bytes a detection.
+    It keeps all boxes in memory, about 100 bytes per detection.
 
     Args:
         num_classes: Number of classes C, background left out.
@@ -80,7 +81,7 @@ class Detection(Metric):
         self._true, self._found = [], []
 
     def update(self, truth, predictions):
-        """Adds the boxes of some images.
+        """Add the boxes of some images.
 
         Args:
             truth: As for `evaluate_detection`.
@@ -99,7 +100,7 @@ class Detection(Metric):
         self._num_images += count
 
     def result(self):
-        """See `evaluate_detection`."""
+        """Return the numbers that `evaluate_detection` returns."""
         if not self._num_images:
             nothing = Detection(self.num_classes, self.engine)
             empty = {"boxes": np.zeros((0, 4)), "labels": np.zeros(0, int)}

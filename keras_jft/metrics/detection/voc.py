@@ -1,15 +1,17 @@
-"""Average precision of boxes as Pascal VOC defines it.
+"""Average precision of boxes, as Pascal VOC defines it.
 
-A detection is compared with the true box of its class and image that it covers
-best. With an IoU of 0.5 or more it is right if no detection of a higher score
-was; a second one is wrong; one of a difficult object is neither. Boxes reach
-from side to side: as areas are counted here, the devkit's "+ 1" is in them.
+A detection is compared with the true box of its class and image that it
+overlaps most. With an IoU of 0.5 or more it is right, unless a detection with a
+higher score has found the same box already, which makes it wrong. A detection
+of a difficult object is neither. Boxes here are half-open (a box from 0 to 10
+is 10 wide), so that areas need no "+ 1" as in the devkit.
 
-Shapes: n true boxes, m detections, p pairs of one of each, C classes.
+Shapes: n true boxes, m detections, p pairs of a detection and a true box, C
+classes.
 
 References:
     Everingham et al. 2010, "The Pascal Visual Object Classes (VOC) Challenge",
-    section 4.2.2 (11 points); the devkits of 2007 (11 points) and 2010 (the
+    section 4.2.2 (11 recalls); the devkits of 2007 (11 recalls) and 2010 (the
     area below the curve).
 """
 
@@ -19,17 +21,18 @@ IOU = 0.5
 
 
 def average_precisions(truth, found, num_classes):
-    """`{"voc_ap", "voc07_ap", "per_class_voc_ap"}`, fractions.
+    """Return `{"voc_ap", "voc07_ap", "per_class_voc_ap"}`, fractions.
 
     Args:
-        truth: Columns of true boxes, as `detection_boxes.true_boxes` gives
-            them; `ignored` ones are difficult.
+        truth: Columns of true boxes, as `boxes.true_boxes` returns them. Those
+            that are `ignored` are difficult.
         found: Columns of predicted boxes.
-        num_classes: C.
+        num_classes: Number of classes C.
 
     Returns:
-        `voc_ap`, the mean over the classes with truth of the area below the
-        curve; `voc07_ap`, that of 11 points; `per_class_voc_ap`, `(C,)` areas.
+        `voc_ap`, the area below the curve, averaged over the classes with true
+        boxes; `voc07_ap`, the mean precision at 11 recalls, averaged likewise;
+        `per_class_voc_ap`, `(C,)` areas.
     """
     order = np.argsort(-found["scores"], kind="stable")
     found = {key: rows[order] for key, rows in found.items()}
@@ -53,7 +56,7 @@ def average_precisions(truth, found, num_classes):
 
 
 def area_below(recalls, precisions):
-    """The area below the curve, made to fall.
+    """Return the area below the curve of precision, made to fall with recall.
 
     Args:
         recalls: `(m,)`, rising.
@@ -70,7 +73,9 @@ def area_below(recalls, precisions):
 
 
 def at_eleven_points(recalls, precisions):
-    """The mean of the highest precision at recall 0, 0.1, ... 1 and above.
+    """Return the mean over recalls 0, 0.1, ... 1 of the best precision there.
+
+    The best precision at a recall is the highest at that recall or above.
 
     Args:
         recalls: `(m,)`, rising.
@@ -81,9 +86,9 @@ def at_eleven_points(recalls, precisions):
     >>> at_eleven_points(np.array([0.5, 1.0]), np.array([1.0, 0.45]))
     0.75
     """
-    points = np.arange(11) / 10
+    levels = np.arange(11) / 10
     return float(
-        np.mean([precisions[recalls >= p].max(initial=0.0) for p in points])
+        np.mean([precisions[recalls >= r].max(initial=0.0) for r in levels])
     )
 
 
@@ -92,7 +97,7 @@ def _mean(values):
 
 
 def _judged(truth, found):
-    """Which detections are right, and which count, both `(m,)` bool.
+    """Return which detections are right, and which count, `(m,)` bool each.
 
     Args:
         truth: Columns of true boxes.
@@ -105,16 +110,17 @@ def _judged(truth, found):
     detections, boxes = detections[covers], boxes[covers]
     difficult = truth["ignored"][boxes]
     counted[detections[difficult]] = False
-    # `unique` gives the first of each box, which has the highest score.
+    # `unique` finds the first detection of each box: that of highest score.
     _, first = np.unique(boxes[~difficult], return_index=True)
     right[detections[~difficult][first]] = True
     return right, counted
 
 
 def _pairs(truth, found):
-    """Each detection with each true box of its image and class, `(p,)` twice.
+    """Pair each detection with each true box of its image and class.
 
-    They are sorted by detection, then by box.
+    Returns:
+        `(p,)` detections and `(p,)` true boxes, by detection, then by box.
     """
     most = 1 + max(c["labels"].max(initial=0) for c in (truth, found))
     keys = truth["images"] * most + truth["labels"]
@@ -130,7 +136,7 @@ def _pairs(truth, found):
 
 
 def _best(detections, boxes, truth, found):
-    """The pair of the highest IoU of each detection, and that IoU."""
+    """Return the pair with the highest IoU of each detection, and that IoU."""
     ious = _iou(found["boxes"][detections], truth["boxes"][boxes])
     order = np.lexsort((boxes, -ious, detections))
     _, first = np.unique(detections[order], return_index=True)
@@ -139,7 +145,7 @@ def _best(detections, boxes, truth, found):
 
 
 def _iou(a, b):
-    """IoU of boxes `(p, 4)` row by row."""
+    """Return the IoU of boxes `(p, 4)`, row by row."""
     sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
     both = np.maximum(sides, 0).prod(-1)
     area_a, area_b = ((box[:, 2:] - box[:, :2]).prod(-1) for box in (a, b))

@@ -1,1 +1,1 @@
-"""Mean average precision over the labels of images."""
+"""Mean average precision of many labels per image."""

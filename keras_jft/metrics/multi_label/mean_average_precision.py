@@ -1,9 +1,9 @@
 """Mean average precision at k as a Keras metric, over ids and logits.
 
-The formulas of `multi_label.py` in `keras.ops`, with a state of fixed shape,
-so that it runs inside a compiled step on every backend.
+The formulas of `multi_label.py` in `keras.ops`, with a state of fixed shape, so
+that they run inside a compiled step on every backend.
 
-Shapes: B images of a batch, N max_images, L labels an image, C classes,
+Shapes: B images of a batch, N max_images, L label slots per image, C classes,
 K = min(k, C) classes kept.
 """
 
@@ -22,32 +22,32 @@ LOWEST = -3.0e38
 
 @keras.saving.register_keras_serializable("keras_jft")
 class MeanAveragePrecision(keras.metrics.Metric):
-    """Mean average precision at k, from label ids `(B, L)`, logits `(B, C)`.
+    """Mean average precision at k of label ids `(B, L)` and logits `(B, C)`.
 
     The number is the `map` of `jft.metrics.evaluate_multi_label`. It needs a
-    sort over all images, so `keras_jft.training.Model` reads it at the end
-    of an epoch (`result_at_epoch_end`). Under a plain `keras.Model` the sort
-    runs in every step: right, but slow.
+    sort over all images, so `keras_jft.training.Model` computes it only at the
+    end of an epoch (`result_at_epoch_end`). Under a plain `keras.Model` the
+    sort runs in every step, which is correct but slow.
 
-    A compiled step cannot raise. Too many images, or an id that is no class,
-    make the result nan there, and an error where it is read outside, as at the
-    end of `fit` and `evaluate`.
+    A compiled step cannot raise an error. Too many images, or an id that is not
+    a class, make the result nan there, and raise an error where the result is
+    read outside of a step, such as at the end of `fit` and `evaluate`.
 
     Args:
-        k: How many predictions of an image count (of a class, variant C).
+        k: How many predictions count per image (variant C: per class).
         num_classes: Number of classes C, or None to read it from the first
             logits.
         variant: `"A"`, `"B"` or `"C"`, see
             `keras_jft.metrics.multi_label.multi_label`.
         class_weights: C numbers, the importance of each class, or None for
             equal weights.
-        max_images: Most images between two resets; it sizes the state, N x K
-            scores, classes and hits (C: no limit, the state is C x k).
+        max_images: The most images between two resets. The state holds N x K
+            scores, classes and hits (variant C: C x k, without a limit).
         name: Name of the metric in logs.
 
     Raises:
-        ValueError: If an argument is not as above; from `result`, if there were
-            more than `max_images` images or ids outside of -1..C-1.
+        ValueError: If an argument is not as above. From `result`: if there
+            were more than `max_images` images, or ids outside of -1..C-1.
 
     Example:
         >>> metric = MeanAveragePrecision(k=1)
@@ -103,7 +103,7 @@ class MeanAveragePrecision(keras.metrics.Metric):
             shape = (self.max_images, kept)
             self.classes = self._state(shape, "int32", "classes")
         self.scores = self._state(shape, "float32", "scores")
-        # No bool: a strategy sums what its replicas hold.
+        # Not bool: a strategy sums what its replicas hold.
         self.hits = self._state(shape, "int32", "hits")
         if self.variant == "B":
             self.ideals = self._state((self.max_images,), "float32", "ideals")
@@ -111,12 +111,12 @@ class MeanAveragePrecision(keras.metrics.Metric):
     # === Update ===
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        """Adds label ids `(B, L)`, -1 padded, and logits `(B, C)`."""
+        """Add label ids `(B, L)`, padded with -1, and logits `(B, C)`."""
         if sample_weight is not None:
             raise ValueError(
-                "MeanAveragePrecision has no weights of images. Received a "
-                "`sample_weight`: list it under `metrics=`, not "
-                "`weighted_metrics=`; weights of classes are `class_weights=`."
+                "MeanAveragePrecision does not weigh images. Received a "
+                "`sample_weight`: list the metric under `metrics=`, not "
+                "`weighted_metrics=`; to weigh classes, give `class_weights=`."
             )
         labels, logits = _ids(y_true), ops.cast(y_pred, "float32")
         if self._built_classes is None:
@@ -124,21 +124,21 @@ class MeanAveragePrecision(keras.metrics.Metric):
         num_classes = self._built_classes
         if logits.shape[-1] != num_classes:
             raise ValueError(
-                f"Expected logits of {num_classes} classes. Received: logits "
-                f"of {logits.shape[-1]}."
+                f"Expected logits for {num_classes} classes. Received: logits "
+                f"for {logits.shape[-1]}."
             )
         stray = (labels < -1) | (labels >= num_classes)
         if labels.shape[1] == num_classes:
             stray = stray | _are_multi_hot(labels)
         labels = _distinct(ops.where(stray, -1, labels))
-        # What is no number ranks last; JAX's top_k ranks 0.0 above -0.0.
+        # nan ranks last, and -0.0 becomes 0.0, which JAX would rank above it.
         logits = ops.where(ops.isnan(logits), LOWEST, logits)
         logits = ops.where(logits == 0, 0.0, ops.maximum(logits, LOWEST))
         if self.variant == "C":
             self._keep_best_images(labels, logits)
         else:
             self._keep_best_classes(labels, logits)
-        # Padding counts for a class that is cut off.
+        # Padding is counted as one more class, which is cut off.
         bins = ops.where(labels < 0, num_classes, labels)
         self.positives.assign_add(
             ops.segment_sum(
@@ -154,7 +154,7 @@ class MeanAveragePrecision(keras.metrics.Metric):
         scores, classes = ops.top_k(logits, min(self.k, self._built_classes))
         classes = ops.cast(classes, "int32")
         hits = ops.any(classes[:, :, None] == labels[:, None, :], axis=-1)
-        # Images above `max_images` overwrite the first; `result` tells.
+        # Images beyond `max_images` overwrite the first; `result` refuses.
         rows = self.images + ops.arange(ops.shape(logits)[0], dtype="int32")
         rows = ops.expand_dims(rows % self.max_images, -1)
         self.scores.assign(ops.scatter_update(self.scores, rows, scores))
@@ -171,7 +171,7 @@ class MeanAveragePrecision(keras.metrics.Metric):
     def _keep_best_images(self, labels, logits):
         classes = ops.arange(self._built_classes, dtype="int32")
         hits = ops.any(classes[:, None, None] == labels[None], axis=-1)
-        # The kept ones first: of equal scores the earlier image stays.
+        # The kept images first: of equal scores the earlier image stays.
         filled = ops.arange(self.k) < self.images
         kept = ops.where(filled, self.scores.value, float("-inf"))
         scores = ops.concatenate([kept, ops.transpose(logits)], axis=1)
@@ -184,13 +184,13 @@ class MeanAveragePrecision(keras.metrics.Metric):
     # === Several replicas ===
 
     def merge(self, states):
-        """The state that one device would have, from those of several.
+        """Return the state that one device would have, from those of several.
 
         Equal scores of images in different states rank in the order of the
         states, which need not be that of the images.
 
         Args:
-            states: For each device, arrays in the order of `variables`.
+            states: One list per device, of arrays in the order of `variables`.
 
         Returns:
             Arrays in the order of `variables`.
@@ -240,7 +240,7 @@ class MeanAveragePrecision(keras.metrics.Metric):
     # === Result ===
 
     def result(self):
-        """The mean average precision, a scalar; nan if nothing counts."""
+        """Return mean average precision, a scalar; nan if nothing counts."""
         self._raise_if_unusable()
         if self._built_classes is None:
             return ops.convert_to_tensor(float("nan"))
@@ -263,13 +263,13 @@ class MeanAveragePrecision(keras.metrics.Metric):
         return ops.where(usable, mean, float("nan"))
 
     def _sums_by_class(self):
-        """Sums of precisions at hits and their divisors, `(C,)` each: A."""
+        """Return variant A's sums of precision and their divisors, `(C,)`."""
         num_classes = self._built_classes
         stored = ops.arange(self.max_images) < self.images
-        # Slots that hold nothing go to a class that is cut off.
+        # Empty slots go to one more class, which is cut off.
         classes = ops.where(stored[:, None], self.classes.value, num_classes)
         classes, scores = ops.ravel(classes), ops.ravel(self.scores)
-        # Two stable sorts: by class, in it by score, in that by image.
+        # Two stable sorts: by class, then by score, then by image.
         order = ops.argsort(-scores)
         order = ops.take(order, ops.argsort(ops.take(classes, order)))
         classes = ops.take(classes, order)
@@ -289,13 +289,13 @@ class MeanAveragePrecision(keras.metrics.Metric):
         return sums[:num_classes], ops.cast(self.positives, "float32")
 
     def _sums_by_image(self):
-        """Sums of precisions at hits and their divisors, `(N,)` each: B."""
+        """Return variant B's sums of precision and their divisors, `(N,)`."""
         hits = ops.cast(self.hits, "float32")
         gains = hits * ops.take(self._weights, self.classes)
         return ops.sum(gains * _precision(hits), axis=1), self.ideals.value
 
     def _sums_of_best_images(self):
-        """Sums of precisions at hits and their divisors, `(C,)` each: C."""
+        """Return variant C's sums of precision and their divisors, `(C,)`."""
         hits = ops.cast(self.hits, "float32")
         ideals = ops.cast(ops.minimum(self.positives, self.k), "float32")
         return ops.sum(hits * _precision(hits), axis=1), ideals
@@ -315,14 +315,14 @@ class MeanAveragePrecision(keras.metrics.Metric):
             raise ValueError(
                 f"{strays} label ids are outside of 0.."
                 f"{self._built_classes - 1} (or -1 for padding), or multi-hot "
-                "targets. Give the model as many classes as the labels have; "
+                "targets. Give the model as many classes as the labels need; "
                 "`jft.data.label_ids(Y)` gives the ids of multi-hot targets."
             )
 
     # === Config ===
 
     def get_config(self):
-        """The arguments of the constructor."""
+        """Return the constructor's arguments."""
         return {
             **super().get_config(),
             "k": self.k,
@@ -334,7 +334,7 @@ class MeanAveragePrecision(keras.metrics.Metric):
 
 
 def _ids(y_true):
-    """Label ids as int32; refuses the floats that round them."""
+    """Return label ids as int32; refuse floats that would round them."""
     labels = ops.convert_to_tensor(y_true)
     dtype = keras.backend.standardize_dtype(labels.dtype)
     if dtype in ("bfloat16", "float16") or len(labels.shape) != 2:
@@ -347,7 +347,7 @@ def _ids(y_true):
 
 
 def _are_multi_hot(labels):
-    """Whether a label for each class is zeros and ones: `checks.is_multi_hot`.
+    """Return whether labels are multi-hot, as `checks.is_multi_hot` does.
 
     In `keras.ops`, for compiled steps.
     """
@@ -358,7 +358,7 @@ def _are_multi_hot(labels):
 
 
 def _distinct(labels):
-    """Sorted label ids of each row; a repeated id becomes -1."""
+    """Return the sorted label ids of each row; a repeated id becomes -1."""
     labels = ops.sort(labels, axis=1)
     repeated = labels[:, 1:] == labels[:, :-1]
     rest = ops.where(repeated, -1, labels[:, 1:])
@@ -366,13 +366,13 @@ def _distinct(labels):
 
 
 def _precision(hits):
-    """Precision at each rank of hits `(rows, ranks)` sorted by score."""
+    """Return the precision at each rank of sorted hits `(rows, ranks)`."""
     ranks = ops.arange(1, hits.shape[1] + 1, dtype="float32")
     return ops.cumsum(hits, axis=1) / ranks
 
 
 def _is_concrete(variable):
-    """Whether a value can be read here, which no compiled step allows."""
+    """Return whether a value can be read here: not in a compiled step."""
     try:
         ops.convert_to_numpy(variable)
     except (NotImplementedError, TypeError):

@@ -1,7 +1,7 @@
 """Mean average precision of many-label predictions, cut at the top k.
 
 Published as "MAP@100", without a formula, for the 14,000 densely labeled
-images of FastEval14k. Three readings of it are here:
+images of FastEval14k. This module has three readings of it:
 
     A  class-wise. An image is a candidate of the k classes it scores highest;
        a class ranks its candidates and divides by all its positives.
@@ -10,8 +10,8 @@ images of FastEval14k. Three readings of it are here:
     C  class-wise. A class ranks the k images that score it highest and
        divides by min(positives, k).
 
-Scores are ranked by (-score, index): of equal scores the lower class, or the
-earlier image, comes first. A score that is nan counts as -infinity.
+Scores are ranked by (-score, index): of equal scores the lower class id, or
+the earlier image, comes first. A score of nan counts as -infinity.
 
 Shapes: B images of a batch, N images, L labels an image, C classes, K = min(k,
 C) classes kept.
@@ -34,25 +34,25 @@ VARIANTS = ("A", "B", "C")
 def evaluate_multi_label(
     labels, scores, k=100, variant="A", class_weights=None
 ):
-    """Mean average precision at k: `{"map", "counted", "per_class"}`.
+    """Return mean average precision at k: `{"map", "counted", "per_class"}`.
 
     Args:
-        labels: `(N, L)` integer class ids; -1 is padding and may stand
-            anywhere in a row, a repeated id counts once.
+        labels: `(N, L)` integer class ids. -1 is padding, anywhere in a row;
+            a repeated id counts once.
         scores: `(N, C)` scores, logits or probabilities.
-        k: How many predictions of an image count (of a class, variant C).
-        variant: `"A"`, `"B"` or `"C"`, see the module.
+        k: How many predictions count per image (variant C: per class).
+        variant: `"A"`, `"B"` or `"C"`, as this module's docstring has them.
         class_weights: `(C,)` importance of each class, at least 0, or None
             for equal weights.
 
     Returns:
-        `map`, a fraction, nan if nothing counts; `counted`, how many classes
-        (B: images) with positives it is the mean of; and, for A and C,
-        `per_class`, `(C,)` average precisions, nan for classes without
-        positives.
+        `map`, a fraction, nan if nothing counts; `counted`, the number of
+        classes (variant B: of images) with positives, over which the mean is
+        taken; and, for A and C, `per_class`, `(C,)` average precisions, nan
+        for classes without positives.
 
     Raises:
-        ValueError: If shapes, types, ids or weights are not as above.
+        ValueError: If a shape, a type, an id or a weight is not as above.
 
     Example:
         >>> result = evaluate_multi_label(
@@ -64,7 +64,7 @@ def evaluate_multi_label(
     labels, scores = np.asarray(labels), np.asarray(scores)
     _check_lengths(labels, scores)
     metric = MultiLabel(scores.shape[1], k, variant, class_weights)
-    # Blocks of rows: what is held beyond the scores does not grow with N.
+    # In blocks of rows, so that temporary arrays do not grow with N.
     return metric.evaluate(
         (labels[start : start + 512], scores[start : start + 512])
         for start in range(0, len(scores), 512)
@@ -79,9 +79,10 @@ class MultiLabel(Metric):
 
     Args:
         num_classes: Number of classes C.
-        k: How many predictions of an image count (of a class, variant C).
-        variant: `"A"`, `"B"` or `"C"`, see the module.
-        class_weights: `(C,)` importance of each class, or None for equal.
+        k: How many predictions count per image (variant C: per class).
+        variant: `"A"`, `"B"` or `"C"`, as this module's docstring has them.
+        class_weights: `(C,)` importance of each class, or None for equal
+            weights.
     """
 
     score = "map"
@@ -93,14 +94,15 @@ class MultiLabel(Metric):
         self.k = k
         self.variant = variant
         self._weights = check_weights(class_weights, num_classes)
-        self._positives = np.zeros(num_classes, np.int64)  # Images a class.
-        # One (scores, classes, hits), each (B, K), a batch; variant C: one
-        # in all, (C, k). Variant B: the best sum of each image, (B,).
+        self._positives = np.zeros(num_classes, np.int64)  # Images per class.
+        # One (scores, classes, hits) per batch, each (B, K); variant C: a
+        # single one, (C, k).
         self._kept = []
+        # Variant B: the best possible sum of each image, one (B,) per batch.
         self._ideals = []
 
     def update(self, truth, predictions):
-        """Adds label ids `(B, L)`, -1 padded, and scores `(B, C)`."""
+        """Add label ids `(B, L)`, padded with -1, and scores `(B, C)`."""
         labels, scores = np.asarray(truth), np.asarray(predictions)
         _check_lengths(labels, scores)
         _check_ids(labels, scores, self.num_classes)
@@ -123,7 +125,7 @@ class MultiLabel(Metric):
             self._ideals.append(heaviest.sum(axis=1))
 
     def result(self):
-        """`{"map", "counted"}` and, for A and C, `per_class`."""
+        """Return `{"map", "counted"}` and, for A and C, `per_class`."""
         if self.variant == "B":
             return self._mean_over_images()
         counted = self._positives > 0
@@ -156,7 +158,7 @@ class MultiLabel(Metric):
         self._kept = [(scores[take], None, positive[take])]
 
     def _sums_by_class(self):
-        """Sums of precisions at hits and their divisors, `(C,)` each: A."""
+        """Return variant A's sums of precision and their divisors, `(C,)`."""
         scores, classes, hits = (
             np.concatenate([part.ravel() for part in parts])
             for parts in zip(*self._kept, strict=True)
@@ -174,7 +176,7 @@ class MultiLabel(Metric):
         return sums, self._positives
 
     def _sums_of_best_images(self):
-        """Sums of precisions at hits and their divisors, `(C,)` each: C."""
+        """Return variant C's sums of precision and their divisors, `(C,)`."""
         scores, _, hits = self._kept[0]
         hits = np.take_along_axis(hits, _descending(scores), axis=1)
         sums = (hits * _precision(hits)).sum(axis=1)
@@ -200,21 +202,21 @@ class MultiLabel(Metric):
 
 
 def check_arguments(k, variant):
-    """Raises ValueError unless `k` and `variant` are usable."""
+    """Raise `ValueError` unless `k` and `variant` are usable."""
     if not isinstance(k, int) or k < 1:
         raise ValueError(f"`k` must be a whole number above 0. Received: k={k}")
     checks.one_of("variant", variant, VARIANTS)
 
 
 def check_weights(class_weights, num_classes):
-    """`(C,)` float64 weights, ones if `class_weights` is None."""
+    """Return `(C,)` float64 weights, ones if `class_weights` is None."""
     if class_weights is None:
         return np.ones(num_classes)
     weights = np.asarray(class_weights, np.float64)
     usable = np.isfinite(weights) & (weights >= 0)
     if weights.shape != (num_classes,) or not usable.all():
         raise ValueError(
-            "`class_weights` must hold one finite number of at least 0 a "
+            "`class_weights` must hold one finite number of at least 0 per "
             f"class, shape ({num_classes},). Received: shape {weights.shape}, "
             f"{int((~usable).sum())} of them negative or not finite."
         )
@@ -224,7 +226,7 @@ def check_weights(class_weights, num_classes):
 def _check_lengths(labels, scores):
     if labels.ndim != 2 or scores.ndim != 2 or len(labels) != len(scores):
         raise ValueError(
-            "Expected label ids (N, L) and scores (N, C) of the same N. "
+            "Expected label ids (N, L) and scores (N, C) with the same N. "
             f"Received: labels {labels.shape}, scores {scores.shape}."
         )
 
@@ -232,7 +234,7 @@ def _check_lengths(labels, scores):
 def _check_ids(labels, scores, num_classes):
     if scores.shape[1] != num_classes:
         raise ValueError(
-            f"Expected scores of {num_classes} classes. Received: scores of "
+            f"Expected scores for {num_classes} classes. Received: scores for "
             f"{scores.shape[1]} classes."
         )
     checks.label_ids(labels, num_classes)
@@ -244,7 +246,7 @@ def _check_ids(labels, scores, num_classes):
 
 
 def _distinct(labels):
-    """Sorted label ids of each row; a repeated id becomes -1."""
+    """Return the sorted label ids of each row; a repeated id becomes -1."""
     labels = np.sort(labels.astype(np.int64), axis=1)
     repeated = labels[:, 1:] == labels[:, :-1]
     labels[:, 1:][repeated] = -1
@@ -252,7 +254,7 @@ def _distinct(labels):
 
 
 def _ordered(scores):
-    """Scores as float32 or float64, nan as -infinity."""
+    """Return scores as float32 or float64, nan as -infinity."""
     if scores.dtype not in (np.float32, np.float64):
         scores = scores.astype(np.float64)
     undefined = np.isnan(scores)
@@ -262,12 +264,12 @@ def _ordered(scores):
 
 
 def _top(scores, k):
-    """Columns of each row's k best scores, `(rows, K)`, in column order."""
+    """Return the columns of each row's k best scores, `(rows, K)`, sorted."""
     rows, columns = scores.shape
     k = min(k, columns)
     least = np.partition(scores, columns - k, axis=1)[:, columns - k, None]
     row, column = np.divmod(np.flatnonzero(scores >= least), columns)
-    if len(row) > rows * k:  # Of those equal to the k-th the first ones win.
+    if len(row) > rows * k:  # Of scores equal to the k-th, keep the first.
         equal = scores[row, column] == least[row, 0]
         room = k - np.bincount(row[~equal], minlength=rows)
         nth = np.cumsum(equal)
@@ -278,9 +280,9 @@ def _top(scores, k):
 
 
 def _above(least, scores, positive):
-    """The scores of each row above `least`, in order, and their hits.
+    """Return the scores of each row above `least`, in order, and their hits.
 
-    Rows are padded with -infinity to the length of the longest.
+    Rows are padded with -infinity to the length of the longest one.
     """
     above = np.flatnonzero(scores > least[:, None])
     row, column = np.divmod(above, scores.shape[1])
@@ -294,12 +296,12 @@ def _above(least, scores, positive):
 
 
 def _descending(scores):
-    """Stable order of each row by falling score."""
+    """Return the stable order of each row by falling score."""
     return np.argsort(-scores, axis=1, kind="stable")
 
 
 def _precision(hits):
-    """Precision at each rank of hits `(rows, ranks)` sorted by score."""
+    """Return the precision at each rank of sorted hits `(rows, ranks)`."""
     return np.cumsum(hits, axis=1) / np.arange(1, hits.shape[1] + 1)
 
 

@@ -1,1 +1,1 @@
-"""Keypoint similarity, and the average precision that builds on it."""
+"""Keypoint similarity, and the average precision that is based on it."""

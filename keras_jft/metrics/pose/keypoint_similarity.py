@@ -1,4 +1,4 @@
-"""Object keypoint similarity, OKS, and the falloffs that it needs.
+"""Object keypoint similarity (OKS) and the falloffs (sigmas) that it needs.
 
 Shapes: N and M people, K keypoints.
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from keras_jft import sides
 
-# Standard deviation of annotators, in units of the root of the area; those of
-# head and neck are CrowdPose's, the others COCO's.
+# Standard deviation among annotators, in units of the square root of a person's
+# area. Head and neck are CrowdPose's, the others COCO's.
 SIGMAS = {
     "nose": 0.026,
     "eye": 0.025,
@@ -38,7 +38,7 @@ def sigmas_of(names):
         `(K,)` float64.
 
     Raises:
-        ValueError: A name is not known.
+        ValueError: If a name is unknown.
 
     Example:
 
@@ -54,24 +54,25 @@ def sigmas_of(names):
     if unknown:
         raise ValueError(
             f"Falloffs are known for {sorted(SIGMAS)}, left and right. "
-            f"Received: {unknown}. Give `sigmas`, one a keypoint."
+            f"Received: {unknown}. Give `sigmas`, one per keypoint."
         )
     return np.array([SIGMAS[joint] for joint in joints])
 
 
 def keypoint_similarity(keypoints, others, areas, sigmas):
-    """How alike poses are, 0 to 1, each of one set with each of another.
+    """Return the similarity, 0 to 1, of each pose with each of another set.
 
     Args:
-        keypoints: `(N, K, 3)` x, y in pixels and visibility: those with a
+        keypoints: `(N, K, 3)` x, y in pixels and visibility. Keypoints with a
             visibility above 0 count.
-        others: `(M, K, 2)` or more columns, x, y first.
-        areas: `(N,)`, or `(N, M)` for each pair, in square pixels.
-        sigmas: `(K,)`.
+        others: `(M, K, 2)` x, y in pixels; further columns are not read.
+        areas: Areas of the people in square pixels, `(N,)`, or `(N, M)` with
+            one per pair.
+        sigmas: `(K,)` falloffs.
 
     Returns:
         `(N, M)`: the mean over keypoints of `exp(-d^2 / (2 area (2 sigma)^2))`
-        of the distance d; 0 where none counts.
+        where d is the distance in pixels; 0 where no keypoint counts.
 
     Example:
 
@@ -87,7 +88,7 @@ def keypoint_similarity(keypoints, others, areas, sigmas):
     counts = keypoints[:, None, :, 2] > 0
     distances = keypoints[:, None, :, :2] - others[None, :, :, :2]
     squared = (distances.astype("float64") ** 2).sum(-1)
-    # As pycocotools: no division by an area of zero.
+    # As in pycocotools: no division by an area of zero.
     spread = 2 * (areas[..., None] + np.spacing(1))
     spread = spread * (2 * np.asarray(sigmas)) ** 2
     alike = np.exp(-squared / spread) * counts

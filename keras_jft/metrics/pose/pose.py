@@ -1,4 +1,4 @@
-"""Average precision and recall of poses by OKS, as COCO, and PCK.
+"""Average precision and recall of poses by OKS, as COCO has them, and PCK.
 
 Shapes: B images of a batch, N people and M predictions of an image, K
 keypoints.
@@ -21,7 +21,7 @@ from keras_jft.metrics.pose.keypoint_similarity import (
     sigmas_of,
 )
 
-# What `COCOeval.stats` holds for keypoints, in its order.
+# The numbers in `COCOeval.stats` for keypoints, in its order.
 STATS = (
     "ap",
     "ap50",
@@ -34,36 +34,37 @@ STATS = (
     "ar_medium",
     "ar_large",
 )
-PCK_SHARE = 0.2
-# What PCK measures by: the distance between these.
+PCK_SHARE = 0.2  # A keypoint is found within this fraction of the torso.
+# The torso's length is the distance between these two keypoints.
 TORSO = (("left", "shoulder"), ("right", "hip"))
 
 
 def evaluate_pose(
     people, predictions, sigmas=None, keypoint_names=(), torso=None
 ):
-    """COCO's ten numbers and PCK: `{"ap", "ap50", ..., "pck", "counted"}`.
+    """Return COCO's ten numbers and PCK: `{"ap", ..., "pck", "counted"}`.
 
     Args:
-        people: One dict an image: `keypoints` `(N, K, 3)` x, y in pixels and
-            visibility; `boxes` `(N, 4)` xyxy, `areas` `(N,)` and `ignored`
-            `(N,)` bool, which may be left out: those around the keypoints, of
-            the box, none.
-        predictions: One dict an image: `keypoints` `(M, K, 3)` and `scores`
-            `(M,)`. At most the 20 best of an image count.
-        sigmas: `(K,)` falloffs; by default those of `keypoint_names`, or of
+        people: One dict per image: `keypoints` `(N, K, 3)` x, y in pixels and
+            visibility; and optionally `boxes` `(N, 4)` xyxy (by default those
+            around the keypoints), `areas` `(N,)` (by default those of the
+            boxes) and `ignored` `(N,)` bool (by default nobody).
+        predictions: One dict per image: `keypoints` `(M, K, 3)` and `scores`
+            `(M,)`. Only the 20 best of an image count.
+        sigmas: `(K,)` falloffs. By default those of `keypoint_names`, or of
             COCO for 17 keypoints without names.
-        keypoint_names: K names. With a left shoulder and a right hip, in any
-            spelling that `keras_jft.sides` reads, the distance between the two
-            is what PCK measures by.
-        torso: Two keypoints, by name or by position, between which PCK
-            measures instead; () for the longer side of the box.
+        keypoint_names: K names. PCK uses the distance between the left shoulder
+            and the right hip, if they are among them in a spelling that
+            `keras_jft.sides` reads.
+        torso: Two keypoints, by name or by position, whose distance PCK uses
+            instead; () for the longer side of the box.
 
     Returns:
-        As `Pose.result` says.
+        The numbers that `Pose.result` describes.
 
     Raises:
-        ValueError: Something is of another size, not finite or out of range.
+        ValueError: If something has the wrong size, is not finite or is out of
+            range.
 
     Example:
         >>> pose = np.full((1, 17, 3), 2.0)
@@ -75,7 +76,7 @@ def evaluate_pose(
     """
     if len(people) != len(predictions):
         raise ValueError(
-            "Expected one prediction an image. Received: "
+            "Expected one prediction per image. Received: "
             f"{len(people)} images, {len(predictions)} predictions."
         )
     count = len(keypoint_names) or _num_keypoints(people, predictions)
@@ -95,8 +96,8 @@ class Pose(Metric):
         torso: As for `evaluate_pose`.
 
     Raises:
-        ValueError: `sigmas` or names are not K; or what names mean cannot be
-            told and must be given: falloffs, or the torso.
+        ValueError: If there are not K `sigmas` or names, or if the names do
+            not tell falloffs or the torso, which must then be given.
     """
 
     score = "ap"
@@ -112,7 +113,7 @@ class Pose(Metric):
         self.sigmas = np.asarray(sigmas, "float64")
         if self.sigmas.shape != (num_classes,) or (self.sigmas <= 0).any():
             raise ValueError(
-                f"`sigmas` must be {num_classes} numbers above 0, one a "
+                f"`sigmas` must be {num_classes} numbers above 0, one per "
                 f"keypoint. Received: {np.asarray(sigmas).tolist()}."
             )
         if names and len(names) != num_classes:
@@ -124,19 +125,20 @@ class Pose(Metric):
         self._people, self._predictions = [], []
 
     def update(self, truth, predictions):
-        """Adds images.
+        """Add images.
 
         Args:
             truth: A list of B dicts, as for `evaluate_pose`; or `(B, K, 3)`
-                keypoints, one person an image.
-            predictions: The same: a list of dicts; or one dict of `(B, K, 3)`
-                keypoints and `(B,)` scores, or keypoints whose scores are 1.
+                keypoints, one person per image.
+            predictions: A list of dicts likewise; or one dict of `(B, K, 3)`
+                keypoints and `(B,)` scores; or only keypoints, with a score
+                of 1 each.
         """
         truth = _as_list(truth, {})
         predictions = _as_list(predictions, {"scores": 1.0})
         if len(truth) != len(predictions):
             raise ValueError(
-                "Expected one prediction an image. Received: "
+                "Expected one prediction per image. Received: "
                 f"{len(truth)} images, {len(predictions)} predictions."
             )
         count = self.num_keypoints
@@ -146,16 +148,16 @@ class Pose(Metric):
         self._predictions += predictions
 
     def result(self):
-        """The numbers over all images.
+        """Return the numbers over all images.
 
         Returns:
-            `ap`, `ap50`, `ap75`, `ap_medium`, `ap_large` and the same of `ar`:
-            nan where no person of that size counts. `pck`: the share of
-            labeled keypoints found within 0.2 of the length of the torso, or
-            of the longer side of the box where the keypoints have no torso, in
-            the prediction that is most alike; `per_class`, `(K,)` the same of
-            each keypoint, nan where none is labeled; `counted`: how many
-            people count.
+            `ap`, `ap50`, `ap75`, `ap_medium`, `ap_large`, and `ar` to
+            `ar_large` likewise: nan if no person of that size counts. `pck`:
+            the fraction of labeled keypoints that the most similar prediction
+            finds within 0.2 times the length of the torso, or, if the
+            keypoints have no torso, of the longer side of the box.
+            `per_class`: `(K,)` the same for each keypoint, nan where none is
+            labeled. `counted`: how many people count.
         """
         counted = sum(int((~image["ignored"]).sum()) for image in self._people)
         found, labeled = self._pck()
@@ -170,7 +172,7 @@ class Pose(Metric):
         }
 
     def _stats(self):
-        """COCO's ten numbers, by pycocotools."""
+        """Return COCO's ten numbers, computed by pycocotools."""
         from pycocotools import coco, cocoeval
 
         truth = coco.COCO()
@@ -192,12 +194,12 @@ class Pose(Metric):
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
-        # pycocotools says -1 where there is nobody.
+        # pycocotools gives -1 where there is nobody.
         stats = np.where(evaluation.stats < 0, np.nan, evaluation.stats)
         return stats.tolist()
 
     def _pck(self):
-        """How many of each keypoint are found, and how many labeled."""
+        """Return how many of each keypoint are found, and how many labeled."""
         found, labeled = np.zeros((2, self.num_keypoints), np.int64)
         for people, poses in zip(self._people, self._predictions, strict=True):
             alike = keypoint_similarity(
@@ -222,7 +224,7 @@ class Pose(Metric):
         return found, labeled
 
     def _length(self, keypoints, box):
-        """What PCK measures by; nan if the torso is not labeled."""
+        """Return the length that PCK uses; nan if the torso is not labeled."""
         if self._torso is None:
             return max(box[2] - box[0], box[3] - box[1])
         ends = keypoints[self._torso]
@@ -242,15 +244,15 @@ def _default_sigmas(count, names):
 
         return cocoeval.Params("keypoints").kpt_oks_sigmas
     raise ValueError(
-        "Falloffs must be known for OKS. Received: "
+        "OKS needs the falloff of each keypoint. Received: "
         f"{count} keypoints without `sigmas` and without `keypoint_names`. "
-        f"Give either; [0.079] * {count} is what many use for joints that "
+        f"Give either; [0.079] * {count} is a common choice for joints that "
         "nobody measured."
     )
 
 
 def _torso(names, torso, count):
-    """Positions of the two keypoints that PCK measures by, or None."""
+    """Return the positions of the two keypoints of the torso, or None."""
     if torso is None:
         return _torso_of(names)
     if not len(torso):
@@ -267,7 +269,7 @@ def _torso(names, torso, count):
 
 
 def _torso_of(names):
-    """The left shoulder and the right hip; None for a body without them."""
+    """Return the left shoulder and the right hip; None without them."""
     ends = [(side.side, side.joint) for side in sides.read(names)]
     if all(ends.count(end) == 1 for end in TORSO):
         return [ends.index(end) for end in TORSO]
@@ -276,7 +278,7 @@ def _torso_of(names):
         raise ValueError(
             "PCK measures from the left shoulder to the right hip, and the "
             f"names must say which those are. Received: {list(names)}. Give "
-            "`torso`, two names or positions; () for the side of the box."
+            "`torso`, two names or positions; or () for the side of the box."
         )
     return None
 
@@ -292,7 +294,7 @@ def _num_keypoints(people, predictions):
 
 
 def _as_list(images, defaults):
-    """One dict an image, with one person each."""
+    """Return one dict per image, with one person each."""
     if isinstance(images, list):
         return images
     if not isinstance(images, dict):
@@ -304,7 +306,7 @@ def _as_list(images, defaults):
         images |= defaults
     if len({len(values) for values in images.values()}) > 1:
         raise ValueError(
-            "Expected as many of each as images. Received: "
+            "Expected one row per image in each entry. Received: "
             f"{ {key: len(values) for key, values in images.items()} }."
         )
     count = len(images["keypoints"])
@@ -315,7 +317,7 @@ def _as_list(images, defaults):
 
 
 def _checked_people(image, count):
-    """Keypoints, boxes, areas and ignored of everyone in an image."""
+    """Return keypoints, boxes, areas and flags of the people in an image."""
     keypoints = _keypoints(image, count, "people")
     if not np.isin(keypoints[..., 2], (0, 1, 2)).all():
         raise ValueError(
@@ -331,7 +333,7 @@ def _checked_people(image, count):
         np.isfinite(boxes).all() and np.isfinite(areas).all()
     ):
         raise ValueError(
-            "`boxes`, `areas` and `ignored` must be finite, one a person of "
+            "`boxes`, `areas` and `ignored` must be finite, one per person of "
             f"{len(keypoints)}. Received: {len(boxes)} boxes, {areas.tolist()} "
             f"and {len(ignored)}."
         )
@@ -350,7 +352,7 @@ def _checked_poses(image, count):
     scores = np.asarray(image["scores"], "float64")
     if scores.shape != keypoints.shape[:1] or not np.isfinite(scores).all():
         raise ValueError(
-            f"`scores` must be finite, one a pose of {len(keypoints)}. "
+            f"`scores` must be finite, one per pose of {len(keypoints)}. "
             f"Received: {scores.tolist()}."
         )
     return {"keypoints": keypoints, "scores": scores}
@@ -370,7 +372,7 @@ def _keypoints(image, count, what):
 
 
 def _around(keypoints):
-    """`(N, 4)` boxes around labeled keypoints."""
+    """Return `(N, 4)` boxes around the labeled keypoints."""
     labeled = keypoints[..., 2:] > 0
     low = np.where(labeled, keypoints[..., :2], np.inf).min(axis=1)
     high = np.where(labeled, keypoints[..., :2], -np.inf).max(axis=1)
@@ -412,7 +414,7 @@ def _results(predictions):
         for keypoints, score in zip(
             image["keypoints"], image["scores"], strict=True
         ):
-            # As `COCO.loadRes` has it: the area of the box around all.
+            # As in `COCO.loadRes`: the area of the box around all keypoints.
             sides = np.ptp(keypoints[:, :2], axis=0)
             records.append(
                 {

@@ -139,7 +139,7 @@ def test_too_many_images_are_an_error_in_evaluate_too():
         model.evaluate(x, labels, verbose=0)
 
 
-def test_an_id_that_is_no_class_is_an_error():
+def test_an_id_that_is_not_a_class_is_an_error():
     metric = MeanAveragePrecision()
     metric.update_state([[2, 0], [1, -2]], [[1.0, 0.0]] * 2)
     with pytest.raises(ValueError, match=r"2 label ids are outside of 0\.\.1"):
@@ -180,7 +180,7 @@ def test_logits_of_other_classes_are_refused(variant):
     metric = MeanAveragePrecision(
         k=3, variant=variant, num_classes=10, max_images=4
     )
-    with pytest.raises(ValueError, match="logits of 10 classes.*of 5"):
+    with pytest.raises(ValueError, match="logits for 10 classes.*for 5"):
         metric.update_state(np.int32([[1]]), np.zeros((1, 5), "float32"))
 
 

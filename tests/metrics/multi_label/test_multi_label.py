@@ -176,7 +176,7 @@ def test_wrong_input_is_refused_with_what_was_expected(
 
 def test_scores_of_another_number_of_classes_are_refused():
     metric = MultiLabel(num_classes=3)
-    with pytest.raises(ValueError, match="Expected scores of 3 classes"):
+    with pytest.raises(ValueError, match="Expected scores for 3 classes"):
         metric.update([[0]], [[1.0, 0.0]])
 
 

@@ -117,7 +117,7 @@ def test_ten_numbers_are_those_of_pycocotools(images, poses, sigmas, tmp_path):
     assert result["counted"] == 12 - crowds - 1
 
 
-def test_sizes_that_nobody_has_are_nan():
+def test_the_ap_of_a_size_that_nobody_has_is_nan():
     pose = np.zeros((1, 17, 3))
     pose[0, :, :2] = np.arange(17)[:, None] * 5
     pose[..., 2] = 2
@@ -167,7 +167,7 @@ def test_pck_measures_by_the_torso_or_the_box():
     assert np.isnan(result["pck"]) and result["counted"] == 1
 
 
-def test_arrays_are_one_person_an_image(rng):
+def test_arrays_hold_one_person_per_image(rng):
     truth = np.concatenate(
         [rng.uniform(0, 50, (5, 17, 2)), np.full((5, 17, 1), 2)], axis=-1
     )
@@ -186,7 +186,7 @@ def test_arrays_are_one_person_an_image(rng):
         ({"keypoints": np.ones((1, 14, 3))}, r"\(people, 17, 3\).*14"),
         ({"keypoints": np.full((1, 17, 3), 0.5)}, r"0, 1 or 2.*0\.5"),
         ({"boxes": [[0, 0, np.inf, 1]]}, "must be finite"),
-        ({"areas": [1.0, 2.0]}, "one a person"),
+        ({"areas": [1.0, 2.0]}, "one per person"),
     ],
 )
 def test_bad_truth_is_refused(change, message):
@@ -200,7 +200,7 @@ def test_bad_truth_is_refused(change, message):
     [
         ({"keypoints": np.full((1, 17, 3), np.inf)}, "predictions.*finite"),
         ({"scores": [np.nan]}, "`scores` must be finite"),
-        ({"scores": [0.1, 0.2]}, "one a pose of 1"),
+        ({"scores": [0.1, 0.2]}, "one per pose of 1"),
     ],
 )
 def test_bad_predictions_are_refused(change, message):
@@ -242,7 +242,7 @@ def test_an_evaluation_passes_on_what_names_do_not_say():
     assert metric.result()["per_class"].tolist() == [1, 0, 1, 1]
 
 
-def test_what_names_do_not_say_is_asked_for():
+def test_what_names_do_not_tell_must_be_given():
     with pytest.raises(ValueError, match="5 keypoints without `sigmas`"):
         Pose(5)
     names = ("shoulder a", "shoulder b", "hip a", "hip b")
