@@ -1,8 +1,8 @@
-"""A simulator of asynchronous SGD: what stale gradients cost.
+"""A simulator of asynchronous SGD, to measure what stale gradients cost.
 
-Clients compute gradients of parameters that they fetched some time ago, and
-push them to a server that has moved on since. Here all of them live in one
-process on a clock of their own, so that a run repeats exactly.
+Clients compute gradients for parameters that they fetched some time ago, and
+push them to a server that has moved on since. Here all of them run in one
+process with a simulated clock, so that a run can be repeated exactly.
 """
 
 import dataclasses
@@ -14,15 +14,16 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Trace:
-    """What a simulated run did.
+    """Record of a simulated run.
 
     Attributes:
         parameters: The server's parameters at the end, a list of arrays.
         losses: `(steps,)` losses of the batches, in the order in which clients
             finished them.
-        staleness: `(pushes,)` updates that the server made between the fetch
-            of the parameters of a push's oldest gradient and the push.
-        seconds: Simulated time; a step of a client of mean speed takes one.
+        staleness: `(pushes,)` number of updates that the server made after the
+            parameters of a push's oldest gradient were fetched and before the
+            push arrived.
+        seconds: Simulated time, in steps of a client of mean speed.
     """
 
     parameters: list
@@ -44,30 +45,30 @@ def simulate(
     latency=0.0,
     seed=0,
 ):
-    """Downpour SGD in one process.
+    """Run Downpour SGD in one process, and return its trace.
 
-    Each client takes the next batch, and every `n_fetch` steps the server's
-    parameters first. It adds the gradient to what it has accrued and goes on
-    from its own parameters less the learning rate times the gradient; every
-    `n_push` steps the server's optimizer applies what was accrued. One client
-    with `n_fetch = n_push = 1` is the optimizer itself, step by step.
+    In each step a client takes the next batch; every `n_fetch` steps it first
+    fetches the server's parameters. It adds the gradient to those that it has
+    accrued, and takes an SGD step from its own parameters. Every `n_push` steps
+    the server's optimizer applies the accrued gradients. One client with
+    `n_fetch = n_push = 1` gives the same steps as the optimizer alone.
 
     Args:
         gradient: `gradient(parameters, batch) -> (loss, gradients)`;
             parameters and gradients are lists of arrays.
         parameters: Initial values, a list of arrays.
-        batches: An iterable of batches; the run ends with it, after clients
-            have pushed what they hold.
-        optimizer: The server's, a fresh `keras.optimizers.Optimizer`. Its
-            learning rate is the clients' too.
-        clients: How many.
+        batches: An iterable of batches. The run ends when it does, after
+            clients have pushed what they hold.
+        optimizer: The server's, a fresh `keras.optimizers.Optimizer`. Clients
+            use its learning rate, too.
+        clients: Number of clients.
         n_fetch: Steps between two fetches of a client.
         n_push: Steps between two pushes of a client.
-        speed_spread: Standard deviation of the logarithm of a step's time.
-            Half of its variance is the client's own and stays, half is drawn
-            anew for every step.
-        latency: Time that a push is under way, in steps of mean speed.
-        seed: Of the speeds.
+        speed_spread: Standard deviation of the logarithm of a step's duration.
+            Half of the variance is drawn once per client, half anew for every
+            step.
+        latency: Time that a push takes to arrive, in steps of mean speed.
+        seed: Draws the speeds.
 
     Returns:
         A `Trace`.
@@ -98,7 +99,7 @@ def simulate(
     losses, events, clock = [], _Events(), 0.0
 
     def begin(client):
-        """Starts a step, or pushes the rest when there is no batch left."""
+        """Start a step, or push the rest if there is no batch left."""
         batch = next(batches, None)
         if batch is None:
             if client.accrued is not None:
@@ -116,7 +117,7 @@ def simulate(
         client.accrue(gradients, float(optimizer.learning_rate))
         if client.steps % n_push == 0:
             events.add(clock + latency, server.receive, *client.push())
-        # Behind a push of this moment: a client sees what it has sent.
+        # After a push of the same moment: a client sees what it has sent.
         events.add(clock, begin, client)
 
     for index in range(clients):
@@ -133,7 +134,7 @@ def simulate(
 
 
 class _Events:
-    """What happens when; of two at one time, what was added first."""
+    """Queue of events by time; of two at the same time, the first added."""
 
     def __init__(self):
         self._heap, self._added = [], 0

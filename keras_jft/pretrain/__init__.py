@@ -1,4 +1,4 @@
-"""From a pyramid to many labels: losses, the classifier, the recipes."""
+"""Pre-training on many labels: the classifier, its losses and its recipes."""
 
 from keras_jft.pretrain.classifier import MultiLabelClassifier
 from keras_jft.pretrain.losses import (

@@ -1,4 +1,4 @@
-"""`MultiLabelClassifier`: a backbone under one logit a label."""
+"""`MultiLabelClassifier`: a backbone with one logit per label."""
 
 import keras
 import numpy as np
@@ -12,22 +12,23 @@ from keras_jft.pretrain import label_ids, losses
 class MultiLabelClassifier(training.Model):
     """Pooled features of a backbone, then one logit for each of many labels.
 
-    Targets are padded label ids `(B, L)`, or `(B,)`; the loss is
-    `MultiLabelLoss`. A batch may hold padded ids `unknown_labels` `(B, U)`, of
-    labels that an image may or may not have: neither the loss nor the metrics
-    count them. Or it holds `label_weights` `(B, L)`, as `jft.data.mixup` gives
-    them; metrics take all of its labels for present. Calling or predicting
-    gives logits `(B, num_classes)` in float32.
+    Targets are label ids `(B, L)`, padded with -1, or `(B,)`; the loss is
+    `MultiLabelLoss`. A batch may also hold `unknown_labels` `(B, U)`, padded
+    ids of labels that an image may or may not have: neither the loss nor the
+    metrics count them. Or it may hold `label_weights` `(B, L)`, as
+    `jft.data.mixup` makes them; metrics treat all labels of such an image as
+    present. Calling or predicting returns logits `(B, num_classes)` in float32.
 
     Args:
-        backbone: A backbone, by the contract of `jft.backbones`.
+        backbone: A backbone that keeps the contract of `jft.backbones`.
         num_classes: Number of labels.
-        shards: Number of kernels of the head. Above 1 it is a
-            `layers.ShardedDense`, which parameter servers share.
-        label_prior: Frequency of a label, a number or one a class, each
-            strictly between 0 and 1: the bias starts at its logit, so that the
-            first loss is that of the prior. None: the bias starts at 0, as the
-            paper's does; small runs then fall below random initialization.
+        shards: Number of kernels of the head. If above 1, the head is a
+            `layers.ShardedDense`, which several parameter servers can share.
+        label_prior: Frequency of a label, one number or one per class, each
+            strictly between 0 and 1. The bias starts at its logit, so that the
+            first loss is that of the prior. None: the bias starts at 0, as in
+            the paper; backbones of small runs then transfer worse than random
+            weights.
         name: Name of the model.
 
     Raises:
@@ -39,7 +40,7 @@ class MultiLabelClassifier(training.Model):
     """
 
     _instead_of_class_weight = (
-        "Give the loss `class_weights`, one number a class"
+        "Give the loss `class_weights`, one number per class"
     )
 
     def __init__(
@@ -87,16 +88,16 @@ class MultiLabelClassifier(training.Model):
         self.label_prior = label_prior
 
     def targets(self, batch):
-        """Label ids; what is unknown is encoded as `label_ids` says."""
+        """Return label ids; unknown labels are encoded as `label_ids` says."""
         labels = super().targets(batch)
         if len(labels.shape) == 1:
             labels = labels[:, None]
-        if isinstance(labels, np.ndarray):  # Before weights make floats.
+        if isinstance(labels, np.ndarray):  # Before weights make them floats.
             self._check_ids(labels)
         if {"label_weights", "unknown_labels"} <= {*batch}:
             raise ValueError(
-                "A batch has `label_weights` or `unknown_labels`, not both. "
-                "Leave mixup out, or the unknown labels."
+                "A batch may have `label_weights` or `unknown_labels`, not "
+                "both. Leave out mixup, or the unknown labels."
             )
         if "label_weights" in batch:
             return label_ids.with_weights(labels, batch["label_weights"])
@@ -105,7 +106,7 @@ class MultiLabelClassifier(training.Model):
         return labels
 
     def check_targets(self, y):
-        """Raise a `ValueError` unless `y` is as `label_ids` says."""
+        """Raise a `ValueError` unless `y` holds labels as `label_ids` says."""
         if len(y.shape) not in (1, 2, 3):
             raise ValueError(
                 "Labels must be ids, (batch, labels), padded with -1. "
@@ -117,7 +118,7 @@ class MultiLabelClassifier(training.Model):
                 self._check_ids(y)
 
     def may_be_dense(self, spec):
-        """Whether there is a label for every class: ids, or multi-hot."""
+        """Return whether `spec` has one column per class: maybe multi-hot."""
         columns = None, self.num_classes
         return len(spec.shape) == 2 and spec.shape[1] in columns
 
@@ -131,7 +132,7 @@ class MultiLabelClassifier(training.Model):
             )
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """Updates the metrics; unknown labels rank below all others there."""
+        """Update the metrics, with unknown labels ranked below all others."""
         labels, _ = label_ids.split(y)
         if len(labels.shape) == 1:
             labels = labels[:, None]
@@ -141,11 +142,11 @@ class MultiLabelClassifier(training.Model):
         )
 
     def default_loss(self):
-        """`MultiLabelLoss`."""
+        """Return `MultiLabelLoss`."""
         return losses.MultiLabelLoss()
 
     def get_config(self):
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         prior = self.label_prior
         return {
             "backbone": keras.saving.serialize_keras_object(self.backbone),
@@ -159,12 +160,12 @@ class MultiLabelClassifier(training.Model):
 
     @classmethod
     def from_config(cls, config):
-        """A model of the same arguments."""
+        """Return a model with these arguments."""
         return cls(**keras.saving.deserialize_keras_object(config))
 
 
 _ONE_COLUMN = (
-    ", or, if they say by 0 and 1 whether an image has the one label: "
+    ". If 0 and 1 say whether an image has the one label, "
     "`jft.data.label_ids(Y)` gives their ids."
 )
 
@@ -175,7 +176,7 @@ def _prior_bias(label_prior, num_classes):
     prior = np.asarray(label_prior, "float64")
     if prior.shape not in ((), (num_classes,)):
         raise ValueError(
-            "`label_prior` must be a number or one number a class. Received "
+            "`label_prior` must be a number or one number per class. Received "
             f"shape {prior.shape} for num_classes={num_classes}."
         )
     if not np.all((prior > 0) & (prior < 1)):

@@ -1,12 +1,12 @@
-"""What label ids mean, and sums over all classes from them.
+"""The meaning of label ids, and sums over all classes computed from them.
 
-An id c >= 0: the image has label c. -1: padding, which may stand anywhere.
--2 - c: it is unknown whether the image has label c, so c does not count. The
-first slot that names a class decides; others that name it do not count.
+An id c >= 0 says that the image has label c. -1 is padding, anywhere in a row.
+-2 - c says that it is unknown whether the image has label c, so that c does not
+count. If several slots name the same class, only the first counts.
 
-Ids may have weights, where images are mixed (`jft.data.mixup`): the target of
-a label is then its weight, in 0..1. Both are one array `(B, L, 2)` of ids and
-weights, float32, which is exact for ids up to 2**24.
+If images are mixed (`jft.data.mixup`), ids have weights: the target of a label
+is then its weight, in 0..1. Ids and weights are one float32 array `(B, L, 2)`,
+which is exact for ids up to 2**24.
 
 Shapes: B batch, L label slots, C classes.
 """
@@ -19,30 +19,32 @@ from keras_jft import checks
 
 
 def sum_over_classes(labels, logits, losses_and_slopes):
-    """`(B,)` sums over C of losses, with their derivative by hand.
+    """Return `(B,)` sums of losses over all classes, with a custom gradient.
 
     Args:
-        labels: `(B, L)` label ids, or `(B, L, 2)` with weights: the loss of a
-            label is then that of presence and of absence, so weighted.
+        labels: `(B, L)` label ids, or `(B, L, 2)` with weights. The loss of a
+            label of weight w is w times that of a present label plus 1 - w
+            times that of an absent one.
         logits: `(B, C)`.
-        losses_and_slopes: `losses_and_slopes(x, is_label, classes)` gives the
-            losses at the logits x, as present or as absent labels, and their
-            derivatives; `classes` are the ids of x, None for all C in order.
-            A compiled step without a gradient leaves the second ones out.
+        losses_and_slopes: `losses_and_slopes(x, is_label, classes)` returns the
+            losses at the logits x of labels that are all present or all
+            absent, and their derivatives. `classes` are the ids of x, None for
+            all C in order. In a compiled step without a gradient, the
+            derivatives cost nothing.
     """
     labels, weights = split(labels)
     classes, is_label, is_unknown = read(labels)
 
     def correction(absent, present):
-        """What to add at the ids to a pass that took all labels as absent."""
+        """Return what the ids add to a pass that took all labels as absent."""
         there = present - absent
         if weights is not None:
             there = weights * there
         there = ops.where(is_label, there, 0.0)
         return ops.where(is_unknown, -absent, there)
 
-    # By hand: one pass that is scattered into, where the backend's own
-    # derivative makes a second dense array for the ids and adds it.
+    # The gradient is written out: it adds the corrections to one dense array in
+    # place, where automatic differentiation would make a second dense array.
     @ops.custom_gradient
     def total(logits):
         at_ids = ops.take_along_axis(logits, classes, axis=1)
@@ -71,16 +73,16 @@ def sum_over_classes(labels, logits, losses_and_slopes):
 
 
 def split(labels):
-    """Ids and their weights.
+    """Return ids and their weights separately.
 
     Args:
         labels: `(B, L)` integer ids, or `(B, L, 2)` ids and weights.
 
     Returns:
-        `(B, L)` int32 ids and `(B, L)` weights, or None without any.
+        `(B, L)` int32 ids, and `(B, L)` weights or None.
 
     Raises:
-        ValueError: The ids are not integers; dense targets, maybe.
+        ValueError: If ids are not integers; they may be dense targets.
     """
     labels = ops.convert_to_tensor(labels)
     if len(labels.shape) == 3:
@@ -90,21 +92,23 @@ def split(labels):
 
 
 def check(labels):
-    """Raises a ValueError for labels that are no integers, without weights."""
+    """Raise a `ValueError` if labels without weights are not integers."""
     dtype = keras.backend.standardize_dtype(labels.dtype)
     dense = "float" in dtype or dtype == "bool"
     if len(labels.shape) < 3 and dense:
         raise ValueError(
             "Labels must be integer ids, (batch, labels), padded with -1. "
             f"Received {dtype} of shape {tuple(labels.shape)}; dense targets? "
-            "`jft.data.label_ids(Y)` gives the ids of multi-hot ones; give ids "
-            "that have weights, between 0 and 1, as `label_weights` of a batch "
-            "(see `jft.data.mixup`)."
+            "`jft.data.label_ids(Y)` gives the ids of multi-hot targets. Give "
+            "weights between 0 and 1 as `label_weights` of a batch (see "
+            "`jft.data.mixup`)."
         )
 
 
 def refuse_multi_hot(labels, losses, num_classes):
-    """Return the losses, nan where labels are columns of zeros and ones.
+    """Return the losses, or refuse labels that are multi-hot.
+
+    A compiled step cannot raise an error: there the losses become nan.
 
     Args:
         labels: `(B, L)` ids.
@@ -112,8 +116,7 @@ def refuse_multi_hot(labels, losses, num_classes):
         num_classes: Number of classes C.
 
     Raises:
-        ValueError: The labels are multi-hot, outside of a compiled step, which
-            cannot raise.
+        ValueError: If the labels are multi-hot, outside of a compiled step.
     """
     if len(labels.shape) != 2 or num_classes < 2:
         return losses
@@ -132,15 +135,15 @@ def refuse_multi_hot(labels, losses, num_classes):
 
 
 def read(labels):
-    """What the ids of a batch say.
+    """Return what the ids of a batch say.
 
     Args:
         labels: `(B, L)` label ids of any numeric type.
 
     Returns:
-        Three `(B, L)` tensors: the class of a slot, int32, 0 at padding;
-        whether the slot says that the label is present; whether it says that
-        it is unknown. Slots that repeat a class say neither.
+        Three `(B, L)` tensors: the int32 class of each slot, 0 for padding;
+        whether the slot says that the label is present; and whether it says
+        that the label is unknown. A slot that repeats a class says neither.
 
     Example:
 
@@ -165,7 +168,7 @@ def read(labels):
 
 
 def drop_unknown(labels, logits):
-    """Logits that rank the unknown labels of an image below all others.
+    """Return logits that rank an image's unknown labels below all others.
 
     Args:
         labels: `(B, L)` integer label ids.
@@ -193,7 +196,7 @@ def drop_unknown(labels, logits):
 
 
 def _places(classes):
-    """`(B * L, 2)` row and class of each slot."""
+    """Return `(B * L, 2)` row and class of each slot."""
     rows = ops.arange(ops.shape(classes)[0], dtype="int32")[:, None]
     rows = ops.broadcast_to(rows, ops.shape(classes))
     places = ops.stack([rows, ops.cast(classes, "int32")], axis=-1)
@@ -201,15 +204,16 @@ def _places(classes):
 
 
 def encode_unknown(labels, unknown):
-    """Ids that name the known labels and the unknown ones.
+    """Return ids that name the known labels and the unknown ones.
 
     Args:
         labels: `(B, L)` ids of labels that are present, padded with -1; a
             NumPy array or a TensorFlow tensor.
-        unknown: `(B, U)` ids of labels that may or may not be, likewise.
+        unknown: `(B, U)` ids of labels that may or may not be present, in the
+            same form.
 
     Returns:
-        `(B, L + U)` label ids of the type of `labels`.
+        `(B, L + U)` label ids with the type of `labels`.
 
     Example:
 
@@ -226,11 +230,11 @@ def encode_unknown(labels, unknown):
 
 
 def with_weights(labels, weights):
-    """Ids and weights as one array.
+    """Return ids and weights as one array.
 
     Args:
         labels: `(B, L)` ids; a NumPy array or a TensorFlow tensor.
-        weights: `(B, L)` float32, likewise.
+        weights: `(B, L)` float32, in the same form.
 
     Returns:
         `(B, L, 2)` float32.

@@ -1,13 +1,14 @@
 """Losses over many labels, computed from label ids.
 
-A batch names its few labels a image by id; the dense `(B, C)` target is never
-made. A loss that sums over classes is one pass over the logits as if no label
-were there, corrected at the few ids that are (`label_ids`, which also says
-what an id means).
+A batch names the few labels of each image by id; the dense `(B, C)` target is
+never made. A loss that sums over classes takes one pass over the logits as if
+all labels were absent, then corrects the sum at the few ids that are present
+(see `label_ids`, which also says what an id means).
 
-Pure functions, unreduced, in the order `(labels, logits)`. Label smoothing
-moves a target y in {0, 1} to `(1 - s) y + s / C`: the mass s of one label is
-spread over all classes, in the softmax loss and in the logistic one alike.
+The functions are pure, do not reduce over the batch, and take `(labels,
+logits)`. Label smoothing moves a target y in {0, 1} to `(1 - s) y + s / C`:
+the mass s of one label is spread over all classes, in the softmax loss and in
+the logistic loss.
 
 Shapes: B batch, L label slots, C classes.
 """
@@ -27,18 +28,19 @@ def sigmoid_cross_entropy(
     class_weights=None,
     label_smoothing=0.0,
 ):
-    """Cross entropy of C independent binary labels, summed over the classes.
+    """Return the cross entropy of C binary labels, summed over the classes.
 
     With y the multi-hot, smoothed form of `labels` and p the sigmoid of
-    `logits`, the sum over classes of
+    `logits`, this is the sum over classes of
     `-class_weight * (positive_weight y log p + (1 - y) log(1 - p))`.
 
     Args:
         labels: `(B, L)` label ids, see `label_ids`.
         logits: `(B, C)`.
-        positive_weight: Factor of the positive term, a number or one a class.
-        class_weights: Factor of a class, a number or one a class.
-        label_smoothing: s of the module, in [0, 1).
+        positive_weight: Factor of the positive term, one number or one per
+            class.
+        class_weights: Factor of each class, one number or one per class.
+        label_smoothing: s of this module's docstring, in [0, 1).
 
     Returns:
         `(B,)` losses.
@@ -54,16 +56,16 @@ def sigmoid_cross_entropy(
     4.0
 
     References:
-        Sun et al. 2017, section 4.1 (one logistic loss a label).
+        Sun et al. 2017, section 4.1 (one logistic loss per label).
         Wightman et al. 2021, https://arxiv.org/abs/2110.00476, section 2.2
-        (binary cross entropy with the smoothing of the softmax).
+        (binary cross entropy, smoothed as the softmax loss is).
     """
     num_classes = logits.shape[-1]
     positive = _weights("positive_weight", positive_weight, num_classes)
     weights = _weights("class_weights", class_weights, num_classes)
     smoothing = _smoothing(label_smoothing)
 
-    # With target y the loss of a class is a * softplus(x) - b * x.
+    # For a target y, the loss of a class is a * softplus(x) - b * x.
     def coefficients(is_label, classes):
         y = (1 - smoothing) * is_label + smoothing / num_classes
         factor, w = _at(weights, classes), _at(positive, classes)
@@ -86,19 +88,19 @@ def asymmetric_loss(
     margin=0.05,
     class_weights=None,
 ):
-    """The asymmetric loss (ASL), summed over the classes.
+    """Return the asymmetric loss (ASL), summed over the classes.
 
-    `-(1 - p)^gamma_positive log p` where the label is present, and
-    `-q^gamma_negative log(1 - q)`, `q = max(p - margin, 0)`, where it is not:
-    easy negatives weigh little, and those below `margin` nothing.
+    With p the sigmoid of a logit: `-(1 - p)^gamma_positive log p` if the label
+    is present, and `-q^gamma_negative log(1 - q)`, `q = max(p - margin, 0)`, if
+    it is absent. Easy negatives count little, those below `margin` not at all.
 
     Args:
         labels: `(B, L)` label ids, see `label_ids`.
         logits: `(B, C)`.
         gamma_positive: Focus on hard positives, 0 or at least 1.
         gamma_negative: Focus on hard negatives, 0 or at least 1.
-        margin: Probability that is taken off a negative, in [0, 1).
-        class_weights: Factor of a class, a number or one a class.
+        margin: Probability subtracted from that of a negative, in [0, 1).
+        class_weights: Factor of each class, one number or one per class.
 
     Returns:
         `(B,)` losses.
@@ -141,10 +143,10 @@ def asymmetric_loss(
         if margin:
             q = ops.maximum(p - margin, 0.0)
             rest = 1 - q
-            # Exact for a small q, where no power of q makes it small.
+            # log1p is exact for small q; without a power of q this matters.
             log = -(ops.log(rest) if gamma_negative else ops.log1p(-q))
             rate = spread / rest
-        else:  # Finite for a large logit, too.
+        else:  # This form stays finite for large logits.
             q, log, rate = p, _softplus(x, p), p
         if not gamma_negative:
             return log, ops.where(q > 0, rate, 0.0)
@@ -161,16 +163,16 @@ def asymmetric_loss(
 
 
 def softmax_cross_entropy(labels, logits, *, label_smoothing=0.0):
-    """Cross entropy of a softmax with a target spread over an image's labels.
+    """Return the softmax cross entropy, the target shared by k labels.
 
-    The target gives each of k labels 1 / k, so that one label an image is the
-    usual loss; labels with weights share it in their proportion. Unknown labels
-    are read as padding.
+    The target is 1 / k for each of an image's k labels, so that one label per
+    image gives the usual loss. Labels with weights share the target in
+    proportion to them. Unknown labels are read as padding.
 
     Args:
         labels: `(B, L)` label ids, see `label_ids`.
         logits: `(B, C)`.
-        label_smoothing: s of the module, in [0, 1).
+        label_smoothing: s of this module's docstring, in [0, 1).
 
     Returns:
         `(B,)` losses; 0 for an image without labels.
@@ -209,14 +211,14 @@ def softmax_cross_entropy(labels, logits, *, label_smoothing=0.0):
 
 
 def _weights(name, weights, num_classes):
-    """A float, or a `(C,)` float32 array."""
+    """Return `weights` as a float or a `(C,)` float32 array, 1.0 for None."""
     if weights is None:
         return 1.0
     array = np.asarray(weights, "float32")
     if array.shape not in ((), (num_classes,)):
         raise ValueError(
-            f"`{name}` must be a number or one number a class. Received shape "
-            f"{array.shape} for {num_classes} classes."
+            f"`{name}` must be a number or one number per class. Received: "
+            f"shape {array.shape} for {num_classes} classes."
         )
     if not (np.isfinite(array).all() and (array >= 0).all()):
         raise ValueError(
@@ -242,23 +244,23 @@ def _at(weights, classes):
 
 
 def _times(factor, x):
-    """`factor * x`, without a pass over x where the factor is 1."""
+    """Return `factor * x`, without a pass over x if the factor is 1."""
     return x if isinstance(factor, float) and factor == 1 else factor * x
 
 
 def _difference(a, x, b, y):
-    """`a * x - b * y`, without a pass where a is 1 or b is 0."""
+    """Return `a * x - b * y`, without a pass over x or y if a = 1 or b = 0."""
     x = _times(a, x)
     return x if isinstance(b, float) and b == 0 else x - b * y
 
 
 def _softplus(x, p):
-    """`log(1 + exp(x))`, to the last digit, from p, the sigmoid of x."""
+    """Return `log(1 + exp(x))` to the last digit; p is the sigmoid of x."""
     return ops.relu(x) - ops.log1p(-ops.minimum(p, 1 - p))
 
 
 def _power(x, exponent):
-    """`x ** exponent`, by products where the exponent is a small integer."""
+    """Return `x ** exponent`, by products if it is a small integer."""
     if exponent not in range(9):
         return ops.power(x, exponent)
     if exponent in (0, 1):
@@ -271,7 +273,7 @@ def _power(x, exponent):
 
 
 class _LossFromIds(keras.losses.Loss):
-    """A loss of padded label ids, in float32 whatever the dtype policy.
+    """A loss of padded label ids, in float32 under any dtype policy.
 
     bfloat16 would turn id 18290 into 18304; float32 is exact up to 2**24.
     """
@@ -283,13 +285,13 @@ class _LossFromIds(keras.losses.Loss):
             setattr(self, argument, given)
 
     def __call__(self, y_true, y_pred, sample_weight=None):
-        """The loss, reduced; dense targets are refused."""
+        """Return the reduced loss; refuse dense targets."""
         y_true = ops.convert_to_tensor(y_true)
         label_ids.check(y_true)
         return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true, y_pred):
-        """`(B,)` losses of ids and logits `(B, C)`.
+        """Return `(B,)` losses of ids and logits `(B, C)`.
 
         Ids are `(B, L)`, `(B,)`, or, with weights, `(B, L, 2)`.
         """
@@ -300,7 +302,7 @@ class _LossFromIds(keras.losses.Loss):
         return type(self).function(labels, y_pred, **self._arguments)
 
     def get_config(self):
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         arguments = {
             name: given.tolist() if isinstance(given, np.ndarray) else given
             for name, given in self._arguments.items()
@@ -312,10 +314,10 @@ class _LossFromIds(keras.losses.Loss):
 class MultiLabelLoss(_LossFromIds):
     """`sigmoid_cross_entropy`, averaged over the batch.
 
-    The paper does not state its reduction. The sum over classes is what
-    Google's own many-label code uses; a mean over 18,291 classes would starve
-    RMSProp with epsilon 1 (its update is then nearly proportional to the
-    gradient).
+    The paper does not say how it reduces the loss. Google's own many-label code
+    sums over classes. With a mean over 18,291 classes, RMSProp with epsilon 1
+    would hardly move, as its update is then nearly proportional to the
+    gradient.
 
     Args:
         positive_weight: As for `sigmoid_cross_entropy`.

@@ -1,4 +1,4 @@
-"""One pre-training run: noisy many-label images to a backbone."""
+"""One pre-training run: from images with many noisy labels to a backbone."""
 
 import dataclasses
 import math
@@ -21,52 +21,38 @@ LOSSES = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(training.Optimization):
-    """A pre-training run. The defaults are those of the small studies.
+    """A pre-training run, by default of the size that the small studies use.
+
+    Its other fields (optimizer, learning rate, batch size, length and so on)
+    are those of `jft.training.Optimization`, documented there.
 
     Attributes:
         dataset: A name in `jft.data.DATASETS`.
-        options: What its `load` takes besides `split`.
-        num_examples: Size of the nested subset that is drawn with `seed`; None
-            takes all, 0 leaves the initial weights as they are.
+        options: Arguments for `load` of that data set, apart from `split`.
+        num_examples: Size of the nested subset that `seed` draws. None takes
+            all examples; 0 skips training and keeps the initial weights.
         seed: Draws the subset, the initial weights and the augmentations.
         transforms: A name in `jft.data.TRANSFORMS`, or a tuple of transforms.
         image_size: Height and width that the backbone sees.
-        blocks: Residual blocks of each of the four stages.
+        blocks: Residual blocks in each of the four stages.
         width: Channels of the first stage.
         block: `"basic"` or `"bottleneck"`.
         stem: `"small"` for images of 32 to 64 pixels, else `"imagenet"`.
         bn_momentum: Momentum of the moving statistics. 0.9 where a run has
             tens of steps.
-        dtype: A Keras dtype policy, or `"fastest"` for what this machine
-            multiplies fastest.
+        dtype: A Keras dtype policy, or `"fastest"` for the one with which this
+            machine multiplies fastest.
         label_prior: Whether the head's bias starts at the label frequencies.
-        shards: Number of kernels of the head.
+        shards: Number of kernels that the head is split into.
         loss: A name in `LOSSES`.
-        loss_options: What the loss takes.
-        mixup: alpha of `jft.data.mixup`; 0 for none.
-        optimizer: This and the following: see `jft.training.Optimization`.
-        momentum: See there.
-        epsilon: See there.
-        weight_decay: See there.
-        clipnorm: See there.
-        schedule: See there.
-        learning_rate: See there.
-        base_batch_size: See there.
-        warmup: See there.
-        decay_steps: See there.
-        decay_rate: See there.
-        boundaries: See there.
-        power: See there.
-        l2: See there.
-        batch_size: See there.
-        epochs: See there.
-        steps: See there.
+        loss_options: Arguments of the loss.
+        mixup: alpha of `jft.data.mixup`; 0 does not mix.
 
     Raises:
-        ValueError: If a name or an option is unknown, a value is of another
-            kind or out of range, the transforms give images of another size,
-            a subset fills no batch, or not exactly one of `epochs` and `steps`
-            is given.
+        ValueError: If a name or an option is unknown, a value has the wrong
+            type or is out of range, the transforms give images of another size
+            than `image_size`, the subset does not fill a batch, or not exactly
+            one of `epochs` and `steps` is given.
     """
 
     dataset: str = "synthetic"
@@ -99,7 +85,7 @@ class Config(training.Optimization):
         checks.within(self, 0, 1, "bn_momentum")
         if len(self.blocks) != 4 or min(self.blocks) < 1:
             raise ValueError(
-                "`blocks` must be four positive numbers, of the units in conv2 "
+                "`blocks` must be four positive numbers, the units in conv2 "
                 f"to conv5. Received: blocks={self.blocks}."
             )
         data.check_options(
@@ -124,9 +110,9 @@ _PAPER = {
     "stem": "imagenet",
     "bn_momentum": 0.997,
 }
-# Section 4.1; RMSProp's constants are TF-Slim's of the time. Batch and steps
-# are those of one worker of an asynchronous run: R synchronous replicas of 32
-# images each divide all numbers of steps by R.
+# Section 4.1; the constants of RMSProp are TF-Slim's of that time. Batch size
+# and steps are those of one worker of an asynchronous run: with R synchronous
+# replicas of 32 images each, divide all numbers of steps by R.
 _JFT300M = Config(
     **_PAPER,
     dataset="records",
@@ -154,8 +140,9 @@ _IMAGENET = Config(
     epochs=None,
     steps=5_000_000,
 )
-# Goyal et al. 2017, https://arxiv.org/abs/1706.02677 (rate in proportion to
-# the batch, warm-up); Loshchilov and Hutter 2017, 2019 (cosine, AdamW).
+# Goyal et al. 2017, https://arxiv.org/abs/1706.02677 (warm-up, a learning rate
+# proportional to the batch size); Loshchilov and Hutter 2017, 2019 (cosine,
+# AdamW).
 _MODERN = Config(
     **_PAPER,
     dataset="records",
@@ -188,11 +175,11 @@ RECIPES = {
 
 
 def recipe(name, steps=None):
-    """What `Model.compile` takes, for a recipe by name.
+    """Return the arguments of `Model.compile` for a recipe.
 
     Args:
         name: A key of `RECIPES`.
-        steps: Steps of the whole run; a cosine schedule needs them where the
+        steps: Steps of the whole run. A cosine schedule needs them if the
             recipe counts epochs.
 
     Returns:
@@ -212,11 +199,11 @@ def recipe(name, steps=None):
 
 
 def compile_arguments(config, steps=None, *, many=False):
-    """What `Model.compile` takes, for a `Config` of any run.
+    """Return the arguments of `Model.compile` for a `Config`.
 
     Args:
         config: A `Config`.
-        steps: Steps of the whole run, where the config counts epochs.
+        steps: Steps of the whole run, if the config counts epochs.
         many: Whether an image may have several labels, whatever the loss.
     """
     return {
@@ -245,15 +232,15 @@ def run(
     callbacks=(),
     verbose="auto",
 ):
-    """Trains one classifier and returns its backbone.
+    """Train one classifier and return its backbone.
 
     Args:
         config: A `Config`.
-        examples: The data set of `config.dataset`, where it is loaded already;
-            the subset is drawn from it.
-        initial: A backbone whose weights the run starts from, and which keeps
-            them; None starts from random weights.
-        validation: What `fit` takes as `validation_data`.
+        examples: The data set of `config.dataset`, if it is loaded already; the
+            subset is drawn from it.
+        initial: A backbone to start from; it is copied, not changed. None
+            starts from random weights.
+        validation: The `validation_data` for `fit`.
         callbacks: As in `keras.Model.fit`.
         verbose: As in `keras.Model.fit`.
 
@@ -293,7 +280,7 @@ def run(
 
 
 def classifier(config, examples, initial=None):
-    """A fresh `MultiLabelClassifier` of a config, for `examples`."""
+    """Return an untrained `MultiLabelClassifier` for a data set's labels."""
     prior = _label_frequencies(examples) if config.label_prior else None
     with training.dtype_policy(config.dtype):
         return MultiLabelClassifier(
@@ -305,11 +292,11 @@ def classifier(config, examples, initial=None):
 
 
 def backbone(config, initial=None):
-    """A fresh backbone of a config, of the weights of its seed.
+    """Return the untrained backbone of a config, with weights from its seed.
 
     Args:
         config: A `Config`.
-        initial: A backbone to copy the weights of instead.
+        initial: A backbone whose weights are copied instead.
     """
     keras.utils.set_random_seed(config.seed)
     arguments = {
@@ -330,7 +317,7 @@ def backbone(config, initial=None):
 
 
 def _label_frequencies(examples, chunk=4096):
-    """`(C,)` smoothed frequency of each label among the examples."""
+    """Return `(C,)` smoothed frequencies of the labels in a data set."""
     counts = np.zeros(len(examples.info.label_names))
     for start in range(0, len(examples), chunk):
         stop = min(start + chunk, len(examples))

@@ -109,7 +109,7 @@ def test_dense_targets_are_refused(tiny_backbone, rng):
 def test_a_prior_outside_its_range_is_refused(tiny_backbone):
     with pytest.raises(ValueError, match="strictly between 0 and 1"):
         MultiLabelClassifier(tiny_backbone, 2, label_prior=[0.0, 0.5])
-    with pytest.raises(ValueError, match="one number a class"):
+    with pytest.raises(ValueError, match="one number per class"):
         MultiLabelClassifier(tiny_backbone, 3, label_prior=[0.1, 0.5])
     with pytest.raises(ValueError, match="num_classes"):
         MultiLabelClassifier(tiny_backbone, 0)
@@ -163,7 +163,7 @@ def test_unknown_labels_count_in_neither_loss_nor_metric(tiny_backbone, rng):
     np.testing.assert_allclose(scores["map"], expected["map"], rtol=1e-5)
 
 
-def test_one_label_an_image_trains_by_the_softmax(tiny_backbone, rng):
+def test_one_label_per_image_trains_with_the_softmax(tiny_backbone, rng):
     model = MultiLabelClassifier(tiny_backbone, 6)
     model.compile(**pretrain.recipe("imagenet"))
     batch = {"images": _images(rng), "labels": np.array([3, 0, 5, 1], "int32")}
@@ -197,7 +197,7 @@ def test_the_paper_s_model_has_its_number_of_parameters():
         assert model.output_shape == (None, 18_291)
 
 
-def test_one_id_an_image_is_taken_in_pairs_too(tiny_backbone, rng):
+def test_one_id_per_image_scores_alike_in_pairs_and_dicts(tiny_backbone, rng):
     x, y = _images(rng), np.int32([0, 1, 2, 1])
     found = []
     for given in ((x, y), ({"images": x, "labels": y},)):
@@ -337,7 +337,7 @@ def test_unsigned_ids_are_ids(tiny_backbone, rng):
     model.fit(x, ids, verbose=0)
 
 
-def test_a_column_that_says_yes_or_no_to_one_class_is_told(tiny_backbone, rng):
+def test_a_column_of_yes_or_no_for_one_class_is_refused(tiny_backbone, rng):
     model = MultiLabelClassifier(tiny_backbone, 1)
     model.compile("sgd")
     with pytest.raises(ValueError, match=r"jft.data.label_ids\(Y\)"):

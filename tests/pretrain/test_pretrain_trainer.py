@@ -33,7 +33,7 @@ def test_the_same_config_gives_the_same_backbone():
     )
 
 
-def test_no_examples_is_random_initialization():
+def test_zero_examples_give_the_random_initial_weights():
     config = dataclasses.replace(CONFIG, num_examples=0)
     backbone = jft.pretrain.run(config)
     for ours, theirs in zip(
@@ -203,7 +203,7 @@ def test_the_recipe_of_the_paper_reads_records(tmp_path):
     )
 
 
-def test_the_softmax_trains_on_several_labels_an_image():
+def test_the_softmax_trains_on_several_labels_per_image():
     config = dataclasses.replace(CONFIG, loss="softmax", epochs=1)
     history = keras.callbacks.History()
     jft.pretrain.run(config, verbose=0, callbacks=[history])

@@ -229,7 +229,7 @@ def test_levels_out_of_one_wrapped_net_are_refused():
     images = keras.Input((32, 32, 3))
     wrapped = keras.Model(images, net(images))
     wrapped.pyramid_outputs = dict(net.pyramid_outputs)
-    with pytest.raises(ValueError, match="take the net itself"):
+    with pytest.raises(ValueError, match="use the net itself"):
         transfer.freeze(wrapped, "P5")
 
 
