@@ -1,4 +1,4 @@
-"""One transfer run: a backbone to a model for one task."""
+"""One transfer run: from a backbone to a model trained for one task."""
 
 import dataclasses
 import math
@@ -11,55 +11,42 @@ from keras_jft import checks, data, training
 from keras_jft.transfer.freezing import freeze
 from keras_jft.transfer.heads import HEADS
 
-MODES = ("frozen", "fine_tuned")  # what the paper compares
-# Mode: the first stage that trains.
+MODES = ("frozen", "fine_tuned")  # The two that the paper compares.
+# By mode, the first stage that trains.
 FIRST_TRAINED = {"probe": "head", "frozen": "conv5", "fine_tuned": "conv1"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(training.Optimization):
-    """A transfer run. The defaults are those of the small studies.
+    """A transfer run, by default of the size that the small studies use.
+
+    Its other fields (optimizer, learning rate, batch size, length and so on)
+    are those of `jft.training.Optimization`, documented there.
 
     Attributes:
         head: A name in `HEADS`.
-        head_options: What the head's `build` takes besides the backbone and
-            `num_classes`.
+        head_options: Arguments for the head's `build`, apart from the backbone
+            and `num_classes`.
         num_classes: Number of classes; None reads it from the data set.
-        mode: `"frozen"` trains conv5 and the head, as the paper does;
-            `"fine_tuned"` trains everything; `"probe"` the head alone.
+        mode: `"frozen"` trains conv5 and the head, as in the paper;
+            `"fine_tuned"` trains everything; `"probe"` trains only the head.
         dataset: A name in `jft.data.DATASETS`.
-        options: What its `load` takes besides `split`.
+        options: Arguments for `load` of that data set, apart from `split`.
         split: The split to train on.
-        num_examples: Size of the nested subset that is drawn with `seed`; None
-            takes all.
+        num_examples: Size of the nested subset that `seed` draws. None takes
+            all examples.
         seed: Draws the subset, the head's weights and the augmentations.
         transforms: A name in `jft.data.TRANSFORMS`, or a tuple of transforms.
         image_size: Height and width that the model sees.
         dtype: A Keras dtype policy, or `"fastest"`.
         multipliers: Learning-rate factors by layer, as `Model.compile` takes
             them.
-        optimizer: This and the following: see `jft.training.Optimization`.
-        momentum: See there.
-        epsilon: See there.
-        weight_decay: See there.
-        clipnorm: See there.
-        schedule: See there.
-        learning_rate: See there.
-        base_batch_size: See there.
-        warmup: See there.
-        decay_steps: See there.
-        decay_rate: See there.
-        boundaries: See there.
-        power: See there.
-        l2: See there.
-        batch_size: See there.
-        epochs: See there.
-        steps: See there.
 
     Raises:
-        ValueError: If a name or an option is unknown, a value is of another
-            kind or out of range, the transforms give images of another size,
-            or not exactly one of `epochs` and `steps` is given.
+        ValueError: If a name or an option is unknown, a value has the wrong
+            type or is out of range, the transforms give images of another size
+            than `image_size`, or not exactly one of `epochs` and `steps` is
+            given.
     """
 
     head: str = "classification"
@@ -109,15 +96,15 @@ class Config(training.Optimization):
 def run(
     config, backbone, examples=None, model=None, callbacks=(), verbose="auto"
 ):
-    """Trains one head on a backbone and returns the model.
+    """Train one head on a backbone and return the model.
 
     Args:
         config: A `Config`.
-        backbone: A backbone; its own weights stay as they are.
-        examples: The data set of `config.dataset`, where it is loaded already.
-        model: What an earlier run gave for a config that differs in `seed`
-            alone: it is trained anew from fresh weights without being compiled
-            again, and what it had learned is lost.
+        backbone: A backbone; it is copied, not changed.
+        examples: The data set of `config.dataset`, if it is loaded already.
+        model: The model of an earlier run whose config differs only in `seed`.
+            It is reset to fresh weights and trained again, which saves
+            compiling another model; what it had learned is lost.
         callbacks: As in `keras.Model.fit`.
         verbose: As in `keras.Model.fit`.
 
@@ -152,12 +139,12 @@ def run(
 
 
 def build(config, backbone, info=None):
-    """An untrained model of a config on a copy of `backbone`.
+    """Return the untrained model of a config, on a copy of `backbone`.
 
     Args:
         config: A `Config`.
         backbone: A backbone; the model gets a copy.
-        info: `info` of the data set, where `config.num_classes` is None.
+        info: `info` of the data set, needed if `config.num_classes` is None.
     """
     num_classes = config.num_classes or _num_classes(config, info)
     with training.dtype_policy(config.dtype):
@@ -172,7 +159,7 @@ def build(config, backbone, info=None):
 
 
 def compile_arguments(config, steps=None):
-    """What `Model.compile` takes, for a `Config` of any run."""
+    """Return the arguments of `Model.compile` for a `Config`."""
     return {
         "optimizer": config.build_optimizer(steps),
         "l2": config.l2,
@@ -187,7 +174,7 @@ def _num_classes(config, info):
     }.get(HEADS[config.head].task, info.label_names)
     if not names:
         raise ValueError(
-            f"The data set {config.dataset!r} names no classes for the head "
+            f"The data set {config.dataset!r} has no class names for the head "
             f"{config.head!r}. Give `num_classes`."
         )
     return len(names)

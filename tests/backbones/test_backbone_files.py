@@ -106,7 +106,7 @@ def test_a_hostile_configuration_is_refused(saved, case):
         backbones.load(saved)
 
 
-def test_weights_that_do_not_fit_are_told(saved):
+def test_weights_that_do_not_fit_are_reported(saved):
     arrays, about = archive.read(saved)
     without = {k: v for k, v in arrays.items() if k != "model/conv1_bn/gamma"}
     archive.write(saved, without, about)

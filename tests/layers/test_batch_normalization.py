@@ -92,7 +92,7 @@ def test_bfloat16_is_within_one_unit_in_the_last_place_of_float32(
         assert excess.max() <= 1e-5 * np.abs(value).max(), name
 
 
-def test_one_value_a_channel_normalizes_to_the_offset(rng):
+def test_one_value_per_channel_normalizes_to_the_offset(rng):
     inputs, gradient, weights = _arrays(rng, (1, 1, 1, 4))
     ours = _step(_fused(), (inputs, gradient, weights))
     _, beta, mean, variance = weights

@@ -307,7 +307,11 @@ def test_every_argument_of_a_loss_survives_its_config(loss, rng):
 @pytest.mark.parametrize(
     "function, arguments, message",
     [
-        ("sigmoid_cross_entropy", {"positive_weight": [1, 2]}, "one number a"),
+        (
+            "sigmoid_cross_entropy",
+            {"positive_weight": [1, 2]},
+            "one number per class",
+        ),
         ("sigmoid_cross_entropy", {"class_weights": -1.0}, "not negative"),
         ("sigmoid_cross_entropy", {"label_smoothing": 1.0}, r"in \[0, 1\)"),
         ("softmax_cross_entropy", {"label_smoothing": -0.1}, r"in \[0, 1\)"),

@@ -78,5 +78,5 @@ def test_bad_configs_are_refused(tiny_backbone):
     with pytest.raises(TypeError):
         _config(learning_rates=0.1)
     config = _config(head="deeplab_aspp")
-    with pytest.raises(ValueError, match="names no classes"):
+    with pytest.raises(ValueError, match="has no class names"):
         jft.transfer.run(config, tiny_backbone, verbose=0)
