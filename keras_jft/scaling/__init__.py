@@ -1,4 +1,4 @@
-"""Scores of many runs to a law, a decision and a figure."""
+"""From the scores of many runs to a scaling law, a decision and figures."""
 
 import typing
 
@@ -56,7 +56,7 @@ __all__ = [
     "trend",
 ]
 
-# Runs train, the rest computes: Keras need not be imported for it.
+# Only runs train: the rest must not import Keras.
 __getattr__, __dir__ = startup.on_demand(
     __name__, {"study.runs": ["Run", "Runner"]}
 )

@@ -97,20 +97,24 @@ def test_rows_without_costs_have_none():
 @pytest.mark.parametrize(
     ("rows", "base", "message"),
     [
-        (ROWS, {"depth": 50, "width": 64}, "say its `width`.*none in 11 of 11"),
+        (
+            ROWS,
+            {"depth": 50, "width": 64},
+            "value for `width`.*no value in 11 of 11",
+        ),
         (ROWS, {**BASE, "depth": 18}, "base depth=18. The rows have: 101, 50"),
         (
             [*ROWS[:1], *ROWS[3:7]],
             {"num_examples": 3_000, "depth": 101},
-            "at the whole base",
+            "all settings of the base at once",
         ),
         (
             ROWS,
             {"num_examples": 1_000, "depth": 50},
-            "Several runs are .*'seed",
+            "Several runs have the same settings .*'seed",
         ),
         ([*ROWS, row_of(3, None, 1)], BASE, "`score` must be a finite number"),
-        ([*ROWS, row_of(3, 0.3, 1, mode="x")], BASE, "One curve holds one"),
+        ([*ROWS, row_of(3, 0.3, 1, mode="x")], BASE, "the same `mode`"),
     ],
 )
 def test_runs_that_cannot_be_compared_are_refused(rows, base, message):

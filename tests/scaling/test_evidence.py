@@ -44,14 +44,14 @@ def test_a_data_frame_is_as_good_as_a_list():
 @pytest.mark.parametrize("column", ["task", "mode"])
 def test_two_curves_are_not_mixed_unless_told_apart(column):
     rows = [*ROWS, {**ROWS[1], column: "other", "seed": 9}]
-    with pytest.raises(ValueError, match=f"holds one `{column}`.*by="):
+    with pytest.raises(ValueError, match=f"the same `{column}`.*by="):
         evidence.curves(rows)
     parts = evidence.curves(rows, by=column)
     assert [len(part) for part in parts.values()] in ([7, 1], [1, 7])
     both = evidence.curves(rows, by=["task", "mode"])
     assert ("t", "frozen") in both
     other = ({"task", "mode"} - {column}).pop()
-    with pytest.raises(ValueError, match=f"holds one `{column}`"):
+    with pytest.raises(ValueError, match=f"the same `{column}`"):
         evidence.curves(rows, by=other)
 
 
@@ -209,5 +209,5 @@ def test_text_with_digits_is_to_be_written_as_a_number(score):
 
 def test_a_column_for_each_size_is_to_be_turned():
     rows = [{"model": "a", "300": 0.1, "1000": 0.2, "3k": 0.3}]
-    with pytest.raises(ValueError, match="no column .*A line is one run"):
+    with pytest.raises(ValueError, match="no column .*Each line must be one"):
         evidence.gather(rows, "num_examples", "score")

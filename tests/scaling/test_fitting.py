@@ -120,7 +120,7 @@ def test_curves_are_fitted_apart_by_the_columns_named(rng):
             SIZES, draw(rng, line(SIZES) + lift, 0, 0.01), mode=mode, task="t"
         )
     ]
-    with pytest.raises(ValueError, match="holds one `mode`"):
+    with pytest.raises(ValueError, match="the same `mode`"):
         of(rows)
     laws = of(rows, by=["task", "mode"])
     alone = of([row for row in rows if row["mode"] == "frozen"])

@@ -1,4 +1,6 @@
+import doctest
 import inspect
+import pathlib
 
 import numpy as np
 import pytest
@@ -76,7 +78,7 @@ def test_no_verdict_reaches_farther_than_the_sizes():
     assert forecast(law, factor=9).verdict == "collect"
     sheet = forecast(law, factor=10)
     assert sheet.verdict == "not enough evidence"
-    assert "10x is farther than the sizes reach, 9x" in str(sheet)
+    assert "10x is farther than the sizes reach: they span 9x" in str(sheet)
 
 
 def test_it_says_what_it_rests_on():
@@ -88,7 +90,7 @@ def test_it_says_what_it_rests_on():
     assert "0.20 points (standard deviation)" in text
     assert "more than noise" not in text
     assert "more than noise explains" in str(forecast(bent()))
-    assert "One run a size" in str(forecast(steep(seeds=1)))
+    assert "One run per size" in str(forecast(steep(seeds=1)))
     many = str(forecast(steep(sizes=(100, 300, 1_000, 3_000, 10_000))))
     assert "power" in many
     assert "taken for granted" not in many
@@ -111,7 +113,7 @@ def test_what_a_run_costs_is_read_off_the_rows():
     sheet = forecast(fit(rows, x="num_examples", y="top1"), worth=0.12)
     assert sheet.hours == pytest.approx(1.01)
     assert sheet.hours_per_point == pytest.approx(1.01 / 12, rel=0.05)
-    assert "1.01 device-hours a run" in str(sheet)
+    assert "1.01 device-hours per run" in str(sheet)
     assert "device-hours)" in str(sheet)
     assert np.isnan(forecast(steep()).hours)
 
@@ -148,9 +150,9 @@ def test_a_worth_that_the_scale_cannot_hold_is_asked_about():
     # Of fractions, 2 would be 200 points, and 1 all of them.
     with pytest.raises(ValueError, match="For 1 points give 0.01"):
         forecast(steep(), worth=1)
-    with pytest.raises(ValueError, match="ends at 0 and 1.*For 2 points give"):
+    with pytest.raises(ValueError, match="from 0 to 1.*For 2 points give"):
         forecast(steep(), worth=2)
-    with pytest.raises(ValueError, match="ends at 0 and 100"):
+    with pytest.raises(ValueError, match="from 0 to 100"):
         forecast(steep(scale=100), worth=101)
     assert forecast(steep(scale=100), worth=2).verdict == "collect"
     # Of percent, 0.02 is little: perhaps 2 points were meant.
@@ -166,14 +168,14 @@ WITHHELD = {
         lambda: steep(sizes=(1_000, 2_000, 4_000, 9_000)),
         {},
     ),
-    "lie off log_linear by more than noise": (
+    "deviate from log_linear by more than noise": (
         lambda: law_of(
             0.12 * np.log10(SIZES) + [0, 0.004, -0.004, 0], noise=0.0005
         ),
         {},
     ),
     # From 96 on, 24 points a decade end above 100.
-    "run into the end of the scale, 100.0": (
+    "reached the end of the scale, 100.0": (
         lambda: law_of(0.24 * np.log10(SIZES)),
         {},
     ),
@@ -182,7 +184,7 @@ WITHHELD = {
         {"worth": 0.2},
     ),
     # 0.5 of what is above 0.7: half a point, or 50 of them?
-    "A gain of 50 points cannot be": (
+    "A gain of 50 points is impossible": (
         lambda: law_of([0.34, 0.46, 0.58, 0.7], noise=0.01),
         {"worth": 0.5},
     ),
@@ -205,7 +207,7 @@ TOLERATED = {
     "is not identifiable": steep,
     "taken for granted": steep,
     "scatter by": steep,
-    "One run a size": lambda: steep(seeds=1),
+    "One run per size": lambda: steep(seeds=1),
     "does not rise with every size": lambda: law_of(
         [0.10, 0.14, 0.138, 0.20, 0.26, 0.30, 0.35, 0.40],
         sizes=(100, 200, 220, 500, 1_000, 2_000, 4_000, 9_000),
@@ -326,9 +328,18 @@ def test_runs_that_admit_a_law_promise_no_narrower_interval():
     assert {run.size for run in sheet.next_runs} - {*SIZES}
     assert sheet.admitted == ("power", "m4")
     assert "±" not in " ".join(sheet.advice)
-    assert "They admit power and m4, too: the interval may widen" in str(sheet)
+    assert "They make power and m4 identifiable, too: the interval" in str(
+        sheet
+    )
     sizes = (300, 500, 800, 1_200, 2_000, 3_000, 6_000, 10_000)
     law = steep(sizes=sizes, noise=0.01)  # Sizes enough for every law.
     wide = forecast(law, factor=10, worth=law.gain_at(10).value)
     assert wide.admitted == ()
     assert all("±" in line for line in wide.advice)
+
+
+def test_the_example_of_the_page_on_forecasts_runs():
+    page = pathlib.Path(__file__).parents[2] / "docs" / "forecasts.md"
+    failed, tried = doctest.testfile(str(page), module_relative=False)
+    assert tried > 10
+    assert failed == 0

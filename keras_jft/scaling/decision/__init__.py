@@ -1,1 +1,1 @@
-"""What more data would bring, whether to collect it, and what to run next."""
+"""Forecasts: the gain from more data, the verdict, and what to run next."""

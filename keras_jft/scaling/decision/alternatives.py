@@ -1,4 +1,7 @@
-"""Data against its alternatives, in one unit: gain per device-hour."""
+"""Compare more data with its alternatives by their gain per device-hour.
+
+The equation number is that of `docs/forecasts.md`.
+"""
 
 import json
 import warnings
@@ -12,19 +15,20 @@ from keras_jft.scaling.rows import cost, units
 
 
 class Alternative(NamedTuple):
-    """What one change of the base brings.
+    """The effect of one change to the base setting.
 
     Attributes:
-        name: What is changed.
+        name: The setting that is changed.
         start: Its value at the base.
         end: Its value after the change.
-        gain: By how much the mean score there is better than at the base.
-        low: Low end of its 95% interval (Welch's t); nan where one of the two
-            has one run, or the runs of each are all alike.
-        high: High end of it.
-        hours: Device-hours that a run takes more; nan where rows do not tell.
-        per_hour: Gain per device-hour; nan where a run takes no more.
-        runs: Runs at the base and there.
+        gain: How much better the mean score is than at the base.
+        low: Low end of the gain's 95% interval (Welch's t); nan if either side
+            has a single run, or the runs of each side all have equal scores.
+        high: High end of that interval.
+        hours: Additional device-hours per run; nan if the rows do not say.
+        per_hour: Gain per additional device-hour; nan if a run takes no more
+            time than at the base.
+        runs: Number of runs at the base and after the change.
     """
 
     name: str
@@ -39,29 +43,31 @@ class Alternative(NamedTuple):
 
 
 def alternatives(rows, base, y=None, *, direction=None):
-    """What each single change of a base would bring, and for how much.
+    """Return the gain and the cost of each single change to a base setting.
 
-    More data, more depth, more epochs, cleaner labels: whatever the rows vary.
-    Only rows that equal the base in all but one setting count.
+    A change can be more data, a deeper net, more epochs, cleaner labels:
+    whatever varies between the rows. Only rows that equal the base in all
+    settings but one are used.
 
     Args:
         rows: Rows of one task and mode, of any arms, a list of dicts or a
             DataFrame.
-        base: `{name: value}` of every setting that the rows vary but for the
-            seed. A name is a column, or a dotted path into `config`, such as
-            `"pretrain.epochs"`.
-        y: The column of scores. None means `score` or the main number of the
+        base: `{name: value}` for every setting that varies between the rows,
+            except the seed. A name is a column, or a dotted path into
+            `config`, such as `"pretrain.epochs"`.
+        y: The column of scores. None means `score` or the main metric of the
             task.
         direction: `"max"` or `"min"`, as for `fit`.
 
     Returns:
-        A list of `Alternative`, the most gain per device-hour first, then
-        those that take no more hours, by their gain.
+        A list of `Alternative`, largest gain per device-hour first; then those
+        that take no additional hours, largest gain first.
 
     Raises:
         ValueError: If rows of several curves are mixed, a setting or a score is
-            missing, no run is at the base, runs differ in what `base` does not
-            name, or the scores are called an error and `direction` is None.
+            missing, no run is at the base, runs differ in a setting that `base`
+            does not name, or the column of scores is named like an error and
+            `direction` is None.
 
     Example:
         >>> rows = [
@@ -79,7 +85,7 @@ def alternatives(rows, base, y=None, *, direction=None):
         depth 101: 0.02, 0.020/h
     """
     table = evidence.succeeded(rows)
-    # What an arm is, its settings say.
+    # Arms may be mixed: their settings tell them apart.
     evidence.curves(table.drop(columns="arm", errors="ignore"))
     y = evidence.score_of(table, y)
     evidence.check_numbers(table, y)
@@ -97,6 +103,7 @@ def alternatives(rows, base, y=None, *, direction=None):
     at_base = np.all(list(same.values()), axis=0)
     found = []
     for name, values in settings.items():
+        # Runs that equal the base in every setting but this one.
         others = [s for other, s in same.items() if other != name]
         alone = np.all([*others, ~same[name]], axis=0)
         ends = {json.dumps(values[i]): values[i] for i in np.flatnonzero(alone)}
@@ -123,8 +130,8 @@ def _check(settings, same, base, table):
     for name, values in settings.items():
         if None in values:
             raise ValueError(
-                f"Every run must say its `{name}`, in a column or in its "
-                f"`config`. Received none in {values.count(None)} of "
+                f"Every run must have a value for `{name}`, in a column or in "
+                f"its `config`. Received: no value in {values.count(None)} of "
                 f"{len(values)} rows."
             )
         if not same[name].any():
@@ -134,33 +141,38 @@ def _check(settings, same, base, table):
                 f"{', '.join(there)}."
             )
     if not np.all(list(same.values()), axis=0).any():
-        raise ValueError(f"No run is at the whole base. Received: {base}.")
+        raise ValueError(
+            "No run has all settings of the base at once. Received: "
+            f"base={base}."
+        )
     seeds = table["seed"] if "seed" in table else range(len(table))
     seen = set()
     for run in zip(*settings.values(), seeds, strict=True):
         if repr(run) in seen:
             said = dict(zip([*settings, "seed"], run, strict=True))
             raise ValueError(
-                f"Several runs are {said}. Name in `base` what they differ "
-                "in, or leave out those that should not count."
+                f"Several runs have the same settings {said}. Name in `base` "
+                "the setting in which they differ, or leave out the runs that "
+                "should not count."
             )
         seen.add(repr(run))
 
 
 def _difference(before, after):
-    """Gain, and the ends of its 95% interval."""
+    """Return the gain and the ends of its 95% interval."""
     gain = float(after.mean() - before.mean())
     alike = np.ptp(before) == 0 and np.ptp(after) == 0
     if min(len(before), len(after)) < 2 or alike:
         return gain, np.nan, np.nan
-    with warnings.catch_warnings():  # Of one that is alike, to no harm.
+    with warnings.catch_warnings():
+        # SciPy warns if all runs on one side are equal; the test still holds.
         warnings.filterwarnings("ignore", "Precision loss")
         test = stats.ttest_ind(after, before, equal_var=False)
     return gain, *map(float, test.confidence_interval(0.95))
 
 
 def _price(scores, hours, before, after):
-    """Device-hours that a run takes more, and the gain for each."""
+    """Return additional hours per run, and gain per hour (equation 23)."""
     more = float(hours[after].mean() - hours[before].mean())
     gain = float(scores[after].mean() - scores[before].mean())
     return more, gain / more if more > 0 else np.nan

@@ -1,4 +1,7 @@
-"""From a law to a decision: collect, do not, or run these first."""
+"""Turn a law into a decision: collect, do not collect, or run more first.
+
+Equation numbers are those of `docs/forecasts.md`.
+"""
 
 import dataclasses
 import numbers
@@ -14,16 +17,16 @@ COLLECT = "collect"
 DO_NOT_COLLECT = "do not collect"
 NOT_ENOUGH_EVIDENCE = "not enough evidence"
 REJECTED = 0.05  # p-value below which a law does not describe its runs.
-SMALL_WORTH = 0.1  # Of a scale of 100: perhaps meant as a fraction.
+SMALL_WORTH = 0.1  # On a scale of 100, perhaps meant as a fraction.
 
 
 class Doubt(NamedTuple):
-    """Something that speaks against trusting a forecast.
+    """A reason not to trust a forecast.
 
     Attributes:
-        text: It, as a sentence.
-        withholds: Whether no verdict can stand beside it: the law does not
-            describe the runs, or is asked for more than it can say.
+        text: The reason as a sentence.
+        withholds: Whether it rules out any verdict: the law does not describe
+            the runs, or the question goes beyond what the law can answer.
     """
 
     text: str
@@ -32,31 +35,31 @@ class Doubt(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Forecast:
-    """What `factor` times the largest size would bring. Prints as a sheet.
+    """The expected gain from `factor` times the largest size, and the verdict.
 
-    Gains are improvements: positive is better, also where lower scores are. In
-    text they are written as changes of the score.
+    Printing it shows the whole decision sheet. Gains are improvements: positive
+    is better even if lower scores are. The text shows them as changes of the
+    score.
 
     Attributes:
-        law: What it rests on.
-        factor: How many times more.
-        worth: The gain that is worth its cost, in units of the score.
-        score: The score there.
-        low: Low end of the 95% prediction interval of one run there.
-        high: High end of it.
-        gain: By how much the score there is better than the law's at the
-            largest size.
-        gain_low: Low end of its 95% prediction interval.
-        gain_high: High end of it.
+        law: The law that the forecast is based on.
+        factor: How many times the largest size it is for.
+        worth: The smallest gain worth its cost, in the unit of the score.
+        score: The expected score at that size.
+        low: Low end of the 95% prediction interval of one run at that size.
+        high: High end of that interval.
+        gain: How much better the score is than the law's at the largest size.
+        gain_low: Low end of the gain's 95% prediction interval.
+        gain_high: High end of that interval.
         chance: Probability that the gain exceeds `worth`.
-        hours: Device-hours of one run there; nan where no row tells.
-        hours_per_point: What a point of the gain costs in device-hours; nan
-            where there is no gain or no row tells.
+        hours: Device-hours of one run at that size; nan if no row says.
+        hours_per_point: Device-hours per percent point of gain (per unit of
+            the score if it is open-ended); nan without a gain or a cost.
         verdict: `"collect"`, `"do not collect"` or `"not enough evidence"`.
-        doubts: What speaks against trusting it. Where one of them withholds,
+        doubts: Reasons not to trust the forecast. If one of them withholds,
             the verdict is `"not enough evidence"`.
-        next_runs: `NextRuns` that would shrink the gain's interval most, in
-            that order, where the evidence is not enough; else empty.
+        next_runs: If there is not enough evidence, the `NextRuns` that would
+            narrow the gain's interval most, in order; else empty.
     """
 
     law: Law
@@ -77,7 +80,7 @@ class Forecast:
 
     @property
     def headline(self):
-        """The forecast in one line."""
+        """The gain and its interval in one line."""
         unit, lower = self.law.unit, self.law.direction == "min"
         change, *ends = (
             unit.text(self.law.sign * gain, sign)
@@ -102,12 +105,12 @@ class Forecast:
             *(f"- {caveat}" for caveat in self.caveats),
         ]
         if self.next_runs:
-            lines.append("Next runs, the most telling first:")
+            lines.append("Next runs, most informative first:")
             lines += [f"- {run}" for run in self.advice]
             if self.admitted:
                 lines.append(
-                    f"They admit {' and '.join(self.admitted)}, too: the "
-                    "interval may widen, and be truer."
+                    f"They make {' and '.join(self.admitted)} identifiable, "
+                    "too: the interval may become wider, and more accurate."
                 )
         return "\n".join(lines)
 
@@ -118,7 +121,7 @@ class Forecast:
 
     @property
     def basis(self):
-        """What it rests on: probability, score, cost, runs, laws; lines."""
+        """Lines on the probability, score, cost, runs and laws behind it."""
         data, text = self.law.evidence, self.law.unit.text
         sizes = ", ".join(map(units.sized, data.sizes))
         moves = "rises" if self.law.sign > 0 else "falls"
@@ -140,21 +143,21 @@ class Forecast:
 
     @property
     def cost(self):
-        """Device-hours of a run there and of a point; empty if unknown."""
+        """Device-hours per run and per point of gain; empty if unknown."""
         if not np.isfinite(self.hours):
             return ""
         name = self.law.unit.name
         each = (
-            f", {self.hours_per_point:.3g} a "
+            f", {self.hours_per_point:.3g} per "
             f"{'point' if name == 'points' else f'unit of {name}'}"
             if np.isfinite(self.hours_per_point)
             else ""
         )
-        return f"{self.hours:.3g} device-hours a run{each}"
+        return f"{self.hours:.3g} device-hours per run{each}"
 
     @property
     def reasons(self):
-        """Why there is not enough evidence; sentences, else none."""
+        """Sentences that say why the evidence is not enough, if it is not."""
         if self.verdict != NOT_ENOUGH_EVIDENCE:
             return ()
         return tuple(d.text for d in self.doubts if d.withholds) or (
@@ -163,17 +166,17 @@ class Forecast:
 
     @property
     def caveats(self):
-        """What speaks against trusting it, but for `reasons`; sentences."""
+        """Sentences with the doubts that do not withhold the verdict."""
         return tuple(doubt.text for doubt in self.doubts if not doubt.withholds)
 
     @property
     def advice(self):
-        """The next runs as sentences, the most telling first."""
+        """The next runs as sentences, most informative first."""
         return tuple(map(self._next, self.next_runs))
 
     @property
     def admitted(self):
-        """Names of laws that the sizes of the next runs make identifiable."""
+        """Names of the laws that the next runs would make identifiable."""
         new = {run.size for run in self.next_runs} - {*self.law.evidence.sizes}
         candidates = self.law.candidates.items()
         return tuple(n for n, c in candidates if 0 < c.more_sizes <= len(new))
@@ -194,27 +197,28 @@ class Forecast:
 
 
 def forecast(law, factor=10, worth=None):
-    """What `factor` times more would bring, and whether to collect it.
+    """Forecast the gain from more data, and decide whether to collect it.
 
-    `collect` if the whole 95% prediction interval of the gain is above
-    `worth`, `do not collect` if all of it is below, else `not enough
-    evidence`. The last also where a doubt withholds the verdict: `factor` is
-    farther than the sizes reach, the size means lie off the law by more than
-    noise explains, the curve has run into the end of the scale, or all scores
-    are the same.
+    The verdict is "collect" if the whole 95% prediction interval of the gain
+    is above `worth`, "do not collect" if all of it is below, else "not enough
+    evidence" (equation 18). It is also "not enough evidence" if a doubt
+    withholds the verdict: `factor` exceeds the range of the sizes, the size
+    means deviate from the law by more than noise explains, the curve has
+    reached the end of the scale, all scores are equal, or no gain can be as
+    large as `worth`.
 
     Args:
         law: A `Law`, from `fit`.
         factor: How many times the largest size, more than 1.
-        worth: The smallest gain that is worth its cost, in units of the score,
-            and not negative: 0.02 is 2 points where scores are fractions. None
-            means any gain.
+        worth: The smallest gain that is worth its cost, in the unit of the
+            score, at least 0: if scores are fractions, 0.02 is 2 percent
+            points. None means any gain.
 
     Returns:
         A `Forecast`; print it.
 
     Raises:
-        ValueError: If an argument is not as above.
+        ValueError: If an argument is not as described above.
 
     Example:
         >>> from keras_jft.scaling import fit
@@ -229,14 +233,15 @@ def forecast(law, factor=10, worth=None):
     """
     if not isinstance(law, Law):
         raise ValueError(
-            "`law` must be one law of `fit`; with `by=` it gives several. "
-            f"Received: {type(law).__name__}. Choose one of them."
+            "`law` must be a single law from `fit`, which returns several with "
+            f"`by=`. Received: {type(law).__name__}. Choose one of them."
         )
     worth = _checked_worth(law, worth)
     gain, gain_low, gain_high = law.gain_at(factor)
     there = factor * law.evidence.sizes[-1]
     low, high = law.prediction_interval(there)
     hours = law.evidence.hours_at(there)
+    # What speaks against the forecast, then the verdict (equation 18).
     doubts = (
         *_taken_for_granted(law),
         *_of_the_runs(law),
@@ -270,7 +275,7 @@ def forecast(law, factor=10, worth=None):
 
 
 def _checked_worth(law, worth):
-    """`worth` as a float, 0 for None, where it can be a gain."""
+    """Return `worth` as a float, 0 for None; raise if it cannot be a gain."""
     if worth is None:
         return 0.0
     if (
@@ -280,8 +285,8 @@ def _checked_worth(law, worth):
     ):
         raise ValueError(
             "`worth` must be a finite number, 0 or more, or None. Received: "
-            f"worth={worth!r}. It is the smallest gain worth having, positive "
-            "also where lower scores are better."
+            f"worth={worth!r}. It is the smallest gain worth having, and is "
+            "positive even if lower scores are better."
         )
     low, high = law.bounds
     if worth >= high - low:
@@ -291,22 +296,21 @@ def _checked_worth(law, worth):
             else ""
         )
         raise ValueError(
-            "`worth` must be a gain that the scale of the scores can hold, "
-            f"which ends at {low:g} and {high:g}. Received: worth={worth:g}."
-            f"{meant}"
+            "`worth` must be a gain that fits into the scale of the scores, "
+            f"from {low:g} to {high:g}. Received: worth={worth:g}.{meant}"
         )
     return float(worth)
 
 
 def _weights(law):
-    """The fitted laws with their weights, as text."""
+    """Return the fitted laws with their weights, as text."""
     return ", ".join(
         f"{name} {law.candidates[name].weight:.0%}" for name in _fitted(law)
     )
 
 
 def _fitted(law):
-    """Names of the laws that are fitted, by weight."""
+    """Return the names of the fitted laws, largest weight first."""
     return sorted(
         (name for name, c in law.candidates.items() if not c.more_sizes),
         key=lambda name: -law.candidates[name].weight,
@@ -317,7 +321,7 @@ def _fitted(law):
 
 
 def _taken_for_granted(law):
-    """The laws that it takes more sizes for."""
+    """Yield doubts about the laws that could not be fitted."""
     for name, candidate in law.candidates.items():
         if candidate.more_sizes:
             yield Doubt(
@@ -326,20 +330,20 @@ def _taken_for_granted(law):
             )
     if len(_fitted(law)) == 1:
         yield Doubt(
-            f"{_fitted(law)[0]} is taken for granted; whether the curve "
-            "bends otherwise beyond the sizes they cannot say."
+            f"{_fitted(law)[0]} is taken for granted: so few sizes cannot show "
+            "whether the curve bends beyond them."
         )
 
 
 def _of_the_runs(law):
-    """Doubts that the runs raise, whatever is asked."""
+    """Yield doubts that the runs raise, whatever the question."""
     data = law.evidence
     better, worse = ("rise", "falls") if law.sign > 0 else ("fall", "rises")
     steps = law.sign * np.diff(data.means)
     if np.ptp(data.y) == 0:
         yield Doubt(
-            f"All runs have the same {data.y_name}, {data.y[0]:g}: they show "
-            "nothing of a curve. Is it the right column?",
+            f"All runs have the same {data.y_name}, {data.y[0]:g}, so they "
+            "show no curve. Is it the right column?",
             withholds=True,
         )
     elif np.all(steps < 0):
@@ -353,11 +357,11 @@ def _of_the_runs(law):
             f"{scatter.name} (standard deviation)."
         )
     else:
-        yield Doubt("One run a size: noise and bends cannot be told apart.")
+        yield Doubt("One run per size: noise and bends cannot be told apart.")
     if law.lack_of_fit < REJECTED:
         yield Doubt(
-            f"The size means lie off {law.name} by more than noise explains "
-            f"(p = {law.lack_of_fit:.2g}).",
+            f"The size means deviate from {law.name} by more than noise "
+            f"explains (p = {law.lack_of_fit:.2g}).",
             withholds=True,
         )
     for reason, count in data.left_out.items():
@@ -365,22 +369,22 @@ def _of_the_runs(law):
 
 
 def _of_the_answer(law, factor, worth):
-    """Doubts that what is asked raises."""
+    """Yield doubts that the question raises."""
     there = factor * law.evidence.sizes[-1]
     ends = law.prediction_interval(there)
     text, (low, high) = law.unit.text, law.bounds
     if factor > _span(law):
         yield Doubt(
-            f"{factor:g}x is farther than the sizes reach, "
+            f"{factor:g}x is farther than the sizes reach: they span "
             f"{_span(law):.3g}x from smallest to largest.",
             withholds=True,
         )
     if law.reaches_bound(there):
         end = low if law.predict(there) <= low else high
         yield Doubt(
-            f"At {law.evidence.x_name}={units.sized(there)} the curve has run "
-            f"into the end of the scale, {text(end)}: it says no more of the "
-            "score there.",
+            f"At {law.evidence.x_name}={units.sized(there)} the curve has "
+            f"reached the end of the scale, {text(end)}, where it says nothing "
+            "more about the score.",
             withholds=True,
         )
     elif ends[0] <= low or ends[1] >= high:
@@ -391,9 +395,9 @@ def _of_the_answer(law, factor, worth):
     left = _left_to_gain(law)
     if worth > left:
         yield Doubt(
-            f"A gain of {law.unit.exact(worth)} cannot be: from the best size "
-            f"to the end of the scale there are {law.unit.exact(left)}. Is "
-            "`worth` in the unit of the scores?",
+            f"A gain of {law.unit.exact(worth)} is impossible: from the best "
+            f"size to the end of the scale there are {law.unit.exact(left)}. "
+            "Is `worth` in the unit of the scores?",
             withholds=True,
         )
     if 0 < worth < SMALL_WORTH and law.bounds == (0, 100):
@@ -404,12 +408,12 @@ def _of_the_answer(law, factor, worth):
 
 
 def _left_to_gain(law):
-    """From the best mean score to the end of the scale."""
+    """Return the distance from the best mean score to the end of the scale."""
     low, high = law.bounds
     means = law.evidence.means
     return high - means.max() if law.sign > 0 else means.min() - low
 
 
 def _span(law):
-    """How many times the smallest size the largest is."""
+    """Return the ratio of the largest size to the smallest."""
     return law.evidence.sizes[-1] / law.evidence.sizes[0]

@@ -1,8 +1,9 @@
-"""Which runs would tell most about what more data brings, for what they cost.
+"""Choose the next runs that narrow the forecast most for their cost.
 
-The drawn curves of a law say how the gain and the score at any size vary
-together: a run there shows the gain as far as they do. Taken as jointly
-normal, each run narrows the gain by the formula of a conditional variance.
+The drawn curves of a law show how the gain varies together with the score at
+any size, and so how much a run at that size tells about the gain. With both
+taken as jointly normal, each run narrows the gain by the formula for a
+conditional variance (equation 21 of `docs/forecasts.md`).
 """
 
 import math
@@ -12,14 +13,14 @@ import numpy as np
 
 
 class NextRuns(NamedTuple):
-    """Runs to add, and what they would do.
+    """Runs to add at one size, and their effect.
 
     Attributes:
         size: The size to run at.
-        runs: How many runs, with seeds not used there yet.
-        half_width: Half of the gain's interval after them and those before
-            them, if noise and deviations stay as they are.
-        hours: Device-hours that they take; nan where no row tells.
+        runs: Number of runs, with seeds not yet used at that size.
+        half_width: Half the width of the gain's interval after these runs and
+            the ones planned before them, if noise and deviation stay the same.
+        hours: Device-hours that they take; nan if no row says.
     """
 
     size: float
@@ -29,31 +30,34 @@ class NextRuns(NamedTuple):
 
 
 def plan(law, factor, steps=3):
-    """The runs after which a gain is known best, chosen one after another.
+    """Choose runs one after another so that the gain is known best.
 
-    Each is the one that takes most off the variance of the gain per
-    device-hour; per run, where the rows do not tell what a run takes. No
-    larger size is among them: what there would be is the question.
+    Each choice is the size that reduces the variance of the gain most per
+    device-hour, or per run if the rows do not say what a run takes. It never
+    exceeds the largest size, since data beyond it do not exist yet.
 
     Args:
         law: A `Law`.
-        factor: How many times the largest size the gain is asked for.
-        steps: How many times to choose a size, as many runs each as the size
-            with the most runs has.
+        factor: How many times the largest size the forecast is for.
+        steps: Number of choices. Each adds as many runs as the size with the
+            most runs has.
 
     Returns:
-        `NextRuns`, each size once, in the order in which to do them.
+        A tuple of `NextRuns`, each size once, in the order to run them.
     """
+    # Candidates: the sizes there are, and one in the middle of each gap.
     data = law.evidence
     runs = int(data.counts.max())
     planned = dict(zip(data.sizes.tolist(), data.counts.tolist(), strict=True))
     sizes = sorted({*planned, *_between(sorted(planned))})
+    # If the sizes span less than `factor`, a verdict needs a smaller one first.
     smallest = _rounded(max(planned) / factor, down=True)
     if all(float(size).is_integer() for size in planned):
-        smallest = max(smallest, 1.0)  # There is no part of an image.
+        smallest = max(smallest, 1.0)  # Sizes that count images stay whole.
     reach = max(planned) / min(planned) >= factor or smallest in planned
     if not reach:
         sizes = [smallest, *sizes]
+    # Greedy choice; each is treated as done before the next is made.
     outlook = _Outlook(law, factor, sizes)
     wanted = {}
     for _ in range(steps):
@@ -68,7 +72,7 @@ def plan(law, factor, steps=3):
 
 
 def _widths(law, factor, sizes, wanted):
-    """`NextRuns` of the runs wanted at each size, one after another."""
+    """Yield the `NextRuns` of each size, with the width after all so far."""
     data = law.evidence
     outlook = _Outlook(law, factor, sizes)
     before = dict(zip(data.sizes.tolist(), data.counts.tolist(), strict=True))
@@ -79,7 +83,10 @@ def _widths(law, factor, sizes, wanted):
 
 
 class _Outlook:
-    """Covariances of the gain and of the scores at sizes, as runs come in."""
+    """Covariance of the gain and the scores at sizes, updated by each run.
+
+    Row and column 0 are the gain of the curve, the others the scores.
+    """
 
     def __init__(self, law, factor, sizes):
         data, draws = law.evidence, law.posterior
@@ -96,29 +103,30 @@ class _Outlook:
         self._variance = self._total()
 
     def worth(self, size, planned, runs):
-        """What runs at a size take off the variance of the gain, by cost."""
+        """Return how much runs reduce the gain's variance, by cost (eq. 21)."""
         hours = self._hours[size]
         taken = self._column(size)[0] ** 2 / self._seen(size, planned, runs)
         return taken / (runs * hours) if np.isfinite(hours) else taken
 
     def add(self, size, planned, runs):
-        """Takes runs at a size for done."""
+        """Condition on runs at a size, as if they were done (equation 21)."""
         column = self._column(size)
         self._covariance -= np.outer(column, column) / self._seen(
             size, planned, runs
         )
 
     def half_width(self):
-        """Half of the gain's interval."""
+        """Return half the width of the gain's interval."""
         return float(self._now * np.sqrt(self._total() / self._variance))
 
     def _column(self, size):
         return self._covariance[:, self._place[size]].copy()
 
     def _seen(self, size, planned, runs):
-        """Variance of what runs at a size would show."""
+        """Return the variance of the evidence that runs at a size would add."""
         before = planned.get(size, 0)
-        # The deviation of a size is in its earlier runs already.
+        # Runs of one size share its deviation: more of them average the noise
+        # only, so they add the difference of two precisions.
         precision = 1 / (self._deviation + self._noise / (before + runs))
         if before:
             precision -= 1 / (self._deviation + self._noise / before)
@@ -130,7 +138,7 @@ class _Outlook:
 
 
 def _between(sizes):
-    """A size in the middle of each gap, on the logarithmic scale."""
+    """Yield a size in the middle of each gap, on a logarithmic scale."""
     for low, high in zip(sizes, sizes[1:], strict=False):
         middle = _rounded(np.sqrt(low * high))
         if low < middle < high:
@@ -138,7 +146,7 @@ def _between(sizes):
 
 
 def _rounded(size, down=False):
-    """Two significant digits; a whole number, if it is 1 or more."""
+    """Round to two significant digits, and to a whole number from 1 on."""
     step = 10.0 ** (math.floor(math.log10(size)) - 1)
     steps = math.floor(size / step) if down else round(size / step)
     rounded = float(f"{steps * step:.2g}")

@@ -1,4 +1,4 @@
-"""How well the laws would have foreseen curves that are known by now."""
+"""Back-tests: forecasts of known curves from their smaller sizes."""
 
 import pandas as pd
 
@@ -7,14 +7,14 @@ from keras_jft.scaling.law.families import LAWS
 from keras_jft.scaling.law.fitting import fit
 from keras_jft.scaling.rows import units
 
-CHOICE = "choice"  # All laws by weight: what `fit` gives.
+CHOICE = "choice"  # All laws, weighed: what `fit` returns.
 
 
 def backtest(rows, x, y, by=None, factor=10, bounds=None, laws=None):
-    """Hides the largest sizes of curves and asks the laws for them.
+    """Hide the largest sizes of curves and forecast them from the rest.
 
-    Of each curve, sizes above a `factor`-th of the largest are hidden; the
-    rest is fitted, and the runs of the largest size are compared with the
+    For each curve, sizes above 1 / `factor` of the largest are hidden, the
+    rest are fitted, and the runs at the largest size are compared with the
     forecast for it.
 
     Args:
@@ -22,19 +22,20 @@ def backtest(rows, x, y, by=None, factor=10, bounds=None, laws=None):
         x: The column of sizes.
         y: The column of scores.
         by: Column or columns that tell curves apart; None for a single curve.
-        factor: How far the forecast reaches.
-        bounds: As for `fit`; None goes by all scores of a curve.
-        laws: Names in `LAWS` to try alone besides the choice; None means all.
+        factor: How many times the largest visible size the forecast reaches.
+        bounds: As for `fit`; None infers them from all scores of a curve.
+        laws: Names in `LAWS` to try alone, besides all of them weighed
+            together; None means all.
 
     Returns:
-        A list of dicts, one for each curve and law (`"choice"` is all by
-        weight): `curve`, `law`, `observed` (the mean of the runs), `predicted`,
-        `low`, `high`, `error` (predicted less observed) and `covered`, the
-        share of the runs within the 95% prediction interval. A law that is not
-        identifiable from what is left is left out for that curve.
+        A list of dicts, one per curve and law (`"choice"` stands for all laws
+        weighed together): `curve`, `law`, `observed` (the mean of the runs),
+        `predicted`, `low`, `high`, `error` (predicted minus observed) and
+        `covered`, the share of the runs within the 95% prediction interval. A
+        law that needs more sizes than are left is skipped for that curve.
 
     Raises:
-        ValueError: As `fit` does, or if too few sizes are left to fit a law.
+        ValueError: As for `fit`, or if too few sizes are left to fit any law.
 
     Example:
         >>> rows = [
@@ -63,7 +64,7 @@ def backtest(rows, x, y, by=None, factor=10, bounds=None, laws=None):
             tried = None if name == CHOICE else [name]
             if tried and left < LAWS[name].fewest_sizes:
                 continue
-            # Which way is better changes no prediction.
+            # The direction does not change any prediction.
             law = fit(shown, x, y, bounds=ends, laws=tried, direction="max")
             low, high = law.prediction_interval(largest)
             predicted = float(law.predict(largest))

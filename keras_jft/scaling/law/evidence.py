@@ -1,4 +1,4 @@
-"""From rows to what a law may rest on: checked, grouped, counted."""
+"""Turn rows into the checked scores and sizes that a law is fitted to."""
 
 import dataclasses
 import functools
@@ -12,24 +12,24 @@ from keras_jft import text_files
 from keras_jft.metrics import METRICS
 from keras_jft.scaling.rows import cost, units
 
-MOST = 1e100  # Squares of scores up to it can be summed.
-# Rows that differ in these are different curves.
+MOST = 1e100  # Squares of scores up to this can be summed as floats.
+# Rows that differ in one of these columns belong to different curves.
 CURVES = ("task", "mode", "arm", "split", "metric")
 WITHIN_A_RUN = ("epoch", "step", "global_step", "iteration")
-NO_ERROR = ("", "no", "none", "false", "ok")  # In a column `error`.
+NO_ERROR = ("", "no", "none", "false", "ok")  # Values of a column `error`.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Evidence:
-    """Scores at sizes, after checks.
+    """Checked sizes and scores of the runs of one curve.
 
     Attributes:
-        x: `(n,)` sizes, one a run, all above 0.
+        x: `(n,)` sizes, one per run, all above 0.
         y: `(n,)` scores of the runs.
         x_name: The column of `x`.
         y_name: The column of `y`.
-        left_out: `{reason: rows}` that are not in it.
-        hours: `(n,)` device-hours of the runs; nan where a row does not tell.
+        left_out: `{reason: number of rows}` for the rows left out.
+        hours: `(n,)` device-hours of the runs; nan where a row does not say.
     """
 
     x: np.ndarray
@@ -41,67 +41,68 @@ class Evidence:
 
     @functools.cached_property
     def sizes(self):
-        """`(m,)` distinct sizes, rising."""
+        """`(m,)` distinct sizes in increasing order."""
         return np.unique(self.x)
 
     @functools.cached_property
     def counts(self):
-        """`(m,)` runs of each size."""
+        """`(m,)` number of runs at each size."""
         return np.unique(self.x, return_counts=True)[1]
 
     @functools.cached_property
     def means(self):
-        """`(m,)` mean score of each size."""
+        """`(m,)` mean score at each size."""
         return np.array([self.y[self.x == size].mean() for size in self.sizes])
 
     @functools.cached_property
     def noise_df(self):
-        """Degrees of freedom of `noise`: runs beyond the first of a size."""
+        """Degrees of freedom of `noise`: runs beyond the first at each size."""
         return len(self.x) - len(self.sizes)
 
     @functools.cached_property
     def noise(self):
-        """Variance of runs of one size, pooled; 0 with one run a size."""
+        """Pooled variance of runs of one size; 0 with one run per size."""
         if self.noise_df == 0:
             return 0.0
         return float(self.within.sum() / self.noise_df)
 
     @functools.cached_property
     def within(self):
-        """`(m,)` sum of squares of the runs of each size about their mean."""
+        """`(m,)` sum of squared deviations of runs from their size's mean."""
         place = np.searchsorted(self.sizes, self.x)
         return np.bincount(place, (self.y - self.means[place]) ** 2)
 
     def hours_at(self, size):
-        """Device-hours of a run of a size; nan where rows do not tell."""
+        """Return the device-hours of a run of a size; nan if unknown."""
         return cost.hours_at(size, self.x, self.hours)
 
 
 def failed(table):
-    """Return which rows of a DataFrame are of runs that failed, booleans."""
+    """Return a boolean Series: which rows of a DataFrame are failed runs."""
     if "error" not in table:
         return pd.Series(False, index=table.index)
     return table["error"].map(is_failure).astype(bool)
 
 
 def is_failure(error):
-    """Return whether a value of `error` says that a run failed.
+    """Return whether a value of the column `error` means that a run failed.
 
-    A number is an error rate or a deviation, and some tools write "no".
+    A number does not: it is an error rate or a deviation. Nor does "no", which
+    some tools write.
     """
     return isinstance(error, str) and error.strip().lower() not in NO_ERROR
 
 
 def table_of(rows):
-    """Return a DataFrame of rows, not empty, one column for each name.
+    """Return rows as a DataFrame that is not empty and has unique columns.
 
     Args:
-        rows: Rows, a list of dicts or a DataFrame. Levels of its index that
-            have names are columns, categories are their values.
+        rows: Rows, a list of dicts or a DataFrame. Named levels of its index
+            become columns, categories become plain values.
 
     Raises:
-        ValueError: If `rows` is something else, empty, has two columns of one
-            name, or a value that tells runs apart is several.
+        ValueError: If `rows` is something else or empty, two columns have the
+            same name, or a column that tells runs apart holds a collection.
     """
     of_dicts = isinstance(rows, (list, tuple)) and all(
         isinstance(row, Mapping) for row in rows
@@ -126,14 +127,14 @@ def table_of(rows):
     categories = table.select_dtypes("category").columns
     table = table.astype(dict.fromkeys(categories, object))
     _check_single(table, [c for c in ("seed", "key", *CURVES) if c in table])
-    if "key" in table:  # A run that a study did again stands there twice.
+    if "key" in table:  # A study that repeats a run appends another row.
         again = table.duplicated("key", keep="last") & table["key"].notna()
         table = table[~again]
     return table
 
 
 def _check_single(table, columns):
-    """Raises a ValueError if a value that tells runs apart is several."""
+    """Raise a `ValueError` if a column that tells runs apart has a list."""
     for column in columns:
         several = table[column].map(lambda v: isinstance(v, (list, dict, set)))
         if several.any():
@@ -146,26 +147,26 @@ def _check_single(table, columns):
 
 
 def succeeded(rows):
-    """A DataFrame of rows, without those of failed runs; not empty."""
+    """Return a DataFrame of the rows of successful runs; not empty."""
     table = table_of(rows)
     done = table[~failed(table)]
     if done.empty:
         raise ValueError(
             f"There is no row of a run that succeeded. Received: {len(table)} "
-            "rows. What went wrong is in their `error`."
+            "rows. Their column `error` says what went wrong."
         )
     return done
 
 
 def untrained(table):
-    """Which rows of a DataFrame are of random initialization, booleans."""
+    """Return a boolean Series: which rows are of random initialization."""
     if "num_examples" in table:
         return table["num_examples"] == 0
     return pd.Series(False, index=table.index)
 
 
 def score_of(table, y=None):
-    """The column of scores: `y`, `score`, or the main number of the task."""
+    """Return the column of scores: `y`, `score`, or the task's main metric."""
     if y is not None:
         return y
     if "score" in table:
@@ -181,7 +182,7 @@ def score_of(table, y=None):
 
 
 def metrics_of(rows):
-    """Return the names of metrics and tasks that rows say, without repeats."""
+    """Return the names of metrics or tasks in rows, without repeats."""
     table = table_of(rows)
     table = table[~failed(table)]
     there = [column for column in ("metric", "task") if column in table]
@@ -196,15 +197,16 @@ def metrics_of(rows):
 
 
 def curves(rows, by=None):
-    """`{name: DataFrame}`, one entry a curve; the name is None without `by`.
+    """Return `{name: DataFrame}` with the rows of each curve.
 
     Args:
         rows: Rows, a list of dicts or a DataFrame.
-        by: A column or a list of columns whose values name the curves.
+        by: A column or a list of columns whose values name the curves, or None
+            for a single curve, whose name is None.
 
     Raises:
-        ValueError: If the rows of one curve are of several tasks, modes,
-            splits or metrics, or a row does not say of which curve it is.
+        ValueError: If the rows of one curve are of several tasks, modes, arms,
+            splits or metrics, or a row does not say which curve it belongs to.
     """
     table = table_of(rows)
     if by is None:
@@ -220,40 +222,40 @@ def curves(rows, by=None):
             values = part[column].unique().tolist()
             if len(values) > 1:
                 raise ValueError(
-                    f"One curve holds one `{column}`. Received rows of "
-                    f"{values}. Choose one, or name what tells the curves "
-                    f"apart: by={there}."
+                    f"All rows of a curve must have the same `{column}`. "
+                    f"Received rows of {values}. Choose one, or name the "
+                    f"columns that tell the curves apart: by={there}."
                 )
     return parts
 
 
 def columns_of(by):
-    """Return the columns that tell curves apart, a list.
+    """Return a list of the columns that tell curves apart.
 
     Args:
-        by: A column or a list of them, one or more.
+        by: A column, or a list of one or more columns.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If `by` is something else.
     """
     columns = [by] if isinstance(by, str) else by
     if not isinstance(columns, (list, tuple)) or not columns:
         raise ValueError(
-            "`by` must name a column, or be a list of one or more. Received: "
-            f"by={by!r}."
+            "`by` must name a column, or be a list of one or more columns. "
+            f"Received: by={by!r}."
         )
     return list(columns)
 
 
 def gather(rows, x, y):
-    """The `Evidence` in rows of one curve.
+    """Return the `Evidence` in the rows of one curve.
 
     Rows of failed runs and of random initialization (`num_examples` 0) are
     left out, and counted in `left_out`.
 
     Raises:
-        ValueError: If a column is missing, a value is no number, a size is not
-            above 0, or a run is there twice.
+        ValueError: If a column is missing, a value is not a number, a size is
+            not above 0, or a run appears twice.
     """
     left_out = {}
     table = succeeded(rows)
@@ -273,8 +275,8 @@ def gather(rows, x, y):
         )
     if (table[x] <= 0).any():
         raise ValueError(
-            f"`{x}` must be above 0, its logarithm is taken. Received: "
-            f"{table[x].min()}."
+            f"`{x}` must be above 0, since the fit takes its logarithm. "
+            f"Received: {table[x].min()}."
         )
     _check_one_row_a_run(table, x)
     if "seed" in table and table.duplicated([x, "seed"]).any():
@@ -295,7 +297,7 @@ def gather(rows, x, y):
 
 
 def _check_one_row_a_run(table, x):
-    """Raises a ValueError if rows are the epochs of runs."""
+    """Raise a `ValueError` if there are rows of several epochs of a run."""
     run = [column for column in (x, "seed", "key") if column in table]
     for column in WITHIN_A_RUN:
         if column not in table:
@@ -303,23 +305,25 @@ def _check_one_row_a_run(table, x):
         several = table.groupby(run, dropna=False)[column].nunique() > 1
         if several.any():
             raise ValueError(
-                f"There must be one row a run. Received: rows of several "
-                f"`{column}` of {' and '.join(run)}. Keep the last of each run,"
-                " or the one that you would choose."
+                f"There must be one row per run. Received: several values of "
+                f"`{column}` for the same {' and '.join(run)}. Keep the last "
+                "row of each run, or the one that you would choose."
             )
 
 
 def check_columns(table, columns):
-    """Raises a ValueError if one of the columns is not there."""
+    """Raise a `ValueError` if one of the columns is missing."""
     for column in columns:
         if isinstance(column, (list, dict, set)):
-            raise ValueError(f"A column is one name. Received: {column!r}.")
+            raise ValueError(
+                f"A column must be a single name. Received: {column!r}."
+            )
     missing = [column for column in columns if column not in table]
     if missing:
         sizes = [c for c in table if re.fullmatch("[0-9,_.]+[kKM]?", str(c))]
         remedy = (
-            " A line is one run: give its size and its score in two columns, "
-            "not each size a column."
+            " Each line must be one run, with its size and its score in two "
+            "columns; do not give every size a column of its own."
             if len(sizes) > 1
             else ""
         )
@@ -330,7 +334,7 @@ def check_columns(table, columns):
 
 
 def _check_named(table, by):
-    """Every run that succeeded says of which curve it is."""
+    """Raise a `ValueError` if a successful run does not name its curve."""
     check_columns(table, by)
     _check_single(table, by)
     done = succeeded(table)
@@ -338,14 +342,14 @@ def _check_named(table, by):
         unnamed = int(done[column].isna().sum())
         if unnamed:
             raise ValueError(
-                f"`{column}` must say of which curve a row is. Received: none "
-                f"in {unnamed} of {len(done)} rows. Fill it in, or leave "
-                "those rows out."
+                f"`{column}` must say which curve a row belongs to. Received: "
+                f"no value in {unnamed} of {len(done)} rows. Fill it in, or "
+                "leave those rows out."
             )
 
 
 def check_numbers(table, column):
-    """Raises a ValueError if a value of a column is no finite number."""
+    """Raise a `ValueError` if a value of a column is not a finite number."""
     check_columns(table, [column])
     finite = table[column].map(units.is_finite).astype(bool)
     if not finite.all():
@@ -364,7 +368,7 @@ def check_numbers(table, column):
 
 
 def setting(row, name):
-    """A setting of a run, as JSON has it; None where the row does not say it.
+    """Return a setting of a run as JSON holds it; None if the row lacks it.
 
     Args:
         row: A row, a dict.

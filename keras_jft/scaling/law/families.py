@@ -1,14 +1,15 @@
-"""The laws: how a score may rise with data.
+"""The families of scaling laws: how a score may rise with data.
 
-Every law is a line in a basis that bends as its shape says,
+Every family is a line in a basis function whose bend is set by its shape
+parameters (equation 1 of `docs/forecasts.md`),
 
     score = a + b g(r; shape),    r = size / smallest size,
 
-so that `a` and `b` follow from the shape in closed form, and a fit searches
-shapes alone. `published` turns the numbers into those of the paper the law is
-from.
+so `a` and `b` follow from the shape in closed form, and a fit only searches
+over shapes. `published` converts the fitted numbers to the parameters of the
+paper that introduced the law.
 
-Shapes: m sizes, k shapes of a grid, q numbers a shape has.
+Shapes: m sizes, k shapes in a grid, q parameters per shape.
 """
 
 import dataclasses
@@ -19,17 +20,18 @@ import numpy as np
 from scipy import optimize, special
 from scipy.stats import qmc
 
-EXPONENTS = (0.02, 1.0)  # Of power laws; nearly all published ones.
+EXPONENTS = (0.02, 1.0)  # Covers nearly all published power laws.
 
 
 class Refined(NamedTuple):
-    """A law of least squares.
+    """A least-squares fit of one family.
 
     Attributes:
-        shape: `(q,)`.
-        ab: `(2,)`.
-        residuals: `(m,)`, weighted.
-        slopes: `(m, q)` their derivatives by the logarithms of the shape.
+        shape: `(q,)` shape parameters.
+        ab: `(2,)` intercept and slope in the basis.
+        residuals: `(m,)` weighted residuals.
+        slopes: `(m, q)` derivatives of the residuals with respect to the
+            logarithms of the shape parameters.
     """
 
     shape: np.ndarray
@@ -40,23 +42,23 @@ class Refined(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Family:
-    """One row of `LAWS`.
+    """One entry of `LAWS`.
 
     Attributes:
-        title: What it is called in text.
+        title: Its name in text.
         basis: `basis(r, *shape)` rises with r; its arguments broadcast.
-        ranges: `ranges(span)` gives the `(q, 2)` lowest and highest shape for
-            sizes that span a factor of `span`; all are searched on the
-            logarithmic scale.
-        grid_size: How many shapes are tried, a power of 2.
-        saturates: Whether the basis rises to 0 and no higher, so that `a` is
-            where the score ends.
+        ranges: `ranges(span)` gives the `(q, 2)` lowest and highest shape
+            parameters for sizes that span a factor of `span`; all are
+            searched on a logarithmic scale.
+        grid_size: Number of shapes tried, a power of 2.
+        saturates: Whether the basis never rises above 0, so that `a` is the
+            score that the curve approaches.
         names: Names of the published parameters.
         published: `published(a, b, shape, smallest)` gives their values.
-        prior: Its weight before any run is seen. The simple laws are special
-            cases of the flexible ones: they get little, and with sharp data
-            soon much. Chosen on every second curve of
-            `benchmarks/backtest.py`, and right on the others too.
+        prior: Its probability before any run is seen. The simple laws are
+            special cases of the flexible ones, so they start low and gain
+            quickly when the data are precise. Chosen on every second curve of
+            `benchmarks/backtest.py` and confirmed on the others.
     """
 
     title: str
@@ -70,40 +72,40 @@ class Family:
 
     @property
     def num_parameters(self):
-        """How many numbers it has, a and b among them."""
+        """Number of parameters, a and b included."""
         return len(self.names)
 
     @property
     def fewest_sizes(self):
-        """How many sizes it takes: two more than parameters."""
+        """Number of sizes that a fit needs: two more than parameters."""
         return self.num_parameters + 2
 
     def box(self, span):
-        """`(q, 2)` logarithms of the ranges."""
+        """Return the `(q, 2)` logarithms of the ranges."""
         return np.log(np.asarray(self.ranges(span), float).reshape(-1, 2))
 
     def shapes(self, box):
-        """`(k, q)` shapes that cover a box of logarithms evenly (Sobol)."""
+        """Return `(k, q)` shapes that cover a log-scale box evenly (Sobol)."""
         if not len(box):
             return np.zeros((1, 0))
         even = qmc.Sobol(len(box), rng=0).random(self.grid_size)
         return np.exp(box[:, 0] + even * (box[:, 1] - box[:, 0]))
 
     def columns(self, r, shapes):
-        """`(k, m)` values of the basis at `(m,)` sizes, one row a shape."""
+        """Return the `(k, m)` basis values at `(m,)` sizes, a row per shape."""
         values = self.basis(
             r, *(shapes[:, [i]] for i in range(shapes.shape[1]))
         )
         return np.broadcast_to(values, (len(shapes), len(r)))
 
     def refine(self, r, means, weights, shape, box):
-        """The law of least squares near a good shape.
+        """Return the least-squares fit closest to a starting shape.
 
         Args:
-            r: `(m,)` sizes by the smallest.
+            r: `(m,)` sizes divided by the smallest.
             means: `(m,)` mean scores.
-            weights: `(m,)` weights of them.
-            shape: `(q,)` where to start.
+            weights: `(m,)` weights of the means.
+            shape: `(q,)` starting point.
             box: `(q, 2)` logarithms of the lowest and highest shape.
 
         Returns:
@@ -133,21 +135,24 @@ class Family:
 
 
 def log_linear(r):
-    """`log10(r)`."""
+    """Return `log10(r)` (equation 2)."""
     return np.log10(r)
 
 
 def power(r, exponent):
-    """`-r^-exponent`."""
+    """Return `-r^-exponent` (equation 3)."""
     return -(r**-exponent)
 
 
 def m4(r, exponent, alpha, scale):
-    """`-u` of the sigmoid `u / (1 - u)^alpha = scale r^-exponent`."""
+    """Return `-u`, where `u / (1 - u)^alpha = scale r^-exponent` (equation 4).
+
+    `u` is a sigmoid in log r: the part of the error that is left.
+    """
     right = np.log(scale) - exponent * np.log(r)
     low = np.full(np.broadcast_shapes(right.shape, np.shape(alpha)), -80.0)
     high = -low
-    # Bisection on the logit of u, which the left side rises with.
+    # The left side rises with u, so bisect on the logit of u.
     for _ in range(45):
         middle = (low + high) / 2
         left = alpha * np.logaddexp(0, middle) - np.logaddexp(0, -middle)
@@ -157,9 +162,9 @@ def m4(r, exponent, alpha, scale):
 
 
 def broken_power(r, before, after, place, sharpness):
-    """`-r^-before`, from `place` on with the exponent `after`."""
+    """Return `-r^-before`, with exponent `after` past `place` (equation 5)."""
     rise, turn = np.log(r), np.log(place)
-    # From 0 to the distance beyond the break, around it smoothly.
+    # 0 before the break, the log distance past it after; a smooth transition.
     beyond = sharpness * (
         np.logaddexp(0, (rise - turn) / sharpness)
         - np.logaddexp(0, -turn / sharpness)
@@ -201,7 +206,8 @@ LAWS = {
     ),
     # Alabdulmohsin et al. 2022, "Revisiting Neural Scaling Laws in Language
     # and Vision", M4: (e - floor) / (start - e)^alpha = scale x^-exponent for
-    # an error e; here in parts of the way u from floor to start, and scores.
+    # an error e. Here u = (e - floor) / (start - floor), so that
+    # score = limit - (limit - start) u.
     "m4": Family(
         title="M4",
         basis=m4,

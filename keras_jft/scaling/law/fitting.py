@@ -1,4 +1,7 @@
-"""The fit of laws to the rows of a study, and the choice among them."""
+"""Fit scaling laws to the rows of a study, and weigh them.
+
+Equation numbers are those of `docs/forecasts.md`.
+"""
 
 import math
 
@@ -11,42 +14,44 @@ from keras_jft.scaling.law.families import LAWS
 from keras_jft.scaling.law.law import Candidate, Law
 from keras_jft.scaling.rows import units
 
-# The log-linear law has two parameters, and two sizes more say how it fits.
+# The log-linear law has two parameters; two more sizes show how well it fits.
 FEWEST_SIZES = min(family.fewest_sizes for family in LAWS.values())
-HELD_OUT = 1 / 3  # Share of the sizes, the largest, that choose the law.
+HELD_OUT = 1 / 3  # Share of the sizes, largest first, that are held out.
 
 
 def fit(rows, x, y, by=None, bounds=None, laws=None, *, direction=None):
-    """Fits laws to the rows of a study and weighs them.
+    """Fit scaling laws to the rows of a study, and weigh them.
 
-    Each law that there are sizes enough for (two more than it has parameters)
-    is fitted; the others are named in `candidates` with the sizes they lack.
-    Predictions average over laws, shapes and noise, see
-    `keras_jft/scaling/law/posterior.py`.
+    Every law is fitted that has enough sizes (two more than it has
+    parameters); the others are listed in `candidates` with the number of sizes
+    they lack. Predictions average over laws, shapes and noise, as
+    `docs/forecasts.md` explains.
 
     Rows of failed runs and of random initialization (`num_examples` 0) are
     left out; the law's `evidence.left_out` counts them.
 
     Args:
-        rows: Rows, a list of dicts or a DataFrame, of one task and mode.
+        rows: Rows of one task and mode, a list of dicts or a DataFrame.
         x: The column of sizes, such as `"num_examples"`.
         y: The column of scores, such as `"top1"`.
         by: Column or columns that tell curves apart, such as
             `["task", "mode"]`, or None for a single curve.
-        bounds: Lowest and highest score there can be. None means (0, 1) if
-            every score is at most 1, else (0, 100); of a column that is called
-            a loss or the like, from 0 to infinity.
+        bounds: Lowest and highest possible score. None means (0, 1) if every
+            score is at most 1, else (0, 100); for a column named like a loss,
+            0 to infinity.
         laws: Names in `LAWS`, or None for all.
-        direction: `"max"` if higher scores are better, `"min"` if lower are,
-            as of a loss or an error. None means `"max"`, unless the name of
-            the column or the scores speak against it: then it must be given.
+        direction: `"max"` if higher scores are better, `"min"` if lower
+            scores are, as for a loss or an error. None means `"max"`, unless
+            the name of the column or the scores suggest otherwise: then it
+            must be given.
 
     Returns:
-        A `Law`; with `by`, a dict of them by the values of those columns.
+        A `Law`; with `by`, a dict of laws keyed by the values of those
+        columns.
 
     Raises:
-        ValueError: If rows of several curves are mixed, no law is identifiable
-            from so few sizes, a law is unknown, a size or a score is not a
+        ValueError: If rows of several curves are mixed, there are too few
+            sizes for any law, a law is unknown, a size or a score is not a
             usable number, or it is unclear whether lower scores are better.
 
     Example:
@@ -77,10 +82,10 @@ def fit(rows, x, y, by=None, bounds=None, laws=None, *, direction=None):
 
 
 def trend(rows, x, y):
-    """Spearman's correlation of `x` and `y` over the rows of one curve.
+    """Return the rank correlation (Spearman's) of `x` and `y` on one curve.
 
     Args:
-        rows: Rows, a list of dicts or a DataFrame, of one task and mode.
+        rows: Rows of one task and mode, a list of dicts or a DataFrame.
         x: The column of sizes.
         y: The column of scores.
 
@@ -107,7 +112,7 @@ def trend(rows, x, y):
 
 
 def _names(laws):
-    """The names of the laws to fit, each once."""
+    """Return the names of the laws to fit, without repeats."""
     if laws is None:
         return tuple(LAWS)
     names = [laws] if isinstance(laws, str) else laws
@@ -122,6 +127,8 @@ def _names(laws):
 
 
 def _fit_one(data, bounds, names, direction):
+    """Return the `Law` of one curve."""
+    # Step 1: leave out the laws with too many parameters for these sizes.
     there = len(data.sizes)
     lacking = {n: LAWS[n].fewest_sizes - there for n in names}
     usable = [name for name in names if lacking[name] <= 0]
@@ -129,19 +136,22 @@ def _fit_one(data, bounds, names, direction):
         least = min(lacking, key=lacking.get)
         raise ValueError(
             f"Not identifiable: {lacking[least]} more size(s) for the law "
-            f"{least!r}, which needs {LAWS[least].fewest_sizes}; seeds of one "
-            "size do not show how the curve goes on. Received "
+            f"{least!r}, which needs {LAWS[least].fewest_sizes}; more seeds of "
+            "one size do not show how the curve continues. Received "
             f"{data.x_name}={data.sizes.tolist()}. Left out: "
             f"{data.left_out or 'nothing'}."
         )
     bounds = units.bounds_of(data.y, bounds, data.y_name, direction)
+    # Step 2: integrate each law over its parameters (equations 6 to 11).
     grids = {n: posterior.grid_of(LAWS[n], data) for n in usable}
     held_out = {n: _held_out(grids[n], data) for n in usable}
+    # Step 3: weigh the laws (equation 12), and draw curves from each.
     log_weights = {
         n: math.log(LAWS[n].prior) + _log_sum(grids[n].log_evidence)
         for n in usable
     }
     draws, weights = posterior.draw(grids, log_weights, bounds, data.sizes[0])
+    # Step 4: the least-squares fits, which are reported but predict nothing.
     found = {
         n: _candidate(n, grids[n], data, held_out[n], weights[n])
         for n in usable
@@ -159,9 +169,10 @@ def _fit_one(data, bounds, names, direction):
 
 
 def _held_out(grid, data):
-    """Log density that a law gives the largest sizes from the smaller ones.
+    """Return the log density of the largest sizes given the smaller ones.
 
-    As the marginal likelihood of all by that of the smaller sizes.
+    The marginal likelihood of all sizes divided by that of the smaller ones
+    (equation 20).
     """
     shown = len(data.sizes) - max(1, round(HELD_OUT * len(data.sizes)))
     before = posterior.grid_of(grid.family, data, shown)
@@ -173,7 +184,7 @@ def _log_sum(logs):
 
 
 def _candidate(name, grid, data, held_out, weight):
-    """What is reported of one fitted law."""
+    """Return the `Candidate` of one fitted law: its least-squares fit."""
     family = LAWS[name]
     best = int(np.argmax(grid.log_evidence))
     weights = 1 / (grid.ratio[best] + 1 / data.counts)
@@ -194,9 +205,9 @@ def _candidate(name, grid, data, held_out, weight):
 
 
 def _aicc(residuals, parameters):
-    """Hurvich and Tsai 1989, for the means of the sizes."""
+    """Return AICc of the size means (Hurvich and Tsai 1989; equation 19)."""
     sizes = len(residuals)
-    # Rounding alone would choose among laws that fit exactly.
+    # Without a lower limit, rounding would choose among laws that fit exactly.
     square = max(float(residuals @ residuals) / sizes, 1e-16)
     correction = 2 * parameters * (parameters + 1) / (sizes - parameters - 1)
     return sizes * math.log(square) + 2 * parameters + correction

@@ -1,8 +1,8 @@
-"""`Law`: what the runs say of the curve, and how far to trust it.
+"""`Law`: a fitted curve with its uncertainty.
 
-A law is fitted as many draws of curves that agree with the runs
-(`posterior.py`); whatever is asked of it is asked of all of them, and the
-answers are their middle and their interval.
+A law holds many draws of curves that agree with the runs (`posterior.py`).
+Every question is put to all of them; the result is the median of their answers
+and the interval that holds 95% of them.
 
 Shapes: m sizes, n draws.
 """
@@ -21,7 +21,7 @@ from keras_jft.scaling.law.posterior import Posterior
 from keras_jft.scaling.rows import units
 
 LEVEL = 0.95
-FARTHEST = 1e6  # Times the largest size that `images_for` looks.
+FARTHEST = 1e6  # `images_for` looks up to this many times the largest size.
 
 
 class Estimate(NamedTuple):
@@ -34,18 +34,21 @@ class Estimate(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One law in the choice.
+    """One family that was considered for a curve.
 
     Attributes:
-        more_sizes: How many sizes it lacks to be identifiable; 0 if it is
-            fitted.
-        parameters: `{name: value}` of least squares, as published.
-        aicc: Akaike's criterion for few observations, of the size means;
-            lower is better.
-        held_out: Log density of the largest third of the sizes as foreseen
-            from the smaller ones; higher is better.
-        weight: Its part in all predictions; they sum to 1.
-        theta: `(a, b, *shape)` of the same, in the basis of the law.
+        more_sizes: Number of sizes missing before it is identifiable; 0 if it
+            was fitted.
+        parameters: `{name: value}` of the least-squares fit, named as in the
+            publication.
+        aicc: Akaike's information criterion, corrected for few observations,
+            over the size means; lower is better.
+        held_out: Log predictive density of the largest third of the sizes
+            given the smaller ones; higher is better.
+        weight: Its probability given the runs, and so its share of every
+            prediction; the weights of all candidates sum to 1.
+        theta: `(a, b, *shape)` of the least-squares fit, in the basis of the
+            family.
     """
 
     more_sizes: int = 0
@@ -58,16 +61,18 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Law:
-    """Curves through scores, weighed by how well they agree with the runs.
+    """Fitted curve with its uncertainty.
 
     Attributes:
-        name: The law of the largest weight.
-        evidence: The runs it is fitted to.
-        bounds: Lowest and highest score there can be; predictions are clipped.
-        direction: `"max"` where higher scores are better, `"min"` where lower
-            are; scores stay as they are given, gains are improvements.
-        candidates: `{name: Candidate}`: all laws that were tried.
-        posterior: Draws of curves, of all laws by weight.
+        name: The family with the largest weight.
+        evidence: The runs that the curve is fitted to.
+        bounds: Lowest and highest possible score; predictions are clipped to
+            them.
+        direction: `"max"` if higher scores are better, `"min"` if lower
+            scores are. Scores keep their sign; gains are improvements.
+        candidates: `{name: Candidate}` for every family considered.
+        posterior: Draws of curves from all fitted families, each in proportion
+            to its weight.
     """
 
     name: str
@@ -79,59 +84,59 @@ class Law:
 
     @property
     def parameters(self):
-        """`{name: value}` of the law of the largest weight."""
+        """`{name: value}` of the family with the largest weight."""
         return self.candidates[self.name].parameters
 
     @property
     def points(self):
-        """Factor from scores to points: 100 for fractions, else 1."""
+        """Factor from scores to percent points: 100 for fractions, else 1."""
         return units.points(self.bounds)
 
     @property
     def unit(self):
-        """The `Unit` in which scores and gains are written."""
+        """The `Unit` in which scores and gains are printed."""
         data = self.evidence
         return units.unit_of(self.bounds, data.y, data.y_name)
 
     @property
     def sign(self):
-        """1 where higher scores are better, -1 where lower are."""
+        """1 if higher scores are better, -1 if lower scores are."""
         return 1 if self.direction == "max" else -1
 
-    # === What it says ===
+    # === Predictions ===
 
     def predict(self, x):
-        """Scores at sizes `x`, within the bounds: the middle of all curves."""
+        """Return the median score of all curves at sizes `x`, within bounds."""
         return self._shaped(x, np.median(self._curves(x), axis=1))
 
     def confidence_interval(self, x):
-        """Low and high end of where the curve itself lies at `x`, at 95%."""
+        """Return both ends of the 95% interval of the curve itself at `x`."""
         return self._interval(x, self._curves(x))
 
     def prediction_interval(self, x):
-        """Low and high end of where one new run at `x` will lie, at 95%."""
+        """Return both ends of the 95% interval of one new run at `x`."""
         return self._interval(x, self._runs(x))
 
     def gain_at(self, factor):
-        """What `factor` times the largest size would add.
+        """Return the gain from `factor` times the largest size.
 
         Args:
             factor: More than 1.
 
         Returns:
-            An `Estimate`: by how much the score of one new run there is better
-            than the curve's at the largest size, and its 95% prediction
+            An `Estimate` of how much better the score of one new run at that
+            size is than the curve at the largest size, with its 95% prediction
             interval. Positive is better in both directions.
         """
         curve, run = self._gains(factor)
         return Estimate(float(np.median(curve)), *_ends(run))
 
     def chance(self, factor, worth=0.0):
-        """Probability that `factor` times the largest size gains a worth.
+        """Return the probability that the gain exceeds `worth`.
 
         Args:
-            factor: More than 1.
-            worth: A gain, in units of the score.
+            factor: How many times the largest size, more than 1.
+            worth: A gain, in the unit of the score.
 
         Returns:
             The share of curves that improve by more than `worth`.
@@ -144,15 +149,17 @@ class Law:
         return float((self._gains(factor)[0] > worth).mean())
 
     def images_for(self, target):
-        """The size at which the curve reaches a score.
+        """Return the size at which the curve reaches a score.
 
         Args:
             target: A score within the bounds.
 
         Returns:
-            An `Estimate`: the size and its 95% interval, by the sizes at which
-            the drawn curves reach it. The smallest size where that has reached
-            it; infinity where a million times the largest does not.
+            An `Estimate` of the size with its 95% interval, taken over the
+            sizes at which the drawn curves reach the target. A curve that has
+            reached it at the smallest size counts as that size; one that does
+            not reach it at a million times the largest size counts as
+            infinity.
 
         Raises:
             ValueError: If `target` is out of bounds.
@@ -170,7 +177,7 @@ class Law:
         curves = self.posterior.curves(10**powers)
         above = self.sign * curves >= self.sign * target
         first = above.argmax(axis=0)
-        # On the logarithmic scale, straight between two sizes.
+        # Linear interpolation in log size.
         left = np.maximum(first - 1, 0)
         draws = np.arange(curves.shape[1])
         step = curves[first, draws] - curves[left, draws]
@@ -184,14 +191,15 @@ class Law:
         reached = np.where(above.any(axis=0), 10**reached, np.inf)
         return Estimate(*_quantiles(reached, (0.5, *_TAILS)).tolist())
 
-    # === How far to trust it ===
+    # === Goodness of fit ===
 
     @functools.cached_property
     def lack_of_fit(self):
-        """Probability of means this far off the law by noise alone (F test).
+        """p-value of the lack-of-fit F test (equation 17).
 
-        Of the law of the largest weight, by least squares. nan with one run a
-        size, which cannot tell noise from a bend.
+        The probability that noise alone puts the size means this far from the
+        least-squares fit of the family with the largest weight. nan with one
+        run per size, which cannot tell noise from a bend.
         """
         data = self.evidence
         residuals = data.means - self.curve(self.name, data.sizes)
@@ -199,17 +207,17 @@ class Law:
             return np.nan
         rounding = 1e-9 * np.abs(data.means).max()
         if data.noise <= rounding**2:
-            # Without noise the test has no scale: all that is off is off.
+            # Without noise the test has no scale: any deviation is a misfit.
             return 0.0 if np.abs(residuals).max() > rounding else np.nan
         df = len(data.sizes) - len(self.parameters)
         ratio = data.counts @ residuals**2 / df / data.noise
         return float(stats.f.sf(ratio, df, data.noise_df))
 
     def curve(self, name, x):
-        """Scores at sizes `x` by one law alone, of least squares, not clipped.
+        """Return the least-squares curve of one family at `x`, not clipped.
 
         Args:
-            name: A name in `candidates` that is fitted.
+            name: The name of a fitted family in `candidates`.
             x: Sizes.
         """
         from keras_jft.scaling.law.families import LAWS
@@ -221,9 +229,10 @@ class Law:
         return a + b * LAWS[name].basis(r, *shape)
 
     def reaches_bound(self, x):
-        """Whether the curve has run into the end of the scale at size `x`.
+        """Return whether the curve leaves the scale of scores at size `x`.
 
-        There the law says no more of the score: it only says that it is wrong.
+        Beyond that size the law predicts impossible scores, so it is wrong
+        there and says nothing about the true ones.
         """
         middle = float(np.median(self.posterior.curves(x)))
         return not self.bounds[0] < middle < self.bounds[1]
@@ -237,7 +246,7 @@ class Law:
         return np.clip(self.posterior.runs(x), *self.bounds)
 
     def _gains(self, factor):
-        """`(n,)` gains of the curves, and of one run each."""
+        """Return `(n,)` gains of the curves, and of one run on each."""
         if not units.is_finite(factor) or factor <= 1:
             raise ValueError(
                 "`factor` must be more than 1, and finite. Received: "
@@ -255,7 +264,7 @@ class Law:
         return self._shaped(x, low), self._shaped(x, high)
 
     def _shaped(self, x, values):
-        """`values`, a number where `x` is one."""
+        """Return `values` in the shape of `x`: a number if `x` is one."""
         return values.reshape(np.shape(x))[()]
 
 
@@ -276,5 +285,5 @@ def _ends(values):
 
 
 def _quantiles(values, at, axis=None):
-    # Of draws as they are: between infinities nothing can be interpolated.
+    # No interpolation between draws: it would turn infinities into nan.
     return np.quantile(values, at, axis=axis, method="inverted_cdf")
