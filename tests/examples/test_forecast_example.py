@@ -97,7 +97,7 @@ def test_an_error_rate_is_forecast_in_its_own_direction(run, tmp_path):
         (
             SCORES.replace("mode", "split"),
             [],
-            "name what tells the curves apart: --by split.",
+            "columns that tell the curves apart: --by split.",
         ),
         (SCORES, ["--size", "images"], "no column ['images']"),
         (SCORES + "7\n8,0.4,0,tuned\n", [], "line 8: expected 4 cells"),

@@ -231,5 +231,5 @@ def test_dollars_in_names_start_no_formula():
 def test_a_row_without_its_mode_is_refused():
     rows = rows_of()
     rows[0]["mode"] = None
-    with pytest.raises(ValueError, match="must say its `mode`"):
+    with pytest.raises(ValueError, match="all rows must have a `mode`"):
         plot_data_size(rows)

@@ -29,7 +29,7 @@ def found():
 
 
 def test_verdicts_come_strongest_first(found):
-    assert page.in_short(found) == (
+    assert page._in_short(found) == (
         "Collect: steep. Do not collect: flat. Not enough evidence: a short; "
         "bent."
     )
@@ -37,7 +37,7 @@ def test_verdicts_come_strongest_first(found):
 
 def test_a_card_has_verdict_gain_chance_score_and_cost(found):
     sheet = found["steep",]
-    card = page.card(("steep",), sheet)
+    card = page._card(("steep",), sheet)
     assert (card.title, card.verdict) == ("steep", "collect")
     assert card.lead == sheet.headline
     chance, score, cost = card.lines
@@ -46,32 +46,32 @@ def test_a_card_has_verdict_gain_chance_score_and_cost(found):
     )
     assert score.startswith("Score at num_examples=100,000: 70.1 [")
     # An hour a run whatever its size; 12 points.
-    assert cost == "Cost: 1 device-hours a run, 0.0833 a point"
+    assert cost == "Cost: 1 device-hours per run, 0.0833 per point"
 
 
 def test_next_runs_are_summed_up(found):
     sheet = found["bent",]
-    card = page.card(("bent",), sheet)
+    card = page._card(("bent",), sheet)
     # Three times two runs of an hour each, those of one size together.
     named = re.findall(r"(\d+) at ([\d,]+)", card.lines[-1])
     assert sum(int(runs) for runs, _ in named) == 6
     sizes = [float(size.replace(",", "")) for _, size in named]
     assert sizes == list(dict.fromkeys(run.size for run in sheet.next_runs))
     assert card.lines[-1].endswith(
-        "(num_examples) for 6 device-hours, which would admit power and m4, "
-        "too: the interval may widen, and be truer"
+        "(num_examples) for 6 device-hours, which would make power and m4 "
+        "identifiable, too: the interval may become wider, and more accurate"
     )
 
 
 def test_a_curve_without_a_forecast_says_what_it_lacks(found):
-    card = page.card(("a_short",), found["a_short",])
+    card = page._card(("a_short",), found["a_short",])
     assert card == html_page.Card(
         "a short", "not enough evidence", "2 sizes, a forecast needs 4", ()
     )
 
 
 def test_runs_without_names_are_all_runs():
-    assert page.called(()) == "all runs"
+    assert page._called(()) == "all runs"
 
 
 def test_alternatives_say_what_is_not_known():
@@ -80,10 +80,10 @@ def test_alternatives_say_what_is_not_known():
         Alternative("noise", 0.2, 0, 0.05, NAN, NAN, 0.0, NAN, (3, 1)),
         Alternative("depth", 1, 2, 0.05, NAN, NAN, NAN, NAN, (3, 1)),
     ]
-    _, table = page.against(given)
+    _, table = page._against(given)
     assert table.rows == (
         ("data: 1 to 10", "+0.07", "0.01 to 0.13", "+2", "+0.035", "3 and 2"),
         ("noise: 0.2 to 0", "+0.05", "unknown", "+0", "none", "3 and 1"),
         ("depth: 1 to 2", "+0.05", "unknown", "unknown", "unknown", "3 and 1"),
     )
-    assert list(page.against([])) == []
+    assert list(page._against([])) == []

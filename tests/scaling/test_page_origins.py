@@ -3,7 +3,7 @@ from keras_jft.scaling.reporting import page
 
 
 def blocks_of(rows):
-    return list(page.made_by(rows))
+    return list(page._made_by(rows))
 
 
 def test_settings_are_told_apart_by_whether_runs_share_them():
@@ -34,7 +34,7 @@ def test_versions_and_hardware_are_each_named_once():
         ("keras", "3.15.1, 3.16.0"),
     )
     assert text == html_page.Text(
-        "The rows have no configs: how they were made is not on record."
+        "The rows have no configs, so there is no record of how they were made."
     )
 
 

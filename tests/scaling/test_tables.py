@@ -36,7 +36,7 @@ def test_each_task_is_a_block_and_each_mode_a_line():
     sheet = forecast(fit(frozen, x="num_examples", y="top1"))
     assert lines[5] == f"frozen: {sheet.headline}, {sheet.verdict}"
     assert lines[6] == "Segmentation: miou, points"
-    assert lines[-1] == "4 sizes allow the log-linear law only."
+    assert lines[-1] == "4 sizes only allow the log-linear law."
 
 
 def test_too_few_sizes_are_said_and_not_forecast():

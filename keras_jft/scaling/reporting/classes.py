@@ -1,4 +1,4 @@
-"""The scores of single classes in the rows of a study.
+"""Scores of individual classes in the rows of a study.
 
 Letters: C classes.
 """
@@ -12,7 +12,7 @@ from keras_jft.text import printable
 
 
 def class_scores(rows, class_names, x="num_examples"):
-    """A DataFrame with a row a run and class: `class`, its `score`, in points.
+    """Return the score of each class in each run.
 
     Args:
         rows: Rows of one task with a column `per_class`, a list of dicts or a
@@ -21,11 +21,12 @@ def class_scores(rows, class_names, x="num_examples"):
         x: The column of sizes.
 
     Returns:
-        A DataFrame with the columns `mode`, `x`, `class` (an index) and
-        `score`; nan where a class was absent.
+        A DataFrame with a row per run and class, and the columns `mode`, `x`,
+        `class` (an index) and `score` in percent points; nan where a class was
+        absent.
 
     Raises:
-        ValueError: If rows have no `per_class`, or not of C classes.
+        ValueError: If rows have no `per_class`, or not C scores in it.
     """
     table = evidence.succeeded(rows)
     evidence.check_columns(table, ["per_class", x])
@@ -49,22 +50,22 @@ def class_scores(rows, class_names, x="num_examples"):
 
 
 def class_table(rows, class_names, x="num_examples"):
-    """The score of each class by size, as text.
+    """Return the score of each class by size, as text.
 
     Args:
-        rows: Rows of one task with a column `per_class`; `mode` tells blocks
-            apart.
+        rows: Rows of one task with a column `per_class`; each `mode` is a
+            block.
         class_names: C names, in the order of `per_class`.
         x: The column of sizes.
 
     Returns:
-        A string: a block a mode, in it a line a class and a column a size,
-        with the mean in points and, with several runs, their standard
-        deviation. The last column is the gain of the largest size over the
-        smallest.
+        A string with a block per mode, in which each line is a class and each
+        column a size. Cells are means in percent points and, with several
+        runs, standard deviations. The last column is the gain from the smallest
+        size to the largest.
 
     Raises:
-        ValueError: As `class_scores` does.
+        ValueError: As for `class_scores`.
 
     Example:
         >>> rows = [

@@ -12,8 +12,8 @@ from keras_jft.scaling.paper import paper as printed
 from keras_jft.scaling.reporting import classes
 from keras_jft.scaling.rows import units
 
-# Okabe and Ito's colors, which color-blind readers tell apart; with a marker
-# each, so that a print without color does too.
+# Okabe and Ito's colors, which color-blind readers can tell apart, each with a
+# marker of its own for prints without color.
 LOOKS = (
     ("#0072B2", "o"),
     ("#D55E00", "s"),
@@ -47,31 +47,33 @@ def plot_data_size(
     bounds=None,
     paper=False,
 ):
-    """Axes with score against the log of data size, one curve a mode.
+    """Plot score against the log of data size, one curve per mode.
 
-    Small points are runs, large ones their means. From four sizes on, the
-    laws by weight are drawn with their 95% prediction interval shaded, and the
-    legend says the slope of the log-linear law. Dashed: random initialization
-    (rows with `num_examples` 0).
+    Small markers are runs, large ones their means. From four sizes on, the
+    fitted law is drawn with its 95% prediction interval shaded, and the legend
+    gives the slope of the log-linear law. A dashed line is random
+    initialization (rows with `num_examples` 0).
 
     Args:
         rows: Rows of one task, a list of dicts or a DataFrame.
         ax: Matplotlib axes to draw on, or None for new ones.
         x: The column of sizes.
-        y: The column of scores. None means `score` or the main number of the
+        y: The column of scores. None means `score` or the main metric of the
             task.
-        modes: All modes of the study, so that each has its own look in the
+        modes: All modes of the study, so that a mode looks the same in the
             figures of all tasks; None means those of the rows.
-        factor: How far beyond the largest size the laws are drawn, dotted.
-        bounds: Lowest and highest score there can be, as for `fit`.
-        paper: Whether the points that the paper prints of this task and score
-            are drawn too, as stars: other images and other nets.
+        factor: The law is drawn, dotted, up to this many times the largest
+            size.
+        bounds: Lowest and highest possible score, as for `fit`.
+        paper: Whether to add, as stars, the scores that the paper prints for
+            this task and metric; its images and nets differ from the rows'.
 
     Returns:
         The axes.
 
     Raises:
-        ValueError: If the rows are of several tasks, or `y` cannot be known.
+        ValueError: If the rows are of several tasks, or `y` is None and the
+            rows do not say which column has the scores.
 
     References:
         Sun et al. 2017, Figure 4.
@@ -102,7 +104,7 @@ def plot_data_size(
 
 
 def plot_data_sizes(rows, x="num_examples", *, paper=False):
-    """A figure with one panel a task, as `plot_data_size` draws it.
+    """Plot one panel per task, each as `plot_data_size` draws it.
 
     Args:
         rows: Rows of any tasks in `jft.metrics.METRICS`.
@@ -121,8 +123,8 @@ def plot_data_sizes(rows, x="num_examples", *, paper=False):
     tasks = _values(table, "task")
     if not tasks:
         raise ValueError(
-            "The rows need a column `task`, one panel each. They have: "
-            f"{sorted(map(str, table.columns))}."
+            "The rows need a column `task`, since each task is a panel. They "
+            f"have: {sorted(map(str, table.columns))}."
         )
     # Up to three side by side, four as two by two.
     columns = len(tasks) if len(tasks) <= 3 else math.ceil(len(tasks) ** 0.5)
@@ -139,7 +141,7 @@ def plot_data_sizes(rows, x="num_examples", *, paper=False):
             ax.remove()
         for task, ax in zip(tasks, panels.flat, strict=False):
             part = table[table["task"] == task]
-            # One look a mode in all panels, also where a task lacks a mode.
+            # A mode looks the same in all panels, even if a task lacks others.
             y = evidence.score_of(part)
             _draw_panel(ax, part, x, y, _values(table, "mode"))
             if paper:
@@ -148,12 +150,12 @@ def plot_data_sizes(rows, x="num_examples", *, paper=False):
 
 
 def plot_classes(rows, class_names, x="num_examples"):
-    """A figure: scores by size, and what each class gains by it.
+    """Plot scores by size, and the gain of each class.
 
-    On the left as `plot_data_size` draws it. On the right a bar a class and
-    mode, the score at the largest size minus that at the smallest (random
-    initialization, where there is one), largest gains first; thin lines are
-    standard errors over the runs.
+    The left panel is that of `plot_data_size`. The right one has a bar per
+    class and mode, largest gains first: the score at the largest size minus
+    that at the smallest (random initialization, if the rows have it). Thin
+    lines are standard errors over the runs.
 
     Args:
         rows: Rows of one task in `jft.metrics.METRICS` with `per_class`.
@@ -164,7 +166,7 @@ def plot_classes(rows, class_names, x="num_examples"):
         The Matplotlib figure.
 
     Raises:
-        ValueError: If `per_class` does not fit `class_names`.
+        ValueError: If `per_class` does not match `class_names`.
 
     References:
         Sun et al. 2017, Figure 6 and Table 12.
@@ -184,7 +186,7 @@ def plot_classes(rows, class_names, x="num_examples"):
 
 
 def _draw_gains(ax, scores, class_names, x):
-    """Draws a bar a class and mode."""
+    """Draw a bar per class and mode."""
     ends = scores[scores[x].isin([scores[x].min(), scores[x].max()])]
     groups = ends.groupby(["mode", "class", x])["score"]
     means, errors = groups.mean().unstack(), groups.sem().unstack()
@@ -220,19 +222,20 @@ def _draw_gains(ax, scores, class_names, x):
 
 
 def _values(table, column):
-    """Distinct values, sorted; none where there is no such column."""
+    """Return the sorted distinct values of a column; none if it is missing."""
     if column not in table:
         return []
     if table[column].isna().any():
         raise ValueError(
-            f"Every row must say its `{column}`, or none. Received none in "
-            f"{int(table[column].isna().sum())} of {len(table)} rows."
+            f"Either all rows must have a `{column}`, or none of them. "
+            f"Received: no value in {int(table[column].isna().sum())} of "
+            f"{len(table)} rows."
         )
     return sorted(table[column].unique())
 
 
 def _draw_panel(ax, table, x, y, modes, *, factor=1, bounds=None):
-    """Draws the curves of one task, dresses the axes."""
+    """Draw the curves of one task, its axes and its legend."""
     evidence.check_numbers(table, x)
     evidence.check_numbers(table, y)
     bounds = units.bounds_of(table[y], bounds, y)
@@ -262,17 +265,17 @@ def _draw_panel(ax, table, x, y, modes, *, factor=1, bounds=None):
     ax.set_ylabel(drawable(f"{title} (%)" if percent else title))
     ax.set_title(drawable(units.titled(str(task))) if task else "")
     ax.grid(axis="y", alpha=0.25, linewidth=0.5)
-    # Colors are modes; what the forms are is said once, in gray.
+    # Colors are modes; the legend explains bands and dashes once, in gray.
     if len(sizes) >= fitting.FEWEST_SIZES:
         ax.fill_between([], [], color="gray", label=BAND, **SHADE)
     if evidence.untrained(table).any():
         ax.plot([], [], color="gray", label="random initialization", **DASHED)
-    # Below the axes: inside, it would cover an interval or a line.
+    # Below the axes, since inside it would cover an interval or a line.
     ax.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.16))
 
 
 def _draw_paper(ax, table, x, y):
-    """Draws the points that the paper prints of a task and score, if any."""
+    """Draw the scores that the paper prints for a task and metric, if any."""
     (task,) = _values(table, "task") or [None]
     if x != "num_examples" or (task, y) not in printed.POINTS:
         return
@@ -293,7 +296,7 @@ def _draw_paper(ax, table, x, y):
 
 
 def _apart(sizes):
-    """Those of rising sizes whose names have room on a log axis of them all."""
+    """Return the sizes, out of increasing ones, whose labels do not overlap."""
     room = np.log(sizes[-1] / sizes[0]) / 10
     kept = [sizes[-1]]
     for size in sizes[-2::-1]:
@@ -303,7 +306,7 @@ def _apart(sizes):
 
 
 def _draw_curve(ax, table, x, y, name, color, marker, *, factor, bounds):
-    """Draws the runs, means, law and random initialization of one mode."""
+    """Draw the runs, means, law and random initialization of one mode."""
     untrained = evidence.untrained(table)
     trained = table[~untrained]
     ax.scatter(trained[x], trained[y], s=9, alpha=0.45, lw=0, color=color)
@@ -312,7 +315,7 @@ def _draw_curve(ax, table, x, y, name, color, marker, *, factor, bounds):
     if len(means) < fitting.FEWEST_SIZES:  # A line through the means instead.
         ax.plot(means.index, means, label=name, **mean)
     else:
-        # Which way is better changes no line.
+        # The direction does not change any line.
         law = fitting.fit(table, x, y, bounds=bounds, direction="max")
         largest = means.index.max()
         grid = np.geomspace(means.index.min(), factor * largest, 100)
@@ -330,7 +333,7 @@ def _draw_curve(ax, table, x, y, name, color, marker, *, factor, bounds):
 
 
 def short(number):
-    """A size as people write it: 300, 1k, 30k, 300M.
+    """Return a size in short form: 300, 1k, 30k, 300M.
 
     Args:
         number: The size.

@@ -1,4 +1,11 @@
-"""The decision page: what a person with a budget reads."""
+"""The decision page of a study, for the person who holds the budget.
+
+`report` builds it as a list of blocks, which `keras_jft.html_page` writes as
+HTML and as Markdown. The helpers below it follow the page from top to bottom:
+the decision on each curve and the alternatives to more data; figures and tables
+of scores, beside those of the paper; the fitted laws and the caveats; and how
+the rows were made.
+"""
 
 import json
 
@@ -32,25 +39,26 @@ from keras_jft.scaling.reporting.figures import plot_data_size
 from keras_jft.scaling.rows import cost, units
 
 CAVEATS = (
-    "An interval is that of one new run, at 95%. It includes the noise of "
-    "seeds, what the sizes leave open of the curve, and the choice of law. It "
-    "takes for granted that more images are like those there are, and that "
-    "nothing else changes. Of simulated curves that bend beyond all sizes, "
-    "it holds 80 to 87% (`benchmarks/coverage.py`).",
-    "Sun et al. 2017 say of their own numbers (Disclaimer, Large scale "
-    "learning): schedules and hyper-parameters are those of training with 1M "
-    "images, and so the impact of data is underestimated at every size. Where "
-    "these runs share one setting for all sizes, that holds for them too: "
+    "Each interval is a 95% prediction interval of one new run. It includes "
+    "the noise of seeds, the uncertainty that the sizes leave about the curve, "
+    "and the choice of law. It assumes that additional images are like the "
+    "present ones and that nothing else changes. For simulated curves that "
+    "bend beyond all sizes, it holds 80 to 87% of runs "
+    "(`benchmarks/coverage.py`).",
+    "Sun et al. 2017 say about their own numbers (Disclaimer, Large scale "
+    "learning) that schedules and hyper-parameters are those of training with "
+    "1M images, so the impact of data is underestimated at every size. If "
+    "these runs use the same settings at all sizes, that is true of them too: "
     "tuned at each size, more data may be worth more.",
-    "Device-hours are those of training on the machine of the rows. What the "
-    "images and their labels cost is not among them.",
+    "Device-hours are those of training on the machine that made the rows. "
+    "They do not include the cost of the images and their labels.",
 )
 ON_THE_CLOCK = (
-    "The rows say what a run took on the clock, not `device_seconds`: "
-    "pre-training that was done before, or for another run, is not counted, "
-    "and more data costs more than said here."
+    "The rows give the wall-clock time of each run, not `device_seconds`: "
+    "pre-training that was done earlier, or for another run, is not counted, "
+    "so more data costs more than this page says."
 )
-# Columns of a row that say how it was made, and what each is called.
+# Columns of a row that say how it was made, and their names on the page.
 MADE_BY = {
     "cpu": "Processor",
     "cores": "Cores",
@@ -75,37 +83,37 @@ def report(
     title=None,
     command=None,
 ):
-    """Writes the decision page of a study, as HTML and as Markdown.
+    """Write the decision page of a study, as HTML and as Markdown.
 
-    First the decision on each curve: gain, interval, probability, verdict,
-    cost and the next runs; then figures, scores, laws, caveats, and how the
-    rows were made. The HTML is one file that needs no other; the Markdown
-    beside it says the same without the figures.
+    The page starts with the decision on each curve: gain, interval,
+    probability, verdict, cost and the next runs. Figures, scores, laws,
+    caveats and how the rows were made follow. The HTML is a single
+    self-contained file; the Markdown beside it says the same without figures.
 
     Args:
         rows: Rows, a list of dicts or a DataFrame.
-        path: Where the page is written, `*.html`.
+        path: Where to write the page, `*.html`.
         x: The column of sizes.
-        y: The column of scores. None means `score` or the main number of the
+        y: The column of scores. None means `score` or the main metric of the
             task.
-        by: Columns that tell curves apart; None means `task`, `mode` and
-            `arm`, where they are there.
-        factor: How many times the largest size is asked for.
-        worth: The smallest gain that is worth its cost, in units of the score.
-        bounds: Lowest and highest score there can be, as for `fit`.
+        by: Columns that tell curves apart; None means those of `task`, `mode`
+            and `arm` that the rows have.
+        factor: How many times the largest size the forecast is for.
+        worth: The smallest gain worth its cost, in the unit of the score.
+        bounds: Lowest and highest possible score, as for `fit`.
         direction: `"max"` or `"min"`, as for `fit`.
-        alternatives: What `jft.scaling.alternatives` found, to stand beside
+        alternatives: The result of `jft.scaling.alternatives`, to show beside
             the decision.
-        paper_tables: Numbers of the paper's tables that the means of the rows
-            are to stand beside, as `paper_table` has it.
+        paper_tables: Numbers of the paper's tables to show with the means of
+            the rows beside them, as `paper_table` does.
         title: The title of the page.
-        command: The command that makes the rows, to be printed.
+        command: The command that makes the rows, to show on the page.
 
     Returns:
         The paths of both files.
 
     Raises:
-        ValueError: As `forecasts` does, or if `path` is no `*.html`.
+        ValueError: As for `forecasts`, or if `path` does not name HTML.
 
     Example:
         >>> import tempfile
@@ -121,8 +129,8 @@ def report(
         isinstance(found, Alternative) for found in alternatives
     ):
         raise ValueError(
-            "`alternatives` must be a list of what `jft.scaling.alternatives` "
-            f"found. Received: {alternatives!r}."
+            "`alternatives` must be a list that `jft.scaling.alternatives` "
+            f"returned. Received: {alternatives!r}."
         )
     options = {"x": x, "y": y, "bounds": bounds}
     by = tables.curve_columns(rows, by)
@@ -138,10 +146,10 @@ def report(
     panels = _panels(table, by)
     modes = sorted(table["mode"].unique()) if "mode" in by else None
     blocks = [
-        Text(in_short(found)),
+        Text(_in_short(found)),
         Heading("The decision"),
-        Cards(tuple(card(*curve) for curve in found.items())),
-        *against(alternatives),
+        Cards(tuple(_card(*curve) for curve in found.items())),
+        *_against(alternatives),
         Heading("Figures"),
         Pictures(
             tuple(
@@ -156,10 +164,10 @@ def report(
         _laws(found),
         Heading("Caveats"),
         Points(_common_caveats(table)),
-        Heading("Of these curves", level=3),
+        Heading("For these curves", level=3),
         _caveats(found),
         Heading("How the numbers were made"),
-        *made_by(rows, command),
+        *_made_by(rows, command),
     ]
     return write(path, title or f"What would {factor:g}x more buy?", blocks)
 
@@ -168,18 +176,114 @@ def _check_texts(**given):
     for name, value in given.items():
         if value is not None and not isinstance(value, str):
             raise ValueError(
-                f"`{name}` must be a text or None. Received: {name}={value!r}."
-                " `shlex.join` makes one of a list of words."
+                f"`{name}` must be a string or None. Received: "
+                f"{name}={value!r}. `shlex.join` joins a list of words."
             )
 
 
+def _called(name):
+    """Return the name of a curve, from the values of its columns."""
+    words = [str(value).replace("_", " ") for value in name]
+    return ", ".join(words) or "all runs"
+
+
+# === The decision ===
+
+
+def _in_short(found):
+    """Return a sentence per verdict that names its curves, strongest first."""
+    names = {}
+    for name, sheet in found.items():
+        verdict = NOT_ENOUGH_EVIDENCE
+        if not isinstance(sheet, str):
+            verdict = sheet.verdict
+        names.setdefault(verdict, []).append(_called(name))
+    order = (COLLECT, DO_NOT_COLLECT, NOT_ENOUGH_EVIDENCE)
+    return " ".join(
+        f"{verdict.capitalize()}: {'; '.join(names[verdict])}."
+        for verdict in order
+        if verdict in names
+    )
+
+
+def _card(name, sheet):
+    """Return the `Card` of a curve.
+
+    Args:
+        name: A tuple, the values of the columns that tell curves apart.
+        sheet: A `Forecast`, or a string that says why there is none.
+    """
+    if isinstance(sheet, str):
+        return Card(_called(name), NOT_ENOUGH_EVIDENCE, sheet, ())
+    chance, score, *_ = sheet.basis
+    lines = [*sheet.reasons, chance, score]
+    if sheet.cost:
+        lines.append(f"Cost: {sheet.cost}")
+    if sheet.next_runs:
+        lines.append(f"Next runs: {_next_runs(sheet)}")
+    return Card(_called(name), sheet.verdict, sheet.headline, tuple(lines))
+
+
+def _next_runs(sheet):
+    unit, half = sheet.law.unit, (sheet.gain_high - sheet.gain_low) / 2
+    runs = ", ".join(
+        f"{count} at {units.sized(size)}" for size, count, *_ in sheet.next_runs
+    )
+    hours = sum(n.hours for n in sheet.next_runs)
+    cost = f" for {hours:.2g} device-hours" if hours >= 0 else ""
+    where = f"{runs} ({sheet.law.evidence.x_name}){cost}, which would"
+    if sheet.admitted:
+        return (
+            f"{where} make {' and '.join(sheet.admitted)} identifiable, too: "
+            "the interval may become wider, and more accurate"
+        )
+    return (
+        f"{where} narrow the gain from ±{unit.text(half)} to "
+        f"±{unit.text(sheet.next_runs[-1].half_width)} {unit.name}"
+    )
+
+
+def _against(alternatives):
+    """Yield blocks that compare data with its alternatives, if any."""
+    if not alternatives:
+        return
+    yield Heading("Data against alternatives")
+    yield Table(
+        "Each change alone; gain in the unit of the score, with its 95% "
+        "interval over seeds; additional device-hours per run",
+        ("change", "gain", "interval", "hours", "gain per hour", "runs"),
+        tuple(
+            (
+                f"{a.name}: {a.start} to {a.end}",
+                f"{a.gain:+.3g}",
+                f"{a.low:.3g} to {a.high:.3g}"
+                if a.low <= a.high
+                else "unknown",
+                _or_unknown(f"{a.hours:+.3g}"),
+                _or_unknown(
+                    f"{a.per_hour:+.3g}", "none" if a.hours <= 0 else "unknown"
+                ),
+                " and ".join(map(str, a.runs)),
+            )
+            for a in alternatives
+        ),
+    )
+
+
+def _or_unknown(text, otherwise="unknown"):
+    return otherwise if "nan" in text else text
+
+
+# === Figures and scores ===
+
+
 def _panels(table, by):
-    """Pairs of a title and the rows of a figure: its curves are modes."""
+    """Return pairs of a title and the rows of a figure, a curve per mode."""
     apart = [column for column in by if column != "mode"]
     if not apart:
         return [("All runs", table)]
     return [
-        (units.titled(called(name)), part)
+        (units.titled(_called(name)), part)
         for name, part in table.groupby(apart)
     ]
 
@@ -188,9 +292,9 @@ def _picture(title, part, *, x, y, factor, **options):
     ax = plot_data_size(part, x=x, y=y, factor=factor, **options)
     return Picture(
         svg_of(ax.figure),
-        f"{title}: {evidence.score_of(part, y)} by {x}. Small points are runs, "
-        f"large ones means; dotted and shaded on to {factor:g} times the "
-        "largest size.",
+        f"{title}: {evidence.score_of(part, y)} by {x}. Small markers are "
+        "runs, large ones means. The forecast is dotted, its interval shaded, "
+        f"up to {factor:g} times the largest size.",
     )
 
 
@@ -220,7 +324,7 @@ def _scores(title, part, by, x, y, bounds):
 
 
 def _beside_the_paper(numbers, rows):
-    """Tables of the paper with columns of the rows, and what is wrong there."""
+    """Yield tables of the paper beside the rows, and their known errors."""
     if not numbers:
         return
     yield Heading("Beside the paper")
@@ -228,7 +332,7 @@ def _beside_the_paper(numbers, rows):
         table = paper_table(number, rows)
         cells = table.text()
         yield Table(
-            f"Table {number} of Sun et al. 2017, turned: {table.title}",
+            f"Table {number} of Sun et al. 2017, transposed: {table.title}",
             ("", *cells.columns),
             tuple(
                 (name, *row)
@@ -239,16 +343,19 @@ def _beside_the_paper(numbers, rows):
             yield Points(tuple(map(str, table.faults)))
 
 
+# === Laws and caveats ===
+
+
 def _laws(found):
-    """The laws that are fitted; what the others lack is a caveat."""
+    """Return a table of the fitted laws; the others are among the caveats."""
     laws = {n: f.law for n, f in found.items() if not isinstance(f, str)}
     return Table(
         "Weight in the forecast; AICc (lower is better); log density of the "
-        "largest third of the sizes, foreseen from the others (higher is "
-        "better); parameters of least squares",
+        "largest third of the sizes, predicted from the others (higher is "
+        "better); least-squares parameters",
         ("curve", "law", "weight", "AICc", "held out", "parameters"),
         tuple(
-            (called(name), LAWS[one].title, *_fitted(candidate))
+            (_called(name), LAWS[one].title, *_fitted(candidate))
             for name, law in laws.items()
             for one, candidate in law.candidates.items()
             if not candidate.more_sizes
@@ -273,7 +380,7 @@ def _common_caveats(table):
 
 
 def _caveats(found):
-    """What speaks against trusting forecasts, and against which."""
+    """Return each doubt once, with the curves that it applies to."""
     curves = {}
     for name, sheet in found.items():
         doubts = (
@@ -282,7 +389,7 @@ def _caveats(found):
             else [doubt.text for doubt in sheet.doubts]
         )
         for line in doubts:
-            curves.setdefault(line, []).append(called(name))
+            curves.setdefault(line, []).append(_called(name))
     return Points(
         tuple(
             line if len(names) == len(found) else f"{line} ({'; '.join(names)})"
@@ -291,101 +398,11 @@ def _caveats(found):
     )
 
 
-def called(name):
-    """What a curve is called, by the values of its columns."""
-    words = [str(value).replace("_", " ") for value in name]
-    return ", ".join(words) or "all runs"
+# === How the numbers were made ===
 
 
-def in_short(found):
-    """The verdicts in one line each, the strongest first."""
-    names = {}
-    for name, sheet in found.items():
-        verdict = NOT_ENOUGH_EVIDENCE
-        if not isinstance(sheet, str):
-            verdict = sheet.verdict
-        names.setdefault(verdict, []).append(called(name))
-    order = (COLLECT, DO_NOT_COLLECT, NOT_ENOUGH_EVIDENCE)
-    return " ".join(
-        f"{verdict.capitalize()}: {'; '.join(names[verdict])}."
-        for verdict in order
-        if verdict in names
-    )
-
-
-def card(name, sheet):
-    """The `Card` of a curve, from a `Forecast` or why there is none."""
-    if isinstance(sheet, str):
-        return Card(called(name), NOT_ENOUGH_EVIDENCE, sheet, ())
-    chance, score, *_ = sheet.basis
-    lines = [*sheet.reasons, chance, score]
-    if sheet.cost:
-        lines.append(f"Cost: {sheet.cost}")
-    if sheet.next_runs:
-        lines.append(f"Next runs: {_next_runs(sheet)}")
-    return Card(called(name), sheet.verdict, sheet.headline, tuple(lines))
-
-
-def _next_runs(sheet):
-    unit, half = sheet.law.unit, (sheet.gain_high - sheet.gain_low) / 2
-    runs = ", ".join(
-        f"{count} at {units.sized(size)}" for size, count, *_ in sheet.next_runs
-    )
-    hours = sum(n.hours for n in sheet.next_runs)
-    cost = f" for {hours:.2g} device-hours" if hours >= 0 else ""
-    where = f"{runs} ({sheet.law.evidence.x_name}){cost}, which would"
-    if sheet.admitted:
-        return (
-            f"{where} admit {' and '.join(sheet.admitted)}, too: the interval "
-            "may widen, and be truer"
-        )
-    return (
-        f"{where} narrow the gain from ±{unit.text(half)} to "
-        f"±{unit.text(sheet.next_runs[-1].half_width)} {unit.name}"
-    )
-
-
-def against(alternatives):
-    """Blocks that set data against its alternatives; none without them."""
-    if not alternatives:
-        return
-    yield Heading("Data against alternatives")
-    yield Table(
-        "Each change alone; gain in units of the score, with its 95% interval "
-        "over seeds; device-hours that a run takes more",
-        ("change", "gain", "interval", "hours", "gain per hour", "runs"),
-        tuple(
-            (
-                f"{a.name}: {a.start} to {a.end}",
-                f"{a.gain:+.3g}",
-                f"{a.low:.3g} to {a.high:.3g}"
-                if a.low <= a.high
-                else "unknown",
-                _or_unknown(f"{a.hours:+.3g}"),
-                _or_unknown(
-                    f"{a.per_hour:+.3g}", "none" if a.hours <= 0 else "unknown"
-                ),
-                " and ".join(map(str, a.runs)),
-            )
-            for a in alternatives
-        ),
-    )
-
-
-def _or_unknown(text, otherwise="unknown"):
-    return otherwise if "nan" in text else text
-
-
-def made_by(rows, command=None):
-    """Blocks that say how rows were made, as far as they tell.
-
-    Args:
-        rows: Rows, a list of dicts or a DataFrame.
-        command: The command that makes them.
-
-    Yields:
-        Blocks of a page.
-    """
+def _made_by(rows, command=None):
+    """Yield blocks on how the rows were made, as far as they say."""
     table = evidence.table_of(rows)
     if command:
         yield Code("The command that makes the rows", command)
@@ -394,7 +411,8 @@ def made_by(rows, command=None):
     configs = [c for c in table.get("config", ()) if isinstance(c, dict)]
     if not configs:
         yield Text(
-            "The rows have no configs: how they were made is not on record."
+            "The rows have no configs, so there is no record of how they were "
+            "made."
         )
         return
     shared, varied = _settings(configs)
@@ -410,7 +428,7 @@ def made_by(rows, command=None):
 
 
 def _facts(table):
-    """Pairs of what is on record and its values."""
+    """Yield pairs of a recorded fact and its values."""
     if "error" in table:
         yield "Failed runs", f"{int(evidence.failed(table).sum()):,}"
     if "seed" in table:
@@ -443,9 +461,11 @@ def _values(column):
 
 
 def _settings(configs):
-    """`{name: value}` of what all configs share, `{name: values}` of the rest.
+    """Split settings into those that all configs share and those that vary.
 
-    Names are dotted paths into the config.
+    Returns:
+        `{name: value}` of the shared settings and `{name: values}` of the
+        others; names are dotted paths into the config.
     """
     flat = pd.DataFrame([dict(_flat(config)) for config in configs])
     values = {
@@ -457,7 +477,7 @@ def _settings(configs):
 
 
 def _flat(config, path=""):
-    """Pairs of a dotted path and the JSON of what is there."""
+    """Yield pairs of a dotted path and its value as JSON."""
     for name, value in config.items():
         if isinstance(value, dict) and value:
             yield from _flat(value, f"{path}{name}.")

@@ -1,4 +1,4 @@
-"""The rows of a study as text: scores by size, and what more would bring."""
+"""Text tables of a study: scores by size, and the forecast of each curve."""
 
 import pandas as pd
 
@@ -19,26 +19,27 @@ def forecasts(
     direction=None,
     **options,
 ):
-    """The forecast of each curve of a study.
+    """Return the forecast of each curve of a study.
 
     Args:
         rows: Rows, a list of dicts or a DataFrame.
         x: The column of sizes.
-        y: The column of scores. None means `score` or the main number of the
+        y: The column of scores. None means `score` or the main metric of the
             task.
-        by: Columns that tell curves apart; None means `task`, `mode` and
-            `arm`, where they are there.
-        bounds: Lowest and highest score there can be. None goes by the
-            scores, as `fit` does: by those of all modes of a task together.
+        by: Columns that tell curves apart; None means those of `task`, `mode`
+            and `arm` that the rows have.
+        bounds: Lowest and highest possible score. None infers them from the
+            scores of all modes of a task together, as `fit` does.
         direction: `"max"` or `"min"`, as for `fit`.
         **options: `factor` and `worth`, as for `forecast`.
 
     Returns:
-        `{name: Forecast}`, the name a tuple of the values of `by`. For a curve
-        with too few sizes, or no run that succeeded, a string that says so.
+        `{name: Forecast}`; each name is a tuple of the values of `by`. A curve
+        with too few sizes, or without a successful run, has a string that says
+        so in place of the `Forecast`.
 
     Raises:
-        ValueError: As `fit` and `forecast` do, but for too few sizes.
+        ValueError: As for `fit` and `forecast`, except for too few sizes.
 
     Example:
         >>> scores = {300: 0.32, 1_000: 0.38, 3_000: 0.5, 10_000: 0.6}
@@ -73,12 +74,12 @@ def forecasts(
 
 
 def curve_columns(rows, by=None):
-    """The columns that tell the curves of rows apart, a list.
+    """Return a list of the columns that tell the curves of rows apart.
 
     Args:
         rows: Rows, a list of dicts or a DataFrame.
-        by: Those columns, or None for `task`, `mode` and `arm`, where they are
-            there.
+        by: Those columns, or None for those of `task`, `mode` and `arm` that
+            the rows have.
     """
     if by is None:
         return [column for column in BY if column in evidence.table_of(rows)]
@@ -86,7 +87,7 @@ def curve_columns(rows, by=None):
 
 
 def table(rows, x="num_examples", factor=10):
-    """Mean scores by size and the forecast of each curve, as text.
+    """Return the mean scores by size and the forecast of each curve, as text.
 
     Args:
         rows: Rows of tasks in `jft.metrics.METRICS`, a list of dicts or a
@@ -95,8 +96,8 @@ def table(rows, x="num_examples", factor=10):
         factor: How many times the largest size the forecast is for.
 
     Returns:
-        A string: a block a task, with a line a mode. Scores are in points,
-        the mean and, with several runs, their standard deviation.
+        A string with a block per task and a line per mode. Scores are in
+        percent points: the mean and, with several runs, the standard deviation.
 
     Raises:
         ValueError: If a task is unknown or a column is missing.
@@ -117,13 +118,13 @@ def table(rows, x="num_examples", factor=10):
                    0   300 1,000 3,000 10,000
         frozen  20.0  32.0  38.0  50.0   60.0
         frozen: 10x more: +19.0 [5.9, 29.2] points, collect
-        4 sizes allow the log-linear law only.
+        4 sizes only allow the log-linear law.
     """
     data = evidence.succeeded(rows)
     if "task" not in data:
         raise ValueError(
-            "The rows need a column `task`, one block each. They have: "
-            f"{sorted(map(str, data.columns))}."
+            "The rows need a column `task`, since each task is a block. They "
+            f"have: {sorted(map(str, data.columns))}."
         )
     if "mode" not in data:
         data = data.assign(mode="all")
@@ -146,39 +147,39 @@ def table(rows, x="num_examples", factor=10):
         ]
     sizes = data.loc[~evidence.untrained(data), x].nunique()
     if sizes == fitting.FEWEST_SIZES:
-        blocks.append(f"{sizes} sizes allow the log-linear law only.")
+        blocks.append(f"{sizes} sizes only allow the log-linear law.")
     return "\n".join(blocks)
 
 
 def means(table, by, x, y, digits=1):
-    """Means and standard deviations as text: a line a curve, a column a size.
+    """Return means and standard deviations as text.
 
     Args:
         table: A DataFrame of rows of one task.
-        by: At most one column that tells its curves apart, a list.
+        by: A list of at most one column, which tells its curves apart.
         x: The column of sizes.
         y: The column of scores.
-        digits: Behind the decimal point.
+        digits: Number of digits after the decimal point.
 
     Returns:
-        A DataFrame of strings.
+        A DataFrame of strings with a row per curve and a column per size.
     """
     scores = table.groupby([*by, x])[y].agg(["mean", "std"])
     cells = scores.apply(units.mean_and_spread, axis=1, digits=digits)
-    # One curve is a line, too.
+    # A single curve is a row, too.
     cells = cells.unstack(fill_value="") if by else cells.to_frame("runs").T
     cells.columns = list(map(units.sized, cells.columns))
     return cells
 
 
 def _panel(by, name):
-    """What tells a curve from those of other panels: all but its mode."""
+    """Return the name of a curve's panel: all columns but the mode."""
     values = zip(by, name or (), strict=True)
     return tuple(value for column, value in values if column != "mode")
 
 
 def _bounds(curves, y, bounds, direction):
-    """The bounds of the scores of a panel; None where no run succeeded."""
+    """Return the bounds of the scores of a panel; None if no run succeeded."""
     table = pd.concat(curves)
     table = table[~evidence.failed(table)]
     if table.empty:
@@ -189,7 +190,7 @@ def _bounds(curves, y, bounds, direction):
 
 
 def _direction(curves, x, y, direction):
-    """Which way the scores of all curves improve, each task by its column."""
+    """Return the direction of all curves, judging each task by its column."""
     done = [c[~evidence.failed(c)] for c in curves]
     columns = {}
     for curve in done:
@@ -205,7 +206,7 @@ def _direction(curves, x, y, direction):
 
 
 def _forecast(curve, x, y, bounds, direction, options):
-    """A `Forecast`, or why there is none."""
+    """Return a `Forecast`, or a string that says why there is none."""
     if evidence.failed(curve).all():
         return "no run succeeded"
     y = evidence.score_of(evidence.succeeded(curve), y)
@@ -218,7 +219,7 @@ def _forecast(curve, x, y, bounds, direction, options):
 
 
 def _line(found):
-    """The first line of a forecast and its verdict, or why there is none."""
+    """Return a forecast's headline and verdict, or why there is none."""
     if isinstance(found, str):
         return found
     return f"{found.headline}, {found.verdict}"
