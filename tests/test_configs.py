@@ -260,7 +260,7 @@ def test_the_task_of_an_evaluation_is_that_of_the_head():
         said = run(head, task=entry.task)
         assert study.key(run(head)) == study.key(said)
         other = "pose" if entry.task != "pose" else "detection"
-        with pytest.raises(ValueError, match=f"is of the task '{entry.task}'"):
+        with pytest.raises(ValueError, match=f"head .* is '{entry.task}'"):
             run(head, task=other)
     with pytest.raises(ValueError, match=r"`transfer` must be a keras_jft\."):
         jft.scaling.Run(
@@ -286,7 +286,7 @@ def test_a_run_shows_its_head_what_the_head_is_for():
         (other, shown, "transfer", "classification"),
         ({}, shown, "transfer", "many_label"),
     ):
-        match = f"`{part}` must be of the task 'segm.*for '{received}'"
+        match = f"`{part}` must use data for the task 'segm.*for '{received}'"
         with pytest.raises(ValueError, match=match):
             run(transfer, evaluation)
 
@@ -306,7 +306,9 @@ def test_a_data_set_annotated_for_another_task_is_refused():
     assert {*jft.data.ANNOTATED_FOR.values()} <= {*jft.metrics.METRICS}
     assert run("classification", "image_folder").task == "classification"
     assert run("faster_rcnn", "voc").task == "detection"
-    with pytest.raises(ValueError, match="`transfer` must be of.*'image_fol"):
+    with pytest.raises(
+        ValueError, match="`transfer` must use data.*'image_fol"
+    ):
         run("faster_rcnn", "image_folder")
     with pytest.raises(ValueError, match="`evaluation` must be of.*'camvid'"):
         jft.scaling.Run(

@@ -92,7 +92,7 @@ def test_the_papers_gains_stand_beside_ours():
 def test_rows_that_say_nothing_of_capacity_are_refused():
     rows = rows_of()
     mixed = [*rows, {**rows[0], "mode": "fine_tuned"}]
-    with pytest.raises(ValueError, match="one `mode`"):
+    with pytest.raises(ValueError, match="the same `mode`"):
         plot_capacity(mixed)
     with pytest.raises(ValueError, match="two sizes"):
         plot_capacity(rows_of(sizes=(0, 300)))

@@ -68,7 +68,9 @@ def test_runs_like_none_that_is_done_are_counted_apart():
     )
     assert found.hours == pytest.approx(0.11)
     assert found.unknown == 2
-    assert "0.11 device-hours without 2 of the runs: none like" in str(found)
+    assert "0.11 device-hours without 2 of the runs, since none like" in str(
+        found
+    )
 
 
 def test_without_rows_the_hours_are_unknown():
@@ -90,7 +92,9 @@ def test_an_empty_column_does_not_hide_the_next():
 @pytest.mark.parametrize("wrong", [-1, -0.5, "an hour", "3600"])
 def test_seconds_are_numbers_that_are_not_negative(column, wrong):
     table = pd.DataFrame([{column: 3600.0}, {column: wrong}])
-    with pytest.raises(ValueError, match=f"`{column}` must be seconds, 0 or"):
+    with pytest.raises(
+        ValueError, match=f"`{column}` must be a number of seconds, 0"
+    ):
         cost.hours_of(table)
 
 

@@ -34,7 +34,7 @@ def test_names_of_curves_are_text_even_if_they_are_numbers(read):
 def test_a_file_of_runs_is_forecast(read):
     (sheet,) = scaling.forecasts(read(HEADER + LINE + MORE)).values()
     assert sheet.gain == pytest.approx(0.12, abs=0.02)
-    assert "One run a size" in str(sheet)
+    assert "One run per size" in str(sheet)
 
 
 def test_a_curve_that_falls_is_forecast_and_said(read):
@@ -126,7 +126,8 @@ def test_a_file_that_is_no_table_is_refused_by_its_line(read, text, message):
         ),
         (
             HEADER + LINE + MORE + "30000,0.5,0,,frozen\n",
-            "`task` must say of which curve a row is. Received: none in 1 of 5",
+            "`task` must say which curve a row belongs to. Received: no value "
+            "in 1 of 5",
         ),
     ],
 )
@@ -142,7 +143,7 @@ def test_scores_of_several_splits_or_metrics_are_not_mixed(read, column):
     pairs = zip(lines, names, strict=True)
     rows = read("\n".join(f"{line},{name}" for line, name in pairs) + "\n")
     with pytest.raises(
-        ValueError, match=rf"one `{column}`.*'minival\*', 'test-dev'.*by="
+        ValueError, match=rf"same `{column}`.*'minival\*', 'test-dev'.*by="
     ):
         scaling.forecasts(rows)
     apart = scaling.forecasts(rows, by=["task", "mode", column])
@@ -160,7 +161,9 @@ def test_scores_out_of_the_range_of_the_metric_are_refused(read):
 
 def test_fractions_and_percent_are_not_mixed(read):
     rows = read(HEADER + LINE + MORE + "30000,53,0,birds,frozen\n")
-    with pytest.raises(ValueError, match="looks: 0.48 and 53.*`bounds="):
+    with pytest.raises(
+        ValueError, match="looks like both: 0.48 and 53.*`bounds="
+    ):
         scaling.forecasts(rows)
     # Few percent are percent.
     few = [{**r, "score": 10 * r["score"] - 2.5} for r in rows[:-1]]
@@ -233,7 +236,7 @@ def test_a_file_without_the_names_of_its_columns_is_refused(read):
 
 def test_sizes_side_by_side_are_to_be_turned(read):
     rows = read("model,300,1000,3000,10k\nresnet,0.1,0.2,0.3,0.4\n")
-    with pytest.raises(ValueError, match="no column .'num_ex.*A line is one"):
+    with pytest.raises(ValueError, match="no column .'num_ex.*Each line must"):
         scaling.forecasts(rows)
 
 
@@ -246,7 +249,9 @@ def test_the_epochs_of_a_run_are_not_taken_for_runs(read, column, seed):
         for epoch in (1, 2)
     ]
     text = "\n".join([f"num_examples,{column},score{seed}", *lines, ""])
-    with pytest.raises(ValueError, match=f"one row a run.*several `{column}`"):
+    with pytest.raises(
+        ValueError, match=f"one row per run.*several values of `{column}`"
+    ):
         scaling.forecasts(read(text))
     last = [lines[0].split(",1,")[0] + ",2,0.1" + (",0" if seed else "")]
     rows = read("\n".join([text.split("\n")[0], *last, *lines[3::2], ""]))

@@ -210,7 +210,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(path):
     try:
         # Room for a part of the next line alone.
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, limits[1]))
-        with pytest.raises(OSError, match="only a part of a row"):
+        with pytest.raises(OSError, match="only part of a row"):
             rows.append(path, {"i": 1, "text": "x" * 100})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

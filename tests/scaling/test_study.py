@@ -155,7 +155,7 @@ def test_an_interrupt_stops_and_says_how_to_go_on(path, capsys):
         study.Study(CONFIGS, path, run=run).run()
     said = " ".join(capsys.readouterr().err.split())
     assert "2 of 4 runs left" in said
-    assert "run again, goes on from there" in said
+    assert "Run the same study again to continue" in said
     run = Run()
     study.Study(CONFIGS, path, run=run).run()
     assert run.seen == CONFIGS[2:]

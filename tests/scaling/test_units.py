@@ -89,7 +89,9 @@ def test_a_metric_that_another_column_names_is_asked_about():
             units.direction_of("score", [RISING], None, [metric])
         assert units.direction_of("score", [RISING], "min", [metric]) == "min"
         for direction in None, "min", "max":
-            with pytest.raises(ValueError, match=rf"\['{metric}'\].*apart"):
+            with pytest.raises(
+                ValueError, match=rf"\['{metric}'\].*separately"
+            ):
                 units.direction_of("score", [RISING], direction, ["a", metric])
 
 

@@ -1,4 +1,4 @@
-"""The numbers of the paper, and rows beside them."""
+"""The paper's published numbers, to compare one's own rows with."""
 
 from keras_jft.scaling.paper.paper import (
     CAPACITY_GAINS,

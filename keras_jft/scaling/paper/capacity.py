@@ -1,4 +1,4 @@
-"""Figure 5: what nets of other capacity make of data."""
+"""Figure 5 of the paper: how much nets of different capacity gain from data."""
 
 import itertools
 
@@ -16,28 +16,28 @@ from keras_jft.scaling.rows import units
 def plot_capacity(
     rows, capacity="arm", *, x="num_examples", y=None, paper=False
 ):
-    """A figure: score by net, a curve a data size, and what each net gains.
+    """Plot the scores of nets, one curve per data size, and each net's gain.
 
-    On the left small points are runs, large ones their means. On the right the
-    score at the largest size less that at the smallest, with a 95% interval of
-    Student's t: over the differences of seeds that ran both sizes.
+    In the left panel, small markers are runs and large ones their means. The
+    right panel shows the score at the largest size minus that at the smallest,
+    with a 95% interval (Student's t) over the seeds that ran both sizes.
 
     Args:
         rows: Rows of one task and mode, a list of dicts or a DataFrame.
-        capacity: The column that tells nets apart: numbers, or names in the
-            order in which they stand side by side.
+        capacity: The column that tells nets apart: numbers, or names, shown in
+            the order of the rows.
         x: The column of sizes; random initialization (0) is left out.
-        y: The column of scores. None means `score` or the main number of the
+        y: The column of scores. None means `score` or the main metric of the
             task.
-        paper: Whether what the paper prints of its own gains, from
-            ImageNet to JFT-300M, stands beside them.
+        paper: Whether to show the gains that the paper prints, from ImageNet
+            to JFT-300M, beside them.
 
     Returns:
         The Matplotlib figure.
 
     Raises:
         ValueError: If rows of several tasks or modes are mixed, a column is
-            missing, or there are less than two sizes.
+            missing, or there are fewer than two sizes.
 
     References:
         Sun et al. 2017, Figure 5 and section 1.
@@ -59,7 +59,7 @@ def plot_capacity(
 
 
 def gains(table, nets, capacity, x, y):
-    """What each net gains from the smallest to the largest size.
+    """Return the gain of each net from the smallest size to the largest.
 
     Args:
         table: A DataFrame of rows.
@@ -69,8 +69,8 @@ def gains(table, nets, capacity, x, y):
         y: The column of scores.
 
     Returns:
-        `(n, 2)`: gain, and half the width of its 95% interval; nan where a
-        size lacks a net, or the interval a second seed.
+        `(n, 2)` array: the gain and half the width of its 95% interval. The
+        gain is nan if a net lacks a size, the width if it lacks a second seed.
     """
     ends = table[x].min(), table[x].max()
     found = []
@@ -88,21 +88,22 @@ def gains(table, nets, capacity, x, y):
 
 
 def _checked(rows, capacity, x, y):
-    """The table of trained runs, in percent where scores are fractions."""
+    """Return the trained runs as a DataFrame, with fractions in percent."""
     table = evidence.succeeded(rows)
     y = evidence.score_of(table, y)
     evidence.check_columns(table, [capacity, x, y])
     for column in set(evidence.CURVES) - {capacity}:
         if column in table and table[column].nunique() > 1:
             raise ValueError(
-                f"A figure of capacity shows one `{column}`. Received rows of "
-                f"{sorted(table[column].unique())}. Choose one."
+                f"All rows of a capacity figure must have the same `{column}`. "
+                f"Received rows of {sorted(table[column].unique())}. Choose "
+                "one."
             )
     evidence.check_numbers(table, y)
     table = table[~evidence.untrained(table)]
     if table[x].nunique() < 2:
         raise ValueError(
-            f"A gain needs two sizes in `{x}`. Received: "
+            f"A gain needs two sizes or more in `{x}`. Received: "
             f"{sorted(table[x].unique())}."
         )
     if "seed" not in table:
@@ -118,7 +119,7 @@ def _title(table, y):
 
 
 def _draw_scores(ax, table, nets, capacity, x, y):
-    """Draws a curve a size."""
+    """Draw a curve per size."""
     looks = itertools.cycle(LOOKS)
     for (size, part), (color, marker) in zip(
         table.groupby(x), looks, strict=False
@@ -142,7 +143,7 @@ def _draw_scores(ax, table, nets, capacity, x, y):
 
 
 def _draw_gains(ax, table, nets, capacity, x, y, paper):
-    """Draws a point a net, and the paper's."""
+    """Draw the gain of each net, and those of the paper."""
     names = [str(net) for net in nets]
     gain, spread = gains(table, nets, capacity, x, y).T
     ends = [short(size) for size in (table[x].min(), table[x].max())]

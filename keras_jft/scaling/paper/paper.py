@@ -1,6 +1,6 @@
-"""What Sun et al. 2017 print, and what is known to be wrong with it.
+"""Numbers that Sun et al. 2017 print, and known errors in them.
 
-Only numbers that stand in the text are here: nothing is read off a plot.
+All of them are printed in the paper's text or tables; none was read off a plot.
 Scores are in percent.
 """
 
@@ -12,13 +12,13 @@ import json
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fault:
-    """A place where the paper's text cannot be right as it is printed.
+    """A place where the paper cannot be right as printed.
 
     Attributes:
         where: Section, table or figure.
-        printed: What stands there.
-        rather: What is meant in all likelihood, and why.
-        tables: Numbers of the tables that it touches.
+        printed: What is printed there.
+        rather: What is most likely meant, and why.
+        tables: Numbers of the tables that are affected.
     """
 
     where: str
@@ -41,8 +41,8 @@ FAULTS = (
     Fault(
         where="Table 11",
         printed="AR < AR@.5 < AR@.75",
-        rather="recall cannot rise with the threshold: the columns stand in "
-        "the order in which COCO's tools print AR for 1, 10 and 100 boxes",
+        rather="recall cannot rise with the threshold: the columns are in the "
+        "order in which COCO's tools print AR for 1, 10 and 100 boxes",
         tables=(11,),
     ),
     Fault(
@@ -62,23 +62,23 @@ FAULTS = (
     Fault(
         where="Table 13",
         printed='"ImageNet [26]"',
-        rather="Table 7 has the same numbers of reference [29], G-RMI",
+        rather="Table 7 gives the same numbers for reference [29], G-RMI",
         tables=(7, 13),
     ),
     Fault(
         where="Section 4.1",
         printed='a head of "50 equal sized" parts',
-        rather="18,291 is no multiple of 50: 41 parts of 366 and 9 of 365",
+        rather="18,291 is not a multiple of 50: 41 parts of 366 and 9 of 365",
     ),
     Fault(
         where="Section 4.1",
         printed='a head of "over 36M parameters"',
-        rather="2048 x 18,291 are 37,459,968",
+        rather="2048 x 18,291 is 37,459,968",
     ),
     Fault(
         where="Section 5.2",
         printed="minibatches of 64 for the RPN and 256 for the box classifier",
-        rather="the settings that it adopts are 256 and 64",
+        rather="the default settings that it adopts are 256 and 64",
     ),
     Fault(
         where="Section 5.3",
@@ -92,9 +92,9 @@ FAULTS = (
     ),
 )
 
-# Points of Figures 4 and 6 that the text prints, fine-tuned from JFT-300M:
-# {(task, score): (what was measured, {images: score})}. The point of 30M is
-# Table 6's "18K JFT", the same setting by its description.
+# Scores in Figures 4 and 6 that the text prints, fine-tuned from JFT-300M:
+# {(task, score): (what was measured, {images: score})}. The score at 30M images
+# is Table 6's "18K JFT", which is the same setting by its description.
 POINTS = {
     ("classification", "top1"): ("ImageNet", {300_000_000: 79.2}),
     ("detection", "ap"): (
@@ -107,7 +107,7 @@ POINTS = {
     ("pose", "ap"): ("COCO test-dev", {300_000_000: 64.8}),
 }
 
-# How the paper's points look in a figure: beside ours, of no mode.
+# Look of the paper's scores in a figure: unlike that of any mode.
 LOOK = {
     "marker": "*",
     "markersize": 9,
@@ -116,19 +116,20 @@ LOOK = {
     "linestyle": "none",
 }
 
-# Figure 5: {layers: points of COCO AP that 300M gain over ImageNet}; those of
-# 101 layers are Table 9's difference, the others stand in section 1.
+# Figure 5: {layers: points of COCO AP that JFT-300M gains over ImageNet}. The
+# number for 101 layers is a difference in Table 9, the others are in section 1.
 CAPACITY_GAINS = {50: 1.87, 101: 2.3, 152: 3.0}
 
 
 @functools.cache
 def tables():
-    """`{number: table}` of Tables 1-14, each turned: a line a quantity.
+    """Return `{number: table}` of Tables 1-14, transposed: a line per quantity.
 
-    A table is a dict with `title`, `task`, `columns` (what the paper
-    compares), `lines` (`name`, `values` and `score`, the column of rows that
-    is the same; None for classes and what rows do not have) and, where lines
-    are classes, `classes`, the column of rows with their scores.
+    A table is a dict with `title`, `task`, `columns` (what the paper compares)
+    and `lines`. A line has `name`, `values` and `score`: the column of rows
+    with the same quantity, or None for classes and quantities that rows do not
+    have. If lines are classes, `classes` is the column of rows with their
+    scores.
     """
     file = importlib.resources.files("keras_jft.scaling.paper") / "paper.json"
     loaded = json.loads(file.read_text(encoding="utf-8"))["tables"]

@@ -1,4 +1,4 @@
-"""The paper's tables with columns of the user's rows beside them.
+"""The paper's tables, with columns from the user's rows beside them.
 
 Letters: C classes.
 """
@@ -14,7 +14,7 @@ from keras_jft.scaling.paper import paper
 from keras_jft.scaling.rows import units
 
 BY = ("mode", "arm", "num_examples")
-# What the paper calls the classes of VOC: other spellings.
+# Other spellings of VOC's classes, with those of the paper.
 SPELLINGS = {
     "aero": "airplane",
     "aeroplane": "airplane",
@@ -33,15 +33,15 @@ SPELLINGS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class PaperTable:
-    """A table of the paper, turned, with columns of one's own. Prints as text.
+    """A table of the paper, transposed, beside the user's. Prints as text.
 
     Attributes:
         number: Its number in the paper.
-        title: What it is of.
-        scores: A DataFrame of percent: a line a quantity or class, a column
-            for each thing that the paper compares, then those of the rows
-            ("yours: ..."); nan where there is no number.
-        faults: `paper.Fault`s of the printed table.
+        title: What it shows.
+        scores: A DataFrame in percent with a row per quantity or class, a
+            column for each thing that the paper compares, then the columns of
+            the user's rows ("yours: ..."); nan where there is no number.
+        faults: Known errors of the printed table, each a `paper.Fault`.
     """
 
     number: int
@@ -50,7 +50,7 @@ class PaperTable:
     faults: tuple[paper.Fault, ...] = ()
 
     def text(self):
-        """The scores as a DataFrame of strings, tenths of a percent."""
+        """Return the scores as a DataFrame of strings with one decimal."""
         return self.scores.map(lambda x: "" if np.isnan(x) else f"{x:.1f}")
 
     def __str__(self):
@@ -60,26 +60,26 @@ class PaperTable:
 
 
 def paper_table(number, rows=None, *, by=None, class_names=None):
-    """A table of the paper with the means of rows beside it.
+    """Return a table of the paper with the means of rows beside it.
 
     Args:
         number: 1 to 14.
-        rows: Rows, a list of dicts or a DataFrame; those of other tasks than
-            the table's do not count. None gives the paper's numbers alone.
-        by: Columns whose values make a column of the table each; None means
-            `mode`, `arm` and `num_examples`, where they are there. A column
-            is the mean of its rows, whatever else they differ in, in scores
-            and, in Tables 4 and 5, in epochs of pre-training.
-        class_names: C names, in the order of the rows' scores of classes, for
-            Tables 3, 12 and 14. Classes that the paper does not have are lines
+        rows: Rows, a list of dicts or a DataFrame; rows of other tasks than
+            the table's are ignored. None gives the paper's numbers alone.
+        by: Columns that group the rows; each group is a column of the table.
+            None means those of `mode`, `arm` and `num_examples` that the rows
+            have. A column holds means over its rows, whatever else they differ
+            in: of scores and, in Tables 4 and 5, of epochs of pre-training.
+        class_names: C names, in the order of the rows' class scores, for
+            Tables 3, 12 and 14. Classes that the paper does not have are added
             below its own.
 
     Returns:
         A `PaperTable`.
 
     Raises:
-        ValueError: If there is no such table, the rows have none of its
-            scores, or not those of C classes.
+        ValueError: If there is no such table, or the rows have none of its
+            scores or not one score for each of the C classes.
 
     Example:
         >>> rows = [
@@ -115,7 +115,7 @@ def paper_table(number, rows=None, *, by=None, class_names=None):
 
 
 def _yours(number, printed, rows, by, class_names):
-    """A DataFrame with a line a quantity or class, a column a group of rows."""
+    """Return a DataFrame: a row per quantity or class, a column per group."""
     table = evidence.succeeded(rows)
     columns = {}
     for line in printed["lines"]:
@@ -146,7 +146,7 @@ def _yours(number, printed, rows, by, class_names):
 
 
 def _settings(table, name):
-    """A number a row, nan where it does not say it."""
+    """Return a setting of each row as a number, nan if the row lacks it."""
     values = [evidence.setting(row, name) for row in table.to_dict("records")]
     return pd.Series(values, table.index, dtype="float64")
 
@@ -156,7 +156,7 @@ def _of_task(table, task):
 
 
 def _groups(table, by):
-    """Pairs of a name and which rows of a table are in its column."""
+    """Yield pairs of a column's name and a mask of the rows in it."""
     if by is None:
         by = [column for column in BY if column in table]
     by = [by] if isinstance(by, str) else list(by)
@@ -177,7 +177,7 @@ def _said(value):
 
 
 def _percent(scores):
-    """Scores, a column or a table of them, in percent if they are fractions."""
+    """Return scores, a Series or a DataFrame, in percent."""
     known = scores.to_numpy(np.float64)
     known = known[~np.isnan(known)]
     if not known.size:
@@ -186,13 +186,13 @@ def _percent(scores):
 
 
 def _class_scores(number, printed, table, class_names):
-    """A DataFrame with a line a row, a column a class in the paper's words."""
+    """Return a DataFrame: a row per run, a column per class, paper's names."""
     column = printed["classes"]
     evidence.check_columns(table, [column])
     counts = {len(scores) for scores in table[column]}
     if counts != {len(class_names)}:
         raise ValueError(
-            f"Table {number} is of classes: `{column}` of each row must have "
+            f"Table {number} has classes: `{column}` of each row must have "
             f"the scores of the {len(class_names)} classes of `class_names`. "
             f"Received rows of {sorted(counts)} classes."
         )

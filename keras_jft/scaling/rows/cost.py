@@ -1,4 +1,4 @@
-"""What runs cost, by what rows say that they took."""
+"""Estimate what runs cost, from the seconds that finished rows report."""
 
 import dataclasses
 import itertools
@@ -9,12 +9,12 @@ from scipy import optimize
 
 from keras_jft.scaling.rows import units
 
-# What a row may say of its cost, in the order in which it is believed.
+# Columns that may hold a run's cost, most trusted first.
 SECONDS = ("device_seconds", "wall_seconds")
 
 
 def hours_of(table):
-    """`(n,)` device-hours of rows; nan where one does not tell.
+    """Return `(n,)` device-hours of rows; nan where a row does not say.
 
     Args:
         table: A DataFrame of rows.
@@ -24,43 +24,44 @@ def hours_of(table):
     """
     for column in SECONDS:
         hours = _hours(table, column)
-        hours[hours == 0] = np.nan  # No run takes no time.
+        hours[hours == 0] = np.nan  # Every run takes some time.
         if np.isfinite(hours).any():
             return hours
     return np.full(len(table), np.nan)
 
 
 def _hours(table, column):
-    """`(n,)` hours of a column of seconds; nan where it does not tell."""
+    """Return `(n,)` hours from a column of seconds; nan where unknown."""
     if column not in table:
         return np.full(len(table), np.nan)
     seconds = []
     for value in table[column]:
         if isinstance(value, str) or (units.is_finite(value) and value < 0):
             raise ValueError(
-                f"`{column}` must be seconds, 0 or more, or empty where it is "
-                f"not known. Received: {value!r}."
+                f"`{column}` must be a number of seconds, 0 or more, or empty "
+                f"if it is not known. Received: {value!r}."
             )
         seconds.append(value if units.is_finite(value) else np.nan)
     return np.array(seconds, np.float64) / 3600
 
 
 def hours_at(size, sizes, hours):
-    """Device-hours of a run of a size, as `fixed + each * size`.
+    """Return the device-hours of a run, as `fixed + each * size`.
 
     Args:
-        size: The size asked for.
-        sizes: `(n,)` sizes of runs.
-        hours: `(n,)` what they took.
+        size: The size of the run.
+        sizes: `(n,)` sizes of finished runs.
+        hours: `(n,)` hours that they took, nan where unknown.
 
     Returns:
-        A number; nan where fewer than two sizes tell what they took.
+        A number; nan if the hours of fewer than two sizes are known.
     """
     known = np.isfinite(hours)
     if len(np.unique(sizes[known])) < 2:
         return np.nan
     parts = np.stack([np.ones(known.sum()), sizes[known]], axis=1)
-    # By the share of each run that is missed: sizes span decades.
+    # Minimize relative errors, since sizes span decades (equation 22 of
+    # docs/forecasts.md).
     weights = 1 / np.maximum(hours[known], 1e-9)
     (fixed, each), _ = optimize.nnls(
         parts * weights[:, None], hours[known] * weights
@@ -70,16 +71,16 @@ def hours_at(size, sizes, hours):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outlook:
-    """What is left of a study. Prints as a line.
+    """The remaining work of a study. Prints as one line.
 
     Attributes:
-        runs: How many runs are left.
-        images: How many images their pre-training sees, epochs counted; what
-            several runs share counts once.
-        hours: Device-hours, by rows of the same task and mode; nan where no
-            row tells.
-        unknown: How many of the runs `hours` does not count: no row of their
-            task and mode tells what they take.
+        runs: Number of runs left.
+        images: Number of images that their pre-training sees, over all epochs;
+            a pre-training that several runs share counts once.
+        hours: Device-hours, estimated from rows of the same task and mode; nan
+            if no row says.
+        unknown: Number of runs not included in `hours`, because no row of
+            their task and mode says what such runs take.
     """
 
     runs: int
@@ -93,8 +94,8 @@ class Outlook:
             hours = "device-hours unknown: no run like them is done yet"
         elif self.unknown:
             hours += (
-                f" without {self.unknown} of the runs: none like them is done "
-                "yet"
+                f" without {self.unknown} of the runs, since none like them is "
+                "done yet"
             )
         return (
             f"{self.runs} runs left, {self.images:,} images of pre-training, "
@@ -103,11 +104,11 @@ class Outlook:
 
 
 def outlook(configs, rows):
-    """The `Outlook` of configs, by the rows that there are.
+    """Return the `Outlook` of configs, estimated from finished rows.
 
     Args:
-        configs: Configs; what they have of `task`, `mode`, `arm`,
-            `num_examples`, `pretrain` and `images` counts.
+        configs: Configs. Their attributes `task`, `mode`, `arm`,
+            `num_examples`, `pretrain` and `images` are used if they exist.
         rows: Rows, a list of dicts.
     """
     table = pd.DataFrame(
@@ -116,7 +117,7 @@ def outlook(configs, rows):
     hours = np.array([_expected(c, table, hours_of) for c in configs])
     before = np.array([_expected(c, table, _pretraining) for c in configs])
     known = np.isfinite(hours)
-    # Runs of one pre-training share it.
+    # Runs with the same pre-training share it, so count it once.
     names = [repr(getattr(c, "pretrain", i)) for i, c in enumerate(configs)]
     first = np.array([name not in names[:i] for i, name in enumerate(names)])
     images = [getattr(c, "images", 0) for c in configs]
@@ -132,12 +133,12 @@ def outlook(configs, rows):
 
 
 def _pretraining(table):
-    """`(n,)` hours of rows that are pre-training; nan where one is silent."""
+    """Return `(n,)` hours of pre-training; nan where a row does not say."""
     return _hours(table, "pretrain_seconds")
 
 
 def _expected(config, table, hours_of):
-    """Hours of a config, by rows of its task, mode and arm; nan if none."""
+    """Estimate the hours of a config from rows like it; nan if none."""
     for column in ("task", "mode", "arm"):
         if column in table and hasattr(config, column):
             table = table[table[column] == getattr(config, column)]

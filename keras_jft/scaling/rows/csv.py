@@ -1,4 +1,4 @@
-"""Rows from a CSV file, whoever made it, checked line by line."""
+"""Read rows from any CSV file, checking every line."""
 
 import csv
 import io
@@ -11,29 +11,30 @@ from keras_jft.scaling.law import evidence
 SIZES = "num_examples"
 NUMBER = re.compile("[+-]?[0-9.]+(e[+-]?[0-9]+)?%?", re.IGNORECASE)
 THOUSANDS = re.compile("[1-9][0-9]{0,2}([.][0-9]{3})+")
-INDEX = ("", "Unnamed: 0")  # What pandas calls an index, written and read.
+INDEX = ("", "Unnamed: 0")  # Names of pandas's index, as written and as read.
 
 
 def read(path):
-    """All rows of a CSV file, a list of dicts.
+    """Return all rows of a CSV file as a list of dicts.
 
     Args:
         path: A file whose first line names the columns, such as
             `num_examples,score`. Numbers become numbers, empty cells None;
-            `task`, `mode`, `split` and `metric` stay text. A first column
-            without a name that numbers the lines, as pandas writes its index,
-            is left out.
+            `task`, `mode`, `arm`, `split` and `metric` stay text. A first
+            column without a name that numbers the lines, such as the index
+            that pandas writes, is left out.
 
     Returns:
         A list of dicts, in the order of the lines. A last line with too few
-        cells, torn by a kill or a full disk, is left out, with a warning.
+        cells, cut off by a kill or a full disk, is left out with a warning.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is no UTF-8 text, a column has no name or that
-            of another, a quote is left open, another line has more or fewer
-            cells than there are columns, a size may be a thousand or one, as
-            1.000, or two lines are the same; names the lines.
+        ValueError: If the file is not UTF-8 text, a column has no name or
+            shares it with another, a quote is left open, another line has more
+            or fewer cells than there are columns, a size such as 1.000 may
+            mean a thousand or one, or two lines are the same. The error names
+            the lines.
     """
     text = _text(path)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -45,8 +46,8 @@ def read(path):
         ]
     except csv.Error as error:
         raise ValueError(
-            f"{path}, line {reader.line_num}: {error}. Is a quote left open "
-            "there or before?"
+            f"{path}, line {reader.line_num}: {error}. Is a quote left open in "
+            "this line or an earlier one?"
         ) from None
     lines = _without_index(lines or [(1, ())])
     (_, header), *lines = lines
@@ -54,15 +55,15 @@ def read(path):
     if lines and len(lines[-1][1]) < len(header):
         number, cells = lines.pop()
         warnings.warn(
-            f"{path}: the last line, {number}, is cut off and is dropped: "
+            f"{path}: the last line, {number}, is cut off and was dropped: "
             f"{','.join(cells)}",
             stacklevel=3,
         )
     elif lines and not text.endswith("\n"):
-        # Unlike JSON, half a number looks like a number.
+        # In CSV, unlike JSON, half a number still looks like a number.
         warnings.warn(
-            f"{path}: no line end follows the last line, {lines[-1][0]}. If "
-            f"the file was cut off there, mend it: {','.join(lines[-1][1])}",
+            f"{path}: the last line, {lines[-1][0]}, has no line end. If the "
+            f"file was cut off there, fix it: {','.join(lines[-1][1])}",
             stacklevel=3,
         )
     _check_sizes(path, header, lines)
@@ -71,11 +72,11 @@ def read(path):
 
 
 def _without_index(lines):
-    """Lines without a first column that only numbers them."""
+    """Return the lines without a first column that only numbers them."""
     (_, header), *others = lines
     if len(header) < 2 or header[0] not in INDEX:
         return lines
-    # A last line may be cut off in its index.
+    # The last line may be cut off within its index: leave it out of the check.
     index = [cells[0] for _, cells in others if len(cells) >= len(header)]
     if len({*index}) < len(index) or not all(map(str.isdecimal, index)):
         return lines
@@ -108,8 +109,8 @@ def _check_header(path, header):
     if len(header) > 1 and all(map(NUMBER.fullmatch, header)):
         raise ValueError(
             f"{path}, line 1: expected the names of the columns, such as "
-            f"num_examples,score. Received numbers: {','.join(header)!r}. Put "
-            "a line with the names before it."
+            f"num_examples,score. Received numbers: {','.join(header)!r}. Add "
+            "a first line with the names."
         )
     if not header or "" in header or len(set(header)) < len(header):
         raise ValueError(
@@ -120,13 +121,13 @@ def _check_header(path, header):
 
 
 def _check_sizes(path, header, lines):
-    """Raise a `ValueError` where `1.000` images may be a thousand, or one."""
+    """Raise a `ValueError` if `1.000` images may mean a thousand or one."""
     if SIZES not in header:
         return
     place = header.index(SIZES)
     cells = [(number, c[place]) for number, c in lines if len(c) > place]
     dotted = [(number, text) for number, text in cells if "." in text]
-    # One that has other decimals shows that all are decimals.
+    # A single size with other decimals shows that all points are decimal.
     if dotted and all(THOUSANDS.fullmatch(text) for _, text in dotted):
         number, text = dotted[0]
         raise ValueError(
@@ -137,25 +138,25 @@ def _check_sizes(path, header, lines):
 
 
 def _row(path, number, cells, header, seen):
-    """A line as a dict; `seen` has the numbers of those before it."""
+    """Return a line as a dict; `seen` maps earlier lines to their numbers."""
     if len(cells) != len(header):
         raise ValueError(
             f"{path}, line {number}: expected {len(header)} cells, one for "
             f"each of {','.join(header)}. Received {len(cells)}: "
-            f"{','.join(cells)}. Mend or delete that line."
+            f"{','.join(cells)}. Fix or delete that line."
         )
     values = tuple(map(_value, header, cells))
     if seen.setdefault(values, number) != number:
         raise ValueError(
             f"{path}, lines {seen[values]} and {number}: the same run twice: "
-            f"{','.join(cells)}. Delete one, or give repetitions of a run "
-            "a column `seed`."
+            f"{','.join(cells)}. Delete one, or tell repetitions apart by a "
+            "column `seed`."
         )
     return dict(zip(header, values, strict=True))
 
 
 def _value(name, text):
-    """A cell as a number, None or what it says; names stay text."""
+    """Return a cell as a number, None if empty, or text; names stay text."""
     kinds = () if name in evidence.CURVES or "_" in text else (int, float)
     for kind in kinds:
         try:

@@ -1,13 +1,14 @@
-"""Rows of results: JSON lines that survive a kill, a full disk and company.
+"""Rows of results: JSON lines that survive kills, full disks and co-writers.
 
-A row is one flat JSON object a run: its scores, `task`, `mode`,
-`num_examples`, `seed`, where it was made (`provenance`) and, the only thing
-nested, its whole `config`. A number that is not finite is written as null,
-which every reader of JSON understands.
+A row is one flat JSON object per run: its scores, `task`, `mode`,
+`num_examples`, `seed`, its origin (`provenance`) and its whole `config`, which
+alone is nested. A number that is not finite is written as null, which every
+JSON reader understands.
 
-One `write` of one line under a file lock: writers in other processes neither
-mix nor lose lines, and a reader never sees half a line of a living writer. What
-a killed writer left is noticed, said and healed by the next one.
+Each row is written by a single `write` of one line under a file lock: several
+processes can write without mixing or losing lines, and a reader never sees half
+a line of a running writer. If a writer is killed within a line, the next one
+notices, warns and repairs the file.
 """
 
 import contextlib
@@ -33,16 +34,16 @@ from keras_jft.version import __version__
 
 
 def append(path, row):
-    """Adds one row to a file, whole or not at all.
+    """Append one row to a file, whole or not at all.
 
     Args:
-        path: A JSON lines file; it and its folder are made if need be.
+        path: A JSON lines file; it and its folder are created if missing.
         row: A dict with string keys. Dataclasses, NumPy values, tuples and
             paths inside become JSON; nan and infinity become null.
 
     Raises:
-        ValueError: If the row holds what JSON cannot.
-        OSError: If the disk does not take the line; the file is as before.
+        ValueError: If the row holds a value that JSON cannot represent.
+        OSError: If the line cannot be written; the file is left as it was.
 
     Example:
         >>> import tempfile
@@ -59,7 +60,7 @@ def append(path, row):
         size = _heal(path, file)
         try:
             if os.write(file, line) < len(line):
-                raise OSError(f"{path}: the disk took only a part of a row.")
+                raise OSError(f"{path}: only part of a row could be written.")
             os.fsync(file)
         except OSError:
             os.ftruncate(file, size)
@@ -67,22 +68,23 @@ def append(path, row):
 
 
 def read(path):
-    """All rows of a file, a list of dicts.
+    """Return all rows of a file as a list of dicts.
 
     Args:
-        path: A JSON lines file, as `append` writes it, a JSON file of one list
-            of rows, or a CSV file (`*.csv`) whose first line names the columns.
+        path: A JSON lines file, as `append` writes it, a JSON file with one
+            list of rows, or a CSV file (`*.csv`) whose first line names the
+            columns.
 
     Returns:
-        A list of dicts, in the order of the lines. A last line that was torn
-        by a kill is left out, with a warning.
+        A list of dicts, in the order of the lines. A last line that was cut
+        off by a kill is left out with a warning.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If another line is not a JSON object, has a list or an
-            object where a name or a number must be (`key`, `seed`, `task` and
-            so on), or is not what the columns of a CSV file demand; names the
-            line.
+            object in place of a name or a number (`key`, `seed`, `task` and
+            so on), or does not fit the columns of a CSV file. The error names
+            the line.
     """
     if pathlib.Path(path).suffix.lower() == ".csv":
         return csv.read(path)
@@ -99,36 +101,36 @@ def read(path):
         if row is not None:
             _check_names(f"{path}, line {number}", row)
             rows.append(row)
-        elif number == len(lines):  # No line end follows: a torn write.
+        elif number == len(lines):  # No line end: the write was cut off.
             warnings.warn(_torn(path, line), stacklevel=2)
         else:
             raise ValueError(
-                f"{path}, line {number}: expected one JSON object a line. "
-                f"Received: {_shortened(line)}. Mend or delete that line."
+                f"{path}, line {number}: expected one JSON object per line. "
+                f"Received: {_shortened(line)}. Fix or delete that line."
             )
     return rows
 
 
 def _listed(path, content):
-    """The rows of one list, as pandas writes its records."""
+    """Return the rows of a file with one JSON list, as pandas writes them."""
     rows = text_files.parse_json(content, repr(str(path)))
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
             raise ValueError(
                 f"{path}, row {number}: expected a JSON object. Received: "
-                f"{text_files.short(row)}. Mend or delete that row."
+                f"{text_files.short(row)}. Fix or delete that row."
             )
         _check_names(f"{path}, row {number}", row)
     return rows
 
 
 def provenance():
-    """Versions, hardware and the time now, as columns of a row.
+    """Return versions, hardware and the current time, as columns of a row.
 
     Returns:
-        `time` (UTC), `cpu` (model), `cores` (usable by this process),
-        `accelerator` (names of NVIDIA devices, or None), `backend` (Keras's,
-        or None where Keras was not imported) and `version_<package>`.
+        A dict of `time` (UTC), `cpu` (model), `cores` (usable by this
+        process), `accelerator` (names of NVIDIA devices, or None), `backend`
+        (Keras's, or None if Keras was not imported) and `version_<package>`.
     """
     now = datetime.datetime.now(datetime.UTC)
     keras = sys.modules.get("keras")
@@ -149,18 +151,20 @@ def provenance():
 
 
 def to_json(value):
-    """`value` in dicts, lists, strings and finite numbers.
+    """Convert a value to what JSON can represent.
 
     Args:
-        value: Dataclasses, dicts with string keys, sequences, NumPy arrays and
-            scalars, paths, strings, numbers, booleans, None, in any nesting.
+        value: Dataclasses, dicts with string keys, lists, tuples, NumPy arrays
+            and scalars, paths, strings, numbers, booleans and None, nested in
+            any way.
 
     Returns:
-        The same as JSON has it: a dataclass as a dict of its fields, a
-        sequence as a list, a path as a string, nan and infinity as None.
+        The same value in dicts, lists, strings and finite numbers: a dataclass
+        as a dict of its fields, a sequence as a list, a path as a string, nan
+        and infinity as None.
 
     Raises:
-        ValueError: If a value is nothing of these.
+        ValueError: If a value is of another kind.
 
     Example:
         >>> to_json({"blocks": (3, 4), "loss": np.float32("nan")})
@@ -190,7 +194,7 @@ def to_json(value):
 
 @contextlib.contextmanager
 def _locked(path, flags):
-    """A file descriptor of `path` that no other writer has."""
+    """Yield a file descriptor of `path` under a lock, shared for reading."""
     import fcntl  # Not on Windows, where the rest of the package imports.
 
     file = os.open(path, flags, 0o644)
@@ -199,11 +203,11 @@ def _locked(path, flags):
         fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield file
     finally:
-        os.close(file)  # Gives the lock back, too.
+        os.close(file)  # Releases the lock, too.
 
 
 def _heal(path, file):
-    """Ends the file with a line end; returns its size."""
+    """Make the file end with a line end; return its size."""
     size = os.fstat(file).st_size
     if size == 0 or os.pread(file, 1, size - 1) == b"\n":
         return size
@@ -222,17 +226,17 @@ def _content(file):
 
 
 def _check_names(where, row):
-    """Raises a ValueError if what tells runs apart is no single value."""
+    """Raise a `ValueError` if what tells runs apart is not a single value."""
     for name in ("key", "seed", *evidence.CURVES):
         if isinstance(row.get(name), (list, dict)):
             raise ValueError(
                 f"{where}: `{name}` must be text or a number. Received: "
-                f"{text_files.short(row[name])}. Mend or delete that line."
+                f"{text_files.short(row[name])}. Fix or delete that line."
             )
 
 
 def _parsed(line):
-    """The JSON object of a line, or None."""
+    """Return the JSON object of a line, or None."""
     try:
         row = text_files.parse_json(line, "a row")
     except ValueError:
@@ -242,7 +246,7 @@ def _parsed(line):
 
 def _torn(path, line):
     return (
-        f"{path}: the last line is cut off, by a kill or a full disk, and is "
+        f"{path}: the last line was cut off by a kill or a full disk, and was "
         f"dropped: {_shortened(line)}"
     )
 

@@ -1,4 +1,7 @@
-"""In what unit scores are, which way they improve, and how they are written."""
+"""Units of scores: their bounds, which direction is better, how to print them.
+
+"Points" are percent points throughout.
+"""
 
 import math
 import numbers
@@ -11,8 +14,8 @@ from scipy import stats
 from keras_jft import checks
 
 DIRECTIONS = ("max", "min")
-# Words of a column's name that say that lower is better: of numbers that have
-# no highest value, and of rates.
+# Words in a column's name which mean that lower is better: first for scores
+# without an upper limit, then for rates.
 OPEN_ENDED = re.compile(
     "(?!gloss|floss).*loss(es)?|nll|perplexity|ppl|[rn]?mse|mae|rmsle|mape|bp[bcd]|"
     ".*entropy|xent|kl|divergence|deviance|[fk]id|lpips|epe|mpjpe|distance|"
@@ -22,48 +25,48 @@ RATES = re.compile(
     ".*errors?|error.*|err|[wctde]er|hter|ece|brier|f[pnd]r|frr|"
     "misclassification|misses"
 )
-# What is left to the whole, as in "1 - accuracy", or missing.
+# Words for what is missing to a whole, as in "1 - accuracy".
 COMPLEMENTS = re.compile(
     "minus|complement|deficit|gap|drop|miss(ed|ing)?|lower|shortfall"
 )
 FROM_THE_WHOLE = re.compile(r"\s*1(00)?(\.0)?\s*%?\s*[-\u2212\u2013]")
-# Words that say that higher is.
+# Words which mean that higher is better.
 HIGHER_IS_BETTER = re.compile(
     "accuracy|acc|top[0-9]+|m?ap[0-9]*|ar[0-9]*|m?iou|dice|auc|auroc|auprc|f1|"
     "precision|recall|sensitivity|specificity|pck|oks|bleu|rouge|r2|kappa|mcc|"
     "ndcg|mrr|reward|psnr|ssim"
 )
-# Words that leave the meaning of those beside them as it is.
+# Words that do not change the meaning of those beside them.
 NEUTRAL = re.compile(
     "val|valid|validation|test|train|eval|dev|mean|avg|average|best|final|"
     "macro|micro|weighted|balanced|score|at|box|mask|roc|pr|top|without|"
     "duplicates|[0-9]*"
 )
-# Rank correlation of sizes and scores from which a curve falls: of few sizes,
-# what chance alone does in 1 of 20 orders.
+# A curve falls if the rank correlation of sizes and scores is at most this, by
+# number of sizes: chance alone reaches it in 1 of 20 orders.
 FALLS = {4: -1.0, 5: -0.9, 6: -0.82}
 FALLS_OF_MANY = -0.79
-APART = 20  # Scores of one unit, some above 1, are not so many times apart.
-CLOSE = 2  # The highest percentages of a study are seldom below it.
+APART = 20  # Largest ratio expected between scores of a unit around 1.
+CLOSE = 2  # The highest percentage in a study is seldom lower than this.
 
 
 def is_finite(value):
-    """Return whether a value is a number, no boolean, and finite."""
+    """Return whether a value is a finite number (a boolean is not one)."""
     if isinstance(value, (bool, np.bool)) or not isinstance(
         value, numbers.Real
     ):
         return False
     try:
         return math.isfinite(value)
-    except OverflowError:  # A whole number beyond the largest float.
+    except OverflowError:  # An integer beyond the largest float.
         return False
 
 
 def natural_bounds(scores):
-    """Lowest and highest score: of fractions if all are at most 1, or percent.
+    """Return the bounds of scores: fractions if all are at most 1, or percent.
 
     Args:
-        scores: Scores, an array.
+        scores: An array of scores.
 
     Returns:
         `(0, 1)` or `(0, 100)`.
@@ -72,22 +75,23 @@ def natural_bounds(scores):
 
 
 def direction_of(name, curves, direction=None, metrics=()):
-    """Return which way scores improve, `"max"` or `"min"`, or ask.
+    """Return which direction improves scores, `"max"` or `"min"`.
 
-    A name says it (`top1`, `val_loss`), or the user. A name that says that
-    lower is better is not taken as an answer, since a negated loss is often
-    called a loss; nor are scores that fall with size, unless the name says
-    nothing but that higher is better.
+    Without an explicit `direction`, higher is taken to be better, unless there
+    is reason for doubt: the name suggests a loss or an error (even then lower
+    need not be better, since a negated loss is often called a loss), or the
+    scores fall as the size grows and the name does not clearly say that higher
+    is better (`top1` does). In doubt the user must say.
 
     Args:
         name: The column of scores.
-        curves: Pairs of sizes and scores, arrays, one for each curve.
-        direction: What the user says, or None.
-        metrics: What else may name the score: values of `metric` and `task`.
+        curves: Pairs of arrays, sizes and scores, one pair per curve.
+        direction: The user's choice, or None.
+        metrics: Other names for the score: values of `metric` and `task`.
 
     Raises:
-        ValueError: If `direction` is unknown, or None where it must be given;
-            or if lower is better by the names of some curves, and not of all.
+        ValueError: If `direction` is unknown, or None in a case of doubt; or
+            if the names of some curves, but not all, say that lower is better.
 
     Example:
         >>> direction_of("top1", [([1, 2, 3], [0.3, 0.2, 0.1])])
@@ -96,9 +100,10 @@ def direction_of(name, curves, direction=None, metrics=()):
     losses = [metric for metric in metrics if _is_loss(metric)]
     if losses and len(losses) < len(metrics):
         raise ValueError(
-            f"One `direction` holds for all curves. Received: {losses}, of "
-            "which lower is better by their names, beside "
-            f"{[m for m in metrics if m not in losses]}. Forecast them apart."
+            "All curves must have the same `direction`. Received: "
+            f"{losses}, for which lower is better by their names, beside "
+            f"{[m for m in metrics if m not in losses]}. Forecast them "
+            "separately."
         )
     if direction is not None:
         checks.one_of("direction", direction, DIRECTIONS)
@@ -112,21 +117,21 @@ def direction_of(name, curves, direction=None, metrics=()):
     else:
         return "max"
     raise ValueError(
-        f"Is lower or higher `{name}` better? That cannot be told: {why}. Give "
-        'direction="min" if lower is better, as of a loss or an error, or '
+        f"Is lower or higher `{name}` better? This is unclear: {why}. Give "
+        'direction="min" if lower is better, as for a loss or an error, or '
         'direction="max" if higher is.'
     )
 
 
 def _is_loss(name):
-    """Whether a name says that lower is better."""
+    """Return whether a name says that lower is better."""
     kinds = OPEN_ENDED, RATES, COMPLEMENTS
     says = any(_says(name, words) for words in kinds)
     return says or FROM_THE_WHOLE.match(str(name)) is not None
 
 
 def _is_plain(name):
-    """Whether a name says that higher is better, and nothing else."""
+    """Return whether a name only says that higher is better."""
     words = [
         word for word in re.split(r"[^a-z0-9]+", str(name).lower()) if word
     ]
@@ -137,47 +142,47 @@ def _is_plain(name):
 
 
 def _says(name, words):
-    """Whether a column's name has a word that a pattern matches."""
+    """Return whether a column's name has a word that matches a pattern."""
     text = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", str(name))
     parts = re.split(r"[^a-z0-9]+", f"{text} {name}".lower())
     return any(map(words.fullmatch, parts))
 
 
 def _mostly_fall(curves):
-    """Whether more curves fall with size than rise."""
+    """Return whether more curves fall with size than rise."""
     trends = [_trend(np.asarray(x), np.asarray(y)) for x, y in curves]
     return sum(trends) < 0
 
 
 def _trend(x, y):
-    """-1 for mean scores that fall with size, 1 where they rise, else 0."""
+    """Return -1 if mean scores fall with size, 1 if they rise, else 0."""
     sizes = np.unique(x)
     means = [y[x == size].mean() for size in sizes]
     if len(sizes) < min(FALLS) or np.ptp(means) == 0:
         return 0
     trend = float(stats.spearmanr(sizes, means).statistic)
-    enough = -FALLS.get(len(sizes), FALLS_OF_MANY) - 1e-9  # It is rounded.
+    enough = -FALLS.get(len(sizes), FALLS_OF_MANY) - 1e-9  # Allow rounding.
     return int(trend >= enough) - int(trend <= -enough)
 
 
 def bounds_of(scores, bounds=None, name="score", direction=None):
-    """Lowest and highest score there can be, after checks.
+    """Return the lowest and highest possible score, after checks.
 
     Args:
-        scores: All scores that are of one unit, finite numbers.
-        bounds: What the user says of them, or None to go by the scores.
+        scores: All scores that share a unit, finite numbers.
+        bounds: The user's bounds, or None to infer them from the scores.
             Either end may be infinite.
-        name: The column of scores. Losses and distances have no highest value,
-            and no lowest where one is negative.
-        direction: `"min"`: where lower is better, scores that are not all
-            fractions are percent only if their name is that of a rate.
+        name: The column of scores. Losses and distances have no upper bound,
+            and no lower one if any of them is negative.
+        direction: If this is `"min"`, scores that are not all fractions count
+            as percent only if their name is that of a rate.
 
     Returns:
         Two floats.
 
     Raises:
-        ValueError: If scores lie outside, `bounds` is no range, or it cannot
-            be told whether scores are fractions or percent.
+        ValueError: If scores lie outside the bounds, `bounds` is not a range,
+            or it is unclear whether scores are fractions or percent.
 
     Example:
         >>> bounds_of([0.2, 0.9]), bounds_of([3.0, 30.0])
@@ -214,12 +219,12 @@ def bounds_of(scores, bounds=None, name="score", direction=None):
 
 
 def _are_rates(scores, name):
-    """Whether scores, of which lower is better, are fractions or percent."""
+    """Return whether scores to be minimized are fractions or percent."""
     if scores.min() < 0 or scores.max() > 100:
         return False
     if scores.max() <= 1:
         return True
-    # More words may be wrong than were said: 1.25 beside 0.2.
+    # Some rates can exceed 1, such as a word error rate of 1.25 beside 0.2.
     is_rate = _says(name, RATES) or _says(name, COMPLEMENTS)
     return is_rate and _mixed(scores) is None
 
@@ -228,14 +233,14 @@ def _check_one_unit(scores, name):
     if _mixed(scores):
         low, high = _mixed(scores)
         raise ValueError(
-            f"`{name}` must be all fractions or all percent. Received both, as "
-            f"it looks: {low:g} and {high:g}. Mend them, or give the metric's "
-            "own range (`bounds=(low, high)`)."
+            f"`{name}` must be all fractions or all percent. Received what "
+            f"looks like both: {low:g} and {high:g}. Convert one of them, or "
+            "give the metric's own range (`bounds=(low, high)`)."
         )
 
 
 def _mixed(scores):
-    """A fraction and a percentage that scores seem to mix; else None."""
+    """Return a fraction and a percentage that scores seem to mix, or None."""
     below, above = scores[scores <= 1], scores[scores > 1]
     if not (len(below) and len(above)):
         return None
@@ -245,21 +250,22 @@ def _mixed(scores):
 
 
 def points(bounds):
-    """Factor from scores to points: 100 for fractions, else 1.
+    """Return the factor from scores to points: 100 for fractions, else 1.
 
     Args:
-        bounds: Lowest and highest score there can be.
+        bounds: Lowest and highest possible score.
     """
     return 100 if max(map(abs, bounds)) <= 1 else 1
 
 
 class Unit(NamedTuple):
-    """How scores of one metric are written.
+    """How to print the scores of one metric.
 
     Attributes:
-        factor: From scores to what is written.
-        name: Of the unit: `"points"`, or the column of an open-ended metric.
-        digits: Behind the decimal point.
+        factor: From scores to printed numbers.
+        name: Name of the unit: `"points"`, or the column of scores without an
+            upper bound.
+        digits: Number of digits after the decimal point.
     """
 
     factor: int
@@ -267,28 +273,28 @@ class Unit(NamedTuple):
     digits: int
 
     def text(self, score, sign=""):
-        """A score or a gain in this unit.
+        """Return a score or a gain as text in this unit.
 
         Args:
             score: The number.
-            sign: `"+"` writes the sign of positive numbers, too.
+            sign: `"+"` to print the sign of positive numbers, too.
         """
-        # Rounding first: no "-0.0".
+        # Round first, so that "-0.0" is never printed.
         value = round(float(score) * self.factor, self.digits) + 0.0
         return f"{value:{sign}.{self.digits}f}"
 
     def exact(self, score):
-        """A number that the user gave, in this unit with its name."""
+        """Return a number from the user, not rounded, with the unit's name."""
         return f"{score * self.factor:g} {self.name}"
 
 
 def unit_of(bounds, scores, name):
-    """The `Unit` of scores.
+    """Return the `Unit` of scores.
 
     Args:
-        bounds: Lowest and highest score there can be.
-        scores: The scores, an array.
-        name: Their column.
+        bounds: Lowest and highest possible score.
+        scores: An array of scores.
+        name: The column of scores.
 
     Example:
         >>> unit_of((0, 1), [0.2, 0.4], "top1").text(0.123, "+")
@@ -304,18 +310,19 @@ def unit_of(bounds, scores, name):
 
 
 def mean_and_spread(score, digits=1):
-    """`"41.3 ±0.8"`.
+    """Return a mean with its standard deviation, such as `"41.3 ±0.8"`.
 
     Args:
-        score: `{"mean": .., "std": ..}`, with nan as the deviation of one run.
-        digits: Behind the decimal point.
+        score: `{"mean": .., "std": ..}`; the deviation of one run is nan and is
+            left out.
+        digits: Number of digits after the decimal point.
     """
     spread = f" ±{score['std']:.{digits}f}" if score["std"] >= 0 else ""
     return f"{score['mean']:.{digits}f}{spread}"
 
 
 def sized(size):
-    """A size in full: `"30,000"`, or `"0.03"` or `"1.5"` of what has parts.
+    """Return a size in full: `"30,000"`, or `"1.5"` if it is not whole.
 
     Args:
         size: The size, a number.
@@ -324,7 +331,7 @@ def sized(size):
 
 
 def titled(text):
-    """`text` with a capital at its start, and the rest as it is.
+    """Return `text` with its first letter capitalized, the rest unchanged.
 
     Args:
         text: A string.

@@ -1,13 +1,14 @@
-"""Who runs what, where several processes or threads work on one study.
+"""Claims: let several processes or threads work on one study.
 
-A study's file of rows has a neighbor, `<rows>.claims`, in which every config
-owns one byte, by its key. Whoever holds the lock of that byte runs the config.
-The operating system takes a lock back when its process ends, however it ends,
-on this machine and, over NFS, on others: there is no stale claim to clean up.
+Beside a study's file of rows is `<rows>.claims`, in which every config owns the
+byte whose position its key gives. Whoever holds the lock on that byte runs the
+config. The operating system releases a lock when its process ends, however it
+ends, on this machine and, over NFS, on others: no stale claims need cleaning
+up.
 
-The lock is that of a process, and is lost when the process closes the file
-once: so its threads share one open file, and keep among themselves who has
-what.
+Locks belong to processes, and a process loses all of its locks as soon as it
+closes the file once. Its threads therefore share one open file, and record who
+holds which byte among themselves.
 """
 
 import contextlib
@@ -17,14 +18,14 @@ import threading
 import time
 
 _GUARD = threading.Lock()
-_HELD = {}  # By path: the open file, and which bytes this process has.
-if hasattr(os, "register_at_fork"):  # A child has none of the locks.
+_HELD = {}  # `{path: (open file, bytes that this process has locked)}`.
+if hasattr(os, "register_at_fork"):  # A child inherits none of the locks.
     os.register_at_fork(after_in_child=_HELD.clear)
 
 
 @contextlib.contextmanager
 def claim(path, key):
-    """Yields whether this thread alone may run a config now.
+    """Claim a config; yield whether this thread may run it.
 
     Args:
         path: The file of rows.
@@ -33,7 +34,7 @@ def claim(path, key):
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path = os.path.realpath(f"{path}.claims")
-    # Offsets end below 2^63; no byte needs to be there to be locked.
+    # Offsets must be below 2^63. A byte beyond the file's end can be locked.
     place = int(key[:15], 16)
     with _GUARD:
         mine = _take(path, place)
@@ -63,7 +64,7 @@ def wait(path, key, pause=0.2):
 
 
 def _take(path, place):
-    """Return whether a byte was free, and is now this thread's."""
+    """Lock a byte; return whether it was free and is now this thread's."""
     import fcntl  # Not on Windows, where the rest of the package imports.
 
     if path not in _HELD:

@@ -1,8 +1,8 @@
-"""Whether the files that a run reads are still those that it read before.
+"""Fingerprints: detect that the files a run reads have changed since.
 
-Their number and their size in bytes: one pass over the folders, which opens no
-file. A copy or another machine gives the same; an image that is changed but
-keeps its size is not seen.
+A fingerprint is the number of files and their total bytes. It takes one pass
+over the folders and opens no file. It is the same for a copy of the files on
+another machine. It misses an image that changes but keeps its size.
 """
 
 import dataclasses
@@ -12,37 +12,38 @@ from typing import NamedTuple
 
 from keras_jft.files import is_tool_name
 
-# Options of data sets that name files or folders.
+# Options of data sets whose values are files or folders.
 PATHS = (
     *("directory", "path", "urls", "annotations", "images", "masks", "sbd"),
     *("labels", "descriptions", "hierarchy", "detections", "ids", "exclude"),
 )
-# What studies write beside images.
+# Files that studies may write beside images; they do not count.
 WRITTEN = (".jsonl", ".claims", ".keras", ".seconds", ".files", ".html", ".md")
 
 
 class Fingerprint(NamedTuple):
-    """How many files there are, and their bytes; both in each row."""
+    """The number of files and their total bytes; both are columns of a row."""
 
     num_files: int
     file_bytes: int
 
 
 class Fingerprints:
-    """Fingerprints of configs; a folder is listed once."""
+    """Fingerprints of configs; each folder is listed only once."""
 
     def __init__(self):
         self._known = {}
 
     def of(self, config):
-        """Return the `Fingerprint` of what a config reads.
+        """Return the `Fingerprint` of the files that a config reads.
 
         Args:
-            config: A dataclass; of it and those in it `options` counts.
+            config: A dataclass. Files are named by its field `options` and by
+                those of dataclasses inside it.
 
         Returns:
-            None where no option names a file or folder of this machine, as of
-            the synthetic world, or of a bucket.
+            A `Fingerprint`; None if no option names a file or folder on this
+            machine, as for the synthetic data set or a bucket.
         """
         paths = sorted(
             {path for path in _paths(config) if os.path.exists(path)}
@@ -57,7 +58,7 @@ class Fingerprints:
 
 
 def _paths(config):
-    """Yields the paths in the options of a config and those in it."""
+    """Yield the paths in the options of a config and of configs in it."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
@@ -72,7 +73,7 @@ def _paths(config):
 
 
 def _measured(path):
-    """Number and bytes of the files of a folder, or of one file."""
+    """Return the number and the bytes of files in a folder, or of one file."""
     if not os.path.isdir(path):
         return 1, os.path.getsize(path)
     count = size = 0
@@ -80,7 +81,7 @@ def _measured(path):
     while folders:
         folder = folders.pop()
         real = os.path.realpath(folder)
-        if real in seen:  # A link that leads back.
+        if real in seen:  # A link to a folder that was already counted.
             continue
         seen.add(real)
         with os.scandir(folder) as entries:

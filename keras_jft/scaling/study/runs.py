@@ -1,4 +1,4 @@
-"""What a study does for one config: pre-train, transfer, evaluate."""
+"""One run of a study: pre-train, transfer, evaluate."""
 
 import dataclasses
 import hashlib
@@ -13,23 +13,23 @@ from keras_jft import checks, data, evaluation, pretrain, transfer
 from keras_jft.backbones import resnet
 from keras_jft.scaling.study import claims, fingerprints, study
 
-# Fields of a pre-training that say what net it trains.
+# Fields of a pre-training config that determine its net.
 NET = ("blocks", "width", "block", "stem", "bn_momentum", "dtype")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
-    """One row of a study.
+    """The config of one run of a study, which becomes one row.
 
     Attributes:
         pretrain: The pre-training; `num_examples=0` is random initialization.
         transfer: The transfer.
-        evaluation: What the model is measured on. Its task is that of the head.
+        evaluation: The evaluation. Its task is that of the transfer's head.
 
     Raises:
-        ValueError: If `evaluation` or what a data set is annotated with is of
-            another task than the head, a data set lacks an option that it
-            needs, or the head or the evaluation does not fit the net.
+        ValueError: If the evaluation, or the annotation of a data set, is for
+            another task than the head, a data set lacks a required option, or
+            the head or the evaluation does not fit the net.
     """
 
     pretrain: pretrain.Config
@@ -41,9 +41,9 @@ class Run:
         given = self.evaluation.task
         if given not in (None, self.task):
             raise ValueError(
-                f"The head {self.transfer.head!r} is of the task {self.task!r}."
-                f" Received: evaluation.task={given!r}. Leave it out, or take "
-                "a head of that task."
+                f"The task of the head {self.transfer.head!r} is {self.task!r}."
+                f" Received: evaluation.task={given!r}. Leave it out, or choose"
+                " a head for that task."
             )
         for part in (self.pretrain, self.transfer, self.evaluation):
             data.check_options(
@@ -60,7 +60,7 @@ class Run:
                 self.transfer.head_options["output_stride"],
                 resnet.OUTPUT_STRIDES[self.pretrain.stem],
             )
-        # Said or not, it is the same run.
+        # An explicit task makes no other run: give both the same key.
         measured = dataclasses.replace(self.evaluation, task=self.task)
         object.__setattr__(self, "evaluation", measured)
 
@@ -71,13 +71,13 @@ class Run:
             shown = part.options.get("task", "many_label")
         if shown != self.task:
             raise ValueError(
-                f"`{name}` must be of the task {self.task!r}, that of the head "
-                f"{self.transfer.head!r}. Received: the data set "
+                f"`{name}` must use data for the task {self.task!r} of the head"
+                f" {self.transfer.head!r}. Received: the data set "
                 f"{part.dataset!r}, annotated for {shown!r}"
                 + (
                     f'. Give options={{"task": {self.task!r}}}.'
                     if part.dataset == "synthetic"
-                    else ". Take another head or another data set."
+                    else ". Choose another head or another data set."
                 )
             )
 
@@ -103,7 +103,7 @@ class Run:
 
     @property
     def images(self):
-        """How many images the pre-training sees, epochs counted."""
+        """Number of images that the pre-training sees, over all epochs."""
         config = self.pretrain
         if config.epochs is not None:
             return config.epochs * (config.num_examples or 0)
@@ -111,29 +111,30 @@ class Run:
 
 
 class Runner:
-    """Runs configs, doing what several of them share only once.
+    """Executes runs, doing work that several of them share only once.
 
     A backbone is pre-trained once and kept on disk; a data set is decoded once
-    and kept in memory; a model is compiled once for runs that differ in the
-    seed and the pre-training alone, but not in the net that is pre-trained.
+    and kept in memory; a model is compiled once for all runs that only differ
+    in the seed and in the pre-training, provided that the net is the same.
 
-    Where images to pre-train and to evaluate on are of different sources,
-    scores are also given without the near-duplicates of any pre-training
-    image: of the whole source, so that all sizes, none included, are scored on
-    the same images. Embeddings are kept in `<directory>/embeddings`.
+    If pre-training and evaluation images come from different sources, scores
+    are also given without near-duplicates of pre-training images. Duplicates of
+    the whole source are left out, so that all sizes, including no pre-training,
+    are scored on the same images. Embeddings are kept in
+    `<directory>/embeddings`.
 
-    A row says what its run takes on its own: `device_seconds`, and of them
-    `pretrain_seconds`, whichever run the backbone was trained for.
+    Each row reports what its run would take on its own: `device_seconds`, which
+    include `pretrain_seconds` even if the backbone was trained for another run.
 
     Args:
-        directory: Where backbones are kept, `<key of the config>.keras`, and
-            beside each how many seconds it took.
-        verbose: As in `keras.Model.fit`, of pre-training.
+        directory: Folder of the backbones, `<key of the config>.keras`, each
+            with a file that says how many seconds it took.
+        verbose: As in `keras.Model.fit`, for pre-training.
         threshold: Cosine of embeddings from which two images are duplicates;
-            None scores all images only.
-        embedder: What `jft.evaluation.duplicates.embed` takes as a backbone,
-            for images of 32 px; by default `thumbnails()`, which is cheap and
-            sees what shows the same frame.
+            None gives scores on all images only.
+        embedder: A backbone for `jft.evaluation.duplicates.embed`, for images
+            of 32 px. The default, `thumbnails()`, is cheap and finds copies
+            that show the same frame.
     """
 
     def __init__(self, directory, verbose=0, *, threshold=0.95, embedder=None):
@@ -147,7 +148,7 @@ class Runner:
         self._fingerprints = fingerprints.Fingerprints()
 
     def __call__(self, run):
-        """Scores of one `Run`."""
+        """Return the scores and the cost of one `Run`."""
         backbone = self.backbone(run.pretrain)
         start = time.perf_counter()
         model = self._transferred(run, backbone)
@@ -161,7 +162,7 @@ class Runner:
         return {**scores, **self._seconds(run.pretrain, seconds)}
 
     def backbone(self, config):
-        """The backbone of a pre-training config, from disk or trained now."""
+        """Return the backbone of a pre-training config, from disk or new."""
         if config.num_examples == 0:
             return pretrain.backbone(config)
         # Of several processes that need it one trains it; the others wait.
@@ -172,7 +173,7 @@ class Runner:
     def _pretrained(self, config):
         path, kept = self._path(config), self._path(config, ".files")
         read = repr(self._fingerprints.of(config))
-        # Backbones of before have none, and are taken to be of these files.
+        # Older backbones have no such file, and are assumed to be up to date.
         same = not kept.exists() or kept.read_text(encoding="utf-8") == read
         if path.exists() and same:
             return keras.saving.load_model(path)
@@ -189,7 +190,7 @@ class Runner:
         return backbone
 
     def examples(self, config):
-        """The data set of a config, decoded once and kept in memory."""
+        """Return the data set of a config, decoded once and kept in memory."""
         wanted, split = _identity(config), _split(config)
         if wanted not in self._examples:
             self._examples[wanted] = data.cache(
@@ -198,10 +199,10 @@ class Runner:
         return self._examples[wanted]
 
     def duplicates(self, run):
-        """Ids of the evaluation images that pre-training may have seen.
+        """Return ids of evaluation images that pre-training may have seen.
 
-        None where both are of one source, whose splits are taken to differ,
-        or where `threshold` is None.
+        None if both come from one source, whose splits are assumed to be
+        disjoint, or if `threshold` is None.
         """
         sides = run.evaluation, run.pretrain
         if self.threshold is None or _source(sides[0]) == _source(sides[1]):
@@ -218,7 +219,7 @@ class Runner:
         return self.directory / f"{study.key(config)}{suffix}"
 
     def _seconds(self, config, transfer):
-        """What a run takes with its pre-training, if that is on record."""
+        """Return the seconds of a run and its pre-training, if recorded."""
         before = 0.0
         if config.num_examples != 0:
             path = self._path(config, ".seconds")
@@ -231,12 +232,12 @@ class Runner:
         }
 
     def _embeddings(self, config):
-        """Embeddings of a data set, from disk or made now."""
+        """Return the embeddings of a data set, from disk or new."""
         if self._embedder is None:
             self._embedder = evaluation.duplicates.thumbnails()
         wanted = _identity(config)
         read = self._fingerprints.of(config)
-        if read is not None:  # Changed files are embedded anew.
+        if read is not None:  # Embed again if the files have changed.
             wanted = (*wanted, tuple(read))
         name = hashlib.sha256(repr(wanted).encode()).hexdigest()
         return evaluation.duplicates.embed(
@@ -265,19 +266,19 @@ def _split(config):
 
 
 def _identity(config):
-    """What two configs of the same examples have in common."""
+    """Return what is equal for all configs of the same data."""
     options = repr(sorted(config.options.items()))
     return config.dataset, _split(config), options
 
 
 def _source(config):
-    """Where examples come from, whatever split or part of it."""
+    """Return where examples come from, regardless of the split."""
     places = (config.options.get(key) for key in ("directory", "path"))
     return config.dataset, *places
 
 
 def _save(backbone, path):
-    """Writes a backbone whole or not at all."""
+    """Save a backbone, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         temporary = pathlib.Path(folder) / path.name

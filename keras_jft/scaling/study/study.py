@@ -1,4 +1,4 @@
-"""A study: configs in, one row each out, and nothing done twice."""
+"""A study: run every config once, and keep one row of results for each."""
 
 import dataclasses
 import hashlib
@@ -15,32 +15,34 @@ from keras_jft.scaling.rows import cost
 from keras_jft.scaling.rows import rows as rows_lib
 from keras_jft.scaling.study import claims, fingerprints
 
-# Fields of a config that are columns of its row.
+# Fields of a config that become columns of its row.
 COLUMNS = ("task", "mode", "arm", "num_examples", "seed")
 
 
 class Study:
-    """Runs configs and keeps one row of each in a file.
+    """Run configs and keep one row of results for each in a file.
 
-    A config whose key has a row is done: a study that was killed goes on where
-    it stopped, and one with more configs runs only the new ones. A run whose
-    files have changed since, in number or bytes, is done again.
+    A config is done if the file has a row with its key: a study that was
+    killed continues where it stopped, and one with more configs only runs the
+    new ones. A run is repeated if the files that it read have changed in number
+    or total size.
 
-    A run that fails becomes a row with its `error` and does not stop the rest,
-    unless it seems that all will fail: a `ValueError` or `TypeError` before
-    any run has succeeded, or the same error from the first two runs, ends the
-    study. Several processes and threads, on several machines too where they
-    share the file, may run one study: each config is run by one of them.
+    A run that fails becomes a row with its `error` and does not stop the
+    others, unless they seem bound to fail as well: a `ValueError` or
+    `TypeError` before any run has succeeded, or the same error from the first
+    two runs, ends the study. Several threads and processes may work on one
+    study, on several machines if these share the file; each config is run by
+    one of them.
 
     Args:
-        configs: Frozen dataclasses (nested ones too), one a run.
+        configs: Frozen dataclasses, possibly nested, one per run.
         path: The JSON lines file of rows; other studies may share it.
-        run: A callable, config to a dict of scores and columns.
-        retry_failed: Whether to run those again whose row is an error.
+        run: A callable from a config to a dict of scores and other columns.
+        retry_failed: Whether to repeat runs whose row is an error.
 
     Raises:
-        ValueError: If a config is no dataclass, or stands there twice, `path`
-            is no file of JSON lines, or `run` is no callable.
+        ValueError: If a config is not a dataclass or appears twice, `path` is
+            not a JSON lines file, or `run` is not callable.
 
     Example:
         >>> import dataclasses, tempfile
@@ -74,8 +76,8 @@ class Study:
             )
         if not callable(run):
             raise ValueError(
-                "`run` must be a callable, config to a dict of scores. "
-                f"Received: run={run!r}."
+                "`run` must be a callable that takes a config and returns a "
+                f"dict of scores. Received: run={run!r}."
             )
         self.retry_failed = retry_failed
         self._run = run
@@ -91,15 +93,15 @@ class Study:
                 )
 
     def run(self):
-        """Runs what has no row yet.
+        """Run every config that has no row yet.
 
         Returns:
             The rows of all configs of the study, a list of dicts in the order
             of the configs; rows of failed runs have an `error`.
 
         Raises:
-            ValueError: Or a `TypeError` or `RuntimeError`, if it seems that
-                all runs will fail. What failed has its row.
+            ValueError: If all runs seem bound to fail; or a `TypeError` or
+                `RuntimeError`. The runs that failed have their rows.
         """
         self._fingerprints = fingerprints.Fingerprints()
         before = self._by_key()
@@ -127,18 +129,17 @@ class Study:
             if elsewhere:
                 bar.console.print(
                     f"{elsewhere} runs are being done by other processes or "
-                    "threads; "
-                    f"their rows come into {self.path}."
+                    f"threads; their rows will be added to {self.path}."
                 )
         return self.rows()
 
     def _is_new(self, config, before):
-        """Whether another process has done a config since `before`."""
+        """Return whether another process has done a config since `before`."""
         name = key(config)
         return self._by_key().get(name) != before.get(name)
 
     def rows(self):
-        """The rows there are of the configs, in their order."""
+        """Return the rows that the configs have so far, in their order."""
         done = self._by_key()
         return [
             done[k]
@@ -147,7 +148,7 @@ class Study:
         ]
 
     def dry_run(self):
-        """The configs that `run` would run, in their order."""
+        """Return the configs that `run` would run, in their order."""
         self._fingerprints = fingerprints.Fingerprints()
         return self._left()
 
@@ -162,13 +163,13 @@ class Study:
         ]
 
     def _is_stale(self, config, row):
-        """Whether files that a run has read are others now."""
+        """Return whether the files that a run has read have changed."""
         now = self._fingerprints.of(config)
         then = tuple(map(row.get, fingerprints.Fingerprint._fields))
         return now is not None and None not in then and now != then
 
     def _notices(self, rows):
-        """Sentences on the rows of this study that are there already."""
+        """Yield sentences about rows that this study already has."""
         failed = unknown = stale = 0
         for config, k in zip(self.configs, self._keys, strict=True):
             if k in rows:
@@ -183,46 +184,46 @@ class Study:
             )
         if unknown:
             yield (
-                f"{unknown} rows do not say how many files they were made of: "
-                "they are taken to be of the files that are there now."
+                f"{unknown} rows do not say how many files their runs read; "
+                "these are assumed to be the present files."
             )
         if stale:
             yield (
-                f"{stale} runs are done again: there are more or fewer files "
-                "than they read, or of another size."
+                f"{stale} runs are repeated, because the number or the size of "
+                "the files that they read has changed."
             )
 
     def outlook(self, like=()):
-        """What `run` would take: prints runs, images and device-hours.
+        """Estimate the runs, images and device-hours that `run` would take.
 
         Args:
-            like: Rows of other studies that say what such runs take; the
-                study's own are believed with them.
+            like: Rows of other studies with similar runs, used together with
+                the study's own rows.
 
         Returns:
-            An `Outlook`.
+            An `Outlook`; print it.
         """
         rows = rows_lib.read(self.path) if self.path.exists() else []
         return cost.outlook(self.dry_run(), [*rows, *like])
 
     def _by_key(self):
-        """The last row of each key in the file."""
+        """Return the last row of each key in the file."""
         if not self.path.exists():
             return {}
         return {row.get("key"): row for row in rows_lib.read(self.path)}
 
     def _row_of(self, config):
-        """The row of a config, and the error if its run failed."""
+        """Run a config; return its row, and the error if the run failed."""
         start, failure = time.perf_counter(), None
         try:
             scores = rows_lib.to_json(_checked(self._run(config)))
-        except Exception as error:  # One run must not take the others along.
+        except Exception as error:  # One failed run must not end the others.
             scores, failure = {"error": _named(error)}, error
         read = self._fingerprints.of(config)
         return {
             **_columns(config),
             **scores,
-            # No run takes no time.
+            # Never 0, which would read as unknown.
             "wall_seconds": max(round(time.perf_counter() - start, 3), 0.001),
             **rows_lib.provenance(),
             **({} if read is None else read._asdict()),
@@ -234,19 +235,18 @@ class Study:
         left = len(self._left())
         return (
             f"Stopped with {left} of {len(self.configs)} runs left; the others "
-            f"are safe in {self.path}. The same study, run again, goes on from "
-            "there."
+            f"are safe in {self.path}. Run the same study again to continue."
         )
 
 
 class _Failures:
-    """Tells a run that fails from a study whose runs all will."""
+    """Distinguishes a single failed run from a study in which all will fail."""
 
     def __init__(self, runs):
         self._runs, self._succeeded, self._first = runs, False, None
 
     def add(self, error, screen):
-        """Takes the outcome of a run; raises if the study should end."""
+        """Record the outcome of a run; raise if the study should end."""
         if error is None:
             self._succeeded = True
         elif self._succeeded:
@@ -262,14 +262,14 @@ class _Failures:
 
     def _ended(self):
         return (
-            f"The study ends here, with {self._runs} runs to do, since others "
-            "would fail alike. Mend the cause, and start it again with "
-            "`Study(..., retry_failed=True)`."
+            f"The study ends here, with {self._runs} runs to do, since the "
+            "others would fail in the same way. Fix the cause, and start it "
+            "again with `Study(..., retry_failed=True)`."
         )
 
 
 def _checked(scores):
-    """What a run has returned, if it is a dict."""
+    """Return the result of a run as a dict; raise if it is something else."""
     if not isinstance(scores, Mapping):
         raise ValueError(
             "`run` must return a dict of scores and columns, such as "
@@ -287,22 +287,23 @@ def _traceback(error):
 
 
 def key(config):
-    """16 hexadecimal digits that name a config by the values of its fields.
+    """Return 16 hexadecimal digits that identify a config by its values.
 
     The order of the fields and the version of the package do not matter, nor
-    does 1 against 1.0; a field more or less does, unless it is marked as
-    `dataclasses.field(default=..., metadata={"added": True})`: then it counts
-    only where it is not its default, and runs done before it was there keep
-    their keys.
+    does 1 versus 1.0. An added or removed field does, unless it is marked by
+    `dataclasses.field(default=..., metadata={"added": True})`: such a field
+    only counts if it differs from its default, so runs done before it was
+    added keep their keys.
 
     Args:
-        config: A dataclass; its fields hold what a row may hold.
+        config: A dataclass whose fields hold what a row may hold.
 
     Returns:
         The key, a string.
 
     Raises:
-        ValueError: If `config` is no dataclass or a field holds something else.
+        ValueError: If `config` is not a dataclass or a field holds something
+            else.
 
     Example:
         >>> @dataclasses.dataclass(frozen=True)
@@ -322,7 +323,7 @@ def key(config):
 
 
 def _keyed(value):
-    """The fields of a config that are in its key."""
+    """Return the fields of a config that its key depends on."""
     if isinstance(value, (list, tuple)):  # Such as transforms.
         return [_keyed(item) for item in value]
     if not dataclasses.is_dataclass(value):
@@ -336,7 +337,7 @@ def _keyed(value):
 
 
 def _canonical(value):
-    """JSON in which equal numbers are written alike."""
+    """Return JSON in which equal numbers are written in the same way."""
     if isinstance(value, dict):
         return {name: _canonical(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -360,12 +361,12 @@ def _described(config):
 
 
 def _print_row(row, bar):
-    """A line per run where there is no terminal that could show the bar."""
+    """Print a line per run if there is no terminal to show the bar."""
     if not bar.console.is_terminal:
         columns = " ".join(f"{c}={row[c]}" for c in COLUMNS if c in row)
         end = "failed" if _has_failed(row) else "done"
         number = int(bar.tasks[0].completed) + 1
-        # `soft_wrap`: the width of a file is not that of a terminal.
+        # `soft_wrap`, since a file has no terminal width to wrap at.
         bar.console.print(
             f"{number}/{int(bar.tasks[0].total)} {columns or 'run'} {end} "
             f"in {row['wall_seconds']:.0f} s",
@@ -383,6 +384,6 @@ def _bar():
         progress.TimeElapsedColumn(),
         progress.TimeRemainingColumn(),
         console=console.Console(stderr=True),
-        # Runs may last hours: all of them count for the time that is left.
+        # Runs may take hours: estimate the remaining time from all of them.
         speed_estimate_period=float("inf"),
     )
