@@ -310,7 +310,9 @@ def test_a_data_set_annotated_for_another_task_is_refused():
         ValueError, match="`transfer` must use data.*'image_fol"
     ):
         run("faster_rcnn", "image_folder")
-    with pytest.raises(ValueError, match="`evaluation` must be of.*'camvid'"):
+    with pytest.raises(
+        ValueError, match="`evaluation` must use data.*'camvid'"
+    ):
         jft.scaling.Run(
             pretrain=Pretrain(),
             transfer=Transfer(**shown),
