@@ -202,7 +202,25 @@ class _Launched:
 
 
 @pytest.fixture
-def launched(tmp_path):
+def foreground():
+    """Start launchers as a shell in the foreground does: told by all signals.
+
+    `nohup` and a `&` in a script have some ignored, by their children too.
+    """
+    ignored = [
+        number
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) is signal.SIG_IGN
+    ]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@pytest.fixture
+def launched(tmp_path, foreground):
     """`launched(...)`: a `_Launched`, which is closed after the test."""
     with contextlib.ExitStack() as stack:
 
