@@ -2,9 +2,9 @@
 
     python examples/classification.py --images DIR --checkpoint backbone.keras
 
-DIR holds `train` and `val`, each with one folder of images a class. The
-checkpoint is what `examples/pretrain.py` writes; without one the backbone
-starts from random weights. `--mode probe` trains the head alone, `frozen`
+DIR holds `train` and `val`, each with one folder of images per class. The
+checkpoint is one that `examples/pretrain.py` wrote; without it the backbone
+starts from random weights. `--mode probe` only trains the head, `--mode frozen`
 conv5 and the head. Writes `metrics.json` (single-crop top-1 and top-5),
 `model.keras` and, for serving, the SavedModel `served`.
 """
@@ -22,7 +22,7 @@ from keras_jft.transfer.trainer import FIRST_TRAINED
 
 
 def transforms_of(size):
-    """Those of training and of evaluation: the paper's, at any size."""
+    """Return the paper's transforms, for training and for evaluation."""
     resized = transforms.Resize((round(size * 340 / 299),) * 2)
     crop = (size, size)
     return (

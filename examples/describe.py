@@ -1,15 +1,16 @@
-"""What is in a data set: one page to read before training on it.
+"""Describe a data set on one page, to read before training on it.
 
     python examples/describe.py
     python examples/describe.py --folder DIR --split train --hierarchy FILE
     python examples/describe.py --manifest FILE --images all
 
-Without arguments it describes 20,000 images of the synthetic world. `--folder`
-holds one folder of images a class, `--manifest` is a CSV, JSON Lines or Parquet
-file of images and labels; `--hierarchy`, a JSON of names and edges, closes
-labels upward. With `--checkpoint`, a `backbone.keras` of
-`examples/pretrain.py`, the images of some classes are sorted from typical to
-odd. Writes `describe.html`, `describe.md` and `describe.json`.
+Without arguments it describes 20,000 images of the synthetic data set.
+`--folder` holds one folder of images per class; `--manifest` is a CSV, JSON
+Lines or Parquet file of images and labels. `--hierarchy`, a JSON file of names
+and edges, adds the ancestors of each label. With `--checkpoint`, a
+`backbone.keras` from `examples/pretrain.py`, the images of some classes are
+sorted from typical to unusual. Writes `describe.html`, `describe.md` and
+`describe.json`.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from keras_jft import checks
 
 
 def load(arguments):
-    """The data set of the command line."""
+    """Return the data set that the command line names."""
     hierarchy = arguments.hierarchy and str(arguments.hierarchy)
     if arguments.folder:
         options = {"directory": arguments.folder, "hierarchy": hierarchy}
@@ -37,7 +38,7 @@ def load(arguments):
 
 
 def embed(data, arguments):
-    """A row an example, by the backbone of the command line; None without."""
+    """Return an embedding per example; None without `--checkpoint`."""
     if arguments.checkpoint is None:
         return None
     backbone = keras.saving.load_model(arguments.checkpoint)
@@ -47,7 +48,7 @@ def embed(data, arguments):
 
 
 def count(text):
-    """A number of images, or "all"."""
+    """Return a number of images, or "all"."""
     return text if text == "all" else int(text)
 
 
@@ -62,7 +63,7 @@ def main():
         "--images", default=200, type=count, help='a number, or "all"'
     )
     parser.add_argument("--checkpoint", type=pathlib.Path)
-    parser.add_argument("--classes", nargs="+", help="to sort by distance")
+    parser.add_argument("--classes", nargs="+", help="classes to sort")
     parser.add_argument("--output", default="runs/describe", type=pathlib.Path)
     arguments = parser.parse_args()
 

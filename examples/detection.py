@@ -4,11 +4,11 @@
 
 DIR holds `annotations/instances_train*.json` and the folders of images (COCO),
 or `Annotations`, `JPEGImages` and `ImageSets` (`--format voc`). The checkpoint
-is a backbone as `examples/pretrain.py` writes it, or "imagenet" for a ResNet
-of `--depth` from keras.applications; without one it starts from random
-weights. `--mode frozen` trains conv5 and the heads alone, as the paper does.
-Writes `metrics.json`, `model.keras`, `detections.png` and, where images have
-COCO's ids, `results.json` for its server.
+is a backbone that `examples/pretrain.py` wrote, or "imagenet" for a ResNet of
+`--depth` from keras.applications; without it the backbone starts from random
+weights. `--mode frozen` only trains conv5 and the heads, as the paper does.
+Writes `metrics.json`, `model.keras`, `detections.png` and, if images have COCO
+ids, `results.json` for COCO's evaluation server.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def backbone_of(arguments, image_shape):
 
 
 def configs(arguments, size):
-    """The transfer and the evaluation."""
+    """Return the configs of the transfer and the evaluation."""
     splits = arguments.splits or SPLITS[arguments.format]
     data = {
         "dataset": arguments.format,
@@ -79,7 +79,7 @@ def configs(arguments, size):
 
 
 def picture(config, model, examples, count, threshold):
-    """The first images of the test split: truth beside what was found."""
+    """Plot the first test images: true boxes beside detections."""
     some = examples.take(range(min(count, len(examples))))
     shown = [config.transforms[0](example) for example in some]
     found = model.predict(
@@ -100,7 +100,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=pathlib.Path, required=True)
     parser.add_argument("--format", default="coco", choices=SPLITS)
-    parser.add_argument("--splits", nargs=2, help="of training and of test")
+    parser.add_argument("--splits", nargs=2, help="training and test split")
     parser.add_argument("--checkpoint", help='a file, or "imagenet"')
     parser.add_argument("--depth", type=int, default=101)
     heads = [n for n, h in jft.transfer.HEADS.items() if h.task == "detection"]

@@ -1,12 +1,12 @@
-"""What would more data buy? From a CSV of scores; nothing is trained.
+"""Forecast what more data would buy, from a CSV of scores, without training.
 
     python examples/forecast.py scores.csv --factor 10 --output report.html
 
 The first line of the file names its columns: `num_examples` and `score` (or
-others, `--size images --score top1`), and where there are several, `seed`,
-`task` and `mode`; `wall_seconds` gives costs. A study's rows, `*.jsonl`, are
-read too. Of a loss or an error say `--lower-is-better`.
-Prints the decision on each task and mode, and writes it as a page.
+others, such as `--size images --score top1`) and, if there are several, `seed`,
+`task` and `mode`; `wall_seconds` gives costs. The rows of a study, `*.jsonl`,
+can be read, too. For a loss or an error rate, add `--lower-is-better`.
+Prints the decision for each task and mode, and writes it as a page.
 """
 
 import argparse
@@ -22,7 +22,7 @@ matplotlib.use("Agg")
 
 import keras_jft as jft
 
-# What the library's messages call arguments, and which option gives them.
+# Arguments in the library's messages, and the options that set them.
 OPTIONS = {
     'direction="min"': "--lower-is-better",
     'direction="max"': "--higher-is-better",
@@ -66,19 +66,19 @@ def parse():
         type=float,
         nargs=2,
         metavar=("LOW", "HIGH"),
-        help="lowest and highest score there can be",
+        help="lowest and highest possible score",
     )
     parser.add_argument(
         "--by", nargs="+", help="columns that tell curves apart"
     )
     parser.add_argument("--output", help="the page, *.html")
-    # To argparse, "-inf" is an option, unless there is a space in it.
+    # argparse takes "-inf" for an option, unless it contains a space.
     words = [f" {word}" if word == "-inf" else word for word in sys.argv[1:]]
     return parser, parser.parse_args(words)
 
 
 def in_options(message):
-    """A message of the library in the words of this command line."""
+    """Return a message of the library with options in place of arguments."""
     for said, option in OPTIONS.items():
         message = message.replace(said, option)
     return LISTS.sub(

@@ -1,9 +1,9 @@
-"""Many-label training by several workers, as one device would train.
+"""Train with many labels on several workers, with the results of one device.
 
     python -m keras_jft.training.launch --workers 2 examples/multi_worker.py
 
-Each process runs this script; on a cluster, with TF_CONFIG set (see
-docs/clusters.md). Without a cluster it trains on the devices that are here.
+Each process runs this script; on a cluster, TF_CONFIG must be set (see
+docs/clusters.md). Without a cluster it trains on the devices of this machine.
 Worker 0 prints the progress and writes the model.
 """
 
@@ -16,11 +16,11 @@ import keras_jft as jft
 
 
 def main(num_examples, epochs, path):
-    # The strategy first: TensorFlow joins the cluster when nothing has run.
+    # The strategy comes first: TensorFlow must join the cluster before it runs.
     strategy = jft.training.strategy("auto")
     keras.utils.set_random_seed(0)
     data = jft.data.load("synthetic", num_examples=num_examples)
-    # Batches of all workers together; each takes its part.
+    # Global batches: each worker takes its share of every one.
     batches = jft.data.batches(
         data, batch_size=64, transforms="flip", training=True
     )

@@ -1,13 +1,13 @@
-"""Many-label training as the paper did it: asynchronous, by parameter servers.
+"""Train with many labels asynchronously, by parameter servers, as in the paper.
 
     python -m keras_jft.training.launch --workers 2 --servers 2 \\
         examples/parameter_server.py
 
-Each process runs this script; on a cluster, with TF_CONFIG set (see
-docs/clusters.md). Workers and servers serve from where the strategy is made;
-the chief goes on, hands out steps and prints the progress. A worker may die and
-come back. When a server dies, start all again: the run goes on from its last
-checkpoint.
+Each process runs this script; on a cluster, TF_CONFIG must be set (see
+docs/clusters.md). Workers and servers stay in the call that creates the
+strategy; the chief continues, hands out steps and prints the progress. A worker
+may die and come back. If a server dies, restart everything: the run continues
+from its last checkpoint.
 """
 
 import argparse
@@ -20,11 +20,11 @@ import keras_jft as jft
 
 def main(num_examples, epochs, directory):
     strategy = jft.training.strategy("parameter_server")
-    # Only the chief comes here.
+    # Only the chief gets here.
     keras.utils.set_random_seed(0)
     data = jft.data.load("synthetic", num_examples=num_examples)
     test = jft.data.load("synthetic", split="test", num_examples=256)
-    # Each step is a whole batch, on one worker.
+    # Each step is one whole batch on one worker.
     batches = jft.data.batches(
         data, batch_size=32, transforms="flip", training=True
     )

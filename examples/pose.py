@@ -2,15 +2,15 @@
 
     python examples/pose.py --coco DIR --split val2017 --boxes ground_truth
 
-DIR is in COCO's layout; `--annotations` and `--images` name any files of that
-format instead, such as LSP's. People are looked for in the true boxes, in those
-of a results file in COCO's detection format (`--boxes results.json`), or in
-those that a detector of `jft.FasterRCNN` finds (`--boxes detector.keras`).
+DIR has COCO's layout; `--annotations` and `--images` name other files in that
+format instead, such as LSP's. Poses are estimated in the true boxes, in boxes
+from a file in COCO's results format (`--boxes results.json`), or in those that
+a `jft.FasterRCNN` detector finds (`--boxes detector.keras`).
 
-With `--model` an estimator is loaded; without one it is trained first, on
+With `--model` an estimator is loaded; without it one is trained first, on
 `--train-split`, from `--checkpoint` or from random weights. Writes
 `metrics.json` (COCO's ten numbers and PCK), `results.json` (COCO's results
-format), `poses.png`, `heatmaps.png` and, where it was trained, `model.keras`.
+format), `poses.png`, `heatmaps.png` and, after training, `model.keras`.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from keras_jft.evaluation import pictures
 
 
 def detect(arguments, options):
-    """People that a detector finds, in COCO's detection format."""
+    """Return the people that a detector finds, in COCO's detection format."""
     detector = keras.saving.load_model(arguments.boxes)
     images = jft.data.load("coco", arguments.split, **options)
     config = jft.evaluation.Config(
@@ -58,7 +58,7 @@ def detect(arguments, options):
 
 
 def people_of(arguments, options):
-    """The people in the boxes that were asked for."""
+    """Return the people in the boxes that `--boxes` names."""
     detections = arguments.boxes
     if detections == "ground_truth":
         detections = None
@@ -74,7 +74,7 @@ def people_of(arguments, options):
 
 
 def train(arguments, options, size):
-    """An estimator, trained on people in their true boxes."""
+    """Return an estimator trained on people in their true boxes."""
     keras.utils.set_random_seed(arguments.seed)
     people = jft.data.load("coco_people", arguments.train_split, **options)
     if arguments.checkpoint:
@@ -109,7 +109,7 @@ def train(arguments, options, size):
 
 
 def picture(arguments, model, people, poses):
-    """Poses on the first images, and heat maps of the first crops."""
+    """Plot poses on the first images, and heat maps of the first crops."""
     order = list(people.info.people)
     shown, numbers = {}, []
     for number in range(len(people)):

@@ -3,10 +3,11 @@
     python examples/pretrain.py
     python examples/pretrain.py --images DIR --hierarchy FILE --recipe jft300m
 
-Without `--images` it trains on the synthetic world for a minute. With it, DIR
-holds one folder of images a class, and FILE, a JSON of names and edges, closes
-their labels upward. Writes `backbone.keras`, which `examples/classification.py`
-takes as `--checkpoint`, and `log.csv`, a line an epoch.
+Without `--images` it trains on the synthetic data set for a minute. Otherwise
+DIR holds one folder of images per class, and FILE, a JSON file of names and
+edges, adds the ancestors of each label. Writes `backbone.keras`, which
+`examples/classification.py` takes as `--checkpoint`, and `log.csv`, with a line
+per epoch.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from keras_jft import checks
 
 
 def config_of(arguments):
-    """The recipe with the data of the command line."""
+    """Return the recipe with the data that the command line names."""
     config = jft.pretrain.RECIPES[arguments.recipe]
     if arguments.images is None:
         options = {"num_examples": arguments.num_examples or 10_000}

@@ -1,16 +1,16 @@
-"""What would ten times more data buy? The main job, on the synthetic world.
+"""Ask what ten times more data would buy: a whole study on synthetic images.
 
     python examples/quickstart.py
 
-Pre-trains on 300 / 1k / 3k / 10k noisy many-label images, transfers each
-backbone (and a random one) to classification and segmentation, frozen and
-fine-tuned, and to detection and pose, frozen; measures, fits performance
-against log data size, and writes the decision on a page. A run that was
-interrupted goes on where it stopped; `--dry-run` says what is left to do.
+Pre-trains on 300, 1,000, 3,000 and 10,000 noisy many-label images; transfers
+each backbone (and a random one) to classification and segmentation, frozen and
+fine-tuned, and to detection and pose, frozen; evaluates, fits scores against
+log data size, and writes the decision as a page. An interrupted run continues
+where it stopped; `--dry-run` says what is left to do.
 
-Nets this small keep one core busy. Where there are two, and no accelerator, a
-second process does the same study from its other end, on half of the cores
-(`--alone`: none does).
+Nets this small only keep one core busy. On a machine with two or more and no
+accelerator, a second process therefore does the same study from its other end,
+on half of the cores (not with `--alone`).
 """
 
 import argparse
@@ -51,7 +51,7 @@ TASKS = {
     ),
     "segmentation": jft.transfer.Config(
         head="deeplab_aspp",
-        # 32 px have room for features 4 px apart and for small rates.
+        # At 32 px, features must be close (4 px) and atrous rates small.
         head_options={"output_stride": 4, "rates": (1, 2, 3, 4)},
         options={"task": "segmentation"},
         learning_rate=0.05,
@@ -66,16 +66,16 @@ TASKS = {
     ),
     "pose": dataclasses.replace(PEOPLE, num_examples=200, epochs=10),
 }
-# Boxes and people take longer, so they show the paper's frozen setting alone.
+# Detection and pose take longer, so they only show the paper's frozen setting.
 MODES = {"detection": ("frozen",), "pose": ("frozen",)}
-# What brings test images to the size that a model sees.
+# Transforms that bring test images to the size of the model's inputs.
 TRANSFORMS = {"pose": "pose_small"}
-# Rows that say what runs of these tasks take.
+# Rows of earlier runs, which say how long such runs take.
 MEASURED = ROOT / "benchmarks" / "results" / "quickstart.jsonl"
 
 
 def configs(sizes, seeds):
-    """One `Run` for each size, task, mode and seed."""
+    """Yield one `Run` for each size, task, mode and seed."""
     for seed in seeds:
         for size in sizes:
             pretrain = dataclasses.replace(
@@ -103,7 +103,7 @@ def helper():
     half = len(cores) // 2
     shown = subprocess.DEVNULL if sys.stderr.isatty() else None
     try:
-        os.sched_setaffinity(0, cores[:half])  # What a child starts with.
+        os.sched_setaffinity(0, cores[:half])  # A child inherits this.
         with subprocess.Popen(
             [sys.executable, *sys.argv, "--helper"],
             stdin=subprocess.PIPE,
@@ -118,7 +118,7 @@ def helper():
 
 
 def can_be_shared():
-    """Whether there are cores for a second process, and nothing but cores."""
+    """Return whether a second process has cores to use, and no accelerator."""
     machine = rows_lib.provenance()
     return (
         hasattr(os, "sched_setaffinity")
@@ -165,7 +165,7 @@ def main():
     if not arguments.alone and can_be_shared():
         with helper():
             study.run()
-    rows = study.run()  # All of it, or what a helper that failed has left.
+    rows = study.run()  # All runs, or those that a failed helper left undone.
 
     print(f"\n{jft.scaling.table(rows)}")
     figure = arguments.output / "data_size.png"

@@ -1,16 +1,16 @@
-"""Segment your own images: any folder of images and masks, any checkpoint.
+"""Train a segmenter on any folder of images and masks, from any checkpoint.
 
     python examples/segmentation.py --images DIR --classes 3
 
 DIR holds `train/images`, `train/masks`, `val/images` and `val/masks`; a mask is
-a PNG of class indices with the name of its image, 255 where it does not count.
-`--dataset camvid` and `--dataset voc_segmentation` read those data sets as they
-are published (`--train trainaug --sbd DIR` for VOC's augmented set).
+a PNG of class indices with the name of its image, in which 255 is void.
+`--dataset camvid` and `--dataset voc_segmentation` read those data sets as
+published (`--train trainaug --sbd DIR` for VOC's augmented set).
 
-The checkpoint is what `examples/pretrain.py` writes; without one the backbone
-starts from random weights. `--mode frozen` trains conv5 and the head;
-`--every 5` measures after every fifth epoch as well. Writes `metrics.json`
-(scores in original pixels, each class included), `predictions.png` (image,
+The checkpoint is one that `examples/pretrain.py` wrote; without it the backbone
+starts from random weights. `--mode frozen` only trains conv5 and the head;
+`--every 5` also evaluates after every fifth epoch. Writes `metrics.json`
+(scores in original pixels, also of each class), `predictions.png` (image,
 truth, prediction and errors) and `model.keras`.
 """
 
@@ -32,7 +32,7 @@ HEADS = ("deeplab_aspp", "deeplab_v3_plus")
 
 
 def head_options(arguments, backbone):
-    """ASPP with the paper's rates, or scaled to the features of small nets."""
+    """Return the paper's ASPP, or one scaled to the features of small nets."""
     if arguments.head != "deeplab_aspp":
         return {}
     if backbone.stem == "small":
@@ -41,7 +41,7 @@ def head_options(arguments, backbone):
 
 
 def data_options(arguments):
-    """What `jft.data.load` takes for the data set."""
+    """Return the arguments of `jft.data.load` for the data set."""
     options = {"directory": str(arguments.images)}
     if arguments.dataset == "mask_folder":
         names = arguments.classes
@@ -52,7 +52,7 @@ def data_options(arguments):
 
 
 def load_backbone(arguments, size):
-    """That of the checkpoint, or a small one of random weights."""
+    """Return the backbone of the checkpoint, or a small random one."""
     if arguments.checkpoint:
         return keras.saving.load_model(arguments.checkpoint)
     config = jft.pretrain.Config(image_size=size, seed=arguments.seed)
@@ -60,7 +60,7 @@ def load_backbone(arguments, size):
 
 
 def predictions(model, data, size, count):
-    """Images, true masks and predicted masks of `count` images."""
+    """Return images, true masks and predicted masks of `count` examples."""
     drawn = jft.data.subset(data, num_examples=min(count, len(data)), seed=0)
     batches = jft.data.iterate(
         drawn, len(drawn), transforms=(Resize(size),), originals=True
@@ -86,7 +86,10 @@ def parse():
         choices=("mask_folder", "camvid", "voc_segmentation"),
     )
     parser.add_argument(
-        "--classes", nargs="+", default=["2"], help="names, or how many"
+        "--classes",
+        nargs="+",
+        default=["2"],
+        help="their names, or their number",
     )
     parser.add_argument("--train", default="train", help="split")
     parser.add_argument("--val", default="val", help="split")
@@ -152,7 +155,7 @@ def main():
     arguments.output.mkdir(parents=True, exist_ok=True)
     names = data.info.mask_names
     metrics = {name: scores[name] for name in ("miou", "pixel_accuracy")}
-    # Classes that are neither there nor predicted have no score.
+    # Classes that neither occur nor are predicted have no score.
     metrics["iou"] = {
         name: iou
         for name, iou in zip(names, scores["per_class"].tolist(), strict=True)

@@ -1,10 +1,10 @@
-"""Every way in: the same images as a manifest, Open Images, Parquet, records.
+"""Read the same images from a manifest, Open Images, Parquet and records.
 
     python examples/sources.py
 
-Writes 12 images of the synthetic world in each format into a temporary folder,
-and makes batches of each by one call. Look at the function of a format to see
-what its files are like. With `--output DIR` the files are kept.
+Writes 12 synthetic images in each format into a temporary folder, and makes
+batches of each by one call. The function for a format shows what its files look
+like. With `--output DIR` the files are kept.
 """
 
 import argparse
@@ -27,7 +27,7 @@ NUM = 12
 
 
 def manifest(data, folder):
-    """A CSV file with a row an image; labels by name."""
+    """Write a CSV file with a row per image, and labels by name."""
     with open(folder / "images.csv", "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["image", "labels"])
@@ -43,7 +43,7 @@ def manifest(data, folder):
 
 
 def open_images(data, folder):
-    """A CSV file with a row a label, one of names, a hierarchy, JPEGs."""
+    """Write CSV files of labels (a row each) and names, a hierarchy, JPEGs."""
     labels = data.info.hierarchy
     with open(folder / "labels.csv", "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
@@ -77,7 +77,7 @@ def open_images(data, folder):
 
 
 def parquet(data, folder):
-    """A Parquet file with images, label ids and probabilities in its rows."""
+    """Write a Parquet file with rows of images, label ids, probabilities."""
     rows = []
     for example in data.take(np.arange(len(data))):
         encoded = io.BytesIO()
@@ -99,7 +99,7 @@ def parquet(data, folder):
 
 
 def records(data, folder):
-    """Sharded TFRecord files, which keep all that is known of the set."""
+    """Write sharded TFRecord files, which also keep the data set's `info`."""
     jft.data.write_records(data, folder / "train@2", verbose=False)
     return {"directory": folder, "split": "train"}
 
@@ -117,7 +117,7 @@ def main():
     parser.add_argument("--output", type=pathlib.Path)
     arguments = parser.parse_args()
     world = jft.data.load("synthetic", num_examples=NUM)
-    # So few images show some of the classes alone, as is known here.
+    # With so few images, some classes never occur, as is expected here.
     warnings.filterwarnings("ignore", ".* classes occurs? in no ")
     with tempfile.TemporaryDirectory() as temporary:
         for name, write in SOURCES.items():
