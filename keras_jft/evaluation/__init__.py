@@ -1,4 +1,4 @@
-"""From a model and a data set to scores."""
+"""Evaluation: measure a model on a data set."""
 
 from keras_jft.evaluation import duplicates, poses
 from keras_jft.evaluation.coco_results import read_detections, save_detections

@@ -1,6 +1,6 @@
-"""COCO's results files: detections as its server and others' tools take them.
+"""COCO results files: detections in the format of its evaluation server.
 
-A file is a JSON list with one record a detection: `image_id`, `category_id`,
+A file is a JSON list with one record per detection: `image_id`, `category_id`,
 `bbox` (x, y, width, height) and `score`.
 
 References:
@@ -19,18 +19,18 @@ from keras_jft.evaluation import evaluator
 
 
 def save_detections(path, config, model, examples=None):
-    """Writes what a detector finds in a data set, which needs no truth.
+    """Write a detector's results on a data set, which needs no annotation.
 
     Args:
         path: The file, `detections_test-dev2017_NAME_results.json` for COCO.
         config: A `jft.evaluation.Config` of the task "detection".
         model: A detector.
-        examples: The data set of `config.dataset`, where it is loaded already,
+        examples: The data set of `config.dataset`, if it is already loaded,
             such as COCO's test-dev with `annotated=False`. Categories are
-            written by `info.category_ids`; without, by class index.
+            written as `info.category_ids`; if it has none, as class indices.
 
     Returns:
-        How many detections were written.
+        The number of detections written.
     """
     if examples is None:
         examples = data.load(
@@ -39,7 +39,7 @@ def save_detections(path, config, model, examples=None):
     categories = _categories(examples.info)
     records = []
     for originals, found in evaluator.predict(config, model, examples):
-        # JSON knows no NumPy integers.
+        # JSON cannot represent NumPy integers.
         ids = [np.asarray(example["ids"]).item() for example in originals]
         records += _records(ids, found, categories)
     path = Path(path)
@@ -52,22 +52,22 @@ def save_detections(path, config, model, examples=None):
 
 
 def read_detections(path, examples):
-    """The detections of a results file, checked.
+    """Read and check the detections of a results file.
 
     Args:
         path: The file.
-        examples: The data set that it is about.
+        examples: The data set that the detections are for.
 
     Returns:
-        A list with one dict an image, in the order of `examples`: `boxes`
+        A list with one dict per image, in the order of `examples`: `boxes`
         `(N, 4)` x1, y1, x2, y2, `labels` `(N,)` and `scores` `(N,)`, as
         `jft.metrics.evaluate_detection` takes them. An image that the file
-        does not name has none.
+        does not mention has no detections.
 
     Raises:
-        ValueError: A record lacks a field, names an image or a category that
-            the data set does not have, or has a number that is not finite or
-            a negative side. The error names file, record and field.
+        ValueError: If a record lacks a field, names an image or a category
+            that the data set does not have, or has a number that is not finite
+            or a negative side. The error names file, record and field.
     """
     ids = examples.ids(np.arange(len(examples))).tolist()
     places = {name: place for place, name in enumerate(ids)}
@@ -109,7 +109,7 @@ def _categories(info):
 
 
 def _records(ids, found, categories):
-    """One record for each detection of a batch that is no padding."""
+    """Return a record for each detection in a batch, without padding."""
     labels = np.asarray(found["labels"])
     corners = np.asarray(found["boxes"], "float64")
     boxes = np.concatenate(

@@ -1,4 +1,4 @@
-"""`Evaluate`: the metric of the field, measured while a model is fit."""
+"""`Evaluate`: a task's own metric, measured during `fit`."""
 
 import keras
 import numpy as np
@@ -8,18 +8,19 @@ from keras_jft.evaluation import evaluator
 
 
 class Evaluate(keras.callbacks.Callback):
-    """Adds the scores of an evaluation to the logs of epochs.
+    """Adds the scores of an evaluation to the logs of each epoch.
 
-    Everything behind it in the list of callbacks sees them, such as
+    Every callback after it in the list sees these scores, such as
     `jft.training.Checkpoint(best="val_miou")`, `keras.callbacks.CSVLogger` or
-    `EarlyStopping`; and the `History` does. Of an epoch that is not measured
-    the scores are nan. All workers of a strategy take part.
+    `EarlyStopping`, and so does the `History`. In an epoch that is not
+    measured, they are nan. All workers of a strategy take part.
 
     Args:
         config: A `jft.evaluation.Config`.
-        examples: The data set of `config.dataset`, where it is loaded already.
-        every: Epochs between two measurements; the last epoch is measured.
-        prefix: What the names in the logs begin with.
+        examples: The data set of `config.dataset`, if it is already loaded.
+        every: Number of epochs between two measurements; the last epoch is
+            always measured.
+        prefix: Prefix of the names in the logs.
 
     Raises:
         ValueError: If `every` is not positive.
@@ -43,7 +44,7 @@ class Evaluate(keras.callbacks.Callback):
         self._examples = examples
 
     def on_train_begin(self, logs=None):
-        """Loads the data set, so that a mistake shows before training."""
+        """Load the data set, so that mistakes show before training."""
         if self._examples is None:
             self._examples = data.load(
                 self.config.dataset,
@@ -52,11 +53,11 @@ class Evaluate(keras.callbacks.Callback):
             )
 
     def on_epoch_end(self, epoch, logs=None):
-        """Measures, and writes the scores into the logs."""
+        """Measure the model, and add the scores to the logs."""
         last = epoch + 1 == self.params.get("epochs")
         if (epoch + 1) % self.every == 0 or last:
             scores = evaluator.run(self.config, self.model, self._examples)
-        else:  # Those of a metric that saw nothing are nan.
+        else:  # The scores of a metric without updates are nan.
             info = self._examples.info
             scores = evaluator.metric(self.config, self.model, info).result()
         numbers = {

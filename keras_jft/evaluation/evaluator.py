@@ -1,8 +1,8 @@
-"""One evaluation: a model and a data set to numbers.
+"""Evaluate a model on a data set.
 
-Truth is that of the images as they are; predictions about transformed images
-are moved back to them. So scores do not depend on how images are brought to
-the size that a model needs.
+The ground truth is that of the original images; predictions on transformed
+images are mapped back to the originals. Scores therefore do not depend on how
+images are brought to the size that a model needs.
 """
 
 import dataclasses
@@ -19,18 +19,20 @@ from keras_jft.evaluation import original_pixels, poses
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """An evaluation.
+    """The config of an evaluation.
 
     Attributes:
-        task: A name in `jft.metrics.METRICS`; None is that of the model's head.
+        task: A name in `jft.metrics.METRICS`; None is the task of the model's
+            head.
         dataset: A name in `jft.data.DATASETS`.
-        options: What its `load` takes besides `split`.
+        options: Arguments of its `load` other than `split`.
         split: The split to measure on.
         transforms: A name in `jft.data.TRANSFORMS`, or a tuple of transforms.
-        batch_size: Images a step; the scores do not depend on it, unless
-            images are padded to the largest of a batch.
-        metric_options: Arguments of the task's metric, instead of what the
-            data set and the model say: `torso` or `sigmas` of "pose", say.
+        batch_size: Images per step. Scores do not depend on it, unless images
+            are padded to the largest in a batch.
+        metric_options: Arguments of the task's metric that replace those
+            derived from the data set and the model, such as `torso` or
+            `sigmas` for "pose".
 
     Raises:
         ValueError: If a name or an option is unknown, or a value is of another
@@ -62,23 +64,24 @@ class Config:
 
 
 def run(config, model, examples=None, duplicates=None):
-    """Measures a model by the metric of its task.
+    """Measure a model by the metric of its task.
 
     Args:
         config: A `Config`.
         model: A model of that task.
-        examples: The data set of `config.dataset`, where it is loaded already.
+        examples: The data set of `config.dataset`, if it is already loaded.
         duplicates: Ids of examples to leave out of a second set of scores,
-            such as `jft.evaluation.duplicates.find` names; of images, where
-            several examples are of one. None are named by an empty sequence.
+            such as those that `jft.evaluation.duplicates.find` returns; ids of
+            images if several examples share an image. An empty sequence means
+            that there are no duplicates.
 
     Returns:
-        `{name: number}`, fractions in [0, 1]. Where `duplicates` is given,
-        every name also stands there with `_without_duplicates` behind it, and
-        `num_duplicates` is their number.
+        `{name: number}`, fractions in [0, 1]. If `duplicates` is given, there
+        is also a `<name>_without_duplicates` for every name, and
+        `num_duplicates`.
 
     Raises:
-        ValueError: `duplicates` holds ids that no example has, or all.
+        ValueError: If `duplicates` has ids that no example has, or all ids.
     """
     examples = _examples(config, examples)
     scores = [_Scores(config, model, examples.info)]
@@ -93,7 +96,7 @@ def run(config, model, examples=None, duplicates=None):
 
 
 def predict(config, model, examples):
-    """Predictions about the images of a data set as they are, batch by batch.
+    """Yield predictions on the original images of a data set, by batch.
 
     Args:
         config: A `Config`.
@@ -101,8 +104,8 @@ def predict(config, model, examples):
         examples: The data set.
 
     Yields:
-        A list of examples as the data set gives them, and what the metric of
-        the task takes as predictions about them.
+        Pairs of a list of examples as the data set returns them, and the
+        predictions on them in the form that the task's metric takes.
     """
     task = TASKS[task_of(config, model)]
     batches = data.iterate(
@@ -118,12 +121,12 @@ def predict(config, model, examples):
 
 
 def predictions(config, model, examples=None):
-    """What a model predicts about the images as they are, beside the truth.
+    """Return the ground truth and the predictions on the original images.
 
     Args:
         config: A `Config`.
         model: A model of that task.
-        examples: The data set of `config.dataset`, where it is loaded already.
+        examples: The data set of `config.dataset`, if it is already loaded.
 
     Returns:
         An iterable of pairs of truth and predictions, as the `update` of the
@@ -138,7 +141,7 @@ def predictions(config, model, examples=None):
 
 
 def metric(config, model, info):
-    """The metric of a config's task, which has seen nothing.
+    """Return a new metric for a config's task.
 
     Args:
         config: A `Config`.
@@ -182,7 +185,7 @@ def _examples(config, examples):
 
 
 class _Scores:
-    """The metric of a task, fed with examples and predictions about them."""
+    """The metric of a task, updated with examples and predictions."""
 
     def __init__(self, config, model, info):
         self.task, self.info = TASKS[task_of(config, model)], info
@@ -193,7 +196,7 @@ class _Scores:
         pair = self.task.truth(originals), predictions
         if self.task.gathered is None:
             self.metric.update(*pair)
-        else:  # Small: no image is in it.
+        else:  # Pairs hold no images, so they are small enough to keep.
             self.pairs.append(pair)
 
     def result(self):
@@ -203,20 +206,20 @@ class _Scores:
 
 
 class _Without:
-    """Scores of all examples but some.
+    """Scores of all examples except some.
 
     Args:
         config: A `Config`.
         model: A model of its task.
         info: `info` of the data set.
-        left_out: Ids of those that it does not see.
+        left_out: Ids of the examples to leave out.
     """
 
     def __init__(self, config, model, info, left_out):
         self.left_out = set(np.asarray(left_out).tolist())
         self.seen, self.kept = set(), 0
         if info.people:
-            # Images of people without a crop count, too.
+            # Ids of images whose people have no crop are valid, too.
             self.seen |= self.left_out & info.people.keys()
             people = {
                 image: everyone
@@ -243,10 +246,10 @@ class _Without:
         unknown = self.left_out - self.seen
         if unknown or not self.kept:
             raise ValueError(
-                "`duplicates` must be ids of examples, and not of all. "
-                f"Received {len(self.left_out)}, of which {len(unknown)} are "
-                f"of no example ({list(unknown)[:3]}); {self.kept} examples "
-                "are left. Give ids of the data set that is evaluated."
+                "`duplicates` must be ids of some examples, not of all. "
+                f"Received {len(self.left_out)} ids, of which {len(unknown)} "
+                f"belong to no example ({list(unknown)[:3]}); {self.kept} "
+                "examples are left. Give ids of the data set that is evaluated."
             )
         scores = {
             f"{name}_without_duplicates": value
@@ -256,7 +259,7 @@ class _Without:
 
 
 def _rows(values, rows):
-    """Some rows of predictions: arrays, lists, or dicts of them."""
+    """Return some rows of predictions: arrays, lists, or dicts of them."""
     if isinstance(values, dict):
         return {key: _rows(value, rows) for key, value in values.items()}
     if isinstance(values, list):
@@ -265,7 +268,7 @@ def _rows(values, rows):
 
 
 def _predict(model, batch, batch_size, logits):
-    """Predictions of one batch, which is filled up to save a second trace."""
+    """Return the predictions of a batch, padded to avoid a second trace."""
     size = len(batch["images"])
     filled = {
         key: np.concatenate(
@@ -308,7 +311,7 @@ def _sizes(originals):
 
 
 def _entry(key):
-    """The truth that is one entry of a contract batch."""
+    """Return a function to the truth that is one entry of a contract batch."""
 
     def truth(originals):
         return data.collate([{key: e[key]} for e in originals])[key]
@@ -337,14 +340,15 @@ class Task:
     """How one task is measured.
 
     Attributes:
-        truth: `truth(originals)`: what the metric's `update` takes as truth,
-            of a list of examples as the data set gives them.
-        predictions: `predictions(model, outputs, batch, originals)`: what it
-            takes as predictions, about the originals.
-        logits: Whether `outputs` are the model's raw ones.
-        options: `options(model, info)`: the arguments of the metric.
-        gathered: `gathered(pairs, info)`: all pairs of truth and predictions
-            as the metric takes them; None: one by one, as they come.
+        truth: `truth(originals)` returns the truth for the metric's `update`,
+            from a list of examples as the data set returns them.
+        predictions: `predictions(model, outputs, batch, originals)` returns
+            the predictions for it, on the originals.
+        logits: Whether `outputs` are the model's raw outputs.
+        options: `options(model, info)` returns the arguments of the metric.
+        gathered: `gathered(pairs, info)` combines all pairs of truth and
+            predictions into those that the metric takes. None passes on each
+            pair as it comes.
     """
 
     truth: Callable

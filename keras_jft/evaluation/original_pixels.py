@@ -1,4 +1,4 @@
-"""Predictions about transformed images, moved back to the images as they were.
+"""Map predictions on transformed images back to the original images.
 
 Shapes: B batch, H W side of an original image, h w logits, C classes, N boxes,
 K keypoints.
@@ -11,17 +11,17 @@ from keras_jft.data.transforms import geometry
 
 
 def masks(logits, placements, image_sizes, stride):
-    """The class of each pixel of the original images.
+    """Return the class of each pixel of the original images.
 
-    Logits are interpolated linearly at the places of the original's pixels;
-    outside of the logits, the nearest count.
+    Logits are interpolated linearly at the positions of the original pixels;
+    beyond the outermost logits, the nearest ones count.
 
     Args:
         logits: `(B, h, w, C)`.
         placements: `(B, 2, 2)`, see `jft.data.transforms.geometry`.
         image_sizes: B pairs `(H, W)` of the originals.
-        stride: Pixels of the transformed image between two logits, of which
-            the first is that of pixel (0, 0).
+        stride: Distance of two logits in pixels of the transformed image; the
+            first logit is at pixel (0, 0).
 
     Returns:
         A list of B int32 masks `(H, W)`.
@@ -35,21 +35,21 @@ def masks(logits, placements, image_sizes, stride):
 
 
 def boxes(predictions, placements, image_sizes):
-    """Predicted boxes in pixels of the originals, clipped to them.
+    """Return predicted boxes in pixels of the originals, clipped to them.
 
     Args:
-        predictions: `{"boxes": (B, N, 4) xyxy, "scores", "labels"}`, rows of
+        predictions: `{"boxes": (B, N, 4) xyxy, "scores", "labels"}`; rows with
             label -1 are padding.
         placements: `(B, 2, 2)`.
         image_sizes: B pairs `(H, W)` of the originals.
 
     Returns:
-        The dict with boxes moved; boxes of padding rows are -1.
+        The dict with the boxes mapped back; boxes of padding rows are -1.
     """
     found = np.asarray(predictions["boxes"])
     corners = found.reshape(*found.shape[:2], 2, 2)
     corners = geometry.move_back(corners, placements[:, None, None])
-    # Sorted, as a mirrored box has its larger x first.
+    # Sort, since a mirrored box has its larger x first.
     corners = np.sort(corners, axis=2)
     limits = np.asarray(image_sizes)[:, None, None, ::-1]
     moved = np.clip(corners, 0, limits).reshape(found.shape)
@@ -59,15 +59,15 @@ def boxes(predictions, placements, image_sizes):
 
 
 def keypoints(predictions, placements):
-    """Predicted keypoints in pixels of the originals; they may lie outside.
+    """Return predicted keypoints in pixels of the originals, not clipped.
 
     Args:
         predictions: `{"keypoints": (B, K, 3), "scores": (B,)}`; x, y and a
-            third number that stays.
+            third number, which stays the same.
         placements: `(B, 2, 2)`.
 
     Returns:
-        The dict with keypoints moved.
+        The dict with the keypoints mapped back.
     """
     found = np.asarray(predictions["keypoints"])
     places = geometry.move_back(found[..., :2], placements[:, None])
@@ -76,7 +76,7 @@ def keypoints(predictions, placements):
 
 
 def _upsample(logits, placement, image_size, stride):
-    """`(H, W, C)` logits of the pixels of one original."""
+    """Return `(H, W, C)` logits for the pixels of one original."""
     (scale_x, scale_y), (shift_x, shift_y) = placement
     rows, columns = (
         _interpolation((np.arange(side) + 0.5) * scale + shift, size, stride)
@@ -91,9 +91,12 @@ def _upsample(logits, placement, image_size, stride):
     return (rows @ wide).reshape(height, width, channels)
 
 
-def _interpolation(points, size, stride):
-    """`(pixels, size)` weights of logits at `points`, in moved pixels."""
+def _interpolation(positions, size, stride):
+    """Return `(pixels, size)` weights of the logits at each position.
+
+    Positions are in pixels of the transformed image.
+    """
     # Logit i is at the center of pixel `stride * i`.
-    at = np.clip((points - 0.5) / stride, 0, size - 1)
+    at = np.clip((positions - 0.5) / stride, 0, size - 1)
     distance = abs(at[:, None] - np.arange(size))
     return np.maximum(1 - distance, 0).astype("float32")

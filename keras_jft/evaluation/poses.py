@@ -1,6 +1,6 @@
-"""From the crops of people back to images: poses, found once each.
+"""Combine the poses found in crops of people into the poses of each image.
 
-Shapes: B crops, N people of an image, K keypoints.
+Shapes: B crops, N people in an image, K keypoints.
 """
 
 import json
@@ -15,16 +15,17 @@ OKS_THRESHOLD = 0.5
 
 
 def suppress(poses, sigmas, threshold=OKS_THRESHOLD):
-    """The poses of an image, without those found twice, best first.
+    """Return the poses of an image without duplicates, best first.
 
     Args:
         poses: `{"keypoints": (N, K, 3), "scores": (N,), "boxes": (N, 4)}`.
         sigmas: `(K,)` falloffs of the similarity.
-        threshold: Of two poses that are more alike, the better one is kept.
-            What counts as their area is the mean of their boxes'.
+        threshold: If the similarity (OKS) of two poses exceeds this, only the
+            one with the higher score is kept. Their area is taken to be the
+            mean of their boxes' areas.
 
     Returns:
-        A dict of the same keys.
+        A dict with the same keys.
 
     References:
         Papandreou et al. 2017, https://arxiv.org/abs/1701.01779, section 3.3.
@@ -33,21 +34,22 @@ def suppress(poses, sigmas, threshold=OKS_THRESHOLD):
     keypoints = np.array(poses["keypoints"], "float64")
     areas = np.prod(poses["boxes"][:, 2:] - poses["boxes"][:, :2], axis=1)
     areas = (areas[:, None] + areas[None, :]) / 2
-    keypoints[..., 2] = 1  # All that is predicted counts.
+    keypoints[..., 2] = 1  # All predicted keypoints count.
     alike = keypoint_similarity(keypoints, keypoints, areas, sigmas)
     kept = suppression.suppress(alike, poses["scores"], threshold)
     return {key: values[kept] for key, values in poses.items()}
 
 
 def people(originals):
-    """The person of each example: a list of dicts.
+    """Return the person of each example, a list of dicts.
 
     Args:
-        originals: Examples with `keypoints` and, where known, the person's box
-            as the first of `bounding_boxes`.
+        originals: Examples with `keypoints` and, if known, the person's box as
+            the first of `bounding_boxes`.
 
     Returns:
-        Dicts of `image_ids`, `keypoints` and what is known of the box.
+        Dicts with `image_ids`, `keypoints` and, if known, `boxes`, `areas` and
+        `ignored`.
     """
     rows = []
     for example in originals:
@@ -62,17 +64,17 @@ def people(originals):
 
 
 def by_image(pairs, info):
-    """All people and all poses of each image, without poses found twice.
+    """Return all people and all poses of each image, without duplicates.
 
     Args:
         pairs: Pairs of `people(originals)` and predictions `{"keypoints":
             (B, K, 3), "scores": (B,)}` in pixels of the originals.
-        info: `info` of the data set. All of `info.people`, if there, are the
-            truth, found or not; else those of the examples.
+        info: `info` of the data set. The truth is everyone in `info.people`,
+            detected or not; if that is empty, the people of the examples.
 
     Returns:
-        One pair for `jft.metrics.Pose`, in a list: people and poses, one dict
-        an image, in the order of `info.people` or of the examples.
+        A list of one pair for `jft.metrics.Pose`: people and poses, each with
+        one dict per image, in the order of `info.people` or of the examples.
     """
     rows, found = [], []
     for truth, predictions in pairs:
@@ -103,13 +105,13 @@ def by_image(pairs, info):
 
 
 def save_results(path, image_ids, poses, category_id=1):
-    """Writes poses in COCO's results format.
+    """Write poses in COCO's results format.
 
     Args:
-        path: A JSON file, made or replaced.
-        image_ids: One id an image.
-        poses: `{"keypoints": (N, K, 3), "scores": (N,)}` of each image.
-        category_id: Of people, in the annotations.
+        path: A JSON file, created or replaced.
+        image_ids: One id per image.
+        poses: `{"keypoints": (N, K, 3), "scores": (N,)}` for each image.
+        category_id: The category id of people in the annotations.
     """
     records = [
         {
@@ -129,7 +131,7 @@ def save_results(path, image_ids, poses, category_id=1):
 
 
 def _stacked(rows):
-    """One dict of arrays of the people of one image."""
+    """Return one dict of arrays for the people of one image."""
     return {
         key: np.stack([row[key] for row in rows])
         for key in rows[0]

@@ -216,5 +216,5 @@ def test_a_duplicate_may_be_an_image_without_a_crop(estimator):
     assert scores["num_duplicates"] == 1
     # Nobody can be found in image 9: without it no score is lower.
     assert scores["ar_without_duplicates"] >= scores["ar"]
-    with pytest.raises(ValueError, match="1 are of no example"):
+    with pytest.raises(ValueError, match="1 belong to no example"):
         jft.evaluation.run(config, estimator(), _Crops(), duplicates=[77])

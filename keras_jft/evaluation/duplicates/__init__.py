@@ -1,8 +1,9 @@
 """Near-duplicates between pre-training and evaluation images.
 
-Embed both sides, find the best reference of every query, calibrate the
-threshold on copies, look at pairs near it, and score without the duplicates
-(`jft.evaluation.run(..., duplicates=ids)`).
+Embed both sides, find the most similar reference (pre-training image) of each
+query (evaluation image), calibrate the threshold on copies, look at pairs near
+it, and score without the duplicates (`jft.evaluation.run(...,
+duplicates=ids)`).
 
 References:
     Sun et al. 2017, section 4.3 and Appendix A (Tables 8 to 10).

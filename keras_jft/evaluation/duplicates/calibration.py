@@ -1,7 +1,7 @@
-"""From which similarity on two images are copies, measured.
+"""Measure the similarity from which two images count as copies.
 
-Copies that we made ourselves are what must be found; random images, of the
-same class or the nearest of another set, are what must not.
+Copies made by ourselves must be found. Other pairs must not: random images of
+the same class, or the most similar images of a set known to be new.
 """
 
 import dataclasses
@@ -11,15 +11,15 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """A threshold with what it costs, and the curve that it lies on.
+    """A threshold with its precision and recall, and the whole curve.
 
     Attributes:
-        threshold: The lowest that reaches the wanted precision.
-        precision: At that threshold.
-        recall: At that threshold.
-        thresholds: `(n,)` falling, every similarity that occurs.
-        precisions: `(n,)` at each of them.
-        recalls: `(n,)` at each of them.
+        threshold: The lowest threshold that reaches the requested precision.
+        precision: Precision at that threshold.
+        recall: Recall at that threshold.
+        thresholds: `(n,)` every similarity that occurs, in decreasing order.
+        precisions: `(n,)` precision at each of them.
+        recalls: `(n,)` recall at each of them.
     """
 
     threshold: float
@@ -31,20 +31,20 @@ class Calibration:
 
 
 def calibrate(copies, others, precision=0.95):
-    """The lowest threshold with a precision, of two samples of similarities.
+    """Return the lowest threshold that reaches a precision.
 
-    Precision is about as many copies and others as are given.
+    The precision holds for copies and others in the proportion given here.
 
     Args:
         copies: `(n,)` similarities of images and their copies.
-        others: `(m,)` similarities of images that are no copies.
-        precision: The wanted share of copies among what is found.
+        others: `(m,)` similarities of images that are not copies.
+        precision: The required share of copies among the pairs found.
 
     Returns:
         A `Calibration`.
 
     Raises:
-        ValueError: A sample is empty or not finite, `precision` is no
+        ValueError: If a sample is empty or not finite, `precision` is not a
             fraction, or no threshold reaches it.
 
     Example:
@@ -57,8 +57,8 @@ def calibrate(copies, others, precision=0.95):
     both = np.concatenate([copies.ravel(), others.ravel()])
     if not (copies.size and others.size and np.isfinite(both).all()):
         raise ValueError(
-            "`copies` and `others` must be finite similarities, one at least. "
-            f"Received: {copies.size} and {others.size}."
+            "`copies` and `others` must be finite similarities, at least one "
+            f"of each. Received: {copies.size} and {others.size}."
         )
     if not 0 < precision <= 1:
         raise ValueError(
@@ -71,9 +71,9 @@ def calibrate(copies, others, precision=0.95):
     (enough,) = np.nonzero(precisions >= precision)
     if not len(enough):
         raise ValueError(
-            f"No threshold reaches precision {precision}. The most is "
-            f"{precisions.max():.3f}: copies are no more alike than others. "
-            "Embed by another backbone."
+            f"No threshold reaches precision {precision}. The highest is "
+            f"{precisions.max():.3f}: copies are not more similar than other "
+            "pairs. Embed with another backbone."
         )
     at = enough[-1]
     return Calibration(
@@ -87,10 +87,10 @@ def calibrate(copies, others, precision=0.95):
 
 
 def same_class_pairs(labels, num_pairs, rng):
-    """Random pairs of different images of one class.
+    """Return random pairs of different images of the same class.
 
     Args:
-        labels: `(n,)` one label an image.
+        labels: `(n,)` one label per image.
         num_pairs: Number of pairs; an image may be in several.
         rng: A NumPy generator.
 
@@ -98,7 +98,7 @@ def same_class_pairs(labels, num_pairs, rng):
         `(num_pairs, 2)` positions.
 
     Raises:
-        ValueError: No class has two images.
+        ValueError: If no class has two images.
     """
     labels = np.asarray(labels)
     order = np.argsort(labels, kind="stable")
@@ -120,10 +120,10 @@ def same_class_pairs(labels, num_pairs, rng):
 
 
 def counts(duplicates, thresholds):
-    """How many queries are duplicates at each of several thresholds.
+    """Return the number of duplicates at each of several thresholds.
 
     Args:
-        duplicates: What `find` gave.
+        duplicates: The result of `find`.
         thresholds: Similarities.
 
     Returns:
@@ -134,5 +134,5 @@ def counts(duplicates, thresholds):
 
 
 def _at_least(sample, thresholds):
-    """How many of a sample reach each threshold."""
+    """Return how many values of a sample reach each threshold."""
     return len(sample) - np.searchsorted(np.sort(sample), thresholds)

@@ -1,4 +1,4 @@
-"""Copies of images as the web makes them, to calibrate a threshold on."""
+"""Edited copies of images, as found on the web, to calibrate a threshold on."""
 
 import io
 
@@ -13,21 +13,21 @@ _BICUBIC = Image.Resampling.BICUBIC
 
 
 def jpeg(image, rng):
-    """Compressed at quality 50."""
+    """Compress the image at JPEG quality 50."""
     file = io.BytesIO()
     image.save(file, "JPEG", quality=50)
     return Image.open(file, formats=("JPEG",))
 
 
 def resize(image, rng):
-    """Brought to 0.5 to 2 times its size, and back."""
+    """Resize the image to 0.5 to 2 times its size, and back."""
     scale = np.exp2(rng.uniform(-1, 1))
     width, height = (max(1, round(scale * side)) for side in image.size)
     return image.resize((width, height), _BICUBIC).resize(image.size, _BICUBIC)
 
 
 def crop(image, rng):
-    """A window of 90% of each side, brought to the size of the image."""
+    """Crop 90% of each side, and resize to the size of the image."""
     width, height = image.size
     wide, high = round(0.9 * width), round(0.9 * height)
     left = rng.integers(0, width - wide + 1)
@@ -37,12 +37,12 @@ def crop(image, rng):
 
 
 def flip(image, rng):
-    """Mirrored."""
+    """Mirror the image."""
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
 def color(image, rng):
-    """Brightness, contrast and saturation times 0.8 to 1.2."""
+    """Multiply brightness, contrast and saturation by 0.8 to 1.2."""
     for enhance in (
         ImageEnhance.Brightness,
         ImageEnhance.Contrast,
@@ -53,7 +53,7 @@ def color(image, rng):
 
 
 def text(image, rng):
-    """A word over it, a sixth of its height."""
+    """Write a word on the image, a sixth of its height."""
     image = image.copy()
     width, height = image.size
     place = (
@@ -77,7 +77,7 @@ EDITS = {
 
 
 def edit(image, name, rng):
-    """One edited copy of an image.
+    """Return an edited copy of an image.
 
     Args:
         image: `(H, W, 3)` uint8.
@@ -85,7 +85,7 @@ def edit(image, name, rng):
         rng: A NumPy generator.
 
     Returns:
-        `(H, W, 3)` uint8, of the same size.
+        `(H, W, 3)` uint8 of the same size.
 
     Raises:
         ValueError: If `name` is unknown.
@@ -101,7 +101,7 @@ class Copies(data_lib.Dataset):
     Args:
         source: A `Dataset`.
         name: A key of `EDITS`.
-        seed: Of the draws; those for an example depend on its id.
+        seed: Seed of the edits; those of an example also depend on its id.
     """
 
     def __init__(self, source, name, seed=0):
@@ -110,11 +110,11 @@ class Copies(data_lib.Dataset):
         self.info = source.info
 
     def ids(self, positions):
-        """Ids of the source's examples."""
+        """Return the ids of the source's examples."""
         return self.source.ids(positions)
 
     def take(self, positions):
-        """Examples with edited images."""
+        """Return examples with edited images."""
         examples = self.source.take(positions)
         ids = [example["ids"] for example in examples]
         draws = keyed_random.generators(keyed_random.hash64(self.seed, ids))

@@ -1,11 +1,11 @@
-"""Embeddings of a data set on disk, in shards; an interrupted pass goes on.
+"""Embed a data set into shards on disk, and resume after an interruption.
 
-A shard is one archive (`keras_jft/training/checkpoints/archive.py`): whole,
-with a checksum, or not there. Its name says which it is and how many rows it
-has: `000012-010000.npz`. `manifest.json` says of what data and by what
+A shard is one archive (`keras_jft/training/checkpoints/archive.py`), with a
+checksum; it exists whole or not at all. Its name gives its number and how many
+rows it has: `000012-010000.npz`. `manifest.json` identifies the data and the
 backbone.
 
-Without a backbone, small thumbnails serve, mirrored or not.
+Without a backbone, small thumbnails can serve as embeddings (`thumbnails`).
 """
 
 import dataclasses
@@ -39,30 +39,31 @@ def embed(
     tolerate=0,
     part=(0, 1),
 ):
-    """Pooled embeddings of length 1, written shard by shard.
+    """Write pooled embeddings of unit length, shard by shard.
 
-    Called again after an interruption, it goes on after the last whole shard.
+    Called again after an interruption, it only makes the missing shards.
 
     Args:
-        backbone: A `keras.Model` from images to a feature map, which is
-            averaged over its positions, or to vectors.
+        backbone: A `keras.Model` from images to vectors, or to a feature map,
+            which is averaged over its positions.
         data: A `Dataset`.
         directory: Folder of the shards.
-        transforms: As in `jft.data.iterate`; images of several sizes must be
-            brought to one.
-        batch_size: Images a step.
-        shard_size: Images a shard, which is what is held in memory.
-        tolerate: How many images of a shard may be unreadable, as in
+        transforms: As in `jft.data.iterate`; they must bring all images to one
+            size.
+        batch_size: Images per step.
+        shard_size: Images per shard; the embeddings of one shard are held in
+            memory.
+        tolerate: Number of images per shard that may be unreadable, as in
             `jft.data.iterate`. They have no embedding.
         part: `(index, count)`: this process makes every `count`-th shard,
-            beginning with `index`.
+            starting with number `index`.
 
     Returns:
-        The `Embeddings`, if all shards are there; else None.
+        The `Embeddings` if all shards exist, else None.
 
     Raises:
-        ValueError: An embedding is zero or not finite, ids of a shard repeat,
-            or `directory` holds embeddings of something else.
+        ValueError: If an embedding is zero or not finite, ids repeat within a
+            shard, or `directory` holds embeddings of something else.
     """
     directory = pathlib.Path(directory)
     model = _pooled(backbone)
@@ -93,13 +94,15 @@ def embed(
 
 
 class Embeddings:
-    """What `embed` wrote: iterating gives `(ids, (n, D) float32)` a shard.
+    """Embeddings that `embed` wrote.
+
+    Iterating over them yields `(ids, (n, D) float32)` for each shard.
 
     Args:
         directory: Folder of the shards.
 
     Raises:
-        ValueError: The folder holds no embeddings, or shards are missing.
+        ValueError: If the folder holds no embeddings, or shards are missing.
     """
 
     def __init__(self, directory):
@@ -108,7 +111,7 @@ class Embeddings:
         if not path.is_file():
             raise ValueError(
                 f"{str(directory)!r} must hold embeddings. Received a folder "
-                f"without {_MANIFEST}. Make them by `embed`."
+                f"without {_MANIFEST}. Make them with `embed`."
             )
         (manifest,) = records_of(path, [read_json(path)], None, "manifest")
         self.shards = _shards(self.directory)
@@ -117,8 +120,8 @@ class Embeddings:
         if len(self.shards) < expected:
             raise ValueError(
                 f"{str(directory)!r} has {len(self.shards)} of {expected} "
-                "shards: the pass was interrupted. Call `embed` again, which "
-                "goes on from there."
+                "shards: the pass was interrupted. Call `embed` again to "
+                "continue."
             )
         counts = [shard.count for shard in self.shards]
         self.starts = np.cumsum([0, *counts])[:-1].tolist()
@@ -132,13 +135,13 @@ class Embeddings:
             yield self.read(number)
 
     def read(self, number):
-        """`(ids, (n, D) float32)` of one shard."""
+        """Return `(ids, (n, D) float32)` of one shard."""
         arrays, _ = archive.read(self.shards[number].path)
         return arrays["ids"], arrays["embeddings"]
 
 
 class _Shard:
-    """A file of embeddings, by its name."""
+    """A file of embeddings, described by its name."""
 
     def __init__(self, path):
         self.path = path
@@ -146,7 +149,7 @@ class _Shard:
 
 
 class _Span(data_lib.Dataset):
-    """`size` examples of `source` from `start` on, or what there is."""
+    """Up to `size` examples of `source`, from number `start` on."""
 
     def __init__(self, source, start, size):
         self._source, self._start = source, start
@@ -162,7 +165,7 @@ class _Span(data_lib.Dataset):
 
 
 def _shards(directory):
-    """The shards there are, in order."""
+    """Return the shards that exist, in order."""
     return [
         _Shard(path)
         for path in sorted(directory.glob("*-*.npz"))
@@ -181,7 +184,7 @@ def _pooled(backbone):
 
 
 def _embeddings(model, images, batch_size):
-    """`(n, D)` of a batch, which is filled up to save a second trace."""
+    """Return `(n, D)` embeddings of a batch, padded to avoid a second trace."""
     missing = np.repeat(images[-1:], batch_size - len(images), axis=0)
     rows = model.predict_on_batch(np.concatenate([images, missing]))
     return np.asarray(rows, "float32")[: len(images)]
@@ -194,14 +197,14 @@ def _normalized(rows, ids):
         raise ValueError(
             "Every embedding must be finite and not zero. Received length "
             f"{lengths[wrong][0]:g} for {ids[wrong].tolist()[0]!r}, "
-            f"{wrong.sum()} in all. Check the backbone's weights, or leave "
+            f"{wrong.sum()} in total. Check the backbone's weights, or leave "
             "these images out."
         )
     return rows / lengths[:, None]
 
 
 def _claim(directory, model, data, transforms, shard_size):
-    """Makes `directory` that of these embeddings, or raises."""
+    """Mark `directory` as that of these embeddings; raise if it has others."""
     wanted = {
         "num_examples": len(data),
         "shard_size": shard_size,
@@ -244,15 +247,15 @@ def _digest_of_weights(model):
 
 @keras.saving.register_keras_serializable("keras_jft")
 class Thumbnail(keras.layers.Layer):
-    """Pixels of a small thumbnail, less their mean color; mirrored or not.
+    """Pixels of a small thumbnail minus their mean color, blind to mirroring.
 
-    The cosine of two is a correlation of pixels: near 1 for copies that show
-    the same frame. It is no feature of content, so what is cropped by more
-    than a tenth is missed. An image of one color has the embedding of all of
-    these.
+    The cosine of two embeddings is a correlation of pixels: near 1 for copies
+    that show the same frame. It does not depend on content, so a copy cropped
+    by more than a tenth is missed. All images of a single color have the same
+    embedding.
 
     Args:
-        side: Height and width of the thumbnail, even.
+        side: Height and width of the thumbnail, an even number.
     """
 
     def __init__(self, side=8, **kwargs):
@@ -260,7 +263,7 @@ class Thumbnail(keras.layers.Layer):
         self.side = side
 
     def call(self, images):
-        """`(B, 3 side ** 2 + 1)` of `(B, H, W, 3)` in 0..255."""
+        """Return `(B, 3 side ** 2 + 1)` for `(B, H, W, 3)` in 0..255."""
         x = ops.cast(images, "float32")
         x = ops.image.resize(
             x,
@@ -283,19 +286,19 @@ class Thumbnail(keras.layers.Layer):
         return 3 * self.side**2 + 1
 
     def compute_output_shape(self, input_shape):
-        """`(B, width)`."""
+        """Return `(B, width)`."""
         return (input_shape[0], self.width)
 
     def get_config(self):
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {**super().get_config(), "side": self.side}
 
 
 def thumbnails(side=8):
-    """A model that `embed` takes as a backbone.
+    """Return a model of `Thumbnail`, which `embed` takes as a backbone.
 
     Args:
-        side: Height and width of the thumbnail, even.
+        side: Height and width of the thumbnail, an even number.
 
     Returns:
         A `keras.Model` from images `(B, H, W, 3)` to `(B, 3 side ** 2 + 1)`.

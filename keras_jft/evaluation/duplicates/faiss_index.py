@@ -1,7 +1,7 @@
-"""FAISS: an index of all references, and which one for how many.
+"""Search with a FAISS index of all references, chosen by their number.
 
-It pays where the same references are searched again and again: one search of
-a few thousand queries is done by `find` before an index is built.
+It is worthwhile if the same references are searched repeatedly: for a few
+thousand queries, `find` is done before an index is built.
 
 References:
     FAISS wiki, "Guidelines to choose an index" (2023).
@@ -14,17 +14,17 @@ import numpy as np
 from keras_jft.evaluation.duplicates import products
 
 FLAT_REFERENCES = 100_000
-_CANDIDATES = 8  # Best by the index, among which float64 decides.
+_CANDIDATES = 8  # From the index per query; float64 decides among them.
 
 
 def index_name(num_references):
-    """The index that FAISS's guidelines choose, as its factory calls it.
+    """Return the name of the index that FAISS's guidelines recommend.
 
     Args:
         num_references: Number of references.
 
     Returns:
-        The string that `faiss.index_factory` takes; `"Flat"` is exact.
+        A string for `faiss.index_factory`; `"Flat"` is exact.
 
     Example:
 
@@ -42,7 +42,7 @@ def index_name(num_references):
 
 
 def search(queries, chunks, first):
-    """The bests of `queries`, as `find` collects them.
+    """Return the best reference of each query, as `find` collects them.
 
     Args:
         queries: `(Q, D)` float32.
@@ -50,7 +50,7 @@ def search(queries, chunks, first):
         first: Number of the first reference.
 
     Raises:
-        ImportError: FAISS is not installed.
+        ImportError: If FAISS is not installed.
     """
     try:
         import faiss
@@ -78,7 +78,7 @@ def search(queries, chunks, first):
     exact = np.full(found.shape, -np.inf)
     exact[rows, places] = products.exact(queries[rows], references[numbers])
     best.similarity = exact.max(axis=1)
-    # Of equals the first, as in the stream.
+    # Of equally similar references the first, as in a search without FAISS.
     ties = np.where(exact == best.similarity[:, None], found, count)
     at = ties.min(axis=1)
     best.number = first + at

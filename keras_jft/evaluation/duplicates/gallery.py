@@ -1,6 +1,6 @@
-"""Pairs of images side by side, for a person to judge a threshold.
+"""Show pairs of images side by side, for a person to judge a threshold.
 
-Beside their similarity stands a second opinion, of pixels alone.
+`correlation` and `hash_distance` give a second opinion from pixels alone.
 """
 
 import numpy as np
@@ -8,17 +8,17 @@ from PIL import Image
 
 from keras_jft.html_page import drawable
 
-_SIDE = 32  # Pixels of the thumbnails that are compared.
-_CROPS = (1.0, 0.9)  # Sides of the windows that are compared.
+_SIDE = 32  # Height and width of the compared thumbnails, in pixels.
+_CROPS = (1.0, 0.9)  # Sides of the compared windows, as shares of the image.
 
 
 def near(duplicates, num_pairs, threshold=None):
-    """The pairs nearest to a threshold, the most similar first.
+    """Return the pairs nearest to a threshold, most similar first.
 
     Args:
-        duplicates: What `find` gave.
-        num_pairs: How many, half of them on each side where there are.
-        threshold: By default that of `duplicates`.
+        duplicates: The result of `find`.
+        num_pairs: Number of pairs, half of them on each side if possible.
+        threshold: The threshold; None means that of `duplicates`.
 
     Returns:
         Positions of the queries.
@@ -31,22 +31,22 @@ def near(duplicates, num_pairs, threshold=None):
 
 
 def gallery(duplicates, rows, queries, references, columns=6, notes=None):
-    """A figure of pairs: a query above its best reference.
+    """Plot pairs of images, each a query above its best reference.
 
     Args:
-        duplicates: What `find` gave.
-        rows: Positions of the queries to show, such as `near` gives.
+        duplicates: The result of `find`.
+        rows: Positions of the queries to show, such as those from `near`.
         queries: A function from the id of a query to its image, `(H, W, 3)`
             uint8.
         references: The same for `best_ids`.
-        columns: Pairs side by side.
-        notes: Words under a pair, one of each of `rows`.
+        columns: Number of pairs side by side.
+        notes: A text to show with each pair, one for each of `rows`.
 
     Returns:
-        A matplotlib `Figure`; `savefig` writes it.
+        A Matplotlib `Figure`; `savefig` writes it.
 
     Raises:
-        ValueError: There are no pairs to show.
+        ValueError: If there are no pairs to show.
     """
     from matplotlib.figure import Figure
 
@@ -85,7 +85,7 @@ def gallery(duplicates, rows, queries, references, columns=6, notes=None):
 
 
 def perceptual_hash(image):
-    """64 bits: where the low frequencies of an image are above their median.
+    """Return 64 bits: which low frequencies of an image exceed their median.
 
     Args:
         image: `(H, W, 3)` uint8.
@@ -105,7 +105,9 @@ def perceptual_hash(image):
 
 
 def hash_distance(one, other):
-    """Bits that differ between two images, mirrored or not; 32 by chance.
+    """Return how many hash bits of two images differ; 32 are due to chance.
+
+    The smaller number of the second image and its mirror image counts.
 
     Args:
         one: `(H, W, 3)` uint8.
@@ -122,9 +124,10 @@ def hash_distance(one, other):
 
 
 def correlation(one, other):
-    """Correlation of the pixels at the best of a few alignments.
+    """Return the correlation of pixels at the best of a few alignments.
 
-    Mirrored or not, whole or one a window of 90% of the other.
+    The alignments: the second image mirrored or not; both whole, or one of them
+    a window of 90% of the other.
 
     Args:
         one: `(H, W, 3)` uint8.
@@ -137,7 +140,7 @@ def correlation(one, other):
     others = np.concatenate(
         [_views(image) for image in (other, other[:, ::-1])]
     )
-    # Whole against windows and windows against whole, not windows twice.
+    # Whole against windows and windows against whole, not windows of both.
     return float(
         max(
             (views[0] @ others.T).max(),
@@ -148,7 +151,7 @@ def correlation(one, other):
 
 
 def _views(image):
-    """`(n, D)` rows of length 1: the whole image, then windows of it."""
+    """Return `(n, D)` unit vectors: the whole image, then windows of it."""
     picture = Image.fromarray(np.ascontiguousarray(image)).convert("RGB")
     width, height = picture.size
     rows = []
@@ -161,7 +164,7 @@ def _views(image):
                 box = (left, top, left + wide, top + high)
                 rows.append(_thumbnail(picture, box))
     rows = np.stack(rows)
-    # Less the mean color, or all orange images would be alike.
+    # Subtract the mean color, or all orange images would be similar.
     rows -= rows.mean(axis=(1, 2), keepdims=True)
     rows = rows.reshape(len(rows), -1)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)

@@ -1,7 +1,7 @@
-"""The same search over many machines: one shard a task, then a merge.
+"""Search on many machines: one task per shard of references, then a merge.
 
-`find_in_shard` and `merge` are all there is to it; `find_with_beam` hands them
-to Apache Beam. docs/duplicates.md has the arithmetic for 300M images.
+`find_in_shard` and `merge` do all of the work; `find_with_beam` passes them to
+Apache Beam. docs/duplicates.md has the arithmetic for 300M images.
 """
 
 import functools
@@ -11,17 +11,17 @@ from keras_jft.evaluation.duplicates.search import find, merge
 
 
 def find_in_shard(number, *, queries, references, threshold, method="float32"):
-    """The best of one shard for each query.
+    """Return the best reference in one shard for each query.
 
     Args:
-        number: Which shard.
+        number: Number of the shard.
         queries: Folder of the queries' embeddings.
         references: Folder of the references' embeddings.
         threshold: As for `find`.
         method: As for `find`.
 
     Returns:
-        A `Duplicates`, to be merged with those of the other shards.
+        A `Duplicates`, to be combined with the others by `merge`.
     """
     embeddings = Embeddings(references)
     return find(
@@ -34,18 +34,18 @@ def find_in_shard(number, *, queries, references, threshold, method="float32"):
 
 
 def find_parallel(queries, references, threshold, *, map=map, method="float32"):
-    """`find` over folders of embeddings, shard by shard, by any `map`.
+    """Search folders of embeddings shard by shard, with any `map` function.
 
     Args:
         queries: Folder of the queries' embeddings.
         references: Folder of the references' embeddings.
         threshold: As for `find`.
-        map: A function like the built-in one, such as the `map` of a
+        map: A function like the built-in `map`, such as that of a
             `concurrent.futures.ProcessPoolExecutor`.
         method: As for `find`.
 
     Returns:
-        The `Duplicates` of all references.
+        The `Duplicates` over all references.
     """
     search = functools.partial(
         find_in_shard,
@@ -60,11 +60,11 @@ def find_parallel(queries, references, threshold, *, map=map, method="float32"):
 def find_with_beam(
     pipeline, queries, references, threshold, *, method="float32"
 ):
-    """`find` over folders of embeddings as steps of a Beam pipeline.
+    """Search folders of embeddings in the steps of a Beam pipeline.
 
     Args:
         pipeline: A `beam.Pipeline`.
-        queries: Folder of the queries' embeddings, which all workers see.
+        queries: Folder of the queries' embeddings, readable by all workers.
         references: Folder of the references' embeddings, likewise.
         threshold: As for `find`.
         method: As for `find`.
@@ -73,20 +73,20 @@ def find_with_beam(
         A `PCollection` of one `Duplicates`.
 
     Raises:
-        ImportError: Beam is not installed.
+        ImportError: If Beam is not installed.
     """
     try:
         import apache_beam as beam
     except ImportError as error:
         raise ImportError(
             "find_with_beam needs Apache Beam: `pip install "
-            "keras_jft[beam]`. `find_parallel` needs nothing."
+            "keras_jft[beam]`. `find_parallel` works without it."
         ) from error
     shards = range(len(Embeddings(references).shards))
     return (
         pipeline
         | "shards" >> beam.Create(shards)
-        # Else neighboring steps would run in one worker.
+        # Otherwise Beam would fuse the steps into one worker.
         | "spread" >> beam.Reshuffle()
         | "search"
         >> beam.Map(
@@ -101,6 +101,6 @@ def find_with_beam(
 
 
 def _merge_some(parts):
-    """`merge`, as Beam calls it: with any number of parts, also none."""
+    """Merge any number of parts, even none, as Beam requires."""
     parts = [part for part in parts if part is not None]
     return merge(parts) if parts else None

@@ -1,10 +1,11 @@
-"""Products of queries and references, and how far off they may be.
+"""Inner products of queries and references, with bounds on their errors.
 
-Shapes: Q queries, R references, D width.
+Shapes: Q queries, R references, D width of an embedding.
 
 References:
     Higham 2002, "Accuracy and Stability of Numerical Algorithms", section 3.1:
-    a sum of D products, added in any order, is off by at most gamma_D |q| |r|.
+    the error of a sum of D products, added in any order, is at most
+    gamma_D |q| |r|.
 """
 
 import numpy as np
@@ -12,31 +13,31 @@ from keras import ops
 
 _FLOAT32 = 2.0**-24  # Unit roundoff.
 _BFLOAT16 = 2.0**-8
-_LENGTH = 1.02  # Most that |q| |r| may be, see `search`.
+_LENGTH = 1.02  # Upper bound of |q| |r|: `search` checks the lengths.
 
 
 class Float32:
-    """Products by BLAS.
+    """Inner products in float32, by BLAS.
 
     Args:
         queries: `(Q, D)` float32.
-        tile: Queries that are multiplied at once.
+        tile: Number of queries multiplied at once.
 
     Attributes:
-        error: Most that a score differs from the exact product.
+        error: Largest possible difference from the exact product.
     """
 
     def __init__(self, queries, tile):
         self.error = _LENGTH * accumulation(queries.shape[1])
         self._tiles = _tiles(queries, tile)
-        self._buffer = np.empty(0, "float32")  # One for all, written again.
+        self._buffer = np.empty(0, "float32")  # Reused by all calls.
 
     def prepared(self, block):
-        """What `scores` takes, of a block `(R, D)` float32."""
+        """Convert a block `(R, D)` float32 to what `scores` takes."""
         return block
 
     def scores(self, block, tile):
-        """`(R, n)` of tile number `tile`; valid until the next call."""
+        """Return `(R, n)` products of a tile; valid until the next call."""
         queries = self._tiles[tile]
         size = len(block) * len(queries)
         if self._buffer.size < size:
@@ -45,27 +46,27 @@ class Float32:
         return np.matmul(block, queries.T, out=out)
 
     def highest(self, scores):
-        """`(n,)`: the highest score of each query."""
+        """Return `(n,)`, the highest score of each query."""
         return scores.max(axis=0).astype("float64")
 
     def columns(self, scores, places):
-        """`(R, m)`: the scores of m queries of the tile."""
+        """Return `(R, m)`, the scores of m queries of the tile."""
         return scores if len(places) == scores.shape[1] else scores[:, places]
 
 
 class BFloat16:
-    """Products of bfloat16 by the Keras backend, summed in float32.
+    """Inner products in bfloat16, summed in float32, by the Keras backend.
 
     Args:
         queries: `(Q, D)` float32.
-        tile: Queries that are multiplied at once.
+        tile: Number of queries multiplied at once.
 
     Attributes:
-        error: Most that a score differs from the exact product.
+        error: Largest possible difference from the exact product.
     """
 
     def __init__(self, queries, tile):
-        # Both factors are rounded, their products summed, the sum rounded.
+        # Errors: both factors are rounded, then the sum, then the result.
         rounded = 2 * _BFLOAT16 + _BFLOAT16**2
         added = (1 + _BFLOAT16) ** 2 * accumulation(queries.shape[1])
         largest = 1 + rounded + added
@@ -73,29 +74,29 @@ class BFloat16:
         self._tiles = [self.prepared(t.T) for t in _tiles(queries, tile)]
 
     def prepared(self, block):
-        """What `scores` takes, of a block `(R, D)` float32."""
+        """Convert a block `(R, D)` float32 to what `scores` takes."""
         return ops.cast(ops.convert_to_tensor(block), "bfloat16")
 
     def scores(self, block, tile):
-        """`(R, n)` of tile number `tile`, a tensor."""
+        """Return a tensor `(R, n)` of the products of a tile."""
         return ops.matmul(block, self._tiles[tile])
 
     def highest(self, scores):
-        """`(n,)`: the highest score of each query."""
+        """Return `(n,)`, the highest score of each query."""
         return _to_numpy(ops.max(scores, axis=0)).astype("float64")
 
     def columns(self, scores, places):
-        """`(R, m)`: the scores of m queries of the tile."""
+        """Return `(R, m)`, the scores of m queries of the tile."""
         return _to_numpy(ops.take(scores, np.asarray(places), axis=1))
 
 
 def exact(queries, references):
-    """`(n,)` float64 products of n pairs of rows."""
+    """Return `(n,)` float64 products of n pairs of rows."""
     return np.vecdot(queries.astype("float64"), references.astype("float64"))
 
 
 def accumulation(width):
-    """gamma_D: what a float32 sum of `width` products may lose, relatively."""
+    """Return gamma_D, the largest relative error of a sum in float32."""
     return width * _FLOAT32 / (1 - width * _FLOAT32)
 
 

@@ -1,12 +1,12 @@
-"""The most similar reference of every query, exactly, in constant memory.
+"""Find the most similar reference of every query, exactly, in constant memory.
 
-Fast products find candidates, and float64 decides among them: whatever a
-product in float32 or bfloat16 may have lost, at most `error` of a similarity,
-a reference that could be the best is multiplied again. So the answer does not
-depend on the precision, on the size of the blocks or on where chunks end; of
-equal references the first counts.
+Fast products in float32 or bfloat16 find candidates, and float64 decides among
+them: the error of a fast product is at most `error`, so every reference that
+could be the best is multiplied again. The result therefore does not depend on
+the precision, the size of the blocks or where chunks end. Of equally similar
+references, the first one counts.
 
-Shapes: Q queries, R references of a block, D width of an embedding.
+Shapes: Q queries, R references in a block, D width of an embedding.
 """
 
 import dataclasses
@@ -28,9 +28,9 @@ class Duplicates:
     Attributes:
         ids: `(Q,)` ids of the queries.
         best: `(Q,)` int64, number of the best reference in the stream.
-        best_ids: `(Q,)` its id; `best` again, where references have none.
-        similarity: `(Q,)` float64 cosine of the two.
-        threshold: From which similarity on a query is a duplicate.
+        best_ids: `(Q,)` its id; the same as `best` if references have no ids.
+        similarity: `(Q,)` float64, cosine of the two.
+        threshold: Similarity from which a query is a duplicate.
     """
 
     ids: np.ndarray
@@ -41,7 +41,7 @@ class Duplicates:
 
     @property
     def is_duplicate(self):
-        """`(Q,)` bool."""
+        """`(Q,)` bool, whether each query is a duplicate."""
         return self.similarity >= self.threshold
 
     @property
@@ -50,7 +50,7 @@ class Duplicates:
         return self.ids[self.is_duplicate]
 
     def at(self, threshold):
-        """The same at another threshold."""
+        """Return the same search results with another threshold."""
         return dataclasses.replace(self, threshold=threshold)
 
 
@@ -63,32 +63,32 @@ def find(
     method="float32",
     first=0,
 ):
-    """The most similar reference of each query, by the cosine.
+    """Find the most similar reference of each query, by cosine similarity.
 
-    References are read once and never held; the queries are.
+    The queries are held in memory; the references are read once and not held.
 
     Args:
-        queries: `(Q, D)` rows of length 1, or `Embeddings`.
-        references: `(R, D)` such rows, `Embeddings`, or an iterable of chunks,
-            each an array or a pair `(ids, array)`.
-        threshold: From which similarity on a query is a duplicate. Calibrate
-            it (`calibrate`) on the embeddings at hand.
-        query_ids: Q different ids; by default those of `Embeddings`, or
+        queries: `(Q, D)` rows of unit length, or `Embeddings`.
+        references: `(R, D)` rows of unit length, `Embeddings`, or an iterable
+            of chunks, each an array or a pair `(ids, array)`.
+        threshold: Similarity from which a query is a duplicate. Calibrate it
+            for your embeddings with `calibrate`.
+        query_ids: Q different ids; None means those of `Embeddings`, or
             0..Q - 1.
-        method: What finds the candidates: `"float32"`, by BLAS; `"bfloat16"`,
-            by the Keras backend, faster where the hardware multiplies it;
-            `"faiss"`, an index of all references, in memory and, from
-            `FLAT_REFERENCES` references on, approximate.
-        first: Number of the first reference, where the stream is a part of a
-            longer one.
+        method: How candidates are found: `"float32"`, by BLAS; `"bfloat16"`,
+            by the Keras backend, which is faster on hardware that supports it;
+            `"faiss"`, with an index that holds all references in memory and is
+            approximate from `FLAT_REFERENCES` references on.
+        first: Number of the first reference, if these references are a part of
+            a longer stream.
 
     Returns:
         A `Duplicates`.
 
     Raises:
-        ValueError: A side is empty, widths differ, a row is not of length 1
-            (zero, NaN, not normalized), or an id stands twice.
-        ImportError: `method` is `"faiss"`, and it is not installed.
+        ValueError: If a side is empty, widths differ, a row does not have unit
+            length (zero, NaN, not normalized), or an id appears twice.
+        ImportError: If `method` is `"faiss"` and FAISS is not installed.
 
     Example:
 
@@ -124,9 +124,9 @@ def find(
 
 
 def merge(parts):
-    """The best of the bests: searches over parts of the references as one.
+    """Merge searches over parts of the references into one.
 
-    The order of the parts does not matter, if each was given `first`.
+    The order of the parts does not matter, if each search was given `first`.
 
     Args:
         parts: `Duplicates` of the same queries.
@@ -135,7 +135,7 @@ def merge(parts):
         A `Duplicates`.
 
     Raises:
-        ValueError: There are none, or their queries differ.
+        ValueError: If there are no parts, or their queries differ.
     """
     total = None
     for part in parts:
@@ -165,7 +165,7 @@ def merge(parts):
 
 
 class _Best:
-    """The best of each query so far."""
+    """The best reference of each query so far."""
 
     def __init__(self, num_queries, first):
         self.similarity = np.full(num_queries, -np.inf)
@@ -176,11 +176,11 @@ class _Best:
 
     @property
     def next(self):
-        """Number of the first reference of the block at hand."""
+        """Number of the first reference in the current block."""
         return self._first + self.seen
 
     def advance(self, block, ids):
-        """Goes on to the next block; notes the ids of the new bests."""
+        """Move on to the next block; record the ids of new best references."""
         if ids is not None:
             self.has_ids = True
             (new,) = np.nonzero(self.number >= self.next)
@@ -190,8 +190,8 @@ class _Best:
         self.seen += len(block)
 
     def offer(self, rows, numbers, similarities):
-        """Takes the candidates that are better than what there is."""
-        # Sorted by row, best first, and of equals the first reference.
+        """Keep the candidates that are better than the best so far."""
+        # Sort by row, best first; of equal ones, the first reference.
         order = np.lexsort((numbers, -similarities, rows))
         rows, at = np.unique(rows[order], return_index=True)
         numbers, similarities = numbers[order][at], similarities[order][at]
@@ -201,13 +201,14 @@ class _Best:
 
 
 def _update(best, product, queries, block):
-    """Lets all queries see one block of references."""
+    """Compare all queries with one block of references."""
     prepared, error = product.prepared(block), product.error
     for tile, start in enumerate(range(0, len(queries), _TILE)):
         known = best.similarity[start : start + _TILE]
         scores = product.scores(prepared, tile)
-        # A reference may be the best if its score, and `error` more, reaches
-        # what is known; and the block's highest score, `error` less.
+        # A reference can only be the best if its true similarity, at most its
+        # score plus `error`, reaches both the best so far and the lowest that
+        # the highest score of the block may stand for (that minus `error`).
         highest = product.highest(scores)
         (places,) = np.nonzero(highest + error >= known)
         if not len(places):
@@ -222,11 +223,11 @@ def _update(best, product, queries, block):
             best.offer(row, best.next + number, exact)
 
 
-# === What comes in ===
+# === Checks of the arguments ===
 
 
 def _all(queries, ids):
-    """Ids and the `(Q, D)` float32 array of the queries."""
+    """Return the ids and the `(Q, D)` float32 array of the queries."""
     if not isinstance(queries, np.ndarray):
         parts = [_pair(chunk) for chunk in queries]
         if parts and ids is None and parts[0][0] is not None:
@@ -235,21 +236,21 @@ def _all(queries, ids):
     queries = np.asarray(queries)
     if queries.ndim != 2 or not queries.size:
         raise ValueError(
-            "`queries` must have shape (queries, width), with one query at "
-            f"least. Received: {queries.shape}."
+            "`queries` must have shape (queries, width), with at least one "
+            f"query. Received: {queries.shape}."
         )
     ids = np.arange(len(queries)) if ids is None else np.asarray(ids)
     if len(ids) != len(queries):
         raise ValueError(
-            f"`query_ids` must be one id a query. Received: {len(ids)} ids of "
-            f"{len(queries)} queries."
+            f"`query_ids` must have one id per query. Received: {len(ids)} ids "
+            f"for {len(queries)} queries."
         )
     check_different(ids, "query_ids")
     return ids, _checked(queries, "queries", queries.shape[1])
 
 
 def _chunks(references, width):
-    """Checked `(ids, (R, D) float32)` of what stands for references."""
+    """Yield checked `(ids, (R, D) float32)` chunks of the references."""
     if isinstance(references, np.ndarray):
         references = [references]
     for chunk in references:
@@ -261,14 +262,14 @@ def _chunks(references, width):
 
 
 def _pair(chunk):
-    """`(ids or None, rows)` of a chunk."""
+    """Return `(ids or None, rows)` of a chunk."""
     if not isinstance(chunk, tuple):
         return None, np.asarray(chunk)
     ids, rows = np.asarray(chunk[0]), np.asarray(chunk[1])
     if len(ids) != len(rows):
         raise ValueError(
-            "A chunk must have one id a row. Received: "
-            f"{len(ids)} ids of {len(rows)} rows."
+            "A chunk must have one id per row. Received: "
+            f"{len(ids)} ids for {len(rows)} rows."
         )
     return ids, rows
 
@@ -278,21 +279,21 @@ def _part(ids, start):
 
 
 def check_different(ids, name):
-    """Raises `ValueError` if an id stands twice."""
+    """Raise a `ValueError` if an id appears twice."""
     values, counts = np.unique(ids, return_counts=True)
     if len(values) < len(ids):
         raise ValueError(
             f"`{name}` must differ. Received more than once: "
-            f"{values[counts > 1][:5].tolist()}. Give each image one id."
+            f"{values[counts > 1][:5].tolist()}. Give each image its own id."
         )
 
 
 def _checked(rows, name, width):
-    """Rows in float32; raises unless they are `(n, width)` of length 1."""
+    """Return rows in float32; raise unless `(n, width)` of unit length."""
     if rows.ndim != 2 or rows.shape[1] != width:
         raise ValueError(
             f"`{name}` must have the width of the queries, {width}. Received "
-            f"shape {rows.shape}. Embed both sides by the same backbone."
+            f"shape {rows.shape}. Embed both sides with the same backbone."
         )
     rows = np.ascontiguousarray(rows, "float32")
     lengths = np.sqrt(np.vecdot(rows, rows))
@@ -300,8 +301,8 @@ def _checked(rows, name, width):
     if wrong.any():
         at = int(np.argmax(wrong))
         raise ValueError(
-            f"Every row of `{name}` must be of length 1. Received length "
+            f"Every row of `{name}` must have length 1. Received length "
             f"{lengths[at]:g} in row {at}. Divide rows by their lengths; leave "
-            "out, or mend, images whose embedding is zero or NaN."
+            "out, or repair, images whose embedding is zero or NaN."
         )
     return rows

@@ -1,4 +1,4 @@
-"""Predictions as pictures, one module a task."""
+"""Pictures of predictions, one module per task."""
 
 from keras_jft.evaluation.pictures.detection import plot_detections
 from keras_jft.evaluation.pictures.pose import plot_poses

@@ -1,11 +1,11 @@
-"""Detected boxes beside the true ones."""
+"""Draw detected boxes beside the true ones."""
 
 import numpy as np
 
 from keras_jft.data.batch import PADDING
 from keras_jft.html_page import drawable
 
-# Okabe and Ito's colors, which color-blind readers tell apart, and more.
+# Okabe and Ito's colors, which color-blind readers can tell apart, and others.
 COLORS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
     *("#8C564B", "#7F7F7F", "#BCBD22", "#9467BD"),
@@ -16,32 +16,33 @@ WIDTH = 4.5  # Inches of a panel.
 def plot_detections(
     images, truth, predictions, label_names=None, *, threshold=0.5
 ):
-    """A figure with a row an image: true boxes left, detections right.
+    """Plot a row per image: true boxes on the left, detections on the right.
 
-    A label has the color of its class, a detection its score in percent;
-    boxes that are ignored (crowds, difficult objects) are dashed.
+    Boxes have the color of their class, and detections show their score in
+    percent. Ignored boxes (crowds, difficult objects) are dashed.
 
     Args:
         images: Images `(H, W, 3)` in 0..255, of any sizes.
-        truth: One `bounding_boxes` an image, or the dict of a batch.
-        predictions: One dict with `boxes`, `labels` and `scores` an image, or
-            the dict of a batch, as `predict` gives it.
-        label_names: One name a class, or None: classes are numbered.
-        threshold: Detections of a lower score are not drawn.
+        truth: A list of one `bounding_boxes` per image, or the dict of a batch.
+        predictions: A list of one dict with `boxes`, `labels` and `scores` per
+            image, or the dict of a batch that `predict` returns.
+        label_names: One name per class, or None to number the classes.
+        threshold: Detections with a lower score are not drawn.
 
     Returns:
         The Matplotlib figure.
 
     Raises:
-        ValueError: If there are not as many images, truths and predictions.
+        ValueError: If there are no images, or the numbers of images, truths
+            and predictions differ.
     """
     import matplotlib.pyplot as plt
 
     truth, predictions = _by_image(truth), _by_image(predictions)
     if not len(images) == len(truth) == len(predictions) or not len(images):
         raise ValueError(
-            "Truth and predictions are needed for each of some images. "
-            f"Received: {len(images)} images, {len(truth)} truths, "
+            "There must be at least one image, with truth and predictions for "
+            f"each. Received: {len(images)} images, {len(truth)} truths, "
             f"{len(predictions)} predictions."
         )
     heights = [WIDTH * image.shape[0] / image.shape[1] for image in images]
@@ -66,7 +67,7 @@ def plot_detections(
 
 
 def _by_image(entries):
-    """A list of dicts, one an image."""
+    """Return a list of dicts, one per image."""
     if not isinstance(entries, dict):
         return list(entries)
     count = len(entries["labels"])
@@ -74,7 +75,7 @@ def _by_image(entries):
 
 
 def _draw(axes, image, entry, label_names, threshold):
-    """The boxes of one image, the best on top."""
+    """Draw the boxes of one image, those with the highest scores on top."""
     axes.imshow(np.asarray(image).astype("uint8"), extent=_extent(image))
     axes.set_xticks([])
     axes.set_yticks([])
@@ -82,7 +83,7 @@ def _draw(axes, image, entry, label_names, threshold):
     scores = np.asarray(entry.get("scores", np.ones(len(labels))))
     ignored = np.asarray(entry.get("ignored", np.zeros(len(labels), bool)))
     shown = (labels != PADDING) & (scores >= threshold)
-    # Names hide pixels: fewer and smaller ones where boxes are many.
+    # Names hide pixels, so make them smaller if there are many boxes.
     size = 8 if shown.sum() <= 12 else 6
     for i in np.flatnonzero(shown)[np.argsort(scores[shown], kind="stable")]:
         name = str(labels[i]) if label_names is None else label_names[labels[i]]
@@ -102,7 +103,7 @@ def _draw(axes, image, entry, label_names, threshold):
 def _box(axes, box, name, color, style, size):
     x1, y1, x2, y2 = np.asarray(box, float)
     axes.add_patch(_rectangle(x1, y1, x2, y2, edgecolor=color, linestyle=style))
-    top = y1 > 0.06 * axes.get_ylim()[0]  # Room above the box.
+    top = y1 > 0.06 * axes.get_ylim()[0]  # There is room above the box.
     axes.text(
         x1,
         y1,
@@ -129,6 +130,6 @@ def _rectangle(x1, y1, x2, y2, **style):
 
 
 def _extent(image):
-    """The picture from 0 to its width and height, as coordinates count."""
+    """Return the extent that makes axes show box coordinates in pixels."""
     height, width = image.shape[:2]
     return 0, width, height, 0

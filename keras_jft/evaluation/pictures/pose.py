@@ -1,6 +1,6 @@
-"""Skeletons on images, heat maps beside them.
+"""Draw skeletons on images, and heat maps beside them.
 
-Shapes: N images, P people of one, K keypoints, H W image side.
+Shapes: N images, P people in an image, K keypoints, H W image side.
 """
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from keras_jft import sides
 from keras_jft.html_page import drawable
 
-# Okabe and Ito's: left, right, and what is neither.
+# Okabe and Ito's colors for left, right and neither.
 COLORS = {"left": "#56B4E9", "right": "#E69F00", "": "#F0E442"}
 STYLE = {"font.size": 8, "axes.titlesize": 8, "legend.fontsize": 7}
 
@@ -24,28 +24,28 @@ def plot_poses(
     least_score=0.0,
     titles=None,
 ):
-    """A figure with a row an image: truth, prediction and heat maps.
+    """Plot a row per image: truth, prediction and heat maps.
 
-    The person's left is blue, their right orange, the rest yellow; a bone that
-    joins two sides is yellow.
+    The person's left side is blue, their right side orange, the rest yellow; a
+    bone that joins two sides is yellow.
 
     Args:
-        images: N images `(H, W, 3)` in 0..255, whole ones or crops.
+        images: N images `(H, W, 3)` in 0..255, whole images or crops.
         poses: N predictions `(P, K, 3)`, or `(K, 3)` of one person: x, y in
             pixels and the score of the keypoint.
         keypoint_names: K names, `data.info.keypoint_names`.
         skeleton: Pairs of keypoints, counted from 0, `data.info.skeleton`.
         truth: N true poses in the same form, x, y and visibility; or None.
-        heatmaps: N heat maps `(K, H, W)` in 0..1, of which the largest at each
-            pixel is shown; or None.
-        least_score: Predicted keypoints of lower scores are left out.
+        heatmaps: N heat maps `(K, H, W)` in 0..1, or None; the maximum over the
+            keypoints is shown.
+        least_score: Predicted keypoints must score more than this to be drawn.
         titles: N names of rows, or None.
 
     Returns:
         The Matplotlib figure.
 
     Raises:
-        ValueError: If there is no image, or numbers or sizes differ.
+        ValueError: If there are no images, or numbers or sizes differ.
     """
     import matplotlib.pyplot as plt
 
@@ -85,8 +85,8 @@ def _check(images, columns, count):
     numbers = {name: len(values) for name, values in columns.items()}
     if not len(images) or set(numbers.values()) != {len(images)}:
         raise ValueError(
-            "Expected at least one image, and one of each an image. Received: "
-            f"{len(images)} images, {numbers}."
+            "Expected at least one image, and one entry of each kind per image."
+            f" Received: {len(images)} images, {numbers}."
         )
     for name, values in columns.items():
         for number, value in enumerate(values):
@@ -106,12 +106,12 @@ def _check(images, columns, count):
 
 
 def _show(ax, image, gray):
-    """The image, gray and pale where something is drawn all over it."""
+    """Show an image, dimmed and gray if a heat map will cover it."""
     if gray:
         image = np.repeat(image.mean(-1, keepdims=True), 3, axis=-1) * 0.5
     ax.imshow(
         np.clip(image, 0, 255).astype("uint8"),
-        # Pixel (0, 0) reaches from 0 to 1.
+        # Pixel (0, 0) extends from 0 to 1.
         extent=(0, image.shape[1], image.shape[0], 0),
     )
     ax.set_xticks([])
@@ -145,7 +145,7 @@ def _draw_people(ax, people, names, skeleton, least_score):
             linewidths=0.4,
             zorder=3,
         )
-    ax.axis(limits)  # Points outside do not widen the picture.
+    ax.axis(limits)  # Keypoints outside must not widen the picture.
 
 
 def _draw_heat(ax, heat):

@@ -1,4 +1,4 @@
-"""Image, truth, prediction and errors of a segmenter side by side.
+"""Draw the image, truth, prediction and errors of a segmenter side by side.
 
 Shapes: N images, H W image side, C classes.
 """
@@ -10,7 +10,7 @@ import numpy as np
 from keras_jft.data.batch import VOID
 from keras_jft.html_page import drawable
 
-# Okabe and Ito's colors, then Tol's muted ones; past these hues are spread.
+# Okabe and Ito's colors, then Tol's muted ones; further hues are generated.
 PALETTE = (
     "#56B4E9", "#D55E00", "#000000", "#999999", "#CC79A7", "#009E73",
     "#F0E442", "#AA4499", "#0072B2", "#E69F00", "#882255", "#44AA99",
@@ -22,16 +22,16 @@ STYLE = {"font.size": 8, "axes.titlesize": 8, "legend.fontsize": 7}
 
 
 def plot_segmentation(images, masks, predictions, class_names, titles=None):
-    """A figure with a row an image: image, truth, prediction, errors.
+    """Plot a row per image: the image, the truth, the prediction, the errors.
 
-    Masks are drawn in a color a class, the same in all of them, with a legend
-    of the classes that occur. In the last column wrong pixels are dark red,
-    right ones gray and void white, and its title says the share that is right.
+    Each class has the same color in all masks, with a legend of the classes
+    that occur. In the last column wrong pixels are dark red, correct ones gray
+    and void white; its title gives the share of correct pixels.
 
     Args:
         images: N images `(H, W, 3)` in 0..255, of any sizes.
-        masks: N true masks `(H, W)` or `(H, W, 1)`, 255 is void.
-        predictions: N predicted masks, in the same form.
+        masks: N true masks `(H, W)` or `(H, W, 1)`; 255 is void.
+        predictions: N predicted masks in the same form.
         class_names: C names, in the order of the values of masks.
         titles: N names of rows, or None.
 
@@ -39,8 +39,8 @@ def plot_segmentation(images, masks, predictions, class_names, titles=None):
         The Matplotlib figure.
 
     Raises:
-        ValueError: If there is no image, numbers or sizes differ, or a value
-            is no class.
+        ValueError: If there are no images, numbers or sizes differ, or a value
+            is not a class.
     """
     import matplotlib.pyplot as plt
 
@@ -71,7 +71,7 @@ def plot_segmentation(images, masks, predictions, class_names, titles=None):
 
 
 def class_colors(count):
-    """`(256, 3)` floats: the color of each class, and of void at 255.
+    """Return `(256, 3)` floats: the color of each class, and of void at 255.
 
     Args:
         count: Number of classes.
@@ -130,7 +130,7 @@ def _add_legend(figure, rows, class_names, colors):
 
 
 def _checked(images, masks, predictions, num_classes):
-    """N triples of an image, its mask and its prediction, checked."""
+    """Check the images; return triples of image, mask and prediction."""
     counts = len(images), len(masks), len(predictions)
     if not counts[0] or len(set(counts)) > 1:
         raise ValueError(
@@ -145,8 +145,8 @@ def _checked(images, masks, predictions, num_classes):
         )
         if not image.shape[:2] == mask.shape == prediction.shape:
             raise ValueError(
-                "Masks must have the size of their image. Received: an image "
-                f"{image.shape}, a mask {mask.shape}, a prediction "
+                "Masks must have the size of their image. Received shapes: "
+                f"image {image.shape}, mask {mask.shape}, prediction "
                 f"{prediction.shape}."
             )
         values = np.union1d(mask, prediction)
@@ -154,7 +154,8 @@ def _checked(images, masks, predictions, num_classes):
         if strays.size or values[0] < 0:
             raise ValueError(
                 f"Masks must hold 0..{num_classes - 1} or {VOID}. Received: "
-                f"{[*values[values < 0], *strays]}. Give all `class_names`."
+                f"{[*values[values < 0], *strays]}. `class_names` must name "
+                "all classes."
             )
         rows.append((image, mask, prediction))
     return rows

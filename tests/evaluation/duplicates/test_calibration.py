@@ -42,10 +42,10 @@ def test_counts_fall_with_the_threshold():
 @pytest.mark.parametrize(
     ("copies", "others", "precision", "message"),
     [
-        ([], [0.1], 0.9, "one at least"),
+        ([], [0.1], 0.9, "at least one of each"),
         ([0.9], [np.nan], 0.9, "finite"),
         ([0.9], [0.1], 95, r"in \(0, 1\]"),
-        ([0.1], [0.9], 0.9, "no more alike"),
+        ([0.1], [0.9], 0.9, "not more similar"),
     ],
 )
 def test_bad_samples_are_refused(copies, others, precision, message):

@@ -143,7 +143,7 @@ def test_zero_embeddings_and_repeated_ids_are_refused(tmp_path, model):
 
 
 def test_a_folder_without_embeddings_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="Make them by `embed`"):
+    with pytest.raises(ValueError, match="Make them with `embed`"):
         embedding.Embeddings(tmp_path)
 
 
