@@ -1,11 +1,11 @@
-"""What experiments on pre-training share: a base, and arms beside it.
+"""Shared code of experiments on pre-training: a base setting and its arms.
 
-An arm is a name and a change of the base's pre-training; all else is the same,
-and what arms share is pre-trained once (the cache `.cache/backbones`). A
-backbone is judged by a small transfer, frozen before conv5: on the synthetic
-world by 20 unseen combinations (400 training, 1,000 test images), with
-`--tiny-imagenet` by the 10 classes held out in `benchmarks/data_size.py` (20
-training, 30 test images a class).
+An arm is a name and a change to the base's pre-training; everything else is the
+same, and a pre-training that arms share is done once (in the cache
+`.cache/backbones`). A backbone is judged by a small transfer, frozen before
+conv5: of synthetic images to 20 unseen combinations (400 training and 1,000
+test images), or with `--tiny-imagenet` to the 10 classes held out in
+`benchmarks/data_size.py` (20 training and 30 test images per class).
 """
 
 import argparse
@@ -25,7 +25,7 @@ import pandas as pd
 import keras_jft as jft
 
 HERE = pathlib.Path(__file__).parent
-# By data set of the pre-training; below 3,000 real images nothing transfers.
+# Sizes by data set; below 3,000 real images nothing transfers.
 SIZES = {"synthetic": (300, 1_000, 3_000), "image_folder": (3_000, 30_000)}
 SYNTHETIC = jft.scaling.Run(
     pretrain=jft.pretrain.Config(
@@ -44,22 +44,22 @@ SYNTHETIC = jft.scaling.Run(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Run(jft.scaling.Run):
-    """A run that says of which arm it is.
+    """A run that also records its arm.
 
     Attributes:
-        arm: Its name.
+        arm: Name of the arm.
     """
 
     arm: str
 
 
 def change(**fields):
-    """An arm: the base's pre-training with other values of some fields."""
+    """Return an arm that changes some fields of the base's pre-training."""
     return functools.partial(_replace, fields)
 
 
 def options(**values):
-    """An arm: the base's pre-training with other options of its data set."""
+    """Return an arm that changes some options of the base's data set."""
     return lambda pretrain: _replace(
         {"options": {**pretrain.options, **values}}, pretrain
     )
@@ -70,19 +70,19 @@ def _replace(fields, pretrain):
 
 
 def main(doc, name, arms, *, synthetic=False, tell=None, draw=None):
-    """The command line of an experiment: its rows, its table, its figure.
+    """Run an experiment from the command line: rows, table and figure.
 
     Args:
         doc: The script's docstring.
         name: The script's name: rows go to `results/<name>.jsonl`, the figure
             to `figures/<name>.png`.
         arms: `{name: change}`; a change takes a `jft.pretrain.Config` and
-            gives another.
-        synthetic: Whether the arms are of the synthetic world alone: then
+            returns another.
+        synthetic: Whether the arms only make sense for synthetic images: then
             there is no `--tiny-imagenet`.
-        tell: `tell(rows)`: more to print, a string.
-        draw: `draw(rows)`: a Matplotlib figure; None draws score by size, a
-            curve an arm.
+        tell: `tell(rows)` returns a string to print in addition.
+        draw: `draw(rows)` returns a Matplotlib figure; None draws score by
+            size, a curve per arm.
     """
     arguments = _arguments(doc, arms, synthetic)
     arms = {arm: arms[arm] for arm in arguments.arms}
@@ -144,7 +144,7 @@ def _experiment(arguments, folder, name, arms, tell, draw):
 
 
 def configs(arguments, arms):
-    """One `Run` for each size, seed, arm and mode, small sizes first."""
+    """Yield a `Run` for each size, seed, arm and mode, small sizes first."""
     for size in arguments.sizes:
         for seed in arguments.seeds:
             base = _base(arguments, seed)
@@ -183,7 +183,7 @@ def _base(arguments, seed):
 
 
 def _small(base):
-    """The same for a smoke run: few images, of 16 px where they are made up."""
+    """Shrink a run for `--smoke`: few images, 16 px if they are synthetic."""
     stages = {}
     for stage in ("pretrain", "transfer", "evaluation"):
         config = getattr(base, stage)
@@ -200,21 +200,21 @@ def _small(base):
 
 
 def table(rows):
-    """Scores by arm and size, as text: means, spread, gain a decade."""
+    """Return scores by arm and size as text: means, spread, gain per decade."""
     scores = frame(rows)
     cells = scores.groupby(["arm", "num_examples"], sort=False)["score"]
     means = cells.agg(["mean", "std"]).apply(_cell, axis=1).unstack()
     means = means[sorted(means.columns)]
     means.columns = [f"{size:,}" for size in means.columns]
     if scores["num_examples"].nunique() > 1:
-        means["a decade"] = [
+        means["per decade"] = [
             f"{slope(scores[scores['arm'] == arm]):+.1f}" for arm in means.index
         ]
     return means.rename_axis(None).to_string()
 
 
 def frame(rows):
-    """A DataFrame of the runs that succeeded: `score` in points, `mode`."""
+    """Return a DataFrame of the successful runs: `score` in points, `mode`."""
     done = pd.DataFrame([row for row in rows if "error" not in row])
     if done["mode"].nunique() > 1:
         done["arm"] += ", " + done["mode"].str.replace("_", " ")
@@ -222,15 +222,15 @@ def frame(rows):
 
 
 def slope(scores):
-    """Points gained with every tenfold of images, by least squares."""
+    """Return the points gained per tenfold of images, by least squares."""
     scores = scores[scores["num_examples"] > 0]
     return np.polyfit(np.log10(scores["num_examples"]), scores["score"], 1)[0]
 
 
 def plot(rows):
-    """A figure: score by size, a curve an arm."""
+    """Plot score by size, a curve per arm."""
     scores = frame(rows)
-    # A curve of a panel is a mode to `plot_data_size`.
+    # `plot_data_size` draws a curve per mode, so arms take that column.
     curves = scores.assign(mode=scores["arm"]).drop(columns=["arm", "score"])
     ax = jft.scaling.plot_data_size(curves, modes=list(curves["mode"].unique()))
     return ax.figure

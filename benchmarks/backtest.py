@@ -1,10 +1,10 @@
-"""Would the laws have foreseen real learning curves? A back-test.
+"""Would the laws have predicted real learning curves? A back-test.
 
-Question: of learning curves of public learners on real images
-(`learning_curves.py`: 9 sizes shown, 3 seeds each), the largest decade is
-hidden. How far off are the forecasts at ten times more, and do the 95%
-prediction intervals hold what was measured there; by each law alone, by all by
-weight (`choice`), against the paper's log-linear law alone?
+Question: the largest decade of learning curves of public learners on real
+images (`learning_curves.py`: 9 visible sizes, 3 seeds each) is hidden. How
+large are the errors of the forecasts at ten times more, and how often do the
+95% prediction intervals hold the measured scores: for each law alone and for
+all laws weighed together (`choice`), compared with the paper's log-linear law?
 
 Command:
 
@@ -20,11 +20,11 @@ Result (81 curves; points of accuracy):
     choice             1.30       2.44  -0.9        93%              30%
 
 The paper's line is right where scores are far from their bounds (200 classes),
-and then no law is better; with scores near the end it promises too much, and
-its own interval, which takes the line for granted, holds half of the runs. The
-weights that the laws have beforehand (`prior` in `LAWS`: 1, 4, 47.5 and 47.5%)
-were chosen on the curves of odd rank, where the choice is 28% below the line;
-on those of even rank it is 44%.
+and then no law is better. Near the bounds it promises too much, and its own
+interval, which assumes a straight line, only holds half of the runs. The prior
+probabilities of the laws (`prior` in `LAWS`: 1, 4, 47.5 and 47.5%) were chosen
+on the curves with odd numbers, where the error of the choice is 28% below that
+of the line; on those with even numbers it is 44% below.
 
 Cost: 1 minute on one core, after 10 minutes of fits by `learning_curves.py`.
 """
@@ -49,7 +49,7 @@ COLORS = {"log_linear": "#D55E00", "choice": "#0072B2"}
 
 
 def results(rows):
-    """One row a curve and law, errors and widths in points."""
+    """Return a row per curve and law, with errors and widths in points."""
     found = pd.DataFrame(
         jft.scaling.backtest(
             rows, x="num_examples", y="accuracy", by="curve", bounds=(0, 1)
@@ -62,7 +62,7 @@ def results(rows):
 
 
 def table(found):
-    """Errors and coverage by law, in points and percent."""
+    """Return errors and coverage by law, in points and percent."""
     groups = found.groupby("law", sort=False)
     summary = pd.DataFrame(
         {
@@ -80,7 +80,7 @@ def table(found):
 
 
 def plot(found):
-    """Foreseen against measured, the paper's law beside the choice."""
+    """Plot predicted against measured scores: paper's law and choice."""
     figure, panels = plt.subplots(
         ncols=2, figsize=(7.8, 4.6), sharey=True, layout="constrained"
     )

@@ -3,21 +3,21 @@
 Question: Sun et al. 2017 pre-train on 30M images of 941 of the 18,291 labels of
 JFT-300M and on 30M images of all of them, and find COCO AP on par (31.2 and
 31.9): "the performance benefit comes from more training images instead of more
-labels". Is it so on the synthetic world, with a quarter and a twentieth of the
+labels". Is it so on synthetic images, with a quarter and a twentieth of the
 200 names and as many images?
 
 Command:
 
     python benchmarks/classes.py
 
-A subset shows and names only its own combinations, common and rare ones. Rows
+A subset only shows and names its own combinations, common and rare ones. Rows
 go to results/classes.jsonl, the figure to figures/classes.png;
-`--tiny-imagenet DIR` asks the same of real images, `--dry-run` says what is
-left to do, `--smoke` goes the whole way with one arm.
+`--tiny-imagenet DIR` asks the same about real images, `--dry-run` says what is
+left to do, `--smoke` does a quick run with one arm.
 
 Result (3 seeds; top-1 of frozen transfer, mean and standard deviation):
 
-                               300      1,000      3,000   a decade
+                               300      1,000      3,000 per decade
     all 200 classes       36.0 3.4   48.7 1.2   55.6 0.4      +19.7
     a quarter of them     38.0 4.1   48.5 1.7   56.2 1.3      +18.2
     a twentieth of them   32.8 0.6   36.5 1.9   52.1 5.6      +19.1
@@ -31,7 +31,7 @@ are many, as the 941 of JFT are.
 Result on Tiny ImageNet (`--sizes 3000 20000 --arms "all classes" "a quarter of
 them"`; 3 seeds, likewise; a quarter of them has 24,000 images):
 
-                           3,000     20,000   a decade
+                           3,000     20,000 per decade
     all 190 classes     30.2 2.2   39.6 0.5      +11.3
     a quarter of them   32.1 1.0   38.8 2.8       +8.1
 
@@ -47,7 +47,7 @@ import arms
 
 
 def every(step):
-    """An arm of every so manieth class, with as many images."""
+    """Return an arm with every n-th class and the same number of images."""
 
     def changed(pretrain):
         if pretrain.dataset == "synthetic":

@@ -1,19 +1,19 @@
-"""Do 95% prediction intervals hold 95% when the law is unknown to the fit?
+"""Do 95% intervals hold 95% of runs if the fit does not know the law?
 
-Question: of synthetic curves of each family of `jft.scaling.LAWS`, with
-parameters drawn at random, 9 sizes over two decades and 3 seeds of noise each,
-how often does the 95% prediction interval of all laws by weight hold a run at
-ten times the largest size, and how far off is its middle?
+Question: curves are simulated from each family in `jft.scaling.LAWS`, with
+random parameters, 9 sizes over two decades and 3 noisy seeds per size. How
+often does the 95% prediction interval of all laws, weighed together, hold a run
+at ten times the largest size, and how large is the error of its median?
 
-The break of a broken power law, and the steepest place of M4, lie inside the
-observed sizes: of one beyond them, no run tells anything. How the intervals
-fare then is reported apart (`..., break beyond`).
+The break of a broken power law, and the steepest part of M4, lie within the
+observed sizes, since no run can tell about a break beyond them. How the
+intervals do in that case is reported separately (`..., break beyond`).
 
 Command:
 
     python benchmarks/coverage.py --curves 1000
 
-Result (1,000 curves a law, held in percent; widths and errors in points):
+Result (1,000 curves per law; held in percent; widths and errors in points):
 
                     held   median width   median error   of the paper's line
     log-linear      92.7       11.5           2.1                0.5
@@ -21,17 +21,17 @@ Result (1,000 curves a law, held in percent; widths and errors in points):
     M4              96.4        9.8           1.2                1.4
     broken power    96.3        9.7           1.2               11.0
 
-and, apart from these, of curves that break or are steepest beyond the sizes:
+and, separately, for curves that break or are steepest beyond the sizes:
 
     M4              87.4       11.1           2.4                1.7
     broken power    79.6        9.2           1.5                8.7
 
-So the intervals hold between 92.7 and 97.5% of the runs, whichever law it is,
-as long as the sizes show the break; one that comes later is a risk that no
-interval here covers.
-Straight lines, which are unlikely beforehand (1%), are held least often.
+So the intervals hold between 92.7 and 97.5% of the runs, whatever the law, as
+long as the sizes show the break. A later break is a risk that no interval here
+covers. Straight lines, whose prior probability is low (1%), are held least
+often.
 
-Cost: about 6 minutes of one core of an AMD EPYC a law.
+Cost: about 6 minutes per law on one core of an AMD EPYC.
 """
 
 import argparse
@@ -51,11 +51,11 @@ FAMILIES = (*jft.scaling.LAWS, "m4" + BEYOND, "broken_power" + BEYOND)
 
 
 def curve(family, rng):
-    """`score(r)` of a random curve, r = size / smallest size."""
+    """Return `score(r)` of a random curve, with r = size / smallest size."""
     top, rise = rng.uniform(0.5, 0.98), rng.uniform(0.3, 0.6)
     law, _, beyond = family.partition(BEYOND[:2])
     span = SIZES[-1] / SIZES[0]
-    # On the logarithmic scale: where a break lies.
+    # Where a break lies, on a logarithmic scale.
     at = span * 3 if beyond else span ** rng.uniform(0.2, 0.8)
     exponent = _log_uniform(rng, 0.05, 1.0)
     if law == "log_linear":
@@ -75,7 +75,7 @@ def curve(family, rng):
 
 
 def measure(family, seed, seeds=3, noise=0.01):
-    """One curve: whether the interval holds, and the error in points."""
+    """Forecast one curve: does the interval hold, and what is the error?"""
     rng = np.random.default_rng([seed, FAMILIES.index(family)])
     score = curve(family, rng)
     deviation = rng.choice([0.0, noise])
@@ -113,7 +113,7 @@ def _log_uniform(rng, low, high):
 
 
 def summary(rows):
-    """Coverage and errors by family."""
+    """Return coverage and errors by family."""
     groups = pd.DataFrame(rows).groupby("family", sort=False)
     return pd.DataFrame(
         {

@@ -1,20 +1,21 @@
-"""What becomes of damaged images: are they noticed, counted and passed over?
+"""Are damaged images detected, counted and skipped?
 
-Question: of 10,000 damaged JPEG files of eight kinds, how many does a pass over
-them notice, and Pillow and TensorFlow; does anything crash or hang; is every
-skip counted by its cause; does the pass stop where more are damaged than the
-user allows?
+Question: of 10,000 JPEG files with eight kinds of damage, how many are detected
+by a pass over them, by Pillow and by TensorFlow? Does anything crash or hang?
+Is every skipped file counted under its cause? Does the pass stop if more files
+are damaged than the user allows?
 
 Command:
 
     python benchmarks/damaged_data.py --images DIR
 
-DIR holds photographs as JPEG files. Each kind of damage is done to them at
-random places; every ninth file is intact, and none of these may be taken for
-damaged. Rows go to benchmarks/results/damaged_data.jsonl.
+DIR holds photographs as JPEG files. They are damaged at random places; every
+ninth file is intact, and none of these may be reported as damaged. Rows go to
+benchmarks/results/damaged_data.jsonl.
 
-Result, on the 100 photographs of tiny_coco, 1,250 files of each kind (Pillow
-13.0, TensorFlow 2.21, simplejpeg 1.9): noticed, and by Pillow and TensorFlow,
+Result on the 100 photographs of tiny_coco, 1,250 files of each kind (Pillow
+13.0, TensorFlow 2.21, simplejpeg 1.9): detected by keras_jft, by Pillow and by
+TensorFlow,
 
     empty             1250   1250   1250
     truncated         1250   1250   1250
@@ -26,11 +27,11 @@ Result, on the 100 photographs of tiny_coco, 1,250 files of each kind (Pillow
     other_file        1250   1250   1250
     intact               0      0      0
 
-Nothing crashed or hung (at most 0.1 s a file), and each skip has its cause. Of
-damage of the compressed pixels 91.7% are noticed, of single bits 16.8%: a code
-mostly turns into another that is valid, and after a few blocks all goes on as
-before. With these in equal numbers it is 72.9%; Pillow notices 20.3%,
-TensorFlow 20.7%.
+Nothing crashed or hung (at most 0.1 s per file), and every skipped file has its
+cause. Of damage to the compressed pixels 91.7% is detected, but of single bits
+only 16.8%: a code mostly turns into another valid one, and after a few blocks
+decoding is back in step. With both in equal numbers it is 72.9%; Pillow detects
+20.3%, TensorFlow 20.7%.
 """
 
 import argparse
@@ -91,7 +92,7 @@ def other_file(data, rng):
 
 
 def _start(data):
-    """Where the compressed pixels begin."""
+    """Return where the compressed pixels begin."""
     scan = data.index(b"\xff\xda")
     return scan + 2 + int.from_bytes(data[scan + 2 : scan + 4])
 
@@ -136,13 +137,13 @@ class Damaged(jft.data.Dataset):
         self.seconds = np.zeros(len(self))
 
     def ids(self, positions):
-        """Number and kind of a file."""
+        """Return ids that have the number and the kind of damage of a file."""
         return np.array(
             [f"{p // len(KINDS)}/{KINDS[p % len(KINDS)]}" for p in positions]
         )
 
     def read(self, position):
-        """The bytes of a file."""
+        """Return the bytes of a file."""
         number, kind = divmod(position, len(KINDS))
         data = self.files[number % len(self.files)]
         damage = DAMAGE.get(KINDS[kind], lambda data, rng: data)
@@ -157,11 +158,11 @@ class Damaged(jft.data.Dataset):
             self.seconds[position] = time.perf_counter() - began
 
 
-# === What notices it ===
+# === Detection ===
 
 
 def pass_over(data):
-    """The report of a pass that allows everything; all else came as images."""
+    """Return the report of a pass that tolerates every damaged file."""
     chain = (jft.data.transforms.Resize((32, 32)),)
     batches = jft.data.iterate(
         data, BATCH, transforms=chain, tolerate=len(data) - 1
@@ -176,7 +177,7 @@ def pass_over(data):
 
 
 def stops(data, tolerate):
-    """The error of a pass that allows less than there is; files until then."""
+    """Return the error of a pass that tolerates too little, and its skips."""
     batches = jft.data.iterate(
         data, BATCH, tolerate=tolerate, transforms=(lambda e, rng: _tiny(e),)
     )
@@ -211,7 +212,7 @@ def tensorflow_reads(data):
 
 
 def measure(data):
-    """A row for each kind."""
+    """Return a row for each kind of damage."""
     report = pass_over(data)
     causes = {kind: collections.Counter() for kind in KINDS}
     for cause, names in report["names"].items():
@@ -242,7 +243,7 @@ def measure(data):
 
 
 def photographs(directory, count):
-    """The bytes of JPEG files; of the synthetic world without a directory."""
+    """Return the bytes of JPEG files; of synthetic images without a folder."""
     if directory is not None:
         paths = files_below(directory, (".jpg", ".jpeg"))[:count]
         return [path.read_bytes() for path in paths]

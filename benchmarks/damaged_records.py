@@ -1,19 +1,19 @@
-"""What becomes of damaged records: are they noticed, named and passed over?
+"""Are damaged records detected, named and skipped?
 
 Question: of 5,000 records in TFRecord shards with eight kinds of damage, does a
-pass notice all, and only these; does anything crash or hang?
+pass detect all, and only these? Does anything crash or hang?
 
 Command:
 
     python benchmarks/damaged_records.py --images DIR
 
-DIR holds photographs as JPEG files. For each kind a set of 1,250 records in
-eight shards is written and half of it damaged: which records that are follows
-from the layout of the file, byte by byte. Rows go to
+DIR holds photographs as JPEG files. For each kind of damage, a set of 1,250
+records in eight shards is written and half of it damaged; the layout of the
+file tells, byte by byte, which records are affected. Rows go to
 benchmarks/results/damaged_records.jsonl.
 
-Result, on thumbnails of the 100 photographs of tiny_coco (TensorFlow 2.21): all
-5,006 damaged records are noticed and named, and no other; nothing crashed or
+Result on thumbnails of the 100 photographs of tiny_coco (TensorFlow 2.21): all
+5,006 damaged records are detected and named, and no others; nothing crashed or
 hung.
 """
 
@@ -111,7 +111,7 @@ DAMAGE = {
 
 
 def places_of(data):
-    """`(start, stop)` of the data of each record of a TFRecord file."""
+    """Return `(start, stop)` of the data of each record in a TFRecord file."""
     places, at = [], 0
     while at < len(data):
         length = int.from_bytes(data[at : at + 8], "little")
@@ -121,7 +121,7 @@ def places_of(data):
 
 
 class Photographs(jft.data.Dataset):
-    """Small photographs, over and over."""
+    """Small photographs, repeated."""
 
     def __init__(self, images, count):
         self.images = images
@@ -137,7 +137,7 @@ class Photographs(jft.data.Dataset):
 
 
 def photographs(directory, most=100, side=96):
-    """Thumbnails of JPEG files; of the synthetic world without a directory."""
+    """Return thumbnails of JPEG files; synthetic images without a folder."""
     if directory is None:
         world = jft.data.load("synthetic", num_examples=8)
         return [example["images"] for example in world]
@@ -150,7 +150,7 @@ def photographs(directory, most=100, side=96):
 
 
 def measure(images, kind, count):
-    """The row of one kind."""
+    """Return the row of one kind of damage."""
     damage, every = DAMAGE[kind]
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,10 +1,11 @@
-"""Does transfer rise with log data size on real images? Figure 4, small.
+"""Do transfer scores rise with log data size on real images? Figure 4, small.
 
-Question: Sun et al. 2017 report that transfer rises linearly with the log of
-the number of pre-training images. Does it, from 1,000 to 95,000 images of
-Tiny ImageNet at 32 px (190 of its 200 classes, labels closed upward over
-WordNet), for few-shot classification of the 10 classes held out (20 training
-and 30 test images a class) and for CamVid segmentation, frozen and fine-tuned?
+Question: Sun et al. 2017 report that transfer scores rise linearly with the log
+of the number of pre-training images. Do they, from 1,000 to 95,000 images of
+Tiny ImageNet at 32 px (190 of its 200 classes, with their ancestors in WordNet
+as labels), for few-shot classification of the 10 classes held out (20 training
+and 30 test images per class) and for CamVid segmentation, frozen and
+fine-tuned?
 
 Command:
 
@@ -12,10 +13,10 @@ Command:
 
 `--pretrain-only` fills the cache of backbones (`.cache/backbones`), which
 later studies share; `--dry-run` says what is left to do and what it takes;
-`--smoke` goes the whole way on made-up images.
+`--smoke` does a quick run on made-up images.
 
 Result (seeds 0, 1, 2; each draws its subset, its few-shot or 120 CamVid
-training images and its weights; means and standard deviations in points):
+training images, and its weights; means and standard deviations in points):
 
     top-1          random    1,000    3,000    10,000   30,000   95,000
     frozen        28.0 1.5  29.9 2.0 28.8 3.2 33.3 1.5 42.8 2.0 49.8 2.0
@@ -54,18 +55,18 @@ import keras_jft as jft
 
 HERE = pathlib.Path(__file__).parent
 SIZES = (0, 1_000, 3_000, 10_000, 30_000, 95_000)  # 0: random initialization
-SHOTS, TEST_IMAGES = 20, 30  # images a held-out class
+SHOTS, TEST_IMAGES = 20, 30  # images per held-out class
 CAMVID_SIZE = (72, 96)
 
 
 def held_out(tiny_imagenet):
-    """Ten class folders, spread over the sorted list of 200."""
+    """Return ten class folders, spread over the sorted list of 200."""
     folders = sorted(p.name for p in (tiny_imagenet / "train").iterdir())
     return folders[:: max(1, len(folders) // 10)][:10]
 
 
 def pretraining(tiny_imagenet):
-    """The pre-training that studies share; they vary its size and seed."""
+    """Return the pre-training that studies share; they vary size and seed."""
     return jft.pretrain.Config(
         dataset="image_folder",
         options={
@@ -77,7 +78,7 @@ def pretraining(tiny_imagenet):
 
 
 def configs(arguments):
-    """One `jft.scaling.Run` for each size, task, mode and seed."""
+    """Yield a `jft.scaling.Run` for each size, task, mode and seed."""
     tiny_imagenet = arguments.tiny_imagenet
     pretrain = pretraining(tiny_imagenet)
     for seed in arguments.seeds:
@@ -100,7 +101,7 @@ def configs(arguments):
 
 
 def few_shot(tiny_imagenet, cache, seed):
-    """Classification of the held-out classes; each seed draws its images."""
+    """Return a transfer to the held-out classes; each seed draws images."""
     classes = held_out(tiny_imagenet)
     rng = np.random.default_rng(seed)
     path = cache / f"few_shot_{seed}.csv"
@@ -135,7 +136,7 @@ def few_shot(tiny_imagenet, cache, seed):
 
 
 def _camvid(arguments, seed):
-    """Segmentation of 11 classes from a few images; each seed draws them."""
+    """Return a transfer to CamVid's 11 classes; each seed draws images."""
     options = {
         "directory": str(arguments.camvid),
         "image_size": CAMVID_SIZE,
@@ -204,7 +205,7 @@ def _study(arguments, path):
 
 
 def _smoke(folder, dry_run):
-    """The whole path on a few made-up images."""
+    """Run the whole benchmark on a few made-up images."""
     make_up(folder)
     arguments = argparse.Namespace(
         tiny_imagenet=folder / "tiny",
@@ -222,7 +223,7 @@ def _smoke(folder, dry_run):
 
 
 def make_up(folder):
-    """Images of noise in the layouts of `tiny` ImageNet and `camvid`."""
+    """Write images of noise in the layouts of Tiny ImageNet and CamVid."""
     make_up_classes(folder / "tiny")
     rng = np.random.default_rng(1)
     for split in ("train", "test"):
@@ -233,7 +234,7 @@ def make_up(folder):
 
 
 def make_up_classes(folder):
-    """Images of noise, 50 in each of 20 classes, and a hierarchy."""
+    """Write images of noise, 50 in each of 20 classes, and a hierarchy."""
     rng = np.random.default_rng(0)
     names = [f"class{i}" for i in range(20)]
     for name in names:

@@ -1,21 +1,21 @@
-"""Does detection rise with log data size on real images? Figure 4, small.
+"""Do detection scores rise with log data size on real images? Figure 4, small.
 
 Question: Sun et al. 2017 report that the AP of Faster R-CNN rises linearly
 with the log of the number of pre-training images, frozen or fine-tuned. Does
 it for blood cells (BCCD: 3 classes, 100 of its 292 training images, all 72 test
 images, at 96x128 px), from 1,000 to 95,000 images of Tiny ImageNet at 32 px?
-And can the detector learn what it is shown: 8 images of COCO by heart?
+And can the detector overfit 8 images of COCO?
 
 Command:
 
     python benchmarks/detection.py --tiny-imagenet DIR --bccd DIR
     python benchmarks/detection.py --coco DIR
 
-The first shares its pre-training with `benchmarks/data_size.py` (the cache
-`.cache/backbones`) and writes a row a run to results/detection.jsonl and the
+The first shares its pre-training with `benchmarks/data_size.py` (in the cache
+`.cache/backbones`), writes a row per run to results/detection.jsonl and the
 curve of AP@.5 to figures/detection.png. The second overfits 8 images of a
 COCO-format folder and prints AP@.5 on them, which must be above 0.9; `--smoke`
-goes both ways on made-up images.
+does quick runs of both on made-up images.
 
 Result (seeds 0, 1, 2; each draws its backbone and its 100 training images;
 means and standard deviations in points):
@@ -27,10 +27,10 @@ means and standard deviations in points):
     frozen        1.7 1.5  11.9 2.1   12.2 5.7    6.9 2.0   10.0 1.7  13.0 0.2
     fine-tuned    0.5 0.5   4.0 3.7    8.8 6.0   10.1 4.8   13.6 2.9  14.6 0.2
 
-Fine-tuned, AP@.5 rises with every step of size, by 11 points a decade, as the
-paper has it for COCO. Frozen it does not: any pre-training is worth more than
-20 points over none, and past 1,000 images the differences are those of seeds
-(1 point a decade). So few steps (6 epochs of 100 images) favor a frozen net
+Fine-tuned, AP@.5 rises with every step of size, by 11 points per decade, as the
+paper reports for COCO. Frozen it does not: any pre-training gains more than 20
+points over none, and past 1,000 images the differences are those of seeds
+(1 point per decade). So few steps (6 epochs of 100 images) favor a frozen net
 that starts near its end; this says little about longer training. On 8 images
 of COCO at 128x160 px the detector reaches an AP@.5 of 0.96 (500 epochs,
 7 minutes).
@@ -58,7 +58,7 @@ from keras_jft.data import transforms
 
 HERE = pathlib.Path(__file__).parent
 IMAGE_SIZE = (96, 128)
-# Platelets are about 8 px at this size, red cells 21, white cells 40.
+# At this size platelets are about 8 px wide, red cells 21, white cells 40.
 DETECTOR = {
     "anchor_base": 21,
     "anchor_scales": (0.4, 1.0, 1.9),
@@ -73,7 +73,7 @@ DETECTOR = {
 
 
 def configs(arguments):
-    """One `jft.scaling.Run` for each size, mode and seed."""
+    """Yield a `jft.scaling.Run` for each size, mode and seed."""
     pretrain = data_size.pretraining(arguments.tiny_imagenet)
     options = {"directory": str(arguments.bccd)}
     for seed in arguments.seeds:
@@ -114,7 +114,7 @@ def configs(arguments):
 
 
 def study(arguments, path):
-    """Rows of all runs, and the curve."""
+    """Run the study, and draw the curve."""
     runner = jft.scaling.Runner(arguments.cache / "backbones", verbose=2)
     runs = jft.scaling.Study(configs(arguments), path, run=runner)
     rows = runs.run()
@@ -127,7 +127,7 @@ def study(arguments, path):
 
 
 def overfit(arguments):
-    """AP@.5 on the images that a detector was trained on."""
+    """Return AP@.5 on the images that a detector was trained on."""
     size = arguments.overfit_size
     options = {"directory": str(arguments.coco)}
     examples = jft.data.cache(
@@ -206,7 +206,7 @@ def main():
 
 
 def _smoke(arguments, folder):
-    """The whole path on a few made-up images."""
+    """Run the whole benchmark on a few made-up images."""
     rng = np.random.default_rng(0)
     _write_voc(rng, folder / "bccd")
     _write_coco(rng, folder / "coco")

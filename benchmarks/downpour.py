@@ -1,15 +1,15 @@
 """What does asynchrony cost? Loss against the staleness of gradients.
 
 Question: Sun et al. 2017 trained with 50 asynchronous workers, each of which
-fetches and pushes at every step. With the same number of gradients, how much
-higher is the loss the staler the gradients are, for SGD with and without
-momentum and for the paper's RMSProp? And when clients fetch and push seldom?
+fetches and pushes at every step. With the same number of gradients, how does
+the loss grow with the staleness of the gradients, for SGD with and without
+momentum and for the paper's RMSProp? What if clients fetch and push less often?
 
 Command:
 
     KERAS_BACKEND=numpy python benchmarks/downpour.py
 
-Softmax regression on the synthetic world's classification task (8x8 averaged
+Softmax regression on synthetic images's classification task (8x8 averaged
 pixels), every run 500 gradients of 32 images, simulated by
 `benchmarks/asynchronous_sgd.py`. Rows go to benchmarks/results/downpour.jsonl,
 the figure to benchmarks/figures/downpour.png.
@@ -18,9 +18,9 @@ Result, mean over seeds 0 to 2: without staleness the loss is 2.40 (SGD), 2.40
 (momentum) and 2.41 (RMSProp). Up to 4 clients it is within 0.02 of that; with
 8 it is 2.42, 2.54 and 2.54, with 16 2.99, 3.70 and 3.69, with 50 9.5 to 11.0,
 far above where training began. Eight clients that send every second step reach
-2.76, 3.75 and 3.65: talking seldom costs more than as many clients again.
-At these learning rates, that is, and within 500 gradients from zero: a lower
-rate bears more staleness. On two cores it takes 20 s of CPU time.
+2.76, 3.75 and 3.65: this costs more than doubling the number of clients.
+This holds for these learning rates, and within the first 500 gradients: a lower
+rate tolerates more staleness. It takes 20 s of CPU time on two cores.
 """
 
 import argparse
@@ -53,7 +53,7 @@ INTERVALS = (1, 2, 4, 8, 16)  # steps between two fetches, and two pushes
 
 
 def features(num_examples):
-    """`(N, 193)` averaged pixels and a one, and `(N,)` labels."""
+    """Return `(N, 193)` averaged pixels with a constant 1, `(N,)` labels."""
     data = jft.data.load(
         "synthetic", task="classification", num_examples=num_examples
     )
@@ -66,7 +66,7 @@ def features(num_examples):
 
 
 def gradient(parameters, batch):
-    """Softmax regression: mean cross entropy and its derivative."""
+    """Return the cross entropy of softmax regression and its gradient."""
     (weights,), (x, labels) = parameters, batch
     logits = x @ weights
     logits -= logits.max(axis=1, keepdims=True)
@@ -79,7 +79,7 @@ def gradient(parameters, batch):
 
 
 def run(x, labels, steps, optimizer, seed, clients=1, every=1):
-    """One row: the loss over all images after `steps` gradients."""
+    """Return a row with the loss over all images after `steps` gradients."""
     rng = np.random.default_rng(seed)
     drawn = rng.integers(0, len(x), (steps, BATCH))
     trace = simulate(
@@ -107,7 +107,7 @@ def run(x, labels, steps, optimizer, seed, clients=1, every=1):
 
 
 def plot(results):
-    """Loss against staleness, and against the steps between messages."""
+    """Plot loss against staleness, and against steps between messages."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True)
     seldom = max(row["clients"] for row in results if row["every"] > 1)
     for name in OPTIMIZERS:

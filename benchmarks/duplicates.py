@@ -1,4 +1,4 @@
-"""Are evaluation images among those that we pre-train on? Appendix A, small.
+"""Are evaluation images among the pre-training images? Appendix A, small.
 
 Question: Sun et al. 2017 find near-duplicates of 890 of 50,000 ImageNet
 validation images in its training set, and that scores without them hardly
@@ -16,8 +16,8 @@ judged by the correlation of its pixels (`correlation`), which looks at mirrors
 and windows. Rows go to benchmarks/results/duplicates.jsonl, pairs near the
 threshold to benchmarks/figures/duplicates.png.
 
-Result (seeds 0, 1, 2, each 500 copies an edit among 500 new images; recall at
-the threshold whose precision is 95%, means):
+Result (seeds 0, 1, 2, each with 500 copies per edit among 500 new images; mean
+recall at the threshold whose precision is 95%):
 
     found by, judged by     jpeg  resize  crop  flip  all four   color  text
     thumbnails, pixels      1.00  1.00    0.89  1.00    0.97     1.00   0.99
@@ -25,9 +25,10 @@ the threshold whose precision is 95%, means):
     backbone, pixels        0.73  0.64    0.50  0.74    0.65     0.73   0.54
     backbone, cosine        0.42  0.43    0.19  0.22    0.32     0.41   0.26
 
-Thumbnails that are judged by pixels pass 0.95 at a precision of 0.95. Features
-of a backbone of 10,000 images are about content: they find other images of the
-kind. (An earlier run's, of 95,000 images, found 0.72 of all four.)
+Thumbnails judged by pixels reach a recall above 0.95 at a precision of 0.95.
+Features of a backbone trained on 10,000 images describe content: they find
+other images of the same kind. (Those of an earlier run, trained on 95,000
+images, found 0.72 of all four.)
 
 Of the 10,000 validation images 20 have a reference whose pixels correlate by
 0.95 or more, 3 by 0.98. By eye 6 of the 20 are copies, all of those above 0.968
@@ -68,7 +69,7 @@ THRESHOLDS = (0.8, 0.85, 0.9, 0.95, 0.98)
 
 
 def references(tiny_imagenet, classes=None):
-    """The training images, one label each."""
+    """Return the training images, one label each."""
     return jft.data.load(
         "image_folder",
         split="train",
@@ -78,7 +79,7 @@ def references(tiny_imagenet, classes=None):
 
 
 def validation_options(tiny_imagenet):
-    """The validation images, labeled by the classes of `references`."""
+    """Return options to load the validation images with the same classes."""
     folders = (tiny_imagenet / "train").iterdir()
     return {
         "path": str(tiny_imagenet / "val_labels.csv"),
@@ -89,7 +90,7 @@ def validation_options(tiny_imagenet):
 
 
 class Pictures:
-    """The image of an id, of any of some data sets."""
+    """Finds the image of an id in several data sets."""
 
     def __init__(self, *sources):
         self.places = {
@@ -105,7 +106,7 @@ class Pictures:
 
 
 def correlations(found, queries, refs):
-    """Correlation of the pixels of each query and its best reference."""
+    """Return the correlation of the pixels of each query and its reference."""
     return np.array(
         [
             dup.correlation(queries(one), refs(other))
@@ -115,7 +116,7 @@ def correlations(found, queries, refs):
 
 
 def plant(embedder, sets, embedded, folder, count, seed):
-    """Rows of planted copies: recall by edit, precision among all queries."""
+    """Plant copies; return rows of recall by edit, and precision over all."""
     train, val = sets
     picked = jft.data.subset(train, count, seed=seed)
     pictures = Pictures(train)
@@ -147,7 +148,7 @@ def plant(embedder, sets, embedded, folder, count, seed):
 
 
 def score(planted, kind, precision=0.95):
-    """Calibrates on what is planted by mild edits; one row an edit and all."""
+    """Calibrate on mild edits; return a row per edit, and one for all."""
     mild = [p for p in planted if p["edit"] in MILD]
     # A copy whose best reference is another image is not found, at whatever
     # threshold; as one of the others it counts against precision.
@@ -186,12 +187,12 @@ def score(planted, kind, precision=0.95):
 
 
 def _recall(planted, kind):
-    """Share of the copies that are found at the threshold `STRICT`."""
+    """Return the share of copies found at the threshold `STRICT`."""
     return float((planted["right"] & (planted[kind] >= STRICT)).mean())
 
 
 def tables(arguments, ids):
-    """Top-1 and top-5 on the validation images, with and without `ids`."""
+    """Return top-1 and top-5 on validation images, with and without `ids`."""
     options = validation_options(arguments.tiny_imagenet)
     base = data_size.pretraining(arguments.tiny_imagenet)
     runner = jft.scaling.Runner(arguments.cache / "backbones")
@@ -282,7 +283,7 @@ def study(arguments, results, figures):
 
 
 def report(row, results):
-    """Prints a row and appends it, with where it was made."""
+    """Print a row and append it to the results, with its provenance."""
     row = {k: v for k, v in row.items() if np.ndim(v) == 0}
     print(json.dumps(rows.to_json(row)))
     rows.append(results, {**row, **rows.provenance()})
@@ -310,7 +311,7 @@ def main():
 
 
 def _smoke(arguments, folder):
-    """The whole path on a few made-up images."""
+    """Run the whole benchmark on a few made-up images."""
     rng = np.random.default_rng(0)
     tiny = folder / "tiny"
     names = [f"class{i:02}" for i in range(20)]

@@ -3,8 +3,8 @@
 Question: Sun et al. 2017 find that longer pre-training transfers better: COCO
 AP rises from 35.0 to 36.1 and 36.8 with 1.3, 2.6 and 4 epochs of JFT-300M
 (Table 4), and from 22.2 to 34.5 with 3 to 150 epochs of ImageNet (Table 5).
-They compare data sizes at equal epochs, where more images are more steps, too.
-Is it so on the synthetic world, and what is left of the value of data when all
+They compare data sizes at equal epochs, where more images also mean more steps.
+Is it so on synthetic images, and what is left of the value of data when all
 sizes take the same number of steps?
 
 Command:
@@ -12,12 +12,12 @@ Command:
     python benchmarks/epochs.py
 
 Rows go to results/epochs.jsonl, the figure to figures/epochs.png;
-`--tiny-imagenet DIR` asks the same of real images, `--dry-run` says what is
-left to do, `--smoke` goes the whole way with one arm.
+`--tiny-imagenet DIR` asks the same about real images, `--dry-run` says what is
+left to do, `--smoke` does a quick run with one arm.
 
 Result (3 seeds; top-1 of frozen transfer, mean and standard deviation):
 
-                       300      1,000      3,000   a decade
+                       300      1,000      3,000 per decade
     equal steps   43.1 1.7   56.1 1.1   55.6 0.4      +12.7
     8 epochs      41.4 1.0   53.3 0.6   60.1 1.6      +18.8
     4 epochs      36.0 3.4   48.7 1.2   55.6 0.4      +19.7
@@ -32,7 +32,7 @@ cannot tell the two apart.
 
 Result on Tiny ImageNet (3 seeds, likewise; equal steps are those of 30,000):
 
-                     3,000     30,000   a decade
+                     3,000     30,000 per decade
     equal steps   32.2 3.9   40.0 2.1       +7.8
     8 epochs      32.6 1.2   44.2 2.0      +11.7
     4 epochs      30.2 2.2   40.0 2.1       +9.8
@@ -50,9 +50,9 @@ import arms
 
 
 def equal_steps(pretrain):
-    """As many steps for each size as 4 epochs of the largest size have."""
+    """Return an arm with the steps of 4 epochs of the largest size."""
     largest = arms.SIZES[pretrain.dataset][-1]
-    if pretrain.num_examples == largest:  # The same run as the arm beside it.
+    if pretrain.num_examples == largest:  # The same run as the arm of 4 epochs.
         return pretrain
     steps = 4 * (largest // pretrain.batch_size)
     return arms.change(epochs=None, steps=steps)(pretrain)

@@ -1,7 +1,7 @@
 """Is fine-tuning better than freezing, at every size? Figure 4's two curves.
 
 Question: Sun et al. 2017 find that "fine-tuning offers significantly better
-performance on all data sizes" than freezing what lies before conv5, and that
+performance on all data sizes" than freezing all layers before conv5, and that
 the growth with the log of data size is "particularly true" of frozen features
 (section 5.2, detection). Is it so for four tasks, in the committed rows of
 `data_size.py`, `detection.py` and `pose.py` (backbones of 0 to 95,000 images of
@@ -11,10 +11,10 @@ Command:
 
     python benchmarks/frozen_vs_finetuned.py
 
-No training: rows are read from results/*.jsonl (`--rows FILE ...` for others),
-the figure goes to figures/frozen_vs_finetuned.png. Both modes of a seed start
-from one backbone and see the same images, so differences are taken seed by
-seed; their 95% intervals are Student's.
+It trains nothing: rows are read from results/*.jsonl (`--rows FILE ...` for
+others), the figure goes to figures/frozen_vs_finetuned.png. Both modes of a
+seed start from the same backbone and see the same images, so differences are
+taken within each seed; their 95% intervals are Student's.
 
 Result (fine-tuned minus frozen, points, 3 seeds):
 
@@ -24,7 +24,7 @@ Result (fine-tuned minus frozen, points, 3 seeds):
     pose       +2.9 ±2.0   +2.5 ±0.5  +2.9 ±1.4  +3.6 ±1.2  +2.9 ±0.8  +3.5 ±1.2
     segment.   +3.0 ±2.9   +3.2 ±5.4  +2.0 ±2.2  +2.2 ±4.1  +1.6 ±1.4  +2.7 ±0.4
 
-    points a decade   fine-tuned       frozen
+    points per decade fine-tuned       frozen
     classification     +9.6 ±1.2   +10.9 ±0.8
     detection          +5.2 ±1.1    -0.0 ±0.9
     pose               +1.3 ±0.3    +0.9 ±0.3
@@ -62,14 +62,14 @@ ROWS = [RESULTS / f"{n}.jsonl" for n in ("data_size", "detection", "pose")]
 
 
 def differences(rows):
-    """Fine-tuned minus frozen, in points, by task and size.
+    """Return fine-tuned minus frozen scores, in points, by task and size.
 
     Args:
         rows: Rows of both modes, with the same seeds.
 
     Returns:
         A DataFrame with `task`, `num_examples`, the mean `gain`, half the
-        width of its 95% interval (`error`, nan of one seed) and `seeds`.
+        width of its 95% interval (`error`, nan for one seed) and `seeds`.
     """
     found = []
     for task, part in _done(rows).groupby("task"):
@@ -87,8 +87,10 @@ def differences(rows):
 
 
 def slopes(rows):
-    """Points a decade of pre-trained images, by task and mode, and their
-    standard error over seeds."""
+    """Return points per decade of pre-training images, by task and mode.
+
+    Each has its standard error over seeds.
+    """
     found = {}
     for (task, mode), part in _done(rows).groupby(["task", "mode"]):
         score = jft.metrics.METRICS[task].score
@@ -109,7 +111,7 @@ def _done(rows):
 
 
 def as_text(found):
-    """A line a task, a column a size."""
+    """Return a text table with a line per task and a column per size."""
     cells = found.apply(_cell, axis=1)
     table = found.assign(cell=cells).pivot(
         index="task", columns="num_examples", values="cell"
@@ -124,14 +126,14 @@ def _cell(row):
 
 
 def plot(found):
-    """Fine-tuned minus frozen by size, a curve a task, 95% intervals."""
+    """Plot fine-tuned minus frozen by size, a curve per task."""
     sizes = sorted(found["num_examples"].unique())
     with plt.rc_context(STYLE):
         figure, ax = plt.subplots(figsize=PANEL, layout="constrained")
         tasks = list(found.groupby("task"))
         for i, (task, part) in enumerate(tasks):
             color, marker = LOOKS[i]
-            # By place, not size: 0 has no logarithm; side by side.
+            # Sizes are evenly spaced, since 0 has no logarithm.
             at = part["num_examples"].map(sizes.index) + 0.08 * (
                 i - (len(tasks) - 1) / 2
             )
@@ -170,7 +172,7 @@ def _report(rows, folder):
     found = differences(rows)
     print("Fine-tuned minus frozen, points, with 95% intervals")
     print(as_text(found))
-    print("\nPoints a decade, with the standard error over seeds")
+    print("\nPoints per decade, with the standard error over seeds")
     print(slopes(rows).rename_axis(None).to_string())
     (folder / "figures").mkdir(exist_ok=True)
     plot(found).savefig(folder / "figures" / "frozen_vs_finetuned.png", dpi=120)

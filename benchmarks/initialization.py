@@ -1,16 +1,16 @@
-"""Does an initialization matter in the end? Figure 3, small.
+"""Does the initialization still matter at the end? Figure 3, small.
 
 Question: Sun et al. 2017 found that pre-training from an ImageNet checkpoint
 is ahead of random initialization in the first 15M of 36M steps, and then on
-par with it. Is it so on the synthetic world, where the checkpoint comes from
+par with it. Is it so on synthetic images, where the checkpoint comes from
 single-label classification of classes that pre-training does not name?
 
 Command:
 
     python benchmarks/initialization.py --seeds 0 1 2
 
-Both runs have one schedule; mAP@100 is that of the clean, dense test split
-after every epoch. Logs go to `--logs`, rows from them to
+Both runs have the same schedule; mAP@100 is measured on the clean, fully
+labeled test split after every epoch. Logs go to `--logs`, rows from them to
 benchmarks/results/initialization.jsonl, the figure to
 benchmarks/figures/initialization.png.
 
@@ -49,7 +49,7 @@ LABELS = {"random": "random initialization", "checkpoint": "from a checkpoint"}
 
 
 def checkpoint(config, images):
-    """A backbone of single-label classification, as ImageNet's would be."""
+    """Train a backbone on single labels, as an ImageNet one would be."""
     return jft.pretrain.run(
         dataclasses.replace(
             config,
@@ -62,7 +62,7 @@ def checkpoint(config, images):
 
 
 def log(config, initial, validation, path):
-    """Pre-trains, and writes mAP@100 after every epoch."""
+    """Pre-train, and log mAP@100 after every epoch."""
     path.parent.mkdir(parents=True, exist_ok=True)
     jft.pretrain.run(
         config,
@@ -74,7 +74,7 @@ def log(config, initial, validation, path):
 
 
 def read(path, config, **columns):
-    """The rows of a log: mAP@100 against steps."""
+    """Return the rows of a log: mAP@100 by step."""
     steps = config.num_examples // config.batch_size
     with path.open(newline="", encoding="utf-8") as file:
         for line in csv.DictReader(file):
@@ -88,7 +88,7 @@ def read(path, config, **columns):
 
 
 def plot(results):
-    """mAP@100 against steps: a thin line a seed, a thick one their mean."""
+    """Plot mAP@100 against steps: a thin line per seed, a thick mean."""
     figure, axis = plt.subplots(figsize=(5, 3.6))
     for i, (initialization, label) in enumerate(LABELS.items()):
         curves = {}

@@ -12,12 +12,12 @@ Command:
 
 Rows go to results/label_noise.jsonl, the figure to figures/label_noise.png;
 `--tiny-imagenet DIR` spoils the labels of real images, at 3,000 and 30,000 of
-them, `--dry-run` says what is left to do, `--smoke` goes the whole way with one
+them, `--dry-run` says what is left to do, `--smoke` does a quick run with one
 arm.
 
 Result (3 seeds; top-1 of frozen transfer, mean and standard deviation):
 
-                        300      1,000      3,000   a decade
+                        300      1,000      3,000 per decade
     clean          41.6 0.6   51.0 1.1   57.6 2.8      +16.1
     as in JFT      36.0 3.4   48.7 1.2   55.6 0.4      +19.7
     half wrong     35.1 1.7   45.4 2.9   55.5 0.8      +20.4
@@ -32,7 +32,7 @@ ten times the images are worth more (+19.7) than clean names (+5.6).
 
 Result on Tiny ImageNet (3 seeds, likewise):
 
-                      3,000     30,000   a decade
+                      3,000     30,000 per decade
     clean          30.2 2.2   40.0 2.1       +9.8
     as in JFT      28.0 1.5   36.9 2.3       +8.9
     half wrong     28.9 3.8   33.4 2.8       +4.6
@@ -49,12 +49,12 @@ TensorFlow 2.21, Keras 3.15.1.
 
 import arms
 
-# Rates of wrong and missing labels that the base has.
+# Rates of wrong and missing labels in the base setting.
 BASE = {"synthetic": (0.2, 0.1), "image_folder": (0.0, 0.0)}
 
 
 def noise(wrong, missing):
-    """An arm with wrong and missing labels at these rates."""
+    """Return an arm with wrong and missing labels at the given rates."""
 
     def changed(pretrain):
         if BASE[pretrain.dataset] == (wrong, missing):

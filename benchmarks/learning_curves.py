@@ -1,8 +1,8 @@
-"""Learning curves of public learners on real data, to try forecasts on.
+"""Measure learning curves of public learners on real data, to test forecasts.
 
-Question: how do scores of many kinds of learners rise with data, over three
+Question: how do the scores of many kinds of learners rise with data, over three
 decades? `benchmarks/backtest.py` hides the largest decade of each curve and
-asks the laws for it.
+forecasts it with the laws.
 
 Data: scikit-learn's digits; Tiny ImageNet at 32 px as 64 principal components
 of its pixels, and as pooled features of a backbone that `data_size.py`
@@ -14,9 +14,10 @@ Command:
 
     python benchmarks/learning_curves.py --tiny-imagenet DIR
 
-goes on where it stopped and appends to `results/learning_curves.csv`, one row
-a fit: the curve, the training images, the seed (it draws the images) and the
-accuracy on test images that are the same for all of a task.
+continues where it stopped and appends to `results/learning_curves.csv`, one row
+per fit: the curve, the number of training images, the seed (which draws the
+images) and the accuracy on test images, which are the same for all fits of a
+task.
 """
 
 import argparse
@@ -46,7 +47,7 @@ HERE = pathlib.Path(__file__).parent
 CURVES = HERE / "results" / "learning_curves.csv"
 COLUMNS = ("curve", "num_examples", "seed", "accuracy")
 SEEDS = (0, 1, 2)
-SHOWN = 9  # Sizes of the part of a curve that a forecast sees.
+SHOWN = 9  # Number of sizes that a forecast sees.
 LEARNERS = {
     "nearest_mean": neighbors.NearestCentroid,
     "naive_bayes": naive_bayes.GaussianNB,
@@ -64,20 +65,20 @@ LEARNERS = {
     ),
     "kernel": lambda: svm.SVC(C=3.0),
 }
-MOST = 10_000  # Images of the largest fit.
+MOST = 10_000  # Number of images in the largest fit.
 SLOW = {"kernel": 5_000, "forest": 5_000}
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """Features and labels, split once and for all."""
+    """Features and labels with a fixed split."""
 
     name: str
     train: tuple
     test: tuple
 
     def sizes(self, learner):
-        """What a forecast sees, up to a tenth of all, and all."""
+        """Return the sizes that a forecast sees (a tenth at most), and all."""
         most = min(len(self.train[1]), SLOW.get(learner, MOST))
         lowest = max(most / 1000, 2 * len(np.unique(self.test[1])))
         lowest = min(lowest, most / 60)
@@ -86,7 +87,7 @@ class Task:
 
 
 def digits():
-    """1,797 handwritten digits of 8x8 pixels."""
+    """Return the task of 1,797 handwritten digits of 8x8 pixels."""
     features, labels = datasets.load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(labels))
     features, labels = features[order] / 16, labels[order]
@@ -98,7 +99,7 @@ def digits():
 
 
 def tiny_imagenet(folder, cache):
-    """Tasks of Tiny ImageNet, by features and by set of classes."""
+    """Return tasks of Tiny ImageNet, by features and by set of classes."""
     train, test = (_images(folder, part) for part in ("train", "val"))
     rng = np.random.default_rng(0)
     draws = [rng.permutation(200)[:20] for _ in range(2)]
@@ -111,7 +112,7 @@ def tiny_imagenet(folder, cache):
 
 
 def _images(folder, part):
-    """Pixels `(N, 32, 32, 3)` uint8 and labels 0..199 of one part."""
+    """Return pixels `(N, 32, 32, 3)` uint8 and labels 0..199 of one part."""
     names = sorted(p.name for p in (folder / "train").iterdir())
     if part == "train":
         paths = [
@@ -133,7 +134,7 @@ def _images(folder, part):
 
 
 def _features(folder, cache, train, test):
-    """`{kind: (train, test)}`, standardized."""
+    """Return standardized features, `{kind: (train, test)}`."""
     flat = [
         part.reshape(len(part), -1) / np.float32(255) for part in (train, test)
     ]
@@ -147,7 +148,7 @@ def _features(folder, cache, train, test):
 
 
 def _pooled(folder, cache, images):
-    """Pooled features of the backbone of 3,000 images, seed 0."""
+    """Return pooled features of the backbone of 3,000 images, seed 0."""
     import data_size
     import keras
 
@@ -163,7 +164,7 @@ def _pooled(folder, cache, images):
 
 
 def _of(whole, classes):
-    """The part of a task that is of some classes."""
+    """Return the part of a task that belongs to some classes."""
     kept = [np.isin(labels, classes) for _, labels in whole]
     return [
         (features[k], labels[k])
@@ -172,7 +173,7 @@ def _of(whole, classes):
 
 
 def _kinds(whole, folder):
-    """Animal, artifact or neither."""
+    """Return the kind of each class: animal, artifact or neither."""
     import keras_jft as jft
 
     tree = jft.data.LabelHierarchy.from_json(folder / "hierarchy.json")
@@ -187,9 +188,9 @@ def _kind(tree, name):
 
 
 def measure(task, learner, size, seed):
-    """The accuracy of one learner after `size` images drawn by `seed`."""
+    """Return the accuracy of a learner fit to `size` images drawn by `seed`."""
     rng = np.random.default_rng(seed)
-    # One permutation a seed: smaller draws are inside of larger ones.
+    # One permutation per seed, so smaller draws are inside larger ones.
     drawn = rng.permutation(len(task.train[1]))[:size]
     model = pipeline.make_pipeline(
         preprocessing.StandardScaler(), LEARNERS[learner]()
@@ -201,7 +202,7 @@ def measure(task, learner, size, seed):
 
 
 def read(path=CURVES):
-    """Rows of the file, numbers as numbers; none if there is no file."""
+    """Return the rows of the file with numbers converted; none if missing."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -217,7 +218,7 @@ def read(path=CURVES):
 
 
 def extend(tasks, path, seeds=SEEDS, learners=tuple(LEARNERS)):
-    """Measures what the file lacks, and appends it row by row."""
+    """Measure what the file lacks, and append it row by row."""
     done = {(r["curve"], r["num_examples"], r["seed"]) for r in read(path)}
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", newline="", encoding="utf-8") as file:
@@ -253,7 +254,7 @@ def main():
 
 
 def smoke():
-    """Two learners on the digits."""
+    """Run two learners on the digits."""
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:

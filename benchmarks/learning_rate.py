@@ -1,35 +1,35 @@
-"""Does one learning rate for all sizes understate data? The paper's disclaimer.
+"""Does a single learning rate understate data? The paper's disclaimer.
 
 Question: Sun et al. 2017 say that their schedules and rates are those of
 training with 1M images, so that the value of data is underestimated. How much
-more is it worth on the synthetic world when the rate of pre-training is the
+more is it worth on synthetic images when the rate of pre-training is the
 best of a small grid for each size, instead of one for all?
 
 Command:
 
     python benchmarks/learning_rate.py
 
-Rows go to results/learning_rate.jsonl, the figure to
-figures/learning_rate.png; `--tiny-imagenet DIR` asks the same of real images,
-`--dry-run` says what is left to do, `--smoke` goes the whole way with one arm.
-"Best of the grid" is chosen for each size and seed by the mean of the other
-seeds, so that the choice does not see the score it is given.
+Rows go to results/learning_rate.jsonl, the figure to figures/learning_rate.png;
+`--tiny-imagenet DIR` asks the same about real images, `--dry-run` says what is
+left to do, `--smoke` does a quick run with one arm. "Best of the grid" is
+chosen for each size and seed by the mean of the other seeds, so that the choice
+does not see the score it is given.
 
 Result (3 seeds; top-1 of frozen transfer, mean and standard deviation):
 
-                      300      1,000      3,000   a decade
+                      300      1,000      3,000 per decade
     rate 0.01    30.1 4.7   46.2 1.1   53.3 2.0      +23.4
     rate 0.03    36.0 3.4   48.7 1.2   55.6 0.4      +19.7
     rate 0.09    26.6 2.7   42.6 8.9   52.3 3.7      +25.7
 
 On the synthetic world the disclaimer does not show: 0.03 is the best rate for
-every size, so the best of the grid is the fixed one, at +19.7 points a decade.
-A wrong rate, fixed for all sizes, rather overstates what data is worth (+23.4,
-+25.7): it hurts the small size most.
+every size, so the best of the grid is the fixed one, at +19.7 points per
+decade. A wrong rate, fixed for all sizes, rather overstates what data is worth
+(+23.4, +25.7): it hurts the small size most.
 
 Result on Tiny ImageNet (3 seeds, likewise):
 
-                    3,000     30,000   a decade
+                    3,000     30,000 per decade
     rate 0.01    29.4 1.9   40.2 2.2      +10.8
     rate 0.03    31.4 2.5   41.4 1.9      +10.0
     rate 0.09    27.8 0.8   42.4 1.3      +14.7
@@ -52,14 +52,14 @@ ARMS = {name: arms.change(learning_rate=r) for name, r in RATES.items()}
 
 
 def best_of_the_grid(scores):
-    """Scores of each size and seed at the rate that is best for the others.
+    """Return the scores of each seed at the rate that is best for the others.
 
     Args:
-        scores: A DataFrame as `arms.frame` gives it.
+        scores: A DataFrame from `arms.frame`.
 
     Returns:
-        A DataFrame with a row a size and seed: `num_examples`, `seed`, `arm`
-        that was chosen and its `score`.
+        A DataFrame with a row per size and seed: `num_examples`, `seed`, the
+        chosen `arm` and its `score`.
     """
     chosen = []
     for size, part in scores.groupby("num_examples"):
@@ -74,7 +74,7 @@ def best_of_the_grid(scores):
 
 
 def tell(rows):
-    """The slope at one rate and at the best of each size."""
+    """Return the slopes at a single rate and at the best rate of each size."""
     scores = arms.frame(rows)
     best = best_of_the_grid(scores)
     picked = best.groupby("num_examples")["arm"].agg(lambda a: sorted({*a}))
@@ -83,8 +83,8 @@ def tell(rows):
         one = scores.groupby("arm")["score"].mean().idxmax()
         fixed = arms.slope(scores[scores["arm"] == one])
         lines += [
-            f"one rate for all ({one}): {fixed:+.1f} points a decade",
-            f"best of the grid: {arms.slope(best):+.1f} points a decade",
+            f"one rate for all ({one}): {fixed:+.1f} points per decade",
+            f"best of the grid: {arms.slope(best):+.1f} points per decade",
         ]
     return "\n".join(["Chosen by the other seeds:", *lines])
 

@@ -3,20 +3,20 @@
 Question: 3,000 of the 18,291 classes of JFT-300M have fewer than 100 images,
 and Sun et al. 2017 write that "this long-tail does not seem to adversely affect
 the stochastic training of ConvNets" (section 1), but have no balanced set to
-compare with. What is it worth on the synthetic world to have all of its 200
-names as common (exponent 0), beside Zipf's law with the exponents 0.8, which
-is the world's own, and 1.6, where one name has 45% of the objects?
+compare with. How much is gained on synthetic images if all 200 names are
+equally common (exponent 0), compared with Zipf's law with the exponents 0.8,
+which is the default, and 1.6, where one name has 45% of the objects?
 
 Command:
 
     python benchmarks/long_tail.py
 
 Rows go to results/long_tail.jsonl, the figure to figures/long_tail.png;
-`--dry-run` says what is left to do, `--smoke` goes the whole way with one arm.
+`--dry-run` says what is left to do, `--smoke` does a quick run with one arm.
 
 Result (3 seeds; top-1 of frozen transfer, mean and standard deviation):
 
-                             300      1,000      3,000   a decade
+                             300      1,000      3,000 per decade
     all as common       39.1 2.3   49.5 0.5   55.1 2.0      +16.0
     long tail (0.8)     36.0 3.4   48.7 1.2   55.6 0.4      +19.7
     longer tail (1.6)   32.8 5.3   41.6 6.7   53.3 3.0      +20.4

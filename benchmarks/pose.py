@@ -1,9 +1,9 @@
-"""Does pose rise with log data size? And does the estimator overfit?
+"""Do pose scores rise with log data size? And can the estimator overfit?
 
-Questions: (a) does `PoseEstimator` overfit 8 people of tiny_coco to an OKS-AP
-above 0.9 on them; (b) do PCK@0.2 and OKS-AP on LSP-extended (800 people to
-train on, 200 to test, 14 joints) rise with the number of images of Tiny
-ImageNet that the backbone was pre-trained on, frozen and fine-tuned?
+Questions: (a) can `PoseEstimator` overfit 8 people of tiny_coco to an OKS-AP
+above 0.9? (b) Do PCK@0.2 and OKS-AP on LSP-extended (800 people for training,
+200 for testing, 14 keypoints) rise with the number of images of Tiny ImageNet
+that the backbone was pre-trained on, frozen and fine-tuned?
 
 Command:
 
@@ -11,7 +11,7 @@ Command:
 
 Backbones are those of `data_size.py`, shared through `.cache/backbones`. Rows
 of (b) go to benchmarks/results/pose.jsonl, the figure to
-benchmarks/figures/pose.png; `--smoke` goes the whole way on made-up people.
+benchmarks/figures/pose.png; `--smoke` does a quick run on made-up people.
 
 Result of (a), seed 0, crops of 177 x 129 px, 400 steps: OKS-AP 1.0 on the 8
 people, PCK@0.2 1.0 (12 minutes on 2 cores of an AMD EPYC that other work
@@ -28,7 +28,7 @@ standard deviations in points):
     fine-tuned     3.3 0.5   3.2 0.3   3.5 0.6   4.6 0.9   4.5 0.5   6.0 0.4
 
 From 3,000 images on both scores rise with log data size, as the paper has it
-for COCO: PCK by 4.6 points a decade frozen, 2.0 fine-tuned. Below, nothing is
+for COCO: PCK by 4.6 points per decade frozen, 2.0 fine-tuned. Below, nothing is
 better than random initialization. The scores are low: 12 epochs of 800 people
 of 65 x 49 px.
 
@@ -58,7 +58,7 @@ from keras_jft.data import transforms
 
 HERE = pathlib.Path(__file__).parent
 SIZES = (0, 1_000, 3_000, 10_000, 30_000, 95_000)  # 0: random initialization
-CROP, RADIUS = (65, 49), 5.0  # 25 at 353, and as much less
+CROP, RADIUS = (65, 49), 5.0  # 25 at 353 px, scaled down
 HEAD = {"output_stride": 4, "radius": RADIUS}
 SCORES = {"pck": "PCK@0.2 (%)", "ap": "OKS-AP (%)"}
 
@@ -67,7 +67,7 @@ SCORES = {"pck": "PCK@0.2 (%)", "ap": "OKS-AP (%)"}
 
 
 def overfit(tiny_coco, steps=400, crop=(177, 129)):
-    """The ten numbers on the 8 people that an estimator was trained on."""
+    """Return COCO's ten numbers on the 8 people used for training."""
     keras.utils.set_random_seed(0)
     people = jft.data.load("coco_people", "train2017", directory=tiny_coco)
     people = jft.data.cache(jft.data.subset(people, 8, seed=0))
@@ -99,7 +99,7 @@ def overfit(tiny_coco, steps=400, crop=(177, 129)):
 
 
 def configs(arguments):
-    """One `jft.scaling.Run` for each size, mode and seed."""
+    """Yield a `jft.scaling.Run` for each size, mode and seed."""
     options = {
         "annotations": str(arguments.lsp / "person_keypoints_{split}.json"),
         "directory": str(arguments.lsp / "images"),
@@ -214,7 +214,7 @@ def _smoke(folder, arguments):
 
 
 def _people(figures, folder, split):
-    """Figures as images and a file of keypoints."""
+    """Write images of stick figures and a file of their keypoints."""
     records = {"images": [], "annotations": []}
     (folder / "images").mkdir(parents=True, exist_ok=True)
     for example in figures.take(range(len(figures))):

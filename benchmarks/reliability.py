@@ -1,10 +1,10 @@
-"""Is a run that is killed again and again the run that never was?
+"""Does a run that is killed repeatedly end like one that never was?
 
 Question: with `Checkpoint`, does a run that is killed (SIGKILL) at random
-points, in steps, in saves and while it reads, end with the weights, bit for
-bit, of one that was not? Dropout and random augmentation, in the model and in
-the data, are on; a checkpoint is taken after every step, so that most kills
-fall into one being written. Half of the runs write in a thread.
+moments, during steps, saves and reads, end with exactly the weights, bit for
+bit, of a run that was not? Dropout and random augmentation, in the model and in
+the data, are on; a checkpoint is written after every step, so that most kills
+hit one that is being written. Half of the runs write in a thread.
 
 Command:
 
@@ -12,9 +12,10 @@ Command:
     python benchmarks/reliability.py --damaged 200 --failed-writes 50
 
 The second damages the newest checkpoint of 200 copies of a run (a bit flipped,
-or the file cut, at a random place), and lets a save of 50 others fail where the
-file has reached a size (RLIMIT_FSIZE, evenly spread): does the run say so, keep
-what was there, and end alike when it is started again?
+or the file cut off, at a random place), and makes a save of 50 others fail when
+the file reaches a certain size (RLIMIT_FSIZE, evenly spread): does the run
+report it, keep the older checkpoint, and end with the same weights when
+restarted?
 
 Result (TensorFlow, 2 cores of a Xeon with AMX, 24 GB; seed 0): 100 kills in 26
 runs; all 26 ended bit for bit like the one that was not killed, and no kill
@@ -51,11 +52,11 @@ from keras_jft.training.checkpoints.resuming import is_passing_over
 
 HERE = pathlib.Path(__file__).parent
 EPOCHS, EXAMPLES, BATCH = 3, 80, 8
-PATIENCE = 1800  # Seconds that one process may take.
+PATIENCE = 1800  # Time limit of one process, in seconds.
 
 
 class Steps(keras.callbacks.Callback):
-    """Notes each step that is done, as an observer outside would."""
+    """Records each finished step, as an outside observer would."""
 
     def __init__(self, path):
         super().__init__()
@@ -74,7 +75,7 @@ class Steps(keras.callbacks.Callback):
 
 
 def build(eager=False):
-    """A small network with all that draws: augmentation and Dropout."""
+    """Build a small network with random augmentation and Dropout."""
     keras.utils.set_random_seed(0)
     images = keras.Input((32, 32, 3))
     x = keras.layers.Rescaling(1 / 255)(images)
@@ -95,7 +96,7 @@ def build(eager=False):
 
 
 def read():
-    """The batches of a run."""
+    """Return the batches of a run."""
     examples = data.load("synthetic", num_examples=EXAMPLES)
     return data.batches(
         examples, BATCH, transforms="flip", training=True, seed=1
@@ -103,7 +104,7 @@ def read():
 
 
 def fit(folder, asynchronous):
-    """Fits in `folder`, from wherever it was left, and saves what came out."""
+    """Fit in `folder`, from where it was left, and save the result."""
     batches = read()
     model = build()
     history = model.fit(
@@ -118,7 +119,7 @@ def fit(folder, asynchronous):
         verbose=0,
     )
     variables = [*model.variables, *model.optimizer.variables]
-    # Written under another name first: the parent may kill us here too.
+    # Write under another name first: the parent may kill us here, too.
     np.savez(
         folder / "part.npz",
         *map(keras.ops.convert_to_numpy, variables),
@@ -128,12 +129,12 @@ def fit(folder, asynchronous):
 
 
 def attempt(folder, asynchronous, after=None, delay=0.0):
-    """Runs `fit` in a process.
+    """Run `fit` in a process, and kill it.
 
     Args:
-        folder: What `fit` takes.
-        asynchronous: What `fit` takes.
-        after: Kills it when it has done so many steps; None: lets it end.
+        folder: As for `fit`.
+        asynchronous: As for `fit`.
+        after: Number of steps after which it is killed; None lets it end.
         delay: Seconds from that step to the kill.
 
     Returns:
@@ -163,7 +164,7 @@ def attempt(folder, asynchronous, after=None, delay=0.0):
 
 
 def noted(folder):
-    """Numbers of the steps that were done in `folder`, in order."""
+    """Return the numbers of the steps done in `folder`, in order."""
     path = folder / "steps"
     return (
         list(map(int, path.read_text(encoding="utf-8").split()))
@@ -173,7 +174,7 @@ def noted(folder):
 
 
 def lost(steps):
-    """Most steps that were done twice after a kill, from the noted steps.
+    """Return the largest number of steps that a kill caused to be repeated.
 
     Example:
 
@@ -185,7 +186,7 @@ def lost(steps):
 
 
 def same(one, other):
-    """Whether two files hold the same arrays, bit for bit."""
+    """Return whether two files hold the same arrays, bit for bit."""
     with np.load(one) as a, np.load(other) as b:
         return a.files == b.files and all(
             a[name].tobytes() == b[name].tobytes() for name in a.files
@@ -193,7 +194,7 @@ def same(one, other):
 
 
 def study(folder, kills, seed):
-    """Runs, and kills, until there were `kills`; one row of results."""
+    """Run and kill until there were `kills`; return a row of results."""
     rng = random.Random(seed)
     whole = folder / "whole"
     whole.mkdir()
@@ -219,7 +220,7 @@ def study(folder, kills, seed):
 
 
 def finish(model, batches, folder):
-    """Fits from what is in `folder` to the end; all bits of the outcome."""
+    """Fit from the files in `folder` to the end; return all resulting bits."""
     checkpoint = training.Checkpoint(folder, save_every=1, asynchronous=False)
     model.fit(batches, epochs=EPOCHS, callbacks=[checkpoint], verbose=0)
     variables = [*model.variables, *model.optimizer.variables]
@@ -227,13 +228,13 @@ def finish(model, batches, folder):
 
 
 def place(folder, *paths):
-    """A new folder with copies of the files at `paths`."""
+    """Return a new folder with copies of the files at `paths`."""
     folder.mkdir()
     return [shutil.copy(path, folder) for path in paths]
 
 
 def damage(path, rng):
-    """Flips one bit of a random byte of a file, or cuts it there."""
+    """Flip one bit of a random byte of a file, or cut the file off there."""
     content = bytearray(path.read_bytes())
     at = rng.randrange(len(content))
     if rng.random() < 0.5:
@@ -245,7 +246,7 @@ def damage(path, rng):
 
 @contextlib.contextmanager
 def full_disk(size):
-    """No file grows beyond so many bytes."""
+    """Limit the size of files that this process writes."""
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
     try:
@@ -255,7 +256,7 @@ def full_disk(size):
 
 
 def misfortunes(folder, damaged, failed, seed):
-    """Damages checkpoints, then lets writes fail; one row of results."""
+    """Damage checkpoints, then make writes fail; return a row of results."""
     rng = random.Random(seed)
     model, batches = build(eager=True), read()
     whole = finish(model, batches, folder / "undamaged")
@@ -286,7 +287,7 @@ def misfortunes(folder, damaged, failed, seed):
 
 
 def main():
-    """Reads the command line, runs the study, writes its row."""
+    """Read the command line, run the study and write its row."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--damaged", type=int, default=0)

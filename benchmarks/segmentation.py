@@ -14,7 +14,7 @@ The first makes the tables and the figure from the committed rows of
 `benchmarks/data_size.py`. The second trains anew, on all 367 training images
 and scored in the pixels of the original images (180 x 240); it has not been run
 in full. Backbones come from `.cache/backbones` (`benchmarks/data_size.py
---pretrain-only`). `--smoke` goes the whole way on made-up images.
+--pretrain-only`). `--smoke` does a quick run on made-up images.
 
 Result of the rows of `benchmarks/data_size.py` (120 training images, scored at
 72 x 96; seeds 0, 1, 2; means and standard deviations in points of IoU; the last
@@ -36,9 +36,9 @@ column is 95,000 images minus random initialization):
 
 Frozen, from random to 95,000: mIoU 28.3 to 33.4, most for pavement (+14.6),
 sign (+11.4) and car (+6.8). Small and rare classes (sign, pedestrian, cyclist)
-are close to nothing until 30,000 images and gain most, as boat and horse do in
-the paper; sky, which color tells, gains nothing. At 72 x 96 poles are thinner
-than a pixel.
+have scores close to 0 until 30,000 images and gain most, as boat and horse do
+in the paper; sky, which its color gives away, gains nothing. At 72 x 96 poles
+are thinner than a pixel.
 
 Cost: the first command seconds; the second 36 runs of 15 s (frozen) to 30 s on
 2 cores of a Xeon with AMX.
@@ -60,12 +60,12 @@ from keras_jft.data.datasets import mask_folder
 from keras_jft.data.transforms import RandomFlip, Resize
 
 HERE = pathlib.Path(__file__).parent
-IMAGE_SIZE = (72, 96)  # That the model sees; scores are at 180 x 240.
+IMAGE_SIZE = (72, 96)  # Size of the model's inputs; scores are at 180 x 240.
 NAMES = mask_folder.CAMVID_CLASSES
 
 
 def configs(arguments):
-    """One `jft.scaling.Run` for each size, mode and seed."""
+    """Yield a `jft.scaling.Run` for each size, mode and seed."""
     pretrain = data_size.pretraining(arguments.tiny_imagenet)
     options = {"directory": str(arguments.camvid)}
     transfer = jft.transfer.Config(
@@ -127,7 +127,7 @@ def _rows(arguments, path):
 
 
 def _report(rows, figures):
-    """Prints the tables, draws the figure."""
+    """Print the tables and draw the figure."""
     print(jft.scaling.table(rows))
     print("\nIoU of each class, points")
     print(jft.scaling.class_table(rows, NAMES))
@@ -138,7 +138,7 @@ def _report(rows, figures):
 
 
 def _smoke(arguments, folder):
-    """The whole path on a few made-up images."""
+    """Run the whole benchmark on a few made-up images."""
     data_size.make_up(folder)
     small = {"sizes": (0, 64), "seeds": (0,), "epochs": 1}
     made_up = {

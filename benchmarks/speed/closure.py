@@ -1,10 +1,10 @@
-"""How fast are label sets closed upward over 18,291 labels?
+"""How fast are ancestors added to label sets over 18,291 labels?
 
-Question: label sets a second on one core, of `LabelHierarchy.close_batch` over
-a hierarchy of JFT-300M's size (18,291 labels, depth 12, most children 2,876),
-for sets of 1 to 4 labels, by batch size; beside a walk in Python with the
-ancestors of each label as a set, and a product of sparse matrices (SciPy) that
-is sorted and padded, too, which give the same sets.
+Question: label sets per second on one core, of `LabelHierarchy.close_batch`
+over a hierarchy of JFT-300M's size (18,291 labels, depth 12, most children
+2,876), for sets of 1 to 4 labels, by batch size; beside a walk in Python with
+the ancestors of each label as a set, and a product of sparse matrices (SciPy)
+that is sorted and padded, too, which give the same sets.
 
 Command:
 
@@ -13,7 +13,7 @@ Command:
 The sides take turns within a round; seconds are processor time of one core.
 Rows go to benchmarks/results/closure.jsonl.
 
-Result, millions of label sets a second on one core of an AMD EPYC (2 cores,
+Result, millions of label sets per second on one core of an AMD EPYC (2 cores,
 shared; seed 0; medians of 5 rounds; a set is 2.5 labels, closed 11):
 
     sets a batch   close_batch   walk   SciPy
@@ -40,7 +40,7 @@ RESULTS = pathlib.Path(__file__).parent.parent / "results"
 
 
 def hierarchy(labels=18_291, depth=12, fan_out=2_876, seed=0):
-    """A hierarchy of this size: a chain, a wide label, the rest at random.
+    """Return a hierarchy of this size: a chain, a wide label, random others.
 
     One label in ten has a second parent.
     """
@@ -70,7 +70,7 @@ def hierarchy(labels=18_291, depth=12, fan_out=2_876, seed=0):
 
 
 def case(tree, sets, most=4, seed=0):
-    """`(B, most)` random label ids, 1 to `most` in a row, padded with -1."""
+    """Return `(B, most)` random label ids, 1 to `most` per row, -1 padded."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, len(tree), (sets, most)).astype("int32")
     sizes = rng.integers(1, most + 1, (sets, 1))
@@ -79,7 +79,7 @@ def case(tree, sets, most=4, seed=0):
 
 
 def walk(above, labels):
-    """The closed sets, one by one, from the ancestors of each label."""
+    """Return the closed sets, one by one, from the ancestors of each label."""
     return [
         set().union(*(above[label] for label in row if label >= 0))
         for row in labels.tolist()
@@ -87,7 +87,7 @@ def walk(above, labels):
 
 
 def product(closure, labels):
-    """The closed sets by a product of sparse matrices, sorted and padded."""
+    """Return the closed sets by a sparse matrix product, sorted and padded."""
     rows, columns = np.nonzero(labels >= 0)
     ones = np.ones(len(rows), "int32")
     held = scipy.sparse.csr_matrix(
@@ -102,7 +102,7 @@ def product(closure, labels):
 
 
 def seconds(function, repeats):
-    """Processor seconds of one call."""
+    """Return the processor seconds of one call."""
     began = time.process_time()
     for _ in range(repeats):
         function()
@@ -110,7 +110,7 @@ def seconds(function, repeats):
 
 
 def measure(tree, batch_size, rounds, work):
-    """The row of one batch size."""
+    """Return the row of one batch size."""
     labels = case(tree, batch_size)
     above = [{i, *tree.ancestors(i).tolist()} for i in range(len(tree))]
     columns = np.concatenate([sorted(row) for row in above])

@@ -1,6 +1,6 @@
-"""Do labels cost the same an image at 10,000 and at 10,000,000 images?
+"""Do labels cost the same per image at 10,000 and at 10,000,000 images?
 
-Question: microseconds of a core an image, and memory beyond the labels, of
+Question: microseconds per image on one core, and memory beyond the labels, of
 closing label sets upward, of a nested subset, of label noise and of
 `jft.data.describe`, over three decades of size.
 
@@ -10,16 +10,16 @@ Command:
 
 Rows of labels are drawn by key when they are read, so they take no memory:
 18,291 labels in a hierarchy of depth 12 with up to 2,876 children, as
-JFT-300M's, 1.26 labels a row, common ones first (Zipf), closed upward. Each
+JFT-300M's, 1.26 labels per row, common ones first (Zipf), closed upward. Each
 measurement is a process of its own; its seconds are those of the processor,
 its memory is the growth of the resident set from before the work to its peak.
-"source" is the drawing itself, which all but "closure" have in them. A subset
-holds a tenth of the images, and its cost is given an image of the whole. Rows
+"source" is the drawing itself, which all but "closure" include. A subset holds
+a tenth of the images, and its cost is per image of the whole set. Rows
 go to benchmarks/results/data_scale.jsonl.
 
 Result on an AMD EPYC (2 cores, shared with other work; 24 GB), one run each:
 
-    microseconds an image        10^4    10^5    10^6    10^7
+    microseconds per image       10^4    10^5    10^6    10^7
     source                        2.2     2.0     2.5     2.0
     closure                      0.32    0.26    0.24    0.25
     subset                       0.31    0.23    0.25    0.23
@@ -94,7 +94,7 @@ class LabelRows(jft.data.Dataset):
 
 
 def hierarchy(num_labels, seed=0):
-    """A random tree of depth 12 in which one label has many children."""
+    """Return a random tree of depth 12 in which one label has many children."""
     rng = np.random.default_rng(seed)
     levels, edges = [1], []
     many = num_labels * FAN_OUT // NUM_LABELS
@@ -118,7 +118,7 @@ def read_all(data):
 
 
 def close_all(data):
-    """Seconds of closing alone: drawing the rows is not counted."""
+    """Return the seconds of closing alone, without drawing the rows."""
     seconds = 0.0
     for start in range(0, len(data), CHUNK):
         labels = data.named(np.arange(start, min(start + CHUNK, len(data))))
@@ -150,7 +150,7 @@ def resident(key):
 
 
 def measure(part, num_examples, num_labels):
-    """The row of one part at one size, measured in this process."""
+    """Return the row of one part at one size, measured in this process."""
     PARTS[part](LabelRows(1_000, num_labels))  # Imports and caches.
     data = LabelRows(num_examples, num_labels)
     pathlib.Path("/proc/self/clear_refs").write_text(
@@ -171,7 +171,7 @@ def measure(part, num_examples, num_labels):
 
 
 def draw(found, path):
-    """Cost and memory by size, a line a part."""
+    """Plot cost and memory by size, a line per part."""
     import matplotlib.pyplot as plt
 
     from keras_jft.scaling.reporting.figures import LOOKS, STYLE

@@ -1,10 +1,11 @@
 """How fast is Faster R-CNN, and what do its boxes cost?
 
-Question: the share of a training step that goes into what is no convolution
-(proposals with their suppression, both samplings, the crops and their
-gradient); a step and a prediction beside the same model of stock Keras layers
-and beside KerasCV's RetinaNet on our backbone; the gradient of the crops beside
-other ways to compute it. One image of 600 x 1024 with 8 boxes a step.
+Question: which share of a training step is not convolutions (proposals with
+their suppression, both samplings, the crops and their gradient)? How fast are a
+step and a prediction, compared with the same model of stock Keras layers and
+with KerasCV's RetinaNet on our backbone? How fast is the gradient of the crops,
+compared with other ways to compute it? Each step has one image of 600 x 1024
+with 8 boxes.
 
 Commands:
 
@@ -79,7 +80,7 @@ class StockNormalization(keras.layers.BatchNormalization):
 
 
 def backbone(arguments, multiple=1):
-    """Our ResNet, for images whose sides are multiples of a number."""
+    """Return our ResNet, for images whose sides are multiples of a number."""
     shape = (*(-(-side // multiple) * multiple for side in arguments.size), 3)
     if arguments.smoke:
         return jft.ResNet((1, 1, 1, 1), width=16, image_shape=shape)
@@ -87,12 +88,12 @@ def backbone(arguments, multiple=1):
 
 
 def ours(arguments):
-    """`FasterRCNN`."""
+    """Return `FasterRCNN`."""
     return jft.FasterRCNN(backbone(arguments), CLASSES)
 
 
 def stock(arguments):
-    """`FasterRCNN` on a ResNet of Keras's own layers."""
+    """Return `FasterRCNN` on a ResNet of Keras's own layers."""
     with (
         mock.patch.object(
             resnet, "FusedBatchNormalization", StockNormalization
@@ -116,7 +117,7 @@ SIDES = {
 
 
 def batch_of(size, images):
-    """A contract batch of noise and boxes."""
+    """Return a contract batch of noise and boxes."""
     rng = np.random.default_rng(0)
     low = rng.uniform(0, 0.6, (images, BOXES, 2))
     boxes = np.concatenate([low, low + rng.uniform(0.05, 0.4, low.shape)], -1)
@@ -138,7 +139,7 @@ def padded(batch, multiple):
 
 
 class _Clock(keras.callbacks.Callback):
-    """When each step ended."""
+    """Records when each step ended."""
 
     def start(self, *arguments):
         self.times = []
@@ -301,7 +302,9 @@ def main():
             models[name].compile(**jft.transfer.recipe("faster_rcnn", "coco"))
             run = models[name].fit, models[name].predict
             given = padded(batch, multiple)
-            times[name] = [[seconds(r, given)] for r in run]  # Traces.
+            times[name] = [
+                [seconds(r, given)] for r in run
+            ]  # The first call traces.
             if name == "keras_jft":
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     for _ in range(arguments.rounds):

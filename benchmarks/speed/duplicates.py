@@ -1,6 +1,6 @@
 """How fast is the search for near-duplicates beside BLAS and FAISS?
 
-Question: 1,000 queries against references of width 2048: queries a second of
+Question: 1,000 queries against references of width 2048: queries per second of
 `find`, checks of its input and exact float64 decision included, beside the
 bare float32 product of the same matrices (the machine's limit) and FAISS's
 flat index (`pip install faiss-cpu`; left out where it is not installed). And:
@@ -58,7 +58,7 @@ RESULTS = pathlib.Path(__file__).parent.parent / "results"
 
 
 def embeddings(rng, count, width, rank=128):
-    """Rows of length 1."""
+    """Return random rows of unit length."""
     basis = np.random.default_rng(7).normal(size=(rank, width))
     x = rng.standard_normal((count, rank), "f4") @ basis.astype("f4")
     noise = rng.standard_normal((count, width), "f4")
@@ -69,7 +69,7 @@ def embeddings(rng, count, width, rank=128):
 
 
 def product(queries, references, block=4096):
-    """The bare float32 product, block by block, in one buffer."""
+    """Compute the bare float32 product, block by block, in one buffer."""
     out = np.empty((block, len(queries)), "f4")
     for start in range(0, len(references), block):
         part = references[start : start + block]
@@ -77,14 +77,14 @@ def product(queries, references, block=4096):
 
 
 def flat(queries, references):
-    """FAISS's exact search, building included: it copies the references."""
+    """Search exactly with FAISS, including building, which copies the data."""
     index = faiss.IndexFlatIP(queries.shape[1])
     index.add(references)
     return index.search(queries, 1)
 
 
 def measure(num_queries, num_references, width, rounds):
-    """Rows of all methods at one size."""
+    """Return the rows of all methods at one size."""
     rng = np.random.default_rng(0)
     queries = embeddings(rng, num_queries, width)
     references = embeddings(rng, num_references, width)

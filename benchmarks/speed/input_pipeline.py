@@ -1,6 +1,6 @@
 """How fast are JPEG files made into batches, beside other pipelines?
 
-Question: images a second and core of decoding, resizing to 340, a random crop
+Question: images per second and core of decoding, resizing to 340, a random crop
 of 299 and a mirror, on photographs of 500 pixels: this package's presets beside
 plain tf.data, Pillow with PyTorch's DataLoader, OpenCV, grain, and the limit,
 libjpeg-turbo decoding the files and nothing else.
@@ -11,7 +11,7 @@ Command:
 
 The files are synthetic: textures of all scales with noise, 500 x 375, quality
 90. Every pipeline reads them from disk, with one thread, in turn in one
-process; a rate is images a second of processor time, of all threads, so that
+process; a rate is images per second of processor time, of all threads, so that
 other work on the machine counts little; ratios are medians over the rounds.
 PyTorch, OpenCV and grain take part where they are installed. Rows go to
 benchmarks/results/input_pipeline.jsonl, the figure to
@@ -19,7 +19,7 @@ benchmarks/figures/input_pipeline.png.
 
 Result, on 2 cores of an AMD EPYC that other work shared (TensorFlow 2.21,
 OpenCV 5.0, simplejpeg 1.9, Pillow 13.0, torch 2.13, grain 0.2.18; 256 files of
-63 kB, 7 rounds): images a second and core, and times tf.data and decoding,
+63 kB, 7 rounds): images per second and core, and times tf.data and decoding,
 
     decoding alone                   1193   2.55   1.00
     keras_jft: imagenet               867   1.89   0.72
@@ -33,8 +33,8 @@ OpenCV 5.0, simplejpeg 1.9, Pillow 13.0, torch 2.13, grain 0.2.18; 256 files of
     keras_jft: jft, without extras    242   0.53   0.20
     keras_jft: modern                 172   0.38   0.14
 
-So the paper's preset reaches the 1.3 times tf.data that were asked of it, and
-misses 0.70 of decoding by a little; OpenCV's resizing takes half of the rest.
+So the paper's preset exceeds its target of 1.3 times tf.data, and narrowly
+misses 0.70 of decoding alone; OpenCV's resizing takes half of the rest.
 Anti-aliased resizing is Pillow's, and slower than plain tf.data. `modern` is
 RandAugment: most of its time is in Keras's layers.
 """
@@ -81,7 +81,7 @@ LIMIT, PEER = "decoding alone", "tf.data"
 
 
 def write_photos(folder, count, size=(375, 500)):
-    """Writes JPEG files, textures of all scales with noise."""
+    """Write JPEG files, textures of all scales with noise."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     for i in range(count):
@@ -133,7 +133,7 @@ def _batches(folder, transforms, feed):
 
 
 def without_extras(files):
-    """Ours where neither simplejpeg nor OpenCV is installed."""
+    """Run our pipeline as if neither simplejpeg nor OpenCV were installed."""
     found = jpeg._simplejpeg, resampling._opencv
     jpeg._simplejpeg = resampling._opencv = lambda: None
     try:
@@ -209,7 +209,7 @@ def grain_pipeline(files):
 
 
 def pipelines():
-    """`{name: pipeline}` of what is installed."""
+    """Return `{name: pipeline}` of the installed libraries."""
     smooth = functools.partial(presets.jft, antialias=True)
     found = {
         LIMIT: decoding,
@@ -239,7 +239,7 @@ def pipelines():
 
 
 def rate(pipeline, files):
-    """Images a second of processor time."""
+    """Images per second of processor time."""
     began = time.process_time()
     seen = sum(pipeline(files))
     assert seen == len(files), (pipeline, seen)
@@ -247,7 +247,7 @@ def rate(pipeline, files):
 
 
 def measure(files, rounds):
-    """A row for each pipeline."""
+    """Return a row for each pipeline."""
     found = pipelines()
     rates = {name: [] for name in found}
     for i in range(rounds + 1):
@@ -274,7 +274,7 @@ def _median(ratios):
 
 
 def draw(found, path):
-    """A bar a pipeline, beside the limit."""
+    """Plot a bar per pipeline, beside the limit."""
     found = sorted(found, key=lambda row: row["images_per_second"])
     names = [row["pipeline"] for row in found]
     colors = ["C0" if "keras_jft" in name else "0.6" for name in names]
@@ -284,7 +284,7 @@ def draw(found, path):
     )
     axes.bar_label(bars, [f"{row['of_tf_data']:.2f}x" for row in found])
     axes.margins(x=0.1)
-    axes.set_xlabel("images a second and core; beside them, times tf.data")
+    axes.set_xlabel("images per second and core; beside them, times tf.data")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
 

@@ -1,7 +1,7 @@
-"""Starts a script anew so that memory is kept, which timings need.
+"""Restart a script with settings that keep freed memory, for stable timings.
 
-Big arrays given back to the system at every step make page faults dominate on
-virtual machines. glibc reads what to do when a process starts.
+If large arrays are returned to the system at every step, page faults dominate
+on virtual machines. glibc only reads these settings when a process starts.
 """
 
 import os
@@ -15,10 +15,10 @@ ENVIRONMENT = {
 
 
 def restart(**environment):
-    """Runs the script again, unless its environment is `ENVIRONMENT` already.
+    """Run the script again, unless its environment is already `ENVIRONMENT`.
 
     Args:
-        **environment: Other variables that must be so.
+        **environment: Other variables to set.
     """
     wanted = {**ENVIRONMENT, **environment}
     if any(os.environ.get(key) != value for key, value in wanted.items()):

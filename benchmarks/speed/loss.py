@@ -1,7 +1,7 @@
 """How fast are losses from label ids beside Keras's dense one?
 
 Question: forward and backward pass of the loss over 18,291 labels with two
-positives an image (and over fewer labels): milliseconds of
+positives per image (and over fewer labels): milliseconds of
 `MultiLabelLoss` from padded ids beside `keras.losses.BinaryCrossentropy` of
 the dense targets, and how many bytes of labels a batch has.
 
@@ -26,10 +26,10 @@ and with it
      32 x 18,291     1.10 1.06   1.14 1.13   1.00 1.04   1.70 1.74
     256 x  1,000     1.02 1.01   1.02 1.02   1.03 1.04   1.51 1.53
 
-So a loss from ids is at least as fast as the dense one, with and without XLA;
-but for the asymmetric one, within 5% of it: it takes powers of each logit and a
-second logarithm, which the logistic loss that it is compared with does not. A
-batch of 256 has 2 kB of label ids instead of 18.7 MB.
+So a loss from ids is at least as fast as the dense one, with and without XLA.
+The exception is the asymmetric loss, which can be 5% slower: it takes powers of
+each logit and a second logarithm, which the logistic loss that it is compared
+with does not. A batch of 256 has 2 kB of label ids instead of 18.7 MB.
 """
 
 import argparse
@@ -53,7 +53,7 @@ SLOTS = 2
 
 
 def compiled(loss, xla):
-    """`step(labels, logits)`: the loss and its gradient, compiled."""
+    """Return a compiled `step(labels, logits)`: the loss and its gradient."""
 
     @tf.function(jit_compile=xla)
     def step(labels, logits):
@@ -66,7 +66,7 @@ def compiled(loss, xla):
 
 
 def milliseconds(step, labels, logits, repeats):
-    """Time of one step."""
+    """Return the time of one step in milliseconds."""
     began = time.perf_counter()
     for _ in range(repeats):
         value, _ = step(labels, logits)
@@ -75,7 +75,7 @@ def milliseconds(step, labels, logits, repeats):
 
 
 def measure(batch, classes, xla, rounds, work=2_000_000):
-    """Rows of one case, the dense loss first."""
+    """Return the rows of one case, the dense loss first."""
     rng = np.random.default_rng(0)
     ids = np.argsort(rng.random((batch, classes)), axis=1)[:, :SLOTS]
     ids = ids.astype("int32")
@@ -98,7 +98,7 @@ def measure(batch, classes, xla, rounds, work=2_000_000):
     for i in range(rounds + 2):
         for name, (step, labels) in steps.items():
             taken = milliseconds(step, labels, logits, repeats)
-            if i >= 2:  # The first two trace and warm up.
+            if i >= 2:  # Do not count the first two: they trace and warm up.
                 times[name].append(taken)
     peer = np.array(times["keras dense"])
     for name, (_, labels) in losses.items():

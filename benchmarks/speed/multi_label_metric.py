@@ -39,7 +39,7 @@ RESULTS = pathlib.Path(__file__).parent.parent / "results"
 
 
 def case(images, classes, positives=12, seed=0):
-    """Label ids of random images, and scores that know something of them."""
+    """Return label ids of random images, and scores correlated with them."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, (images, positives), "int32")
     scores = rng.standard_normal((images, classes), "float32")
@@ -57,7 +57,7 @@ def seconds(function):
 
 
 def measure(labels, scores, variant, rounds):
-    """The row of one variant."""
+    """Return the row of one variant."""
 
     def evaluate():
         return jft.metrics.evaluate_multi_label(labels, scores, 100, variant)
@@ -79,7 +79,7 @@ def measure(labels, scores, variant, rounds):
 
 
 def compare(images, classes, rounds):
-    """The row beside scikit-learn, both sides in turn."""
+    """Return the row of the comparison with scikit-learn, run in turn."""
     labels, scores = case(images, classes)
     truth = np.zeros(scores.shape, bool)
     np.put_along_axis(truth, labels, True, axis=1)

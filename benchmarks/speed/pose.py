@@ -1,9 +1,9 @@
 """How fast is the pose estimator, and what do its targets and votes cost?
 
-Question: people a second in inference and in training at 353 x 257 (ResNet-101,
-output stride 8, mixed_bfloat16 where the CPU has it); the share of a training
-step that goes into targets and losses, upsampling included, with two people in
-the background; and Hough voting against a loop over pixels.
+Question: people per second in inference and in training at 353 x 257
+(ResNet-101, output stride 8, mixed_bfloat16 where the CPU has it); the share of
+a training step that goes into targets and losses, upsampling included, with two
+people in the background; and Hough voting against a loop over pixels.
 
 Command:
 
@@ -14,9 +14,9 @@ for one of the 17 keypoints and counts 17 times. Rows go to
 benchmarks/results/speed_pose.jsonl.
 
 Result (ResNet-101, batch 4, mixed_bfloat16, 3 rounds, 1 minute; 2 cores of an
-AMD EPYC, 24 GB, TensorFlow 2.21, Keras 3.15.1): 2.43 people a second in
+AMD EPYC, 24 GB, TensorFlow 2.21, Keras 3.15.1): 2.43 people per second in
 inference, 0.81 in training, of which targets and losses take 1.1%. Votes take
-58 ms a person, 28 times less than the loop.
+58 ms per person, 28 times less than the loop.
 """
 
 import argparse
@@ -40,7 +40,7 @@ PEOPLE = 3  # In a crop: the one it is of, and two more.
 
 
 def estimator(depth, size):
-    """An estimator that is compiled, and its outputs and targets."""
+    """Return a compiled estimator with its outputs and targets."""
     with jft.training.dtype_policy("fastest"):
         if depth:
             backbone = jft.ResNet.from_depth(depth, image_shape=(*size, 3))
@@ -54,7 +54,7 @@ def estimator(depth, size):
 
 
 def people(batch, size):
-    """Keypoints `(batch, PEOPLE, 17, 3)` anywhere in the crops."""
+    """Return keypoints `(batch, PEOPLE, 17, 3)` at random in the crops."""
     rng = np.random.default_rng(0)
     places = rng.uniform(0, size[::-1], (batch, PEOPLE, 17, 2))
     seen = np.full((batch, PEOPLE, 17, 1), 2)
@@ -76,7 +76,7 @@ def compiled_loss(model):
 
 
 def loop(heat, offsets, radius):
-    """Equation 1 for one keypoint, pixel by pixel."""
+    """Compute the votes for one keypoint (equation 1), pixel by pixel."""
     height, width = heat.shape
     scores = np.zeros((height, width))
     for row in range(height):
@@ -93,7 +93,7 @@ def loop(heat, offsets, radius):
 
 
 def measure(depth, size, batch, rounds):
-    """Seconds of each side, medians over rounds."""
+    """Return the seconds of each side, medians over rounds."""
     model = estimator(depth, size)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch, *size, 3), "uint8")

@@ -154,7 +154,7 @@ def compare_models(arguments):
             masks = rng.integers(0, CLASSES, (1, *size, 1), dtype="uint8")
             runs["step", name] = _step(model, images, masks)
             runs["inference", name] = _inference(model, images)
-            for kind in ("step", "inference"):  # Traces.
+            for kind in ("step", "inference"):  # The first call traces.
                 runs[kind, name]()
         print(f"{name} is ready", flush=True)
     return _rows(runs, arguments, "keras_jft")
@@ -238,7 +238,7 @@ def compare_kernels(arguments):
                 runs["step", name] = _gradients(convolve, x, kernel, rate)
             runs["inference", name] = _forward(convolve, x, kernel, rate)
         about = {"inputs": inputs, "outputs": outputs, "rate": rate}
-        for run in runs.values():  # Traces.
+        for run in runs.values():  # The first call traces.
             run()
         found += _rows(runs, arguments, "keras (space to batch)", about)
     return found

@@ -1,6 +1,6 @@
 """What does a distribution strategy cost on one machine, and asynchrony?
 
-Question: images a second of `fit`, and the loss on test images after the same
+Question: images per second of `fit`, and the loss on test images after the same
 number of training images, of the small studies' net (32 px, batch 128, 286
 labels of the synthetic world) on one device, on two logical devices of one
 process (`mirrored`), in two processes (`multi_worker`), and asynchronously with
@@ -52,7 +52,7 @@ SAID = re.compile(r"images/s: ([\d.]+), test loss: ([\d.]+)")
 
 
 def measure(side, steps, batch, seed, folder):
-    """Prints speed and loss of one side; runs in its own process."""
+    """Print the speed and loss of one side; run in its own process."""
     import keras
     import tensorflow as tf
 
@@ -96,7 +96,7 @@ def measure(side, steps, batch, seed, folder):
 
 
 def cached(count, folder):
-    """Training and test images, rendered by the first who asks."""
+    """Return training and test images, rendered on the first call."""
     import keras_jft as jft
 
     return [
@@ -109,7 +109,7 @@ def cached(count, folder):
 
 
 def run(side, arguments, seed, folder):
-    """`(images a second, test loss)` of a fresh process or cluster."""
+    """`(images per second, test loss)` of a fresh process or cluster."""
     options = {
         "side": side,
         "steps": arguments.steps,

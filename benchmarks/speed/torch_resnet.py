@@ -44,7 +44,7 @@ def _convolve(inputs, filters, size, stride=1):
 
 
 def resnet50(classes):
-    """ResNet-50 v1, logits of `classes`."""
+    """Return a ResNet-50 v1 with logits of `classes`."""
     layers = [
         *_convolve(3, 64, 7, 2),
         nn.ReLU(inplace=True),

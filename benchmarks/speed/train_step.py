@@ -1,6 +1,6 @@
 """How fast is a training step beside stock Keras?
 
-Question: images a second of our `fit` beside Keras's own of the same net, for
+Question: images per second of our `fit` beside Keras's own of the same net, for
 the small studies' ResNet (four basic units, width 16, 32 px, batch 64, 200
 labels) and for ResNet-50 (224 px, batch 16, 1,000 classes, beside
 `keras.applications.ResNet50`), with and without oneDNN, and on a CPU that has
@@ -163,7 +163,7 @@ class Column:
 
     Attributes:
         setting: A `Setting`.
-        speeds: `{side: images a second of each round}`.
+        speeds: `{side: images per second of each round}`.
     """
 
     def __init__(self, setting, **sides):
@@ -186,7 +186,7 @@ class Column:
         self._process.__exit__(*reason)  # It ends with its standard input.
 
     def time(self, side):
-        """Adds the images a second of one round of a side to `speeds`."""
+        """Adds the images per second of one round of a side to `speeds`."""
         print(side, file=self._process.stdin, flush=True)
         self.speeds[side].append(self._answer())
 
@@ -198,7 +198,7 @@ class Column:
 
 
 def row(column, side):
-    """One side's medians over the rounds, and ratios of paired rounds."""
+    """Return one side's medians over rounds, and ratios of paired rounds."""
     speed = float(np.median(column.speeds[side]))
     found = {
         "net": ARGUMENTS.net,
@@ -220,7 +220,7 @@ def row(column, side):
 
 
 def tell(found):
-    """Prints one row."""
+    """Print one row."""
     words = (found["onednn"], found["isa"], found["side"])
     print(
         "oneDNN {!s:4s} {!s:5s} {:26s}".format(*words),

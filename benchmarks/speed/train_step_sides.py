@@ -2,7 +2,7 @@
 
 TensorFlow reads some settings once, when it is imported, so that each of them
 needs a process of its own. Run by train_step.py: prints the names of its sides,
-then, for each line of standard input that is one of them, the images a second
+then, for each line of standard input that is one of them, the images per second
 of a round; both as JSON.
 """
 
@@ -118,7 +118,9 @@ class _Clock(keras.callbacks.Callback):
 
 def keras_side(model, batch, x, y):
     """A function that times the steps of one `fit`, without the first."""
-    model.fit(x[:batch], y[:batch], batch_size=batch, verbose=0)  # Traces.
+    model.fit(
+        x[:batch], y[:batch], batch_size=batch, verbose=0
+    )  # The first call traces.
 
     def images_a_second():
         clock = _Clock()
@@ -149,7 +151,7 @@ def torch_side(net, batch, steps, *, compiled):
 
 
 def product_side(net, dtype):
-    """A function that times a matrix product: images a second, had a step
+    """A function that times a matrix product: images per second, had a step
     nothing else to do and its own products this size.
     """
     n = 8192 if ACCELERATOR else 2048

@@ -87,7 +87,7 @@ def test_noise_is_that_of_the_world_or_is_added_to_real_labels(arms):
 def test_the_table_has_means_spreads_and_slopes(arms):
     text = arms.table(rows_of(SCORES))
     head, slow, fast = (line.split() for line in text.splitlines())
-    assert head == ["100", "1,000", "a", "decade"]
+    assert head == ["100", "1,000", "per", "decade"]
     # The standard deviation of 20 and 30 is 10 / sqrt(2).
     assert slow == ["slow", "25.0", "±7.1", "40.0", "±0.0", "+15.0"]
     assert fast == ["fast", "30.0", "±28.3", "70.0", "±14.1", "+40.0"]

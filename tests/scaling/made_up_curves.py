@@ -17,7 +17,7 @@ def rows_of(sizes, scores, **columns):
 
 
 def line(sizes):
-    """12 points a decade."""
+    """12 points per decade."""
     return 0.1 + 0.12 * np.log10(sizes)
 
 

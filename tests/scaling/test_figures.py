@@ -18,7 +18,7 @@ def closed_figures():
 
 
 def rows_of(task="classification", score="top1", sizes=SIZES):
-    """12 points a decade frozen, 6 fine-tuned; two seeds a size."""
+    """12 points per decade frozen, 6 fine-tuned; two seeds per size."""
     return [
         {
             "task": task,

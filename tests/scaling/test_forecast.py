@@ -23,7 +23,7 @@ def law_of(scores, sizes=SIZES, seeds=3, noise=0.002, scale=1):
 
 
 def steep(**arguments):
-    """12 points a decade."""
+    """12 points per decade."""
     sizes = np.array(arguments.get("sizes", SIZES))
     return law_of(0.12 * np.log10(sizes), **arguments)
 
@@ -174,7 +174,7 @@ WITHHELD = {
         ),
         {},
     ),
-    # From 96 on, 24 points a decade end above 100.
+    # From 96 on, 24 points per decade end above 100.
     "reached the end of the scale, 100.0": (
         lambda: law_of(0.24 * np.log10(SIZES)),
         {},
@@ -283,7 +283,7 @@ def test_an_error_rate_is_the_mirror_image_of_its_accuracy(worth):
 
 
 def test_losses_are_forecast_in_their_own_unit():
-    # 4 - 0.3 a decade; 2.5 at 100,000.
+    # 4 - 0.3 per decade; 2.5 at 100,000.
     rows = [
         {
             "tokens": n,

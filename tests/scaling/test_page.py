@@ -201,7 +201,7 @@ def test_the_papers_tables_stand_beside_the_scores(tmp_path):
         rows, tmp_path / "report.html", y="ap", paper_tables=(5, 6)
     )
     said = text.read_text()
-    # 10 points a decade from 0.1, two seeds 0.2 points apart.
+    # 10 points per decade from 0.1, two seeds 0.2 points apart.
     line = next(s for s in said.splitlines() if "31.2" in s)
     cells = [cell.strip() for cell in line.strip("| ").split("|")]
     assert cells[1:] == ["31.2", "31.9", "34.9", "40.1", "44.9", "50.1"]
