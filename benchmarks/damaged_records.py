@@ -41,23 +41,23 @@ HEADER, FOOTER = 12, 4
 
 
 def cut_short(data, places, rng):
-    """The second half of a shard is missing."""
+    """Cut off the second half of each shard."""
     end = len(data) // 2
     return data[:end], {i for i, (_, stop) in enumerate(places) if stop > end}
 
 
 def empty(data, places, rng):
-    """A shard of no bytes."""
+    """Empty a shard."""
     return b"", set(range(len(places)))
 
 
 def other_file(data, places, rng):
-    """What a server answered instead of the shard."""
+    """Replace a shard by a server's error page."""
     return b"<html>404: not found</html>" * 9, set(range(len(places)))
 
 
 def lost_bytes(data, places, rng):
-    """Some bytes are missing, and all that follow have moved."""
+    """Remove some bytes, which moves all that follow."""
     start = len(data) // 2
     kept = {i for i, (_, stop) in enumerate(places) if stop <= start}
     damaged = data[:start] + data[start + 100 :]
@@ -65,7 +65,7 @@ def lost_bytes(data, places, rng):
 
 
 def one_bit(data, places, rng):
-    """A bit of every second record has changed."""
+    """Flip a bit of every second record."""
     damaged = bytearray(data)
     for start, stop in places[::2]:
         damaged[rng.integers(start, stop)] ^= 1 << rng.integers(8)
@@ -73,17 +73,17 @@ def one_bit(data, places, rng):
 
 
 def zeroed_run(data, places, rng):
-    """A part of every second record is zeros."""
+    """Overwrite a part of every second record with zeros."""
     return _overwritten(data, places, rng, bytes)
 
 
 def overwritten_run(data, places, rng):
-    """A part of every second record is noise."""
+    """Overwrite a part of every second record with noise."""
     return _overwritten(data, places, rng, rng.bytes)
 
 
 def other_order(data, places, rng):
-    """The records of a shard are those of its end, from the end."""
+    """Reverse the order of the records of a shard."""
     records = [data[a - HEADER : b + FOOTER] for a, b in places]
     return b"".join(records[::-1]), set(range(len(places)))
 
@@ -97,7 +97,8 @@ def _overwritten(data, places, rng, fill):
     return bytes(damaged), set(range(0, len(places), 2))
 
 
-# Those that change whole shards, all but the last: half of the shards.
+# `{kind: (damage, every)}`: done to every shard, or to every second one if it
+# changes the whole shard.
 DAMAGE = {
     "cut_short": (cut_short, 1),
     "empty": (empty, 2),
@@ -128,7 +129,7 @@ class Photographs(jft.data.Dataset):
         self.info = jft.data.Info(num_examples=count, label_names=("any",))
 
     def ids(self, positions):
-        """Positions."""
+        """Return the positions as ids."""
         return np.asarray(positions)
 
     def __getitem__(self, position):

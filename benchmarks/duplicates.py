@@ -100,7 +100,7 @@ class Pictures:
         }
 
     def __call__(self, name):
-        """`(H, W, 3)` uint8."""
+        """Return the image of an id, `(H, W, 3)` uint8."""
         source, place = self.places[name]
         return source[place]["images"]
 

@@ -63,14 +63,14 @@ class Steps(keras.callbacks.Callback):
         self.path = path
 
     def on_train_batch_end(self, batch, logs=None):
-        """Adds a line, which a SIGKILL does not take back."""
+        """Append a line, which survives a SIGKILL."""
         if is_passing_over(self.model):
             return
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(f"{self._epoch * EXAMPLES // BATCH + batch + 1}\n")
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Notes the epoch."""
+        """Record the epoch."""
         self._epoch = epoch
 
 

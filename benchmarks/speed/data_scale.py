@@ -71,11 +71,11 @@ class LabelRows(jft.data.Dataset):
         )
 
     def ids(self, positions):
-        """The positions."""
+        """Return the positions as ids."""
         return np.asarray(positions, "int64")
 
     def named(self, positions):
-        """`(n, 3)` labels before closing, -1 where there are less."""
+        """Return `(n, 3)` labels before closing, padded with -1."""
         slots = keyed_random.hash64(0, self.ids(positions))[:, None]
         number = np.searchsorted(
             np.cumsum(COUNTS), keyed_random.uniform(slots, 0), side="right"
@@ -143,7 +143,7 @@ PARTS = {
 
 
 def resident(key):
-    """Megabytes of `VmRSS` (now) or `VmHWM` (the peak) of this process."""
+    """Return this process's `VmRSS` (now) or `VmHWM` (peak) in megabytes."""
     status = pathlib.Path("/proc/self/status").read_text(encoding="utf-8")
     (line,) = [line for line in status.splitlines() if line.startswith(key)]
     return int(line.split()[1]) / 1024

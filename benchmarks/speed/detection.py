@@ -75,7 +75,7 @@ class StockNormalization(keras.layers.BatchNormalization):
         super().__init__(*args, **kwargs)
 
     def call(self, inputs, training=None, mask=None):
-        """`inputs` by the moving statistics."""
+        """Normalize `inputs` by the moving statistics."""
         return super().call(inputs, training=False)
 
 
@@ -104,7 +104,7 @@ def stock(arguments):
 
 
 def retinanet(arguments):
-    """KerasCV's RetinaNet on our ResNet; it needs sides of multiples of 32."""
+    """Return KerasCV's RetinaNet on our ResNet, for multiples of 32."""
     return jft.RetinaNet(backbone(arguments, multiple=32), CLASSES)
 
 
@@ -132,7 +132,7 @@ def batch_of(size, images):
 
 
 def padded(batch, multiple):
-    """The batch, the sides of its images multiples of a number."""
+    """Pad the images of a batch to multiples of a number."""
     height, width = batch["images"].shape[1:3]
     margins = [(0, 0), (0, -height % multiple), (0, -width % multiple), (0, 0)]
     return {**batch, "images": np.pad(batch["images"], margins)}
@@ -152,14 +152,14 @@ class _Clock(keras.callbacks.Callback):
 
 
 def seconds(run, batch):
-    """Of a step of `run`, which is `fit` or `predict`, without the first."""
+    """Return seconds per step of `fit` or `predict`, without the first."""
     clock = _Clock()
     run(batch, batch_size=1, verbose=0, callbacks=[clock])
     return float(np.mean(np.diff(clock.times)))
 
 
 def of_function(function, *arguments, repeats=5):
-    """Seconds of a compiled function, the least of some."""
+    """Return the seconds of a compiled function, the least of several calls."""
     function = tf.function(function)
     times = []
     for _ in range(repeats):
@@ -171,7 +171,7 @@ def of_function(function, *arguments, repeats=5):
 
 
 def box_seconds(model, batch):
-    """Seconds of what is no convolution in a training step, by part."""
+    """Return the seconds of the parts of a step that are not convolutions."""
     one = {
         "images": batch["images"][:1],
         **{k: v[:1] for k, v in batch["bounding_boxes"].items()},
@@ -214,7 +214,7 @@ def box_seconds(model, batch):
 
 
 def crop_gradients(size, channels, number):
-    """Milliseconds and errors of the gradient of crops, by the way."""
+    """Return milliseconds and errors of each way to differentiate crops."""
     rng = np.random.default_rng(0)
     height, width = (-(-side // 16) for side in size)
     features = tf.random.normal((1, height, width, channels))

@@ -239,7 +239,7 @@ def pipelines():
 
 
 def rate(pipeline, files):
-    """Images per second of processor time."""
+    """Return the images per second of processor time."""
     began = time.process_time()
     seen = sum(pipeline(files))
     assert seen == len(files), (pipeline, seen)

@@ -50,7 +50,7 @@ def case(images, classes, positives=12, seed=0):
 
 
 def seconds(function):
-    """`(seconds, result)` of one call."""
+    """Return `(seconds, result)` of one call."""
     began = time.perf_counter()
     result = function()
     return time.perf_counter() - began, result

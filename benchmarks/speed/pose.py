@@ -62,7 +62,7 @@ def people(batch, size):
 
 
 def compiled_loss(model):
-    """Targets and losses, and their slope with respect to the outputs."""
+    """Compute targets and losses, and their gradient by the outputs."""
     loss = model.default_loss()
 
     @tf.function

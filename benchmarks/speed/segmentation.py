@@ -81,7 +81,7 @@ CONVOLUTIONS = ((256, 256, 2), (512, 512, 4), (2048, 21, 6), (2048, 21, 24))
 
 
 def aspp(side, depth):
-    """Ours, as the recipe trains it."""
+    """Return our model, as the recipe trains it."""
     backbone = jft.ResNet.from_depth(depth, image_shape=(side, side, 3))
     model = jft.DeepLabASPP(backbone, CLASSES, bn_mode="affine")
     model.compile(**jft.transfer.recipe("deeplab_aspp", "voc2012"))
@@ -98,7 +98,7 @@ def v3_plus(side, depth):
 
 
 def keras_cv(side, depth):
-    """KerasCV's head on KerasCV's backbone."""
+    """Return KerasCV's head on KerasCV's backbone."""
     import keras_cv
 
     side -= side % 32
@@ -119,7 +119,7 @@ def keras_cv(side, depth):
 
 
 def stock(*names):
-    """Lets Keras's kernels run where ours would, while a graph is traced."""
+    """Replace our kernels by Keras's while a graph is traced."""
     stack = contextlib.ExitStack()
     for cls, method in (
         (layers.FusedBatchNormalization, "_has_kernel"),
@@ -142,7 +142,7 @@ SIDES = {
 
 
 def compare_models(arguments):
-    """Rows of the seconds of each side, of a step and of an inference."""
+    """Return rows with the seconds of a step and an inference of each side."""
     side, depth = (64, 50) if arguments.smoke else (513, 101)
     runs = {}
     for name, (make, patched) in SIDES.items():
@@ -178,24 +178,24 @@ def _space_to_batch(x, kernel, rate):
 
 
 def _as_it_is(x, kernel, rate):
-    """TensorFlow's kernels, of which that of the gradient is oneDNN's."""
+    """Convolve with TensorFlow's kernels; oneDNN computes the gradient."""
     return tf.nn.conv2d(x, kernel, 1, "SAME", dilations=rate)
 
 
 def _written_out(x, kernel, rate):
-    """The same, with gradients made of convolutions and products."""
+    """Convolve, with gradients made of convolutions and products."""
     return convolution._dilated(x, kernel, (rate, rate))
 
 
 def _columns(x, kernel, rate):
-    """One product of the nine shifted images side by side."""
+    """Convolve by one product of the nine shifted images side by side."""
     windows = tf.concat([*_windows(x, rate)], axis=-1)
     flat = tf.reshape(kernel, (1, 1, -1, kernel.shape[-1]))
     return convolution._product(windows, flat)
 
 
 def _products(x, kernel, rate):
-    """Nine products, added."""
+    """Convolve by adding nine products."""
     return tf.add_n(
         [
             convolution._product(window, kernel[i, j][None, None])
@@ -225,7 +225,7 @@ KERNELS = {
 
 
 def compare_kernels(arguments):
-    """Rows of the milliseconds of each kernel and convolution."""
+    """Return rows with the milliseconds of each kernel and convolution."""
     found, side = [], 9 if arguments.smoke else 65
     dtype = keras.DTypePolicy(arguments.dtype).compute_dtype
     for inputs, outputs, rate in CONVOLUTIONS:
@@ -262,7 +262,7 @@ def _gradients(convolve, x, kernel, rate):
 
 
 def _rows(runs, arguments, peer, about=None):
-    """Times `runs` in turn; prints and gives one row each."""
+    """Time `runs` in turn; print and return one row for each."""
     seconds = {key: [] for key in runs}
     for _ in range(arguments.rounds):
         for key, run in runs.items():

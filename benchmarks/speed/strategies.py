@@ -109,7 +109,7 @@ def cached(count, folder):
 
 
 def run(side, arguments, seed, folder):
-    """`(images per second, test loss)` of a fresh process or cluster."""
+    """Run a new process or cluster; return images per second, test loss."""
     options = {
         "side": side,
         "steps": arguments.steps,

@@ -62,7 +62,7 @@ def resnet50(classes):
 
 
 def trainer(side, batch, classes, compiled):
-    """A function that does one step in bfloat16 autocast; gives the loss."""
+    """Return a function that does one step in bfloat16 autocast."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     memory_format = torch.channels_last
     model = resnet50(classes).to(device, memory_format=memory_format)
@@ -85,7 +85,7 @@ def trainer(side, batch, classes, compiled):
 
 
 def main():
-    """Answers each line of input, a number of steps, by their seconds."""
+    """Read a number of steps per line of input; print their seconds."""
     side, batch, classes, compiled = map(int, sys.argv[1:])
     step = trainer(side, batch, classes, compiled)
     for line in sys.stdin:

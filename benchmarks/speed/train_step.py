@@ -146,7 +146,7 @@ class Setting:
 
 
 def settings():
-    """The columns: one, where operations are not TensorFlow's on a CPU."""
+    """Return the columns: a single one unless TensorFlow runs on a CPU."""
     if keras.backend.backend() != "tensorflow" or train_step_sides.ACCELERATOR:
         return [Setting()]
     return [
@@ -186,7 +186,7 @@ class Column:
         self._process.__exit__(*reason)  # It ends with its standard input.
 
     def time(self, side):
-        """Adds the images per second of one round of a side to `speeds`."""
+        """Add the images per second of one round of a side to `speeds`."""
         print(side, file=self._process.stdin, flush=True)
         self.speeds[side].append(self._answer())
 

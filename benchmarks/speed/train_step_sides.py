@@ -52,7 +52,7 @@ def ours(net, dtype):
 
 
 def stock(net, dtype):
-    """The same net of Keras's layers, with Keras's loss and `fit`."""
+    """Return the same net of Keras's layers, with Keras's loss and `fit`."""
     with jft.training.dtype_policy(dtype):
         if net == "resnet50":
             model = keras.applications.ResNet50(
@@ -92,7 +92,7 @@ def _small():
 
 
 def data(net, batch, steps):
-    """Images, targets for our loss and targets for Keras's."""
+    """Return images, targets for our loss and targets for Keras's."""
     side, _, classes = NETS[net]
     rng = np.random.default_rng(0)
     shape = (steps * batch, side, side, 3)
@@ -117,7 +117,7 @@ class _Clock(keras.callbacks.Callback):
 
 
 def keras_side(model, batch, x, y):
-    """A function that times the steps of one `fit`, without the first."""
+    """Return a function that times the steps of a `fit`, without the first."""
     model.fit(
         x[:batch], y[:batch], batch_size=batch, verbose=0
     )  # The first call traces.
@@ -132,7 +132,7 @@ def keras_side(model, batch, x, y):
 
 
 def torch_side(net, batch, steps, *, compiled):
-    """A function that times steps of PyTorch, in a process of its own."""
+    """Return a function that times steps of PyTorch in its own process."""
     side, _, classes = NETS[net]
     numbers = (side, batch, classes, int(compiled))
     process = subprocess.Popen(
@@ -151,8 +151,10 @@ def torch_side(net, batch, steps, *, compiled):
 
 
 def product_side(net, dtype):
-    """A function that times a matrix product: images per second, had a step
-    nothing else to do and its own products this size.
+    """Return a function that times a matrix product.
+
+    It gives the images per second if a step only did its products, at the rate
+    of one large product.
     """
     n = 8192 if ACCELERATOR else 2048
     a = ops.cast(np.random.default_rng(0).normal(0, 1, (n, n)), dtype)
@@ -170,7 +172,7 @@ def product_side(net, dtype):
 
 
 def sides(net, batch, steps, *, dtypes, compiled=False):
-    """`{name: function}`: who is timed.
+    """Return `{name: function}` of the sides to time.
 
     Args:
         net: A name in `NETS`.
