@@ -1,30 +1,32 @@
-"""The contract of a batch, the check of it, and examples collated to one.
+"""The contract of a batch, its check, and the collation of examples to a batch.
 
-Shapes: B batch, H W image side, L labels and N boxes of one image, K keypoints.
+Shapes: B batch size, H W image height and width, L labels, U unknown labels and
+N boxes per image, K keypoints, C classes.
 
 | key | shape | dtype | meaning |
 |---|---|---|---|
 | `images` | (B, H, W, 3) | uint8 or float32 | always 0..255 |
-| `labels` | (B,) | int32 | one label an image |
+| `labels` | (B,) | int32 | one label per image |
 | | or (B, L) | int32 | many; -1 is padding |
-| `unknown_labels` | (B, U) | int32 | may or may not be there; -1 is padding |
+| `unknown_labels` | (B, U) | int32 | perhaps present; -1 is padding |
 | `label_weights` | (B, L) | float32 | 0..1, where images are mixed |
-| `bounding_boxes` | | | a dict of the next four |
+| `bounding_boxes` | | | a dict of the next five |
 | `boxes` | (B, N, 4) | float32 | x1, y1, x2, y2 in pixels |
 | `labels` | (B, N) | int32 | -1: the row is padding |
-| `ignored` | (B, N) | bool | may be left out: crowd, difficult |
-| `areas` | (B, N) | float32 | may be left out: of the object, not its box |
-| `keypoints` | (B, N, K, 3) | float32 | may be left out: of each person |
+| `ignored` | (B, N) | bool | optional: crowd, difficult |
+| `areas` | (B, N) | float32 | optional: of the object, not of its box |
+| `keypoints` | (B, N, K, 3) | float32 | optional: of each person |
 | `segmentation_masks` | (B, H, W, 1) | uint8 | 255 is void |
 | `keypoints` | (B, K, 3) | float32 | x, y in pixels, visibility 0, 1, 2 |
-| `image_ids` | (B,) | as `ids` | of the image, where `ids` are of people |
+| `image_ids` | (B,) | as `ids` | ids of images, where `ids` are of people |
 | `image_sizes` | (B, 2) | int32 | H, W before padding below and right |
-| `ids` | (B,) | integers or strings | stable over runs |
+| `ids` | (B,) | integers or strings | the same in every run |
 
-Coordinates are continuous: pixel (0, 0) covers 0..1 in both directions, so its
-center is (0.5, 0.5), an image reaches from 0 to W, and its mirror is W - x.
-Finding an ignored object is neither right nor wrong. Where an example shows one
-person, with `keypoints`, the first of its boxes is theirs.
+Only `images` is required; every other key may be missing. Coordinates are
+continuous: pixel (0, 0) covers 0..1 in both directions, so its center is
+(0.5, 0.5), an image reaches from 0 to W, and x is mirrored to W - x. Finding an
+ignored object is neither right nor wrong. Where examples are people, with
+`keypoints`, the first box of each is that person's.
 """
 
 import numpy as np
@@ -43,7 +45,7 @@ KEYS = (
     "ids",
     "image_ids",
 )
-# What `bounding_boxes` may hold besides boxes and labels.
+# What `bounding_boxes` may contain besides boxes and labels.
 BOX_EXTRAS = {
     "ignored": np.bool_,
     "areas": np.float32,
@@ -51,15 +53,15 @@ BOX_EXTRAS = {
 }
 PADDING = -1
 VOID = 255
-GRAY = 127  # Padding of images: about zero once scaled, as convolutions pad.
-# What is padded below and right, and what with.
+GRAY = 127  # Padding of images: about zero after scaling, as convolutions pad.
+# What is padded below and right, and with which value.
 _FILLS = {"images": GRAY, "segmentation_masks": VOID}
 
 
 def check_batch(
     batch, *, num_classes=None, num_mask_classes=None, num_keypoints=None
 ):
-    """Raises an error that says what is wrong with a batch and how to fix it.
+    """Check that a batch keeps the contract.
 
     Args:
         batch: A dict with `images` and any of the other keys; arrays of NumPy
@@ -83,8 +85,8 @@ def check_batch(
     if unknown or "images" not in batch:
         raise ValueError(
             "A batch must have `images`, and no keys but "
-            f"{list(KEYS)}. Received the keys {list(batch)}. Rename or drop "
-            f"{unknown or 'nothing, but add `images`'}."
+            f"{list(KEYS)}. Received the keys {list(batch)}. "
+            + (f"Rename or drop {unknown}." if unknown else "Add `images`.")
         )
     images = np.asarray(batch["images"])
     _check_images(images)
@@ -122,7 +124,7 @@ def label_ids(targets):
     """Return the padded label ids of multi-hot targets.
 
     Args:
-        targets: `(B, C)` zeros and ones of any type, one column a class, such
+        targets: `(B, C)` zeros and ones of any type, one column per class, such
             as scikit-learn's `MultiLabelBinarizer` gives; NumPy, or what NumPy
             or SciPy makes an array of.
 
@@ -132,7 +134,8 @@ def label_ids(targets):
 
     Raises:
         ValueError: The targets are not two-dimensional, or hold anything but
-            zeros and ones: they are label ids already, maybe, or probabilities.
+            zeros and ones: perhaps they are already label ids, or
+            probabilities.
 
     Example:
 
@@ -148,15 +151,15 @@ def label_ids(targets):
         _fail(
             "`targets` must be multi-hot, (batch, classes)",
             f"shape {targets.shape}",
-            "A single id an image needs no conversion.",
+            "A single id per image needs no conversion.",
         )
     if targets.dtype.kind not in "biuf" or not np.isin(targets, (0, 1)).all():
         others = targets[~np.isin(targets, (0, 1))].ravel()[:3].tolist()
         _fail(
-            "`targets` must be multi-hot: zeros and ones, one column a class",
+            "`targets` must be multi-hot: zeros and ones, one column per class",
             f"{targets.dtype} with {others}",
-            "If they are label ids already, give them as they are; make "
-            "probabilities 0 or 1 by a threshold, or give them as "
+            "If they are label ids already, use them as they are. Turn "
+            "probabilities into 0 or 1 by a threshold, or pass them as "
             "`label_weights`.",
         )
     present = targets.astype(bool)
@@ -166,6 +169,9 @@ def label_ids(targets):
     slots = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
     ids[rows, slots] = classes
     return ids.astype("int32")
+
+
+# === Checks of one key each ===
 
 
 def _check_images(images):
@@ -215,7 +221,7 @@ def _check_labels(labels, size, num_classes):
         _fail(
             f"`labels` must have shape ({size[0]},) or ({size[0]}, labels)",
             labels.shape,
-            "Give one id an image, or one row of ids padded with -1.",
+            "Give one id per image, or one row of ids padded with -1.",
         )
     lowest = 0 if labels.ndim == 1 else PADDING
     _check_range("labels", labels, lowest, num_classes)
@@ -227,7 +233,7 @@ def _check_unknown_labels(labels, size, num_classes):
         _fail(
             f"`unknown_labels` must have shape ({size[0]}, labels)",
             labels.shape,
-            "Give one row of ids an image, padded with -1.",
+            "Give one row of ids per image, padded with -1.",
         )
     _check_range("unknown_labels", labels, PADDING, num_classes)
 
@@ -238,7 +244,7 @@ def _check_label_weights(weights, shape):
         _fail(
             f"`label_weights` must have the shape of `labels`, {shape}",
             weights.shape,
-            "Give one weight a label, as `jft.data.mixup` does.",
+            "Give one weight per label, as `jft.data.mixup` does.",
         )
     if not ((weights >= 0) & (weights <= 1)).all():
         _fail(
@@ -326,7 +332,7 @@ def _check_extras(entry, labels):
                 f"`{key}` of boxes must have the shape of their labels, "
                 f"{labels.shape}",
                 values.shape,
-                "Give one a box.",
+                "Give one per box.",
             )
         counted = values[labels != PADDING]
         if not (np.isfinite(counted) & (counted >= 0)).all():
@@ -382,7 +388,7 @@ def _check_ids(key, ids, size):
         _fail(
             f"`{key}` must be {size[0]} integers or strings",
             f"shape {ids.shape}, dtype {ids.dtype}",
-            "Give one stable id an image.",
+            "Give one stable id per image.",
         )
 
 
@@ -413,20 +419,23 @@ def _fail(expected, received, advice):
     raise ValueError(f"{expected}. Received {received}. {advice}")
 
 
+# === Collation ===
+
+
 def collate(examples, *, max_labels=None, max_boxes=None):
-    """One contract batch of examples of the same keys and image size.
+    """Return a contract batch of examples with the same keys and image size.
 
     Examples with `image_sizes` (see `PadTo`) may have images of several sizes:
     they are padded to the largest, gray, and void in masks.
 
     Args:
         examples: Examples as a `Dataset` gives them, at least one.
-        max_labels: L to pad to; the most labels among `examples`, if left out.
-        max_boxes: N to pad to; the most boxes, if left out.
+        max_labels: L to pad to; by default the most labels of any example.
+        max_boxes: N to pad to; by default the most boxes of any example.
 
     Returns:
-        A dict of NumPy arrays. Padded labels are -1, padded boxes and what
-        belongs to them 0.
+        A dict of NumPy arrays. Padded labels are -1; padded boxes, and what
+        belongs to them, are 0.
 
     Raises:
         ValueError: Keys or image sizes differ, or there are more labels or

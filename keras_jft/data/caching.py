@@ -1,4 +1,4 @@
-"""Examples decoded or rendered once, then read from memory or from disk."""
+"""A cache of examples: decoded once, then read from memory or from disk."""
 
 import concurrent.futures
 import hashlib
@@ -17,35 +17,36 @@ from keras_jft.files import is_tool_name
 from keras_jft.text_files import read_json
 
 _CHUNK = 512  # Examples that are built together.
-_PROBES = 64  # Examples that a data set is recognized by.
-_NEW = "new-"  # What is not whole yet.
-# Column of each entry of `bounding_boxes`.
+_PROBES = 64  # Examples by which a data set is recognized.
+_NEW = "new-"  # Prefix of files and folders that are not complete yet.
+# The column of each entry of `bounding_boxes`.
 _BOX_COLUMNS = {"boxes": "boxes"} | {
     key: f"box_{key}" for key in ("labels", *BOX_EXTRAS)
 }
 
 
 def cache(data, directory=None):
-    """The same examples, each read from `data` once, here and now.
+    """Return the same examples, each read from `data` once, here and now.
 
-    Random access to the result costs a few array reads. On disk the examples
+    Random access to the result costs a few array reads. On disk, the examples
     are `.npy` files that are mapped, not loaded, so they may be larger than
-    memory; each chunk of them appears whole or not at all, and a build that
-    was interrupted goes on where it stopped.
+    memory. Each chunk of them is written whole or not at all, and an
+    interrupted build continues where it stopped.
 
     Args:
         data: A `Dataset`.
-        directory: Folder to keep the examples in, for runs to come; in memory,
-            if left out. It knows its data by their number, their classes and
-            how many examples each has, where that is known, and by 64 of them:
-            give data whose labels changed otherwise another one.
+        directory: Folder that keeps the examples for later runs; by default
+            they are kept in memory. The folder recognizes its data set by the
+            number of examples, the classes and their counts, if known, and 64
+            probed examples. Use another folder for a data set that differs
+            from the cached one in any other way.
 
     Returns:
         A `Dataset`.
 
     Raises:
-        ValueError: An example cannot be read; or `directory` holds another
-            data set than `data`.
+        ValueError: An example cannot be read; or `directory` is the cache of
+            another data set.
     """
     if directory is not None:
         _claim(Path(directory), data)
@@ -62,11 +63,11 @@ def cache(data, directory=None):
 
 
 class Cache(Dataset):
-    """Examples of `data` held as columns of arrays, chunk by chunk.
+    """Examples of a data set held as columns of arrays, chunk by chunk.
 
     Args:
-        data: The `Dataset` they came from; it still gives `info` and `ids`.
-        chunks: One `{key: _Column}` for each `_CHUNK` examples.
+        data: The `Dataset` they came from, which provides `info` and `ids`.
+        chunks: One `{key: _Column}` per `_CHUNK` examples.
     """
 
     def __init__(self, data, chunks):
@@ -74,15 +75,15 @@ class Cache(Dataset):
         self.info = data.info
 
     def ids(self, positions):
-        """Ids of the source's examples."""
+        """Return the ids of the wrapped data set."""
         return self._data.ids(positions)
 
     def image_bytes(self, position):
-        """The image file in the source."""
+        """Return the image file of the wrapped data set."""
         return self._data.image_bytes(position)
 
     def take(self, positions):
-        """Examples at `positions`, as views of the cache."""
+        """Return examples at `positions`, as views of the cache."""
         positions = np.asarray(positions)
         ids = np.asarray(self.ids(positions)).tolist()
         return [
@@ -104,7 +105,7 @@ class Cache(Dataset):
 
 
 class _Column:
-    """Arrays of possibly different shapes, end to end in one."""
+    """Arrays of possibly different shapes, concatenated into one."""
 
     def __init__(self, values, shapes):
         self.values, self.shapes = values, shapes
@@ -119,14 +120,14 @@ class _Column:
 
     @classmethod
     def checked(cls, values, shapes):
-        """The column of what a file holds.
+        """Return the column that a file holds, checked.
 
         Raises:
-            ValueError: The shapes are not those of as many values.
+            ValueError: The shapes do not match the number of values.
         """
         if shapes.ndim != 2 or values.ndim != 1 or (shapes < 0).any():
             raise ValueError(f"its shapes are {shapes.shape}, or negative")
-        # As Python's numbers, which do not wrap.
+        # Python's integers do not overflow.
         count = sum(map(math.prod, shapes.tolist()))
         if count != len(values):
             raise ValueError(f"{count} values are expected, not {len(values)}")
@@ -134,16 +135,16 @@ class _Column:
 
     @classmethod
     def of(cls, arrays):
-        """The column of a list of arrays of one rank."""
+        """Return the column of a list of arrays of one rank."""
         shapes = np.array([array.shape for array in arrays], "int64")
         values = np.concatenate([array.reshape(-1) for array in arrays])
-        # Readers get views, which must not be written to.
+        # Readers get views, which must be read-only.
         values.flags.writeable = False
         return cls(values, shapes.reshape(len(arrays), -1))
 
 
 def _columns(data, start):
-    """`{key: _Column}` of the chunk that starts at position `start`."""
+    """Return `{key: _Column}` of the chunk that starts at position `start`."""
     positions = np.arange(start, min(start + _CHUNK, len(data)))
     rows = [_flat(example) for example in data.take(positions)]
     return {
@@ -154,7 +155,7 @@ def _columns(data, start):
 
 
 def _flat(example):
-    """`{key: array}`, boxes and their labels beside the rest."""
+    """Return `{key: array}`, with boxes and their labels beside the rest."""
     flat = dict(example)
     if "bounding_boxes" in flat:
         entry = flat.pop("bounding_boxes")
@@ -166,11 +167,11 @@ def _flat(example):
 
 
 def _claim(directory, data):
-    """Makes `directory` the cache of `data`, or raises if it cannot be."""
+    """Make `directory` the cache of `data`, or raise if it cannot be."""
     note = directory / "cache.json"
     wanted = {"num_examples": len(data), "fingerprint": _fingerprint(data)}
     if not note.exists():
-        # What a process that was killed was about to write is no obstacle.
+        # Leftovers of a killed process do not matter.
         if directory.exists() and any(
             not path.name.startswith(_NEW) for path in directory.iterdir()
         ):
@@ -189,16 +190,15 @@ def _claim(directory, data):
     if found != wanted:
         raise ValueError(
             f"{str(directory)!r} is the cache of another data set. Found "
-            f"{found}, expected {wanted}. Delete it, or give another "
+            f"{found}, expected {wanted}. Delete it, or pass another "
             "`directory`."
         )
 
 
 def _fingerprint(data):
-    """A digest of some examples, spread evenly over `data`, and of its classes.
+    """Return a digest of evenly spread examples and of the classes.
 
-    Of what is known without reading the whole: that would cost what the cache
-    saves.
+    Reading the whole data set would cost as much as the cache saves.
     """
     digest = hashlib.blake2b(digest_size=16)
     counts = data.info.class_counts
@@ -222,7 +222,7 @@ def _write(folder, columns):
         try:
             whole.rename(folder)
         except OSError:
-            # Another process may have written the same chunk meanwhile.
+            # Another process may have written the same chunk in the meantime.
             if not folder.exists():
                 raise
 
@@ -235,7 +235,7 @@ def _save(path, array):
 
 
 def _map(folder):
-    """The `{key: _Column}` of a chunk on disk."""
+    """Return the `{key: _Column}` of a chunk on disk."""
     columns = {}
     for path in folder.glob("*.shapes.npy"):
         if is_tool_name(path.name):
@@ -247,13 +247,13 @@ def _map(folder):
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"The cached chunk {str(folder)!r} is damaged: {error}. "
-                "Delete it, to have it built again."
+                "Delete it, and it will be built again."
             ) from error
     return columns
 
 
 def _parallel(function, jobs):
-    """`[function(job) for job in jobs]`, on all cores."""
+    """Return `[function(job) for job in jobs]`, on all cores."""
     executor = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
     try:
         return list(executor.map(function, jobs))

@@ -12,31 +12,33 @@ from collections.abc import Mapping
 import numpy as np
 
 _PIXELS = ("images", "segmentation_masks")
-_GROUP = 64  # Images that are held at once where only the rest is wanted.
+_GROUP = 64  # Images held at once when only the annotations are wanted.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Info:
-    """What is known of a data set before any example is read.
+    """What is known about a data set before any example is read.
+
+    Shapes: C classes, K keypoints.
 
     Attributes:
         num_examples: Number of examples.
-        label_names: One name a label id; `len(label_names)` is the number of
+        label_names: One name per label id; `len(label_names)` is the number of
             classes.
         hierarchy: The `jft.data.LabelHierarchy` over `label_names`, or None.
-        max_labels: Most labels one example carries; batches pad to it.
-        max_boxes: Most boxes one example carries; batches pad to it.
+        max_labels: Most labels of any example; batches pad to it.
+        max_boxes: Most boxes of any example; batches pad to it.
         category_ids: Original id of each detection class, by class index.
-        class_counts: `(C,)` examples a class, where known without reading.
-        keypoint_names: One name a keypoint, in the order of `keypoints`.
+        class_counts: `(C,)` examples per class, where known without reading.
+        keypoint_names: One name per keypoint, in the order of `keypoints`.
         skeleton: Pairs of keypoints that a bone joins, counted from 0.
         flip_pairs: Pairs of keypoints, by name or by position, that change
-            places in a mirror; None where their names say it.
-        sigmas: K falloffs for the similarity of keypoints, where the data set
-            says them; () where it does not.
+            places in a mirror; None: take them from the names.
+        sigmas: `(K,)` falloffs for the similarity of keypoints, if the data
+            set specifies them; otherwise ().
         people: `{image id: bounding_boxes}` with everyone in each image, for
-            data sets of one example a person; None for others.
-        mask_names: One name a segmentation class, in order of its value.
+            data sets of one example per person; None for others.
+        mask_names: One name per segmentation class, in order of its value.
     """
 
     num_examples: int
@@ -55,18 +57,18 @@ class Info:
 
 
 def warn_of_absent_classes(names, counts, where, hint=""):
-    """Warn of classes that are declared and occur nowhere, or of no classes.
+    """Warn if declared classes occur nowhere, or if there are no classes.
 
-    A model learns nothing of them, and scores leave them out, so that a
-    mistake in names or in values of masks looks like success. It is for
-    classes that the user or a file of the data declares, where a whole set is
-    loaded and its counts are known; not for a hierarchy or the fixed table of
-    a published data set, which names more than one set must hold.
+    A model learns nothing about such classes and scores leave them out, so a
+    mistake in names or mask values would look like success. Call this only for
+    classes that the user or a file of the data declares, when a whole data set
+    is loaded and its counts are known. A hierarchy, or the fixed table of a
+    published data set, may name more classes than one data set contains.
 
     Args:
-        names: One name a class.
-        counts: `(C,)` what was found of each.
-        where: What has none of them, such as "mask".
+        names: One name per class.
+        counts: `(C,)` occurrences of each class.
+        where: Where classes are looked for, such as "mask".
         hint: A sentence that says what may be wrong.
     """
     absent = [
@@ -76,7 +78,7 @@ def warn_of_absent_classes(names, counts, where, hint=""):
     ]
     if not len(names):
         warnings.warn(
-            f"No {where} has a label, so that there are no classes. {hint}",
+            f"No {where} has a label, so there are no classes. {hint}",
             stacklevel=3,
         )
     if not absent:
@@ -96,17 +98,21 @@ class Dataset:
     A subclass sets `info` and writes `ids` and one of `__getitem__` and
     `take` (where many examples at once are cheaper).
 
-    An example is one row of the batch contract (`jft.data.check_batch`)
-    without the batch axis and without padding: `images` `(H, W, 3)` uint8;
-    `labels` an int32 scalar for one label, `(L,)` int32 for many;
-    `unknown_labels` `(U,)` int32, padded with -1 to one U for all examples;
-    `bounding_boxes` `{"boxes": (N, 4) float32 xyxy pixels, "labels": (N,)
-    int32}` and, where known, `ignored` `(N,)` bool, `areas` `(N,)` float32
-    and `keypoints` `(N, K, 3)`; `segmentation_masks` `(H, W, 1)` uint8, 255 is
-    void; `keypoints` `(K, 3)` float32 x, y in pixels and visibility, of the
-    person whose box is the first; `ids`, a stable int or str; `image_ids` where
-    `ids` are people's.
-    Only `images` and `ids` are always there.
+    An example is a dict, one row of the batch contract (`jft.data.check_batch`)
+    without the batch axis and without padding. `images` and `ids` are always
+    there; a data set may have any of the others:
+
+    - `images`: `(H, W, 3)` uint8.
+    - `ids`: A stable int or str.
+    - `labels`: An int32 scalar for one label, `(L,)` int32 for many.
+    - `unknown_labels`: `(U,)` int32, padded with -1 to the same U everywhere.
+    - `bounding_boxes`: `{"boxes": (N, 4) float32 xyxy pixels, "labels": (N,)
+      int32}` and, where known, `ignored` `(N,)` bool, `areas` `(N,)` float32
+      and `keypoints` `(N, K, 3)`.
+    - `segmentation_masks`: `(H, W, 1)` uint8; 255 is void.
+    - `keypoints`: `(K, 3)` float32 x, y in pixels and visibility, of the person
+      whose box is the first.
+    - `image_ids`: The id of the image, where `ids` are those of people.
     """
 
     info: Info
@@ -115,29 +121,30 @@ class Dataset:
         return self.info.num_examples
 
     def ids(self, positions):
-        """Stable ids at `positions`, `(n,)` int64 or str, without reading."""
+        """Return the stable ids at `positions`, `(n,)` int64 or str, unread."""
         raise NotImplementedError
 
     def image_bytes(self, position) -> bytes | None:
         """Return the file that `images` at `position` is read from.
 
-        None where it is not a file, or not as it is in one.
+        None if the pixels are not those of a file.
         """
         return None
 
     def __iter__(self):
-        """All examples, in order."""
+        """Iterate over all examples, in order."""
         return (self[position] for position in range(len(self)))
 
     def __getitem__(self, position) -> Mapping:
         return self.take([self._position(position)])[0]
 
     def _position(self, position):
-        """Return a position as an `int`, checked; a slice is not one.
+        """Return a position as an `int`, checked.
 
         Raises:
-            TypeError: It is not a whole number.
-            IndexError: There is no such example. None is counted from the end.
+            TypeError: It is not a whole number, but a slice for example.
+            IndexError: There is no such example. Negative positions do not
+                count from the end.
         """
         try:
             place = operator.index(position)
@@ -154,14 +161,14 @@ class Dataset:
         return place
 
     def take(self, positions) -> list[Mapping]:
-        """Examples at `positions`, in their order."""
+        """Return examples at `positions`, in their order."""
         return [self[int(position)] for position in positions]
 
     def annotations(self, positions) -> list[Mapping]:
-        """Examples at `positions` without `images` and `segmentation_masks`.
+        """Return examples without `images` and `segmentation_masks`.
 
-        What is read to count labels and boxes. A subclass that knows them
-        without reading pixels overrides it.
+        This is what counts of labels and boxes read. A subclass that knows
+        annotations without reading pixels overrides it.
         """
         return [
             {key: example[key] for key in example if key not in _PIXELS}

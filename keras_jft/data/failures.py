@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 
-# What a data set raises for an example that it cannot read.
+# The exceptions that a data set raises for an example that it cannot read.
 UNREADABLE = (ValueError, OSError)
 MOST_CAUSES = 50
 OTHER = "other causes"
@@ -13,11 +13,12 @@ class Failures:
     """Unreadable examples: how many, why, and which.
 
     Args:
-        most_named: How many are named.
+        most_named: How many failures are recorded with id and reason.
 
     Attributes:
-        causes: `Counter` of causes; beyond 50 of them the rest is one.
-        named: Pairs of an id and the whole reason, the first ones.
+        causes: `Counter` of causes; beyond 50 causes, the rest count as
+            `OTHER`.
+        named: Pairs of id and full reason of the first failures.
     """
 
     def __init__(self, most_named=20):
@@ -28,11 +29,11 @@ class Failures:
         return self.causes.total()
 
     def add(self, name, error):
-        """Counts one.
+        """Count one failure.
 
         Args:
-            name: Id of the example.
-            error: What was raised.
+            name: The id of the example.
+            error: The exception that was raised.
         """
         cause = cause_of(error)
         if cause not in self.causes and len(self.causes) >= MOST_CAUSES:
@@ -42,7 +43,7 @@ class Failures:
             self.named.append((name, str(error)))
 
     def to_dict(self):
-        """`{"total", "causes", "named"}`."""
+        """Return `{"total", "causes", "named"}`."""
         return {
             "total": len(self),
             "causes": dict(self.causes.most_common()),
@@ -51,10 +52,10 @@ class Failures:
 
 
 def cause_of(error):
-    """The cause of an error: its `cause`, or its text without names.
+    """Return the cause of an error: its `cause`, or its text without names.
 
     Args:
-        error: An exception. Data sets of files give it a `cause`.
+        error: An exception. Those of `keras_jft.data.images` have a `cause`.
 
     Example:
 

@@ -1,8 +1,9 @@
 """Label hierarchies: an image of a corgi is also one of a dog and an animal.
 
-Reads the nested JSON of Open Images, and its descriptions, too.
+`LabelHierarchy` closes label sets upward. The readers at the end take the
+nested JSON of Open Images and its CSV file of class descriptions.
 
-Shapes: C labels, B batch, L labels of one image.
+Shapes: C labels, B batch size, L labels per image, n labels of a result.
 """
 
 import graphlib
@@ -14,36 +15,36 @@ from keras_jft.data.label_names import is_text, labels_of
 from keras_jft.text_files import read_csv, read_json, short
 
 _CHUNK = 1024  # Rows that are closed together.
-_MOST_ABOVE = 20_000_000  # 18,000 labels of depth 1,000.
+_MOST_ABOVE = 20_000_000  # Enough for 18,000 labels of depth 1,000.
 _LISTS = ("Subcategory", "Part")
 
 
 class LabelHierarchy:
     """A directed acyclic graph over label ids, and label sets closed upward.
 
-    A label may have several parents. The closure of every label is computed
-    once, so closing the labels of an image costs a few array reads.
+    A label may have several parents. The closure of every label (the label and
+    everything above it) is computed once, so closing the labels of an image
+    costs a few array reads.
 
     Args:
-        names: C names, texts; a label's id is its position. A whole number
-            counts as its text, here and wherever a label is named.
-        edges: Pairs (parent, child), by key or, where only one label has it,
-            by name.
+        names: C names, texts; a label's id is its position. Wherever a label
+            is named, a whole number counts as its text.
+        edges: Pairs (parent, child), by key or, if unique, by name.
         keys: C unique identifiers, for names that repeat (WordNet has two
-            cranes). The names themselves, if left out.
+            cranes). By default the names themselves.
 
     Attributes:
         names: Tuple of C names.
         keys: Tuple of C keys.
         leaves: `(n,)` int32, labels without a child.
-        levels: `(C,)` int32, labels on the longest way down from a root; 1 is
-            a root.
-        depth: Labels on the longest way from a root to a leaf.
-        fan_out: Most children of one label.
+        levels: `(C,)` int32, number of labels on the longest path down from a
+            root; the level of a root is 1.
+        depth: Number of labels on the longest path from a root to a leaf.
+        fan_out: Largest number of children of one label.
 
     Raises:
-        ValueError: Two labels have one key; an edge names an unknown or
-            ambiguous label or is given twice; or edges form a cycle.
+        ValueError: Two labels have the same key; an edge names an unknown or
+            ambiguous label or is repeated; or edges form a cycle.
 
     Example:
 
@@ -85,21 +86,21 @@ class LabelHierarchy:
                 raise ValueError(
                     "All labels together may have at most "
                     f"{_MOST_ABOVE} labels above them. Received more, with "
-                    f"{len(self)} labels: is it a chain, not a hierarchy?"
+                    f"{len(self)} labels: is this a chain, not a hierarchy?"
                 )
         self._closure = _Rows(closures)
 
     @classmethod
     def from_json(cls, source):
-        """The hierarchy of `{"names": {key: name}, "edges": [[key, key]]}`.
+        """Read a hierarchy `{"names": {key: name}, "edges": [[key, key]]}`.
 
         Args:
-            source: Such a dict, or the path of a JSON file that holds one.
+            source: Such a dict, or the path of a JSON file that contains one.
                 Label ids follow the order of `names`; edges are (parent,
                 child).
 
         Raises:
-            ValueError: It has another form, or as for the constructor.
+            ValueError: It has another form, or as the constructor.
         """
         where, tree = "A hierarchy", source
         if not isinstance(source, dict):
@@ -118,29 +119,30 @@ class LabelHierarchy:
 
     @classmethod
     def from_open_images(cls, source, names=None, *, parts=False):
-        """The hierarchy of a nested JSON file in the format of Open Images.
+        """Read a hierarchy in the nested JSON format of Open Images.
 
-        `{"LabelName": key, "Subcategory": [...], "Part": [...]}`, the lists of
-        the same form. A label may stand in several places.
+        The form is `{"LabelName": key, "Subcategory": [...], "Part": [...]}`,
+        where the items of the lists have the same form. A label may occur in
+        several places.
 
         Args:
-            source: Such a dict, or the path of a JSON file that holds one.
+            source: Such a dict, or the path of a JSON file that contains one.
             names: `{key: name}`, or the path of the CSV file of class
-                descriptions; label ids follow its order, and the root is left
-                out where it is not in it. Without it the keys are the names,
+                descriptions. Label ids follow its order, and the root is left
+                out unless it is described. By default the keys are the names,
                 in the order of the file.
-            parts: Whether what has a part is above it, too: a wheel is then
-                a car, which is wrong for labels of images.
+            parts: Whether a whole is also above its parts: a wheel is then
+                also a car, which is wrong for labels of images.
 
         Raises:
-            ValueError: The file has another form, lists a label twice, has a
-                cycle, or a label that is not in `names`.
+            ValueError: The file has another form, lists a label twice below
+                one parent, has a cycle, or a label that is not in `names`.
         """
         keys, names, edges = _read_nested(source, names, parts)
         return cls(names, edges, keys)
 
     def to_json(self):
-        """The dict that `from_json` takes."""
+        """Return the dict that `from_json` takes."""
         return {
             "names": dict(zip(self.keys, self.names, strict=True)),
             "edges": [
@@ -177,39 +179,39 @@ class LabelHierarchy:
         return max(map(len, self._children), default=0)
 
     def index(self, label):
-        """The id of the label with this key or name.
+        """Return the id of the label with this key or name.
 
         Raises:
-            ValueError: No label, or more than one, is called so.
+            ValueError: No label, or more than one, has this name.
         """
         ids = self._ids.get(_text_of(label), [])
         if not ids:
             raise ValueError(
-                f"No label is called {label!r}. The hierarchy has "
+                f"There is no label {label!r}. The hierarchy has "
                 f"{len(self)} labels: {_brief(list(self.keys))}."
             )
         if len(ids) > 1:
             raise ValueError(
-                f"{len(ids)} labels are called {label!r}. Use a key, one of "
-                f"{[self.keys[i] for i in ids]}."
+                f"{len(ids)} labels have the name {label!r}. Use a key, one "
+                f"of {[self.keys[i] for i in ids]}."
             )
         return ids[0]
 
     def parents(self, label):
-        """Ids directly above label id `label`, `(n,)` int32."""
+        """Return the ids directly above label id `label`, `(n,)` int32."""
         return _as_ids(self._parents[label])
 
     def children(self, label):
-        """Ids directly below label id `label`, `(n,)` int32."""
+        """Return the ids directly below label id `label`, `(n,)` int32."""
         return _as_ids(self._children[label])
 
     def ancestors(self, label):
-        """All ids above label id `label`, without itself, `(n,)` int32."""
+        """Return all ids above label id `label`, but not it, `(n,)` int32."""
         closed = self.close([label])
         return closed[closed != label]
 
     def close(self, labels):
-        """The ids in `labels` and all above them, sorted, unique, int32.
+        """Return the ids in `labels` and all above them, sorted, unique, int32.
 
         Args:
             labels: `(L,)` label ids; -1 is padding and ignored.
@@ -221,7 +223,7 @@ class LabelHierarchy:
         return np.unique(self._closure.gather(labels[labels >= 0])[0])
 
     def close_batch(self, labels):
-        """Each row of `labels` closed, padded with -1 at its end, int32.
+        """Return each row of `labels` closed, padded with -1 at its end, int32.
 
         Args:
             labels: `(B, L)` label ids; -1 is padding, anywhere in a row.
@@ -240,7 +242,8 @@ class LabelHierarchy:
                [ 0, -1, -1]], dtype=int32)
         """
         labels = self._check(np.asarray(labels))
-        # Few rows at a time stay in the cache, and their cells within int32.
+        # A few rows at a time fit into the CPU's cache, and their cells into
+        # int32.
         step = max(1, min(_CHUNK, (2**31 - 1) // max(1, len(self))))
         parts = [
             self._close_rows(labels[start : start + step])
@@ -255,12 +258,12 @@ class LabelHierarchy:
         return out
 
     def _close_rows(self, labels):
-        """`close_batch` of a few rows."""
+        """Close a few rows, as `close_batch` does."""
         size = np.int32(max(1, len(self)))
         places = np.flatnonzero(labels >= 0)
         closed, counts = self._closure.gather(labels.ravel()[places])
-        # One integer a (row, label): sorting those sorts within rows. They
-        # are runs in order already, which a stable sort merges.
+        # One integer per (row, label): sorting them sorts within rows. Each
+        # closure is in order already, and a stable sort merges such runs.
         rows = (places // max(1, labels.shape[1])).astype("int32")
         cells = np.repeat(rows * size, counts) + closed
         cells.sort(kind="stable")
@@ -274,7 +277,7 @@ class LabelHierarchy:
         return out
 
     def closures(self, labels):
-        """The closure of each label, end to end, and how long each is.
+        """Return the closure of each label, end to end, and their lengths.
 
         Args:
             labels: `(L,)` label ids, without padding.
@@ -291,11 +294,11 @@ class LabelHierarchy:
         return self._closure.gather(labels)
 
     def subset(self, labels):
-        """The hierarchy of `labels` and all above them, ids renumbered.
+        """Return the hierarchy of `labels` and all above them, ids renumbered.
 
         Args:
             labels: Label ids of this hierarchy. The order of labels is kept;
-                `keys` connects the old ids with the new.
+                `keys` relates the old ids to the new.
         """
         kept = self.close(labels)
         return LabelHierarchy(
@@ -309,11 +312,11 @@ class LabelHierarchy:
         )
 
     def _index_labels(self):
-        """`{key or name: ids called so}`; a key wins over another's name."""
+        """Return `{key or name: ids}`; a key wins over another label's name."""
         repeated = [key for key, n in Counter(self.keys).items() if n > 1]
         if repeated:
             raise ValueError(
-                "Every label must have its own key. Repeated: "
+                "Every label must have a unique key. Repeated: "
                 f"{_brief(repeated)}. Pass `keys=` where names repeat."
             )
         by_key = {key: [label] for label, key in enumerate(self.keys)}
@@ -381,10 +384,10 @@ class _Rows:
         self.values = _as_ids(value for row in rows for value in row)
 
     def gather(self, indices):
-        """Values of the rows at `indices` end to end, and their counts."""
+        """Return the values of the rows at `indices` end to end, and counts."""
         counts = self.counts[indices]
         total = int(counts.sum(dtype="int64"))
-        # Half the bytes are gathered faster.
+        # Half as many bytes are gathered faster.
         kind = "int32" if total < 2**31 else "int64"
         ends = np.cumsum(counts, dtype=kind)
         places = np.repeat(self.starts[indices] - (ends - counts), counts)
@@ -397,7 +400,7 @@ def _as_ids(labels):
 
 
 def _text_of(label):
-    """A name or key as text."""
+    """Return a name or key as text."""
     if isinstance(label, np.generic):
         label = label.item()
     found = labels_of([label], "A label hierarchy")
@@ -420,20 +423,20 @@ def _is_tree(tree):
 
 
 def _brief(items, most=5):
-    """`items` as text, cut short."""
+    """Return `items` as text, cut short."""
     if not isinstance(items, list) or len(items) <= most:
         return f"{items!r:.200}"
     return f"{items[:most]!r} and {len(items) - most} more"
 
 
 def _read_nested(source, names=None, parts=False):
-    """Keys, names and (parent, child) edges of a nested hierarchy.
+    """Read keys, names and (parent, child) edges of a nested hierarchy.
 
     Args:
         source: `{"LabelName": key, "Subcategory": [...], "Part": [...]}`, or
             the path of a JSON file that holds it.
         names: `{key: name}`, or the path of a CSV file of such rows.
-        parts: Whether parts are below what they are of.
+        parts: Whether parts are below their wholes.
 
     Raises:
         ValueError: See `LabelHierarchy.from_open_images`.
@@ -447,21 +450,21 @@ def _read_nested(source, names=None, parts=False):
         return keys, keys, edges
     if not isinstance(names, dict):
         names = read_descriptions(names)
-    if root not in names:  # "Entity", which says nothing of an image.
+    if root not in names:  # "Entity", which says nothing about an image.
         keys = keys[1:]
         edges = [edge for edge in edges if edge[0] != root]
     unknown = [key for key in keys if key not in names]
     if unknown:
         raise ValueError(
             f"Every label of {what} must be in `names`. Unknown are "
-            f"{len(unknown)} of {len(keys)}: {unknown[:5]}. Add them, or give "
+            f"{len(unknown)} of {len(keys)}: {unknown[:5]}. Add them, or pass "
             "the descriptions of the same release."
         )
     return [*names], [*names.values()], edges
 
 
 def _walk(source, what, parts):
-    """All keys in the order of the file, and all edges, each once."""
+    """Return all keys in the order of the file, and all edges, each once."""
     keys, edges, nodes = {}, {}, [(source, ())]
     while nodes:
         node, above = nodes.pop()
@@ -483,7 +486,7 @@ def _walk(source, what, parts):
                 f"Every label of {what} must be listed once. Repeated below "
                 f"{key!r}: {sorted(repeated)[:5]}. Drop one."
             )
-        # A label may stand below one parent in two places of the file.
+        # The same edge may occur in two places of the file.
         edges |= {(key, child): True for child in children}
         path = (*above, key)
         nodes += [(child, path) for child in reversed(below)]
@@ -500,20 +503,20 @@ def _key_of(node, what):
     ):
         raise ValueError(
             f'{what} must be {{"LabelName": key, "Subcategory": [...], '
-            f'"Part": [...]}} at every place. Received: {short(node)}.'
+            f'"Part": [...]}} everywhere. Received: {short(node)}.'
         )
     return key
 
 
 def read_descriptions(path, file=None):
-    """`{LabelName: DisplayName}` of a CSV file with or without a header.
+    """Read `{LabelName: DisplayName}` from a CSV, with or without header.
 
     Args:
         path: The file.
-        file: It, opened as bytes, where it is not on a local disk.
+        file: The same file opened as bytes, where it is not on a local disk.
 
     Raises:
-        ValueError: A line has another form, or a LabelName is there twice.
+        ValueError: A line has another form, or a LabelName is repeated.
     """
     names = {}
     for position, (number, row) in enumerate(read_csv(path, file)):

@@ -1,8 +1,10 @@
-"""Files to arrays, strictly: a damaged file is an error that names it.
+"""Image files to arrays, strictly: a damaged file is an error that names it.
 
-Files come from anywhere. Only the formats of `FORMATS` are looked for, so that
-no other program is started (Pillow gives PostScript to Ghostscript); only
-regular files are read; and what a small file may become is limited.
+Files are not trusted. Only `FORMATS` are recognized, so that no other program
+is started (Pillow passes PostScript to Ghostscript); only regular files are
+read; and the size of a decoded image is limited.
+
+Shapes: H W image height and width.
 """
 
 import os
@@ -66,26 +68,26 @@ class UnreadableImage(ValueError):
         self.cause = cause
 
     def __reduce__(self):
-        """What goes to another process."""
+        """Return what goes to another process."""
         return type(self), (str(self), self.cause)
 
 
 def decode_image(source, name=None, image_size=None, orientation="apply"):
     """Return the pixels of an image file, `(H, W, 3)` uint8.
 
-    The contents say what a file is, whatever its name. Gray is repeated,
+    The format is recognized by the contents, not by the name. Gray is repeated,
     palettes are looked up, CMYK is converted, 16-bit gray keeps its high byte,
-    transparency is blended over white, and of several frames the first counts.
+    transparency is blended with white, and the first of several frames is used.
     JPEG files are read strictly (`jpeg`), and the checksums of PNG files must
-    hold.
+    be right.
 
     Args:
         source: Path of a file, or its bytes.
-        name: What errors call it; the path, if left out.
+        name: What errors call the image; by default its path.
         image_size: `(H, W)` that the image must have, if given.
-        orientation: "apply": the image as people see it, turned as its camera
-            noted (EXIF). "ignore": the pixels in the order of the file. TIFF
-            files are always turned: their orientation is part of the format.
+        orientation: "apply": the image as people see it, rotated as its camera
+            recorded (EXIF). "ignore": the pixels in the order of the file. TIFF
+            files are always rotated: orientation is part of their format.
 
     Raises:
         UnreadableImage: The file is missing, empty, truncated, damaged, not
@@ -114,12 +116,12 @@ as an image: cannot identify image file. Replace or remove the file.
 class AnnotatedImages:
     """Images whose boxes, keypoints or masks are given in pixels.
 
-    Tools disagree on whether these count in the file as it is stored, or as
-    it is shown where EXIF turns it.
+    Tools disagree on whether these refer to the pixels as they are stored, or
+    to the image as it is shown after EXIF rotates it.
 
     Args:
         orientation: "apply" or "ignore", as for `decode_image`. None is
-            "ignore" with a warning at the first image that EXIF would turn.
+            "ignore" with a warning at the first image that EXIF would rotate.
 
     Raises:
         ValueError: `orientation` is another.
@@ -136,11 +138,11 @@ class AnnotatedImages:
         orientation = self._orientation or "ignore"
         pixels = decode_image(data, name, image_size, orientation)
         if self._orientation is None and exif_orientation(data) != 1:
-            self._orientation = "ignore"  # It is said once.
+            self._orientation = "ignore"  # Warn only once.
             warnings.warn(
-                f"{name!r}, and perhaps others, is shown turned (EXIF "
-                f"orientation {exif_orientation(data)}), and its annotations "
-                "are taken to count in the pixels of the file. If they were "
+                f"{name!r}, and perhaps others, is shown rotated (EXIF "
+                f"orientation {exif_orientation(data)}), but its annotations "
+                "are assumed to refer to the pixels of the file. If they were "
                 "made on the image as it is shown, set orientation='apply'; "
                 "if not, orientation='ignore'.",
                 stacklevel=2,
@@ -148,7 +150,7 @@ class AnnotatedImages:
         return pixels
 
     def hint(self, source):
-        """Return what to try if what belongs to an image has another size.
+        """Return advice for an annotation whose size differs from its image.
 
         Args:
             source: Path of the image.
@@ -158,13 +160,13 @@ class AnnotatedImages:
             return ""
         other = "ignore" if self._orientation == "apply" else "apply"
         return (
-            f" EXIF (orientation {found}) turns {str(source)!r}: set "
-            f"orientation={other!r} if it was made on the image as it is then."
+            f" EXIF (orientation {found}) rotates {str(source)!r}: set "
+            f"orientation={other!r} if the annotation was made that way."
         )
 
 
 def exif_orientation(data):
-    """Return how an image is to be turned: 1 (not at all) to 8.
+    """Return how an image must be rotated or mirrored: 1 (not at all) to 8.
 
     Args:
         data: Bytes of an image file.
@@ -176,16 +178,16 @@ def exif_orientation(data):
         return 1
     try:
         image = jpeg.open_image(data, FORMATS)
-        if image.format == "TIFF":  # Pillow turns it.
+        if image.format == "TIFF":  # Pillow has rotated it.
             return 1
         found = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # Damaged notes do not make an image unreadable.
+    except Exception:  # Damaged EXIF does not make an image unreadable.
         return 1
     return found if found in _TURNS else 1
 
 
 def _turned(pixels, data, name, image_size, orientation):
-    """The pixels in the order that is asked for, of the size that must be."""
+    """Return the pixels in the wanted order, checked to be of a size."""
     found = exif_orientation(data)
     shown = _turn(pixels, found)
     pixels, other, wanted = (
@@ -198,7 +200,7 @@ def _turned(pixels, data, name, image_size, orientation):
             raise UnreadableImage(
                 f"{name!r} must be {tuple(image_size)} pixels high and wide. "
                 f"Received {pixels.shape[:2]}, with orientation="
-                f"{orientation!r}; EXIF (orientation {found}) turns this "
+                f"{orientation!r}; EXIF (orientation {found}) rotates this "
                 f"image. Set orientation={wanted!r}.",
                 "size",
             )
@@ -225,7 +227,7 @@ def _pixels(data, name):
     if image.mode in ("F", "I"):
         raise UnreadableImage(
             f"{name!r} has pixels of 32 bits, whose range is not known. "
-            "Save it with 8 bits a channel.",
+            "Save it with 8 bits per channel.",
             "unsupported",
         )
     if image.has_transparency_data:
@@ -240,12 +242,11 @@ def decode_mask(source, name=None, image_size=None, orientation="ignore"):
     """Return the class indices of a mask file, `(H, W, 1)` uint8.
 
     Args:
-        source: Path, or the bytes, of an image with one channel, whose values
-            are 0..255, of a palette, whose colors do not matter, or of gray
-            saved as colors.
-        name: What errors call it; the path, if left out.
+        source: Path or bytes of an image with values 0..255: of one channel,
+            with a palette (whose colors do not matter), or gray saved as RGB.
+        name: What errors call the mask; by default its path.
         image_size: `(H, W)` of the image it belongs to, if given.
-        orientation: As for `decode_image`; few masks have an EXIF of their own.
+        orientation: As for `decode_image`; few masks have EXIF themselves.
 
     Raises:
         UnreadableImage: As for `decode_image`, or the file holds colors or
@@ -281,7 +282,7 @@ def _indices(data, name):
 
 
 def _gray(values, has_alpha):
-    """`(H, W)` of channels that are alike and opaque; None if they are not."""
+    """Return `(H, W)` of equal, opaque channels; None if they differ."""
     if has_alpha:
         if values[..., -1].min() < 255:
             return None
@@ -294,8 +295,8 @@ def read_file(path, name=None):
     """Return the bytes of an image file.
 
     Args:
-        path: A regular file: a pipe would be waited for.
-        name: What errors call it; the path, if left out.
+        path: A regular file; reading a pipe would block.
+        name: What errors call the file; by default its path.
 
     Raises:
         UnreadableImage: It is missing, cannot be read, or is not a regular
@@ -305,12 +306,12 @@ def read_file(path, name=None):
 
 
 def _bytes(source, name):
-    """The contents of a file, and what to call it."""
+    """Return the contents of a file, and what to call it."""
     if isinstance(source, bytes):
         return source, name or "an image in memory"
     name = str(name or source)
     try:
-        # Opening a pipe waits for its writer, unless asked not to.
+        # Without this opener, opening a pipe would block until it has a writer.
         with open(source, "rb", opener=_open_at_once) as file:
             about = os.fstat(file.fileno())
             if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_BYTES:
@@ -337,7 +338,7 @@ def _open_at_once(path, flags):
 
 
 def _decoded(data, name, decode):
-    """`decode(data, name)`; its errors are `UnreadableImage`s."""
+    """Return `decode(data, name)`, turning errors into `UnreadableImage`."""
     if not data:
         raise UnreadableImage(
             f"{name!r} cannot be read as an image: it is empty. Replace or "
@@ -366,7 +367,7 @@ def _cause(error, data):
     if isinstance(error, UnidentifiedImageError):
         return "not an image"
     words = str(error).lower()
-    # Pillow's plugin of WebP has a limit of its own.
+    # Pillow's WebP plugin has a limit of its own.
     if isinstance(error, Image.DecompressionBombError):
         return "size"
     cut_off = isinstance(error, EOFError) or "truncated" in words
@@ -374,12 +375,12 @@ def _cause(error, data):
 
 
 def _open(data):
-    """The loaded image of a file that is not a JPEG."""
+    """Return the loaded image of a file that is not a JPEG."""
     if data.startswith(_PNG):
         _check_png(data)
     image = jpeg.open_image(data, FORMATS)
     if image.format == "TIFF":
-        # Pillow asks for its own limit, unless the pixels have their place.
+        # Allocate the pixels here, as Pillow would apply its own size limit.
         stored = getattr(image, "_tile_size", image.size)
         image.im = Image.core.new(image.mode, stored)
     image.load()
@@ -387,7 +388,7 @@ def _open(data):
 
 
 def _check_png(data):
-    """Raises a ValueError for a wrong checksum; Pillow checks only some.
+    """Raise `ValueError` for a wrong checksum; Pillow checks only some.
 
     References:
         PNG specification, 2003, section 5.3: length, type, data, CRC.
@@ -409,7 +410,7 @@ def _check_png(data):
 
 
 def of_size(pixels, name, image_size):
-    """`pixels`, or an error if they are not of a size.
+    """Return `pixels`, or raise if they are not of a size.
 
     Args:
         pixels: `(H, W, channels)`.
@@ -417,13 +418,13 @@ def of_size(pixels, name, image_size):
         image_size: `(H, W)` that they must have; None: any.
 
     Raises:
-        UnreadableImage: They have another.
+        UnreadableImage: They have another size.
     """
     if image_size is not None and pixels.shape[:2] != tuple(image_size):
         raise UnreadableImage(
             f"{name!r} must be {tuple(image_size)} pixels high and wide. "
-            f"Received {pixels.shape[:2]}. Resize it together with what "
-            "belongs to it.",
+            f"Received {pixels.shape[:2]}. Resize it together with its "
+            "annotations.",
             "size",
         )
     return pixels

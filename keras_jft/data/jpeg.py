@@ -1,11 +1,12 @@
-"""JPEG files, strictly: what the decoder finds odd is an error.
+"""JPEG files, decoded strictly: whatever the decoder warns of is an error.
 
-Libraries show a damaged JPEG as an image, gray or scrambled from the damage on:
-TensorFlow and Pillow accept nearly all of them. Here the warnings of
+Libraries show a damaged JPEG as an image that is gray or scrambled from the
+damage on; TensorFlow and Pillow accept nearly all of them. Here the warnings of
 libjpeg-turbo are errors, by simplejpeg (the extra `fast`; without it Pillow
-decodes, and damage inside of the data goes mostly unnoticed), and so are runs
-of zeros, which a lost block of a disk leaves behind and which often decode
-without a warning.
+decodes, and most damage within the data goes unnoticed). So are runs of zeros,
+which a lost disk block leaves behind and which often decode without a warning.
+
+Shapes: H W image height and width.
 
 References:
     ITU-T T.81, 1992: annex B (markers), annex C (codes).
@@ -20,16 +21,16 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 START, _END = b"\xff\xd8\xff", b"\xff\xd9"
-# An intact scan holds fewer zeros in a row, unless its code for a block that
-# is like the one before has no ones.
+# An intact scan has fewer consecutive zeros, unless its code for a block equal
+# to the one before consists of zeros.
 _ZEROS = bytes(16)
 _TABLES, _SEQUENTIAL, _SCAN = 0xC4, (0xC0, 0xC1), 0xDA
 _METADATA = 0xE1
-# All markers that a segment follows, and the end.
+# All markers that start a segment, and the marker of the end.
 _MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
-# Each scan goes over all pixels, however few bytes it has; encoders write 10.
+# Each scan visits all pixels, however few its bytes; encoders write about 10.
 MAX_SCANS = 100
-# Of an image: 0.8 GB as RGB, and several times that while it is decoded.
+# Pixels per image: 0.8 GB as RGB, and several times that during decoding.
 MAX_PIXELS = 2**28
 
 
@@ -38,10 +39,10 @@ class TooManyPixels(ValueError):
 
 
 def decode(data):
-    """`(H, W, 3)` uint8 pixels of the bytes of a JPEG file.
+    """Return `(H, W, 3)` uint8 pixels of the bytes of a JPEG file.
 
     Raises:
-        ValueError: With a short reason; also OSError and others of Pillow's.
+        ValueError: With a short reason. Pillow may raise `OSError` and others.
 
     Example:
 
@@ -59,7 +60,7 @@ def decode(data):
         height, width, colors, _ = library.decode_jpeg_header(data)
         check_size(height, width)
         if colors in ("CMYK", "YCCK"):
-            library.decode_jpeg(data, "CMYK")  # For its warnings.
+            library.decode_jpeg(data, "CMYK")  # Only to detect damage.
             pixels = _by_pillow(data)
         else:
             pixels = library.decode_jpeg(data, "RGB")
@@ -69,16 +70,16 @@ def decode(data):
 
 
 def is_cut_off(data):
-    """Whether these are bytes of a JPEG file that does not end as one does."""
+    """Return whether these are the bytes of a JPEG file without its end."""
     return data.startswith(START) and not data.rstrip(b"\0").endswith(_END)
 
 
 def check_size(height, width):
     """Check that an image of this size may be decoded.
 
-    What a file claims may be damaged or hostile, and an intact file of a few
-    kilobytes may become gigabytes. How many bytes a file has says nothing: an
-    empty page of a scanner has 7000 pixels for each.
+    The size in a header may be damaged or malicious, and an intact file of a
+    few kilobytes may decode to gigabytes. The size of the file says little: the
+    scan of an empty page has 7000 pixels per byte.
 
     Args:
         height: In pixels.
@@ -107,40 +108,41 @@ into tiles, or, if you trust it and have the memory, raise \
 
 
 def open_image(data, formats):
-    """Return a Pillow image whose header alone is read, as `Image.open` does.
+    """Return a Pillow image, reading only its header, as `Image.open` does.
 
-    `Image.open` warns of large photos and refuses larger ones, by a limit of
-    the whole process, which other threads may rely on. Here `check_size` holds.
+    `Image.open` warns of large images and refuses larger ones by a limit for
+    the whole process, which other threads may rely on. Here `check_size` sets
+    the limit.
 
     Args:
         data: Bytes of a file.
-        formats: Pillow's names of those to look for.
+        formats: Pillow's names of the accepted formats.
 
     Raises:
         TooManyPixels: As `check_size` does.
-        UnidentifiedImageError: It is of none of the formats.
+        UnidentifiedImageError: The file has none of the formats.
     """
     Image.init()
     for name in formats:
         factory, accept = Image.OPEN[name]
-        if accept(data[:16]) is not True:  # A text says what is missing.
+        if accept(data[:16]) is not True:  # A text names a missing library.
             continue
         try:
             image = factory(io.BytesIO(data), "")
         except (SyntaxError, IndexError, TypeError, struct.error):
-            continue  # So says a plugin that it is not one of its own.
+            continue  # A plugin's way to say that this is another format.
         check_size(image.height, image.width)
         return image
     raise UnidentifiedImageError("cannot identify image file")
 
 
 def has_metadata(data):
-    """Whether a JPEG file has EXIF or the like, before its pixels."""
+    """Return whether a JPEG file has EXIF or the like before its pixels."""
     return any(marker == _METADATA for marker, *_ in _segments(data))
 
 
 def has_lost_block(data):
-    """Whether the scan of a sequential JPEG has zeros that no encoder writes.
+    """Return whether a sequential JPEG has zeros that no encoder writes.
 
     Args:
         data: Bytes of a whole file.
@@ -155,9 +157,9 @@ def has_lost_block(data):
             zero_codes |= _zero_codes(data[start:stop])
         elif marker == _SCAN:
             if data[start] != components:
-                return False  # Progressive, or a scan for each component.
-            # All zeros are blocks without change where each table begins with
-            # "no difference" (direct current) or "end of block".
+                return False  # Progressive, or one scan per component.
+            # Zeros are legal, as unchanged blocks, if the all-zero code of
+            # every table means "no difference" (DC) or "end of block" (AC).
             used = data[start + 2 : start + 2 + 2 * components : 2]
             tables = [t >> 4 for t in used] + [16 + t % 16 for t in used]
             if not any(zero_codes.get(table) for table in tables):
@@ -169,10 +171,10 @@ def has_lost_block(data):
 
 
 def _has_many_scans(data):
-    """Whether the image has more than `MAX_SCANS`.
+    """Return whether the image has more than `MAX_SCANS`.
 
-    Thumbnails in segments, and what follows the end of the image, such as the
-    video of a "motion photo", hold the bytes of markers by chance.
+    Thumbnails within segments, and data after the end of the image, such as the
+    video of a "motion photo", may contain the bytes of markers by chance.
     """
     if data.count(bytes([0xFF, _SCAN])) <= MAX_SCANS:
         return False
@@ -187,7 +189,7 @@ def _has_many_scans(data):
 
 
 def _segments(data):
-    """Yields marker, start and stop of the segments, to the first scan's."""
+    """Yield marker, start and stop of the segments, to the first scan's."""
     at = 2
     while at + 4 <= len(data):
         if data[at] != 0xFF or data[at + 1] == 0xFF:
@@ -201,11 +203,12 @@ def _segments(data):
 
 
 def _zero_codes(tables):
-    """`{table: symbol}`: what a code of zeros means, the first of each table.
+    """Return `{table: symbol}`, the first symbol: the code of all zeros.
 
     Args:
-        tables: Contents of a segment: for each table its number, 16 counts of
-            codes by length, and the symbols, in order of their codes.
+        tables: Contents of a segment of Huffman tables: for each table its
+            number, 16 counts of codes by length, and the symbols in the order
+            of their codes.
     """
     codes, at = {}, 0
     while at + 17 < len(tables):

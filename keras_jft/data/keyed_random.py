@@ -1,9 +1,9 @@
 """Keyed randomness: the same number for the same key, on every platform.
 
-A stateful generator gives an example another draw whenever the batch, the
-worker or the starting point changes. Here a draw is a pure function of a seed
-and a key (an example's id, a position, an epoch), so order, subsets, noise and
-augmentation survive sharding and resuming, and nothing is stored.
+With a stateful generator, the draw for an example depends on the batch, the
+worker and the starting position. Here a draw is a pure function of a seed and a
+key (an example's id, a position, an epoch), so order, subsets, noise and
+augmentation are unaffected by sharding and resuming, and nothing is stored.
 """
 
 import functools
@@ -19,18 +19,18 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLIERS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _SHIFTS = np.uint64(30), np.uint64(27), np.uint64(31)
 _ROUNDS = 8
-_SMALLEST_SIDE = 4  # A narrower grid reaches only some of the orders.
+_SMALLEST_SIDE = 4  # A narrower grid cannot produce all orders.
 
 
 def hash64(seed, keys):
-    """A 64-bit hash of every key, uint64, of the shape of `keys`.
+    """Return a 64-bit hash of every key, uint64, of the shape of `keys`.
 
     Output number `key` of a SplitMix64 generator that starts from `seed`, so
     distinct integer keys never collide under one seed.
 
     Args:
-        seed: Integer, or an integer array that broadcasts with `keys`. The
-            hash of one thing is a good seed for the hash of the next:
+        seed: Integer, or an integer array that broadcasts with `keys`. To
+            combine several keys, use one hash as the seed of the next:
             `hash64(hash64(seed, epoch), ids)`.
         keys: Integers or strings, a scalar or an array of any shape.
 
@@ -51,13 +51,13 @@ def hash64(seed, keys):
 
 
 def uniform(seed, keys, stream=0):
-    """Uniform numbers in [0, 1), float64, one for each key.
+    """Return uniform numbers in [0, 1), float64, one per key.
 
     Args:
         seed: As in `hash64`.
         keys: As in `hash64`.
-        stream: Integer; another stream is another, independent draw for the
-            same key.
+        stream: Integer; each stream gives an independent draw for the same
+            key.
 
     Example:
 
@@ -70,10 +70,10 @@ def uniform(seed, keys, stream=0):
 
 
 def generators(keys):
-    """Yields a `numpy.random.Generator` for each key, in the key's own state.
+    """Yield a `numpy.random.Generator` per key, in the key's own state.
 
-    It is one object set anew, which is several times faster than making one:
-    draw from it before taking the next.
+    One generator object is reset for each key, which is several times faster
+    than creating a new one. Draw from it before taking the next.
 
     Args:
         keys: `(n,)` uint64, as `hash64` gives them.
@@ -92,15 +92,15 @@ def generators(keys):
 
 
 def permutation(num, seed):
-    """A function from positions to positions that shuffles `range(num)`.
+    """Return a function of positions that shuffles `range(num)`.
 
-    It holds nothing but its keys, so 300,000,000 examples are shuffled in the
-    memory of one batch: a generalized Feistel network over a grid of about
-    `num` cells, which is a bijection whatever its round function is, followed
-    by walking on from the few cells past the end.
+    It stores only its keys, so 300,000,000 examples are shuffled in the memory
+    of one batch. It is a generalized Feistel network over a grid of about `num`
+    cells, which is a bijection for any round function. Results past the end
+    are put through the network again until they are inside (cycle walking).
 
     Args:
-        num: How many positions there are.
+        num: Number of positions.
         seed: Integer.
 
     Returns:
@@ -130,7 +130,7 @@ def permutation(num, seed):
     rows = np.uint64(side)
     columns = np.uint64(max(_SMALLEST_SIDE, -(-num // side)))
     keys = hash64(seed, np.arange(_ROUNDS)).reshape(-1, 2)
-    # Not a closure: it goes to other processes.
+    # Not a closure, so that it can be pickled for other processes.
     return functools.partial(_permute, num, (rows, columns, keys))
 
 
@@ -157,7 +157,7 @@ def _shuffle_grid(grid, cells):
 
 
 def _mix(bits):
-    """The output function of SplitMix64, a bijection of 64-bit integers."""
+    """Apply SplitMix64's output function, a bijection of 64-bit integers."""
     for shift, multiplier in zip(_SHIFTS, (*_MULTIPLIERS, 1), strict=True):
         bits = (bits ^ (bits >> shift)) * np.uint64(multiplier)
     return bits

@@ -1,7 +1,7 @@
 """Labels as files name them: texts or whole numbers, and nothing else.
 
-A number of another kind, a null or a list where a label should be is never
-turned into a class that is called so: it is an error, with file and row.
+Any other number, a null or a list in place of a label is never turned into a
+class of that name: it is an error that names file and row.
 """
 
 import re
@@ -12,21 +12,21 @@ import numpy as np
 
 from keras_jft.text_files import short
 
-# As Python and JSON write them; "007" and "1.0" are texts.
+# Whole numbers as Python and JSON write them; "007" and "1.0" are texts.
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
 _FLOAT = re.compile(r"-?[0-9]+\.[0-9]+", re.ASCII)
-# What pandas and Python write of a missing value; "NA" and "null" are names.
+# What pandas and Python write for a missing value; "NA" and "null" are names.
 _MISSING = {"nan", "NaN", "None", "<NA>", "NaT"}
 # A list, tuple or set as Python and JSON write it: "['a', 'b']", "[]", "[1]".
 _PRINTED = re.compile(
     r"""\[\s*(['"0-9-].*)?\]|[({]\s*(['"].*)?[)}]|set\(\)""", re.DOTALL
 )
 _INT64 = (
-    " pandas makes floats of whole numbers where a cell is empty: write the "
-    "column as Int64."
+    " pandas turns a column of whole numbers with an empty cell into floats: "
+    "write the column as Int64."
 )
 _TWO_FORMS = (
-    "is there in another Unicode form, too. Write all labels in one form, "
+    "also occurs in another Unicode form. Write all labels in one form, "
     "such as NFC."
 )
 
@@ -36,12 +36,12 @@ def labels_of(cell, where, separator=None):
 
     Args:
         cell: A text, a whole number, a list of these, or None: no labels.
-        where: What errors call it, such as the quoted path and the row.
-        separator: Where to split a text that is not in a list; None: it is
-            one label. Texts are stripped then. An empty text is no label.
+        where: What errors call the cell, such as the quoted path and the row.
+        separator: Where to split a text that is not in a list; the parts are
+            stripped. None: the text is one label. Empty texts are dropped.
 
     Raises:
-        ValueError: It is or holds something else.
+        ValueError: The cell is or contains something else.
 
     Example:
 
@@ -62,15 +62,15 @@ Received: True.
     if isinstance(cell, str) and separator is not None:
         if _PRINTED.fullmatch(cell.strip()):
             raise ValueError(
-                f"{where}: {short(cell)} seems to be a list that was written "
-                f"as text. Join its labels with {separator!r}, as in "
+                f"{where}: {short(cell)} seems to be a list written as text. "
+                f"Join its labels with {separator!r}, as in "
                 f"{separator.join(('cat', 'dog'))!r}, or write the table as "
                 "JSON Lines or Parquet, which have lists."
             )
         cell = [label.strip() for label in cell.split(separator)]
     labels = cell if isinstance(cell, (list, tuple)) else [cell]
     for label in labels:
-        # Not isinstance: True is an int.
+        # Not `isinstance`: True is an int.
         whole = type(label) is int and abs(label) < 2**63
         if not whole and not is_text(label):
             remedy = _INT64 if isinstance(label, float) else ""
@@ -116,14 +116,14 @@ def names_in(rows, where):
 
 
 def checked_names(names, argument="label_names"):
-    """Return names of labels that a user gives, as a tuple of texts.
+    """Return the label names that a user passes, as a tuple of texts.
 
     Args:
         names: Texts or whole numbers, in the order of their ids.
         argument: Name of the argument, for errors.
 
     Raises:
-        ValueError: They are something else, or not each there once.
+        ValueError: They are something else, or a name is repeated or empty.
 
     Example:
 
@@ -136,8 +136,8 @@ def checked_names(names, argument="label_names"):
     ]
     if "" in names:
         raise ValueError(
-            f"`{argument}` must name each label. Received: an empty text at "
-            f"position {names.index('')}."
+            f"`{argument}` must not have empty names. Received: an empty text "
+            f"at position {names.index('')}."
         )
     names = tuple(map(str, labels_of(names, f"`{argument}`")))
     seen = set()
@@ -154,7 +154,7 @@ def checked_names(names, argument="label_names"):
 def checked_list(values, argument):
     """Return the values of an argument that is a list, as a list.
 
-    A text would be taken apart into letters, a set has another order in every
+    A text would be split into letters, a set has a different order in every
     process, and the values of a dict would be lost.
 
     Args:
@@ -173,7 +173,7 @@ def checked_list(values, argument):
     if isinstance(values, (str, bytes)):
         remedy = f"Give [{short(values)}]"
     elif isinstance(values, Mapping):
-        remedy = "Give its names as a list, in the order of their ids"
+        remedy = "Give the names as a list, in the order of their ids"
     elif isinstance(values, Set):
         remedy = "A set has no order: give a list, such as `sorted` returns"
     elif not isinstance(values, Iterable) or (
@@ -188,18 +188,18 @@ def checked_list(values, argument):
 
 
 def check_forms(names, where):
-    """Raises `ValueError` where two names look alike and are not the same.
+    """Raise `ValueError` where two names look alike but differ.
 
     Args:
         names: Texts.
-        where: What errors call their place.
+        where: What errors call the place they are from.
 
     Example:
 
     >>> check_forms(["caf\u00e9", "cafe\u0301"], "'images'")
     Traceback (most recent call last):
-    ValueError: 'images': the label 'caf\xe9' is there in another Unicode \
-form, too. Write all labels in one form, such as NFC.
+    ValueError: 'images': the label 'caf\xe9' also occurs in another Unicode \
+form. Write all labels in one form, such as NFC.
     """
     name = _in_two_forms(names)
     if name is not None:
@@ -207,14 +207,14 @@ form, too. Write all labels in one form, such as NFC.
 
 
 def almost(name, names):
-    """Return which name of several an unknown one almost is, for an error.
+    """Return a hint for an error: the known name that `name` nearly equals.
 
     Args:
-        name: A text that is none of `names`.
+        name: A text that is not in `names`.
         names: Texts.
 
     Returns:
-        "", or text that follows `name`.
+        Text to put after `name`, or "" if no name is close.
 
     Example:
 
@@ -233,11 +233,11 @@ def almost(name, names):
 
 
 def label_ids_by_text(label_names):
-    """Return `{text: label id}` of names, and of ids where no name is one.
+    """Return `{text: label id}` of the names, and of the ids as text.
 
     Args:
-        label_names: As `checked_names` gives them. Where one of them is a
-            number, numbers are names.
+        label_names: As `checked_names` returns them. If any name is a number,
+            numbers are names, and ids are left out.
 
     Example:
 
@@ -253,7 +253,7 @@ def label_ids_by_text(label_names):
 
 
 def is_whole(text):
-    """Whether a text reads as a whole number.
+    """Return whether a text reads as a whole number.
 
     >>> is_whole("12"), is_whole("012"), is_whole("1.0")
     (True, False, False)
@@ -262,32 +262,32 @@ def is_whole(text):
 
 
 def _fault_of(names):
-    """A name that was surely not meant and why, for the error; or None."""
+    """Return a name that cannot be meant and why, for the error; or None."""
     floats = sorted(filter(_FLOAT.fullmatch, names))
     if floats and all(is_whole(name.removesuffix(".0")) for name in names):
         return floats[0], (
             "seems to be a whole number that became a float, as in pandas "
-            "where a cell is empty. Write the column as Int64, or give "
-            "`label_names` if it is called so."
+            "when a cell is empty. Write the column as Int64, or pass "
+            "`label_names` if that is its name."
         )
     if floats:
         return floats[0], (
-            "is a number that is not whole, which is no class. Check the "
-            "column, or give `label_names` if a class is called so."
+            "is a number that is not whole, which cannot be a class. Check the "
+            "column, or pass `label_names` if a class has that name."
         )
     missing = sorted(names & _MISSING)
     if missing:
         return missing[0], (
-            "seems to stand for a missing value. Leave the cell empty where "
-            "an image has no labels, or give `label_names` if a class is "
-            "called so."
+            "seems to stand for a missing value. Leave the cell empty if an "
+            "image has no labels, or pass `label_names` if a class has that "
+            "name."
         )
     name = _in_two_forms(names)
     return None if name is None else (name, _TWO_FORMS)
 
 
 def _in_two_forms(names):
-    """A name that another one equals but for its Unicode form; or None."""
+    """Return a name that equals another but for its Unicode form; or None."""
     forms = {}
     for name in sorted(names):
         if forms.setdefault(unicodedata.normalize("NFC", name), name) != name:
@@ -296,7 +296,7 @@ def _in_two_forms(names):
 
 
 def is_text(value):
-    """Whether a value is a text that can be the name of a file or of a class.
+    """Return whether a value is text that can name a file or a class.
 
     >>> is_text("café"), is_text("\\ud800"), is_text(3)
     (True, False, False)
@@ -304,7 +304,7 @@ def is_text(value):
     if not isinstance(value, str):
         return False
     try:
-        # The bytes of a name that are not UTF-8 are in it as surrogates.
+        # Surrogates stand for bytes of a file name that are not UTF-8.
         value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return False

@@ -1,6 +1,6 @@
-"""The labels of a chunk of images, cleaned and end to end.
+"""The labels of a chunk of images, cleaned and concatenated.
 
-Shapes: n images, M labels of all of them, C classes.
+Shapes: n images, M labels of all n images together, C classes.
 """
 
 from typing import NamedTuple
@@ -9,8 +9,8 @@ import numpy as np
 
 from keras_jft.data.batch import PADDING
 
-# Where a data set has no label names, ids from here on are out of range: they
-# are hashes or mistakes, and would take memory by the gigabyte.
+# Without label names, ids from here on are out of range: they are hashes or
+# mistakes, and counting them would take gigabytes.
 MOST_CLASSES = 10_000_000
 
 
@@ -19,14 +19,15 @@ class LabelSets(NamedTuple):
 
     Attributes:
         num_images: n.
-        owners: `(M,)` int64, the image that each label is of, 0..n - 1.
+        owners: `(M,)` int64, the image of each label, 0..n - 1.
         labels: `(M,)` int64.
-        is_specific: `(M,)` bool, no other label of its image lies below it.
-        num_closed: How many labels there would be, were all sets closed
+        is_specific: `(M,)` bool, whether no other label of the same image lies
+            below it in the hierarchy.
+        num_closed: How many labels there would be if all sets were closed
             upward.
-        repeated: How many labels were given again.
-        strays: `(k, 2)` int64, image and label of those out of range, which
-            are left out.
+        repeated: How many repeats of labels were dropped.
+        strays: `(k, 2)` int64, image and label of the k labels out of range,
+            which are left out.
     """
 
     num_images: int
@@ -38,22 +39,22 @@ class LabelSets(NamedTuple):
     strays: np.ndarray
 
     def per_image(self, chosen=slice(None)):
-        """`(n,)` labels of each image, or of those that are `chosen`."""
+        """Return the `(n,)` labels per image, of all or of the `chosen`."""
         return np.bincount(self.owners[chosen], minlength=self.num_images)
 
 
 def label_sets(rows, num_classes=0, hierarchy=None):
-    """The `LabelSets` of a chunk of images.
+    """Return the `LabelSets` of a chunk of images.
 
     Args:
-        rows: n integers or integer arrays; -1 is padding and ignored, what is
-            below it or not below C is out of range.
-        num_classes: C; 0 where it is not known.
-        hierarchy: The `LabelHierarchy` of the labels, or None: then all are
-            specific.
+        rows: n integers or integer arrays. -1 is padding and ignored; lower
+            values, and C or more, are out of range.
+        num_classes: C; 0 if it is not known.
+        hierarchy: The `LabelHierarchy` of the labels; None: all labels count
+            as specific.
 
     Raises:
-        ValueError: Labels are no integers.
+        ValueError: Labels are not integers.
     """
     limit = num_classes or MOST_CLASSES
     labels, sizes = _end_to_end(rows)
@@ -61,7 +62,7 @@ def label_sets(rows, num_classes=0, hierarchy=None):
     given = labels != PADDING
     inside = given & (labels >= 0) & (labels < limit)
     strays = np.stack([owners, labels], axis=1)[given & ~inside]
-    # One integer a (image, label): sorting those sorts within images.
+    # One integer per (image, label): sorting them sorts within images.
     cells = _distinct(owners[inside] * limit + labels[inside])
     specific, num_closed = np.ones(len(cells), bool), len(cells)
     if hierarchy is not None:
@@ -81,7 +82,7 @@ def label_sets(rows, num_classes=0, hierarchy=None):
 
 
 def _cells_above(cells, limit, hierarchy):
-    """The cells of all labels above one of `cells`, sorted, unique."""
+    """Return the cells of all labels above one of `cells`, sorted, unique."""
     owners, labels = np.divmod(cells, limit)
     closed, counts = hierarchy.closures(labels)
     above = closed != np.repeat(labels, counts)
@@ -90,11 +91,11 @@ def _cells_above(cells, limit, hierarchy):
 
 
 def _end_to_end(rows):
-    """`(M,)` int64 labels of all rows, and how many each has."""
+    """Return the `(M,)` int64 labels of all rows, and how many each has."""
     if any(np.ndim(row) == 0 for row in rows[:1]):
         rows = list(map(np.ravel, rows))
     sizes = np.fromiter(map(len, rows), "int64", len(rows))
-    # Not the empty ones, which are float where they are made of nothing.
+    # Leave empty rows out: `np.array([])` is float.
     full = [row for row, size in zip(rows, sizes, strict=True) if size]
     labels = np.concatenate(full) if full else np.zeros(0, "int64")
     if labels.dtype.kind not in "iu":
@@ -106,7 +107,7 @@ def _end_to_end(rows):
 
 
 def _distinct(cells):
-    """`cells` sorted, each once; faster than `numpy.unique`, which hashes."""
+    """Sort `cells` and drop repeats, faster than `numpy.unique`."""
     cells = np.sort(cells)
     first = np.ones(len(cells), bool)
     first[1:] = cells[1:] != cells[:-1]

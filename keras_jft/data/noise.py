@@ -10,29 +10,30 @@ from keras_jft.data.batch import PADDING
 from keras_jft.data.dataset import Dataset
 from keras_jft.data.label_sets import label_sets
 
-# Independent draws for one label of one example.
+# Streams of independent draws for one label of one example.
 _MISSING, _WRONG, _KIND, _CHOICE = range(4)
 
 
 class NoisyLabels(Dataset):
     """The examples of a data set with some of their labels spoiled.
 
-    The most specific labels of an example are spoiled, each on its own, and
-    the rest is closed upward again. A label that replaces another is always a
-    leaf. What happens to a label is a function of seed, id and label: it is
-    the same in every epoch, subset and batch.
+    The most specific labels of an example are spoiled independently, and the
+    result is closed upward again. A replacement is always a leaf. What happens
+    to a label is a function of seed, id and label, so it is the same in every
+    epoch, subset and batch.
 
     Args:
-        data: A `Dataset` with `labels`: one, or many, an example.
+        data: A `Dataset` with `labels`, one or many per example.
         wrong: Rate of labels that are replaced by another.
-        missing: Rate of labels that are dropped before; for many labels only.
+        missing: Rate of labels that are dropped first; requires many labels
+            per example.
         confusable: Rate, among wrong labels, of those replaced by a sibling (a
             leaf with a common parent), if there is one. The others are
             replaced uniformly.
         seed: Integer.
 
     Raises:
-        ValueError: A rate is not in 0..1; or the data set has less than two
+        ValueError: A rate is not in 0..1; or the data set has fewer than two
             labels, or no hierarchy for confusable ones.
     """
 
@@ -50,7 +51,7 @@ class NoisyLabels(Dataset):
             )
         self.source, self.seed = data, seed
         self.wrong, self.missing, self.confusable = wrong, missing, confusable
-        # A label is replaced by one that may have more labels above it.
+        # Unknown now: a replacement may have more labels above it.
         self.info = dataclasses.replace(
             data.info, class_counts=None, max_labels=None
         )
@@ -65,19 +66,19 @@ class NoisyLabels(Dataset):
             )
 
     def ids(self, positions):
-        """Ids of the source's examples."""
+        """Return the ids of the wrapped data set."""
         return self.source.ids(positions)
 
     def image_bytes(self, position):
-        """The image file in the source."""
+        """Return the image file of the wrapped data set."""
         return self.source.image_bytes(position)
 
     def take(self, positions):
-        """The source's examples, labels spoiled."""
+        """Return the wrapped data set's examples with spoiled labels."""
         return self._spoiled(self.source.take(positions), positions)
 
     def annotations(self, positions):
-        """The source's annotations, labels spoiled."""
+        """Return the wrapped data set's annotations with spoiled labels."""
         return self._spoiled(self.source.annotations(positions), positions)
 
     def _spoiled(self, examples, positions):
@@ -96,17 +97,17 @@ class NoisyLabels(Dataset):
         ]
 
     def _sets(self, examples):
-        """The `LabelSets` of clean examples."""
+        """Return the `LabelSets` of clean examples."""
         if any("labels" not in example for example in examples):
             raise ValueError(
-                "Noise needs examples with `labels`. Received the keys "
+                "Label noise needs examples with `labels`. Received the keys "
                 f"{sorted(examples[0])}. Boxes and masks are not spoiled."
             )
         rows = [example["labels"] for example in examples]
         if self.missing and any(np.ndim(row) == 0 for row in rows):
             raise ValueError(
                 "A single label cannot be missing. Received "
-                f"missing={self.missing} and data with one label an example. "
+                f"missing={self.missing} and data with one label per example. "
                 "Set `missing=0`."
             )
         num_labels = len(self.info.label_names)
@@ -120,7 +121,7 @@ class NoisyLabels(Dataset):
         return sets
 
     def _replace(self, labels, keys):
-        """`labels` with the wrong ones replaced."""
+        """Return `labels` with the wrong ones replaced."""
         wrong = keyed_random.uniform(keys, labels, _WRONG) < self.wrong
         alike = keyed_random.uniform(keys, labels, _KIND) < self.confusable
         draws = keyed_random.uniform(keys, labels, _CHOICE)
@@ -135,7 +136,7 @@ class NoisyLabels(Dataset):
         return replaced
 
     def _closed(self, owners, labels, num_examples):
-        """Closed, sorted labels of each example; `owners` are in order."""
+        """Return closed, sorted labels of each example; `owners` ascend."""
         sizes = np.bincount(owners, minlength=num_examples)
         starts = np.cumsum(sizes) - sizes
         shape = (num_examples, sizes.max(initial=0))
@@ -147,7 +148,7 @@ class NoisyLabels(Dataset):
         return [np.unique(row[row != PADDING]) for row in padded]
 
     def _family(self, label):
-        """Sorted leaves with a parent of `label`, it among them if a leaf."""
+        """Return the sorted leaves that share a parent with `label`."""
         parents = tuple(self.info.hierarchy.parents(label).tolist())
         if parents not in self._families:
             children = map(self.info.hierarchy.children, parents)
@@ -158,7 +159,7 @@ class NoisyLabels(Dataset):
 
 
 def _other(choices, label, draw):
-    """One of sorted `choices` that is not `label`; None if there is none."""
+    """Pick one of sorted `choices` that is not `label`; None if none is."""
     place = np.searchsorted(choices, label)
     among = place < len(choices) and choices[place] == label
     number = int(draw * (len(choices) - among))

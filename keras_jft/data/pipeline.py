@@ -1,7 +1,11 @@
 """Examples to batches: shuffled, transformed, read in parallel, resumable.
 
-Batch number i of an endless stream is a function of i alone, so a run that is
-resumed, split over workers or read by other threads sees the same numbers.
+Batch number i of an endless stream is a function of i alone, so the batches of
+a run are the same after resuming, and for any number of threads. `iterate` is
+the way in; `Examples` puts examples in the order of an epoch and counts those
+that cannot be read; `Batches` makes batches of them.
+
+Shapes: B batch size, H W image height and width.
 """
 
 import collections
@@ -31,18 +35,19 @@ from keras_jft.data.transforms.presets import (
 
 
 class Examples:
-    """The examples of a data set by epoch and place.
+    """The examples of a data set by epoch and place in its order.
 
     Args:
         data: A `Dataset`.
-        training: Whether every epoch has an order of its own.
-        seed: Of the orders, and of the draws for examples.
+        training: Whether every epoch has a different order.
+        seed: Seed of the orders, and of the random draws for examples.
         tolerate: How many examples may be unreadable: a count, or a fraction
             of `data` (a float).
 
     Attributes:
         skipped: `{id: reason}` of the examples that could not be read so far.
-        causes: `{id: cause}` of them, a short one to count by.
+        causes: `{id: cause}` of the same examples; causes are short, to be
+            counted.
 
     Raises:
         ValueError: `tolerate` is neither a count nor a fraction.
@@ -63,27 +68,27 @@ class Examples:
         self._lock = threading.Lock()
 
     def __getstate__(self):
-        """What goes to another process: all but the lock."""
+        """Return what goes to another process: all but the lock."""
         state = dict(self.__dict__)
         del state["_lock"]
         return state
 
     def __setstate__(self, state):
-        """Takes the state of another process, with a lock of this one."""
+        """Take over the state of another process, with a lock of this one."""
         self.__dict__.update(state, _lock=threading.Lock())
 
     def take(self, epoch, places):
-        """The readable examples at `places` in the order of `epoch`.
+        """Return the readable examples at `places` in the order of `epoch`.
 
         Raises:
-            ValueError: An example cannot be read and that is not, or no more,
-                tolerated; or none can be read.
+            ValueError: More examples than tolerated cannot be read; or none
+                of these can.
         """
         to_positions = self._order(epoch)
         try:
             return self.data.take(to_positions(places))
         except UNREADABLE:
-            # Again one by one, to know which it is.
+            # Read one by one, to find the unreadable ones.
             found = [self._find(to_positions, place) for place in places]
         examples = [example for example in found if example is not None]
         if not examples:
@@ -95,7 +100,7 @@ class Examples:
         return examples
 
     def report(self, most_names=20):
-        """What could not be read so far; see `Batches.report`."""
+        """Return what could not be read so far; see `Batches.report`."""
         with self._lock:
             causes = dict(self.causes)
         names = {}
@@ -112,13 +117,13 @@ class Examples:
         }
 
     def generators(self, epoch, examples):
-        """One random generator an example, of seed, epoch and id."""
+        """Return one random generator per example, of seed, epoch and id."""
         ids = [example["ids"] for example in examples]
         seed = keyed_random.hash64(keyed_random.hash64(self.seed, epoch), 1)
         return keyed_random.generators(keyed_random.hash64(seed, ids))
 
     def generator(self, epoch, place):
-        """A random generator of seed, epoch and place, for a whole batch."""
+        """Return a random generator of seed, epoch and place, for a batch."""
         seed = keyed_random.hash64(keyed_random.hash64(self.seed, epoch), 2)
         (generator,) = keyed_random.generators(
             keyed_random.hash64(seed, [place])
@@ -132,7 +137,7 @@ class Examples:
         return keyed_random.permutation(len(self.data), seed)
 
     def _find(self, to_positions, place):
-        """The example at `place` or, in training, the next readable one."""
+        """Return the example at `place`; in training, the next readable one."""
         for step in range(len(self.data) if self.training else 1):
             position = int(to_positions((place + step) % len(self.data)))
             try:
@@ -142,7 +147,7 @@ class Examples:
         return None
 
     def _skip(self, position, error):
-        """Counts an unreadable example; raises if there are too many."""
+        """Count an unreadable example; raise if there are too many."""
         name = np.asarray(self.data.ids([position])).tolist()[0]
         with self._lock:
             known = name in self.skipped
@@ -162,7 +167,7 @@ class Examples:
             )
 
 
-_PROBES = 16  # Examples by whose ids data are told from others.
+_PROBES = 16  # Examples whose ids identify a data set.
 
 
 def iterate(
@@ -181,43 +186,47 @@ def iterate(
     mixup=0.0,
     originals=False,
 ):
-    """A re-iterable of contract batches of NumPy arrays; `len` is a pass.
+    """Return an iterable of contract batches of NumPy arrays.
+
+    It can be iterated over any number of times; its `len` is the number of
+    batches per pass.
 
     Args:
         data: A `Dataset`.
-        batch_size: Examples a batch, of this worker.
+        batch_size: Examples per batch of this worker.
         transforms: A name in `TRANSFORMS`, or a sequence of functions
             `example, rng -> example`.
-        training: Whether every pass has another random order. It also chooses
-            what a transform by name does.
-        seed: Of order and transforms. The draws for an example depend on
-            seed, epoch and its id, not on who reads it when.
+        training: Whether every pass has a different random order. It also
+            selects what a transform by name does.
+        seed: Seed of order and transforms. The random draws for an example
+            depend on seed, epoch and its id, not on which thread or worker
+            reads it, or when.
         drop_remainder: Whether a last batch that is not full is left out. By
             default only in training.
         tolerate: How many examples may be unreadable: a count, or a fraction
             of `data` (a float). Each gives a warning and is left out of its
-            batch; in training the next in the order takes its place.
+            batch; in training, the next in the order takes its place.
             `Batches.report` counts them by cause.
-        shard: `(index, count)`: of every `count` examples in a row, this
+        shard: `(index, count)`: of every `count` consecutive examples, this
             worker reads number `index`.
         initial_epoch: Epoch to begin in, when training is resumed.
-        initial_step: Batch of that epoch to begin with. Every pass has `len`
-            batches all the same: it ends in the middle of the next epoch.
-        workers: Threads that read and transform; by default one a core, at
+        initial_step: Batch of that epoch to begin with. Every pass still has
+            `len` batches, so it ends in the middle of the next epoch.
+        workers: Threads that read and transform; by default one per core, at
             most 8.
-        mixup: alpha of `jft.data.mixup`, which training batches go through, of
-            each worker alone; 0 for none.
+        mixup: alpha of `jft.data.mixup`, applied to training batches of each
+            worker separately; 0 for none.
         originals: Whether each batch also has `originals`, the list of its
             examples before `transforms`, and `placements` `(B, 2, 2)`, which
-            say where these moved them, as `move_back` of
-            `keras_jft.data.transforms.geometry` reads them.
+            say where the transforms moved them; see `move_back` in
+            `keras_jft.data.transforms.geometry`.
 
     Returns:
         A `Batches`.
 
     Raises:
         ValueError: An argument is out of range; or, while iterating, an
-            example cannot be read and `tolerate` is used up.
+            example cannot be read and `tolerate` is exhausted.
 
     Example:
 
@@ -234,7 +243,7 @@ def iterate(
         )
     batch_size = checks.whole("batch_size", batch_size, least=1)
     places = range(index, len(data), count)
-    if training:  # All workers take as many steps as the smallest shard has.
+    if training:  # All workers take as many steps as the smallest shard.
         places = places[: len(data) // count]
     steps = -(-len(places) // batch_size)
     if training if drop_remainder is None else drop_remainder:
@@ -260,17 +269,17 @@ def iterate(
 
 @dataclasses.dataclass(kw_only=True)
 class Batches:
-    """What `iterate` gives: the batches of one pass, again and again.
+    """The batches that `iterate` returns; each iteration is one pass.
 
     Attributes:
         examples: `Examples`, in the order of an epoch.
         transforms: Tuple of functions `example, rng -> example`.
         places: This worker's places in that order.
-        batch_size: Examples a batch.
-        steps: Batches of a pass.
-        position: Number, in the endless stream of batches, of the one that
-            the next pass begins with. It moves on when a pass has handed out
-            its last batch, not when a pass is begun.
+        batch_size: Examples per batch.
+        steps: Batches per pass.
+        position: Number, in the endless stream of batches, of the first batch
+            of the next pass. It advances when a pass has handed out its last
+            batch, not when a pass begins.
         workers: Number of threads.
         mixup: alpha of `jft.data.mixup`; 0 for none.
         originals: Whether batches have `originals` and `placements`.
@@ -292,16 +301,16 @@ class Batches:
         return dict(self.examples.skipped)
 
     def report(self, most_names=20):
-        """What could not be read so far, counted by cause.
+        """Return what could not be read so far, counted by cause.
 
         Args:
-            most_names: Ids to list of each cause.
+            most_names: Most ids to list per cause.
 
         Returns:
-            A dict: `num_examples` of the data, how many of them may be
+            A dict: `num_examples` of the data set, how many of them may be
             unreadable (`tolerate`), how many were `skipped`, how many for each
-            of the `causes`, and their `names`. Each counts once, in this
-            process and since it began.
+            of the `causes`, and their `names`. Each example counts once, for
+            this process and since it started.
         """
         return self.examples.report(most_names)
 
@@ -310,7 +319,7 @@ class Batches:
 
     @property
     def identity(self):
-        """A plain dict; a position means the same where this is the same."""
+        """A plain dict; where it is equal, positions mean the same batches."""
         return {
             "num_examples": len(self.examples.data),
             "batch_size": self.batch_size,
@@ -324,7 +333,7 @@ class Batches:
 
     @functools.cached_property
     def _some_ids(self):
-        """What tells examples from others as many, in 16 hexadecimal digits."""
+        """A hash of some ids, 16 hexadecimal digits, to identify the data."""
         data = self.examples.data
         places = np.linspace(0, len(data) - 1, _PROBES).astype("int64")
         return f"{keyed_random.hash64(0, data.ids(places)).sum():016x}"
@@ -343,13 +352,13 @@ class Batches:
         return dataset_of(self)
 
     def advance(self, number):
-        """Notes that batch `number` was handed out; a pass may end with it."""
+        """Note that batch `number` was handed out; a pass may end with it."""
         ends = (number + 1 - self.position) % self.steps == 0
         if ends and self.examples.training:
             self.position = max(self.position, int(number) + 1)
 
     def batch(self, number):
-        """Batch `number` of the endless stream, a dict of NumPy arrays."""
+        """Return batch `number` of the endless stream, a dict of arrays."""
         epoch, step = divmod(number, self.steps)
         places = self.places[step * self.batch_size :][: self.batch_size]
         originals = examples = self.examples.take(epoch, np.asarray(places))
@@ -371,7 +380,7 @@ class Batches:
 
     @property
     def image_size(self):
-        """`(H, W)` of every batch, as the transforms say it; None: unknown."""
+        """`(H, W)` of every batch, from the transforms; None is unknown."""
         return image_size_of(self.transforms)
 
     def _transform(self, example, rng):
@@ -384,7 +393,7 @@ def _transforms(transforms, training, info):
     if transforms is None:
         return ()
     if isinstance(transforms, Iterator):
-        transforms = tuple(transforms)  # It can be read but once.
+        transforms = tuple(transforms)  # It can be read only once.
     check_transforms(transforms)
     if not isinstance(transforms, str):
         transforms = tuple(transforms)
@@ -407,14 +416,15 @@ def _warn_of_sides(info):
             warnings.warn(
                 "`transforms` mirror images but not classes: what looks like "
                 f"{pairs[0][0]!r} in the mirror keeps the label "
-                f"{pairs[0][1]!r}. So for {len(pairs)} pairs of classes: "
-                f"{pairs[:5]}. Leave `RandomFlip` out where sides matter.",
+                f"{pairs[0][1]!r}. This concerns {len(pairs)} pairs of "
+                f"classes: {pairs[:5]}. Leave `RandomFlip` out if sides "
+                "matter.",
                 stacklevel=4,
             )
 
 
 def _parallel(function, arguments, workers):
-    """Yields `function(argument)` in order, computed by threads ahead."""
+    """Yield `function(argument)` in order; threads compute ahead."""
     arguments = iter(arguments)
     executor = concurrent.futures.ThreadPoolExecutor(workers)
     try:
@@ -427,5 +437,5 @@ def _parallel(function, arguments, workers):
             for argument in itertools.islice(arguments, 1):
                 pending.append(executor.submit(function, argument))
             yield result
-    finally:  # Also when the pass is left half way.
+    finally:  # Also when the pass is abandoned half way.
         executor.shutdown(wait=False, cancel_futures=True)

@@ -1,7 +1,9 @@
-"""Subsets of a data set: of a size, of the ids in a file, or of classes.
+"""Subsets of a data set: of a given size, of given ids, or of given classes.
 
-Those of a size are nested: 10,000 examples are inside the 30,000 of the same
-seed.
+- `subset` takes a number of examples. Its results are nested: the 10,000
+  examples of a seed are among the 30,000 of the same seed.
+- `write_ids`, `read_ids` and `select` record a choice of examples in a file.
+- `class_subset`, `with_labels` and `OnlyLabels` choose by label.
 """
 
 import dataclasses
@@ -23,17 +25,17 @@ _READ = 10_000  # Examples whose ids or labels are read at once.
 
 
 def subset(data, num_examples, seed=0):
-    """The first `num_examples` of `data` in a random order of its ids.
+    """Return the first `num_examples` of `data` in a random order of ids.
 
-    The order depends on ids and seed alone, so subsets of one seed nest and
-    hold the same examples in whatever order the source lists them. Where ids
-    are 0..N - 1 the order is a keyed permutation, which needs no memory;
-    otherwise it is that of `hash64(seed, id)`.
+    The order depends on ids and seed alone, so the subsets of one seed are
+    nested, and the same in whatever order the data set lists its examples. If
+    ids are 0..N - 1, the order is a keyed permutation, which needs no memory;
+    otherwise examples are sorted by `hash64(seed, id)`.
 
     Args:
-        data: A `Dataset`.
+        data: A `Dataset` of N examples.
         num_examples: Size of the subset.
-        seed: Integer. Another seed is another subset.
+        seed: Integer. Each seed gives a different subset.
 
     Returns:
         A `Dataset` in that order.
@@ -48,7 +50,7 @@ def subset(data, num_examples, seed=0):
             f"`num_examples` must be in 1..{len(data)}, the size of the data "
             f"set. Received: num_examples={num_examples}."
         )
-    # A subset of a subset is then the same as the subset of the whole.
+    # So a subset of a subset is the same as that subset of the whole.
     if isinstance(data, Subset) and data.seed == seed:
         data, positions = data.source, data.positions
     elif _ids_are_positions(data):
@@ -60,14 +62,14 @@ def subset(data, num_examples, seed=0):
 
 
 class Subset(Dataset):
-    """The first `num_examples` of `source` in an order.
+    """The first `num_examples` examples of a data set in a given order.
 
     Args:
-        source: A `Dataset`.
+        source: The `Dataset` that is wrapped.
         positions: A function from an array of places in the order to an array
             of positions in `source`.
         num_examples: Size of the subset.
-        seed: That of the order.
+        seed: The seed of the order, or None.
     """
 
     def __init__(self, source, positions, num_examples, seed):
@@ -82,24 +84,24 @@ class Subset(Dataset):
         )
 
     def ids(self, positions):
-        """Ids of the source's examples."""
+        """Return the ids of the wrapped data set."""
         return self.source.ids(self._places(positions))
 
     def image_bytes(self, position):
-        """The image file in the source."""
+        """Return the image file of the wrapped data set."""
         (position,) = self._places([position])
         return self.source.image_bytes(position)
 
     def take(self, positions):
-        """Examples of the source."""
+        """Return examples of the wrapped data set."""
         return self.source.take(self._places(positions))
 
     def annotations(self, positions):
-        """Annotations of the source."""
+        """Return annotations of the wrapped data set."""
         return self.source.annotations(self._places(positions))
 
     def _places(self, positions):
-        """Positions in the source; the order goes on beyond the subset."""
+        """Return positions in the wrapped data set, all inside the subset."""
         positions = np.asarray(positions, "int64")
         if positions.size and not (
             positions.min() >= 0 and positions.max() < len(self)
@@ -112,18 +114,18 @@ class Subset(Dataset):
 
 
 def _in_order_of_ids(ids, seed):
-    """Positions in the order that these ids, and no other source, have."""
+    """Return positions in an order that depends on the ids and seed alone."""
     if ids.dtype.kind in "ui" and ids.max() == len(ids) - 1:
         by_id = np.argsort(ids)
         if np.array_equal(ids[by_id], np.arange(len(ids))):
-            # 0..N - 1 listed otherwise: as where they are positions.
+            # Ids 0..N - 1 in another order: choose as if they were in order.
             shuffle = keyed_random.permutation(len(ids), seed)
             return by_id[shuffle(np.arange(len(ids)))]
     return np.argsort(keyed_random.hash64(seed, ids), kind="stable")
 
 
 def _ids_are_positions(data):
-    """Whether the ids are 0..N - 1, looked through in constant memory."""
+    """Return whether the ids are 0..N - 1, in constant memory."""
     for start in range(0, len(data), _HASHED):
         positions = np.arange(start, min(start + _HASHED, len(data)))
         ids = np.asarray(data.ids(positions))
@@ -133,19 +135,19 @@ def _ids_are_positions(data):
 
 
 def write_ids(data, path):
-    """Writes which examples a data set has, in its order, as JSON Lines.
+    """Write which examples a data set has, in its order, as JSON Lines.
 
-    A line has the `id` of an example and, where it has them, the names of its
-    `labels`. Where ids are paths of images, `load("manifest", path=path,
-    image_column="id")` reads the images too. The first n lines of the file of
-    a `subset` are the subset of n. The file appears whole or not at all.
+    Each line has the `id` of an example and, if it has labels, the names of its
+    `labels`. If ids are paths of images, `load("manifest", path=path,
+    image_column="id")` can read the file. The first n lines written of a
+    `subset` are the subset of n. The file is written whole or not at all.
 
     Args:
         data: A `Dataset`.
-        path: Of the file, which ends in `.jsonl`.
+        path: The path of the file, `*.jsonl`.
 
     Raises:
-        ValueError: The path ends otherwise.
+        ValueError: The path does not end in `.jsonl`.
     """
     path = Path(path)
     if path.suffix != ".jsonl":
@@ -181,22 +183,22 @@ def _lines(data):
             text = json.dumps(line, ensure_ascii=False)
             try:
                 text.encode()
-            except UnicodeEncodeError:  # A file's name that is not UTF-8.
+            except UnicodeEncodeError:  # A file name that is not UTF-8.
                 text = json.dumps(line)
             yield text + "\n"
 
 
 def read_ids(path, num_examples=None):
-    """The ids of a file that `write_ids` wrote, `(n,)` int64 or str.
+    """Read the ids of a file by `write_ids`, `(n,)` int64 or str.
 
     Args:
         path: The file.
-        num_examples: Reads only so many; all, if left out.
+        num_examples: How many ids to read; by default all.
 
     Raises:
         ValueError: The file is missing or too short; or a line is not a JSON
-            object with an `id`, or has one of another type or for the second
-            time. The error names the line. Blank lines are passed over.
+            object with an `id`, or its id has another type than those before
+            or is repeated. The error names the line. Blank lines are skipped.
     """
     if not Path(path).is_file():
         raise ValueError(f"There must be a file {str(path)!r}. Received none.")
@@ -224,18 +226,19 @@ def read_ids(path, num_examples=None):
 
 
 def select(data, ids, num_examples=None):
-    """The examples of some ids, in their order.
+    """Return the examples with the given ids, in their order.
 
     Args:
         data: A `Dataset`.
         ids: Ids, or the path of a file that `write_ids` wrote.
-        num_examples: Takes the first so many; all, if left out.
+        num_examples: How many of the ids to use; by default all.
 
     Returns:
         A `Dataset`.
 
     Raises:
-        ValueError: As `read_ids` does; or `data` has not all of the ids.
+        ValueError: As `read_ids` does; or an id is not in `data` or is
+            repeated.
     """
     if isinstance(ids, (str, Path)):
         ids = read_ids(ids, num_examples)
@@ -256,29 +259,29 @@ def select(data, ids, num_examples=None):
         )
     if len(np.unique(positions)) < len(positions):
         raise ValueError(
-            f"Each of `ids` must be there once. Received {len(ids)}, of which "
+            f"`ids` must not be repeated. Received {len(ids)}, of which "
             f"{len(np.unique(positions))} differ."
         )
     return Subset(data, positions.__getitem__, len(positions), seed=None)
 
 
 def class_subset(data, labels, num_examples=None, *, seed=0, only=False):
-    """Examples with at least one of some labels, and as many of any.
+    """Return examples with given labels, and a control of the same size.
 
-    Both are nested and depend on ids and seed alone, as `subset` says. The
-    control is drawn from all examples, those of the labels included.
+    Both are nested and depend on ids and seed alone, as for `subset`. The
+    control is drawn from all examples, including those with the labels.
 
     Args:
         data: A `Dataset` with `labels`.
         labels: Ids, names or keys of labels.
-        num_examples: Size of both; that of all examples with such a label, if
-            left out.
+        num_examples: Size of each; by default the number of examples with at
+            least one of the labels.
         seed: Integer.
-        only: Whether examples of the first keep `labels` alone, renumbered in
-            their order, without a hierarchy. By default they keep all.
+        only: Whether the chosen examples keep only `labels`, renumbered in
+            this order, without a hierarchy. By default they keep all labels.
 
     Returns:
-        Two `Dataset`s of one size.
+        Two `Dataset`s of the same size: the chosen examples and the control.
 
     Raises:
         ValueError: A label is unknown, or there are not enough examples.
@@ -303,9 +306,9 @@ def class_subset(data, labels, num_examples=None, *, seed=0, only=False):
 
 
 def with_labels(data, labels):
-    """The examples with at least one of some labels, in their order.
+    """Return the examples with at least one of some labels, in their order.
 
-    Looks once through the annotations; a position an example is kept.
+    Reads the annotations once, and keeps one position per example in memory.
 
     Args:
         data: A `Dataset` with `labels`.
@@ -335,12 +338,12 @@ def with_labels(data, labels):
 
 
 class OnlyLabels(Dataset):
-    """The examples of a data set with some labels alone, renumbered.
+    """The examples of a data set with only some labels, renumbered.
 
     Label i is the i-th of `labels`; there is no hierarchy.
 
     Args:
-        data: A `Dataset` with many `labels` an example.
+        data: A `Dataset` with many `labels` per example.
         labels: Ids, names or keys of labels.
     """
 
@@ -359,19 +362,19 @@ class OnlyLabels(Dataset):
         )
 
     def ids(self, positions):
-        """Ids of the source's examples."""
+        """Return the ids of the wrapped data set."""
         return self.source.ids(positions)
 
     def image_bytes(self, position):
-        """The image file in the source."""
+        """Return the image file of the wrapped data set."""
         return self.source.image_bytes(position)
 
     def take(self, positions):
-        """The source's examples, other labels left out."""
+        """Return the wrapped data set's examples without other labels."""
         return [*map(self._renumbered, self.source.take(positions))]
 
     def annotations(self, positions):
-        """The source's annotations, other labels left out."""
+        """Return the wrapped data set's annotations without other labels."""
         return [*map(self._renumbered, self.source.annotations(positions))]
 
     def _renumbered(self, example):
@@ -388,14 +391,14 @@ class OnlyLabels(Dataset):
 
 
 def label_ids(info, labels):
-    """Ids of labels, `(n,)` int64.
+    """Return the ids of labels, `(n,)` int64.
 
     Args:
         info: The `Info` of a data set.
         labels: Ids, names or, with a hierarchy, keys; each label once.
 
     Raises:
-        ValueError: One is unknown, or there twice, or there is none.
+        ValueError: A label is unknown or repeated, or `labels` is empty.
     """
     by_name = {name: label for label, name in enumerate(info.label_names)}
     ids = []
@@ -414,7 +417,7 @@ def label_ids(info, labels):
     if not ids or len(set(ids)) < len(ids):
         raise ValueError(
             "`labels` must name at least one label, each once. Received: "
-            f"{len(ids)} of which {len(set(ids))} differ."
+            f"{len(ids)}, of which {len(set(ids))} differ."
         )
     return np.array(ids)
 

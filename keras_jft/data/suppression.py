@@ -1,24 +1,24 @@
-"""Greedy suppression of what is found twice.
+"""Greedy suppression of duplicate detections.
 
-Shapes: N things found.
+Shapes: N detections.
 """
 
 import numpy as np
 
 
 def suppress(similarity, scores, threshold):
-    """The things that are kept: each the best of those like it.
+    """Return the positions that are kept, each the best of those like it.
 
-    From the highest score down, a thing is left out if one that was kept is
-    more similar to it than the threshold.
+    From the highest score down, a detection is dropped if it is more similar
+    than the threshold to one that was kept.
 
     Args:
         similarity: `(N, N)`, such as the overlap of boxes.
         scores: `(N,)`.
-        threshold: Similarity above which two are the same thing.
+        threshold: Similarity above which two detections are the same.
 
     Returns:
-        Positions of those that are kept, highest score first.
+        Positions of the detections that are kept, highest score first.
 
     Example:
 

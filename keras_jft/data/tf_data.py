@@ -7,15 +7,15 @@ from keras_jft.data.pipeline import iterate
 
 
 def batches(data, batch_size, **options):
-    """A `tf.data.Dataset` of contract batches, of known cardinality.
+    """Return a `tf.data.Dataset` of contract batches, of known cardinality.
 
-    In training every pass has another order. A new one begins when a pass has
-    handed out its last batch: Keras opens iterators that it does not read to
-    the end, and those change nothing.
+    In training every pass has a different order. The order changes once a pass
+    has handed out its last batch: Keras also opens iterators that it does not
+    read to the end, and those change nothing.
 
     Args:
         data: A `Dataset`.
-        batch_size: Examples a batch, of this worker.
+        batch_size: Examples per batch, of this worker.
         **options: `transforms`, `training`, `seed`, `drop_remainder`,
             `tolerate`, `shard`, `initial_epoch`, `initial_step`, `workers` and
             `mixup` as for `iterate`, which gives the same batches without
@@ -66,8 +66,8 @@ def dataset_of(source):
         lambda start: tf.data.Dataset.range(start, start + len(source))
     )
     dataset = numbers.map(read, num_parallel_calls=source.workers)
-    # The last map runs when a batch is asked for: what prefetching reads ahead
-    # does not count as handed out.
+    # The last map comes after prefetching, so that batches which are only read
+    # ahead do not count as handed out.
     dataset = dataset.prefetch(tf.data.AUTOTUNE).map(hand_out)
     cardinality = tf.data.experimental.assert_cardinality(len(source))
     dataset = dataset.apply(cardinality)
@@ -75,12 +75,12 @@ def dataset_of(source):
     policy = tf.data.experimental.AutoShardPolicy
     options.experimental_distribute.auto_shard_policy = policy.DATA
     dataset = dataset.with_options(options)
-    dataset.source = source  # What `jft.training.Checkpoint` positions.
+    dataset.source = source  # `jft.training.Checkpoint` restores its position.
     return dataset
 
 
 def _arrays(tf, batch):
-    """What `numpy_function` gives back of a batch: text as UTF-8."""
+    """Return the arrays of a batch for `numpy_function`, text as UTF-8."""
     return [text.encode_array(array) for array in tf.nest.flatten(batch)]
 
 
@@ -97,7 +97,7 @@ def _tensorflow():
 
 
 def _signature(tf, source):
-    """`tf.TensorSpec`s that fit every batch, so that nothing is retraced."""
+    """Return `tf.TensorSpec`s that fit every batch, to avoid retracing."""
     info = source.examples.data.info
     sample = source.batch(0)
     always_full = source.batch_size * source.steps <= len(source.places) and (
@@ -105,7 +105,7 @@ def _signature(tf, source):
     )
     max_labels = info.max_labels
     if max_labels is not None and source.mixup:
-        max_labels *= 2  # Those of two images.
+        max_labels *= 2  # A mixed image has the labels of two.
     sizes = {
         "images": (*source.image_size, 3),
         "labels": (max_labels,) * (np.ndim(sample.get("labels")) - 1),

@@ -120,7 +120,7 @@ def test_keys_of_a_hierarchy_are_labels(listed):
         hierarchy=tree,
     )
     assert _ids(jft_data.with_labels(data, ["machine"])) == [1]
-    with pytest.raises(ValueError, match="2 labels are called 'crane'"):
+    with pytest.raises(ValueError, match="2 labels have the name 'crane'"):
         jft_data.with_labels(data, ["crane"])
 
 
@@ -131,7 +131,7 @@ def test_keys_of_a_hierarchy_are_labels(listed):
         (["z"], "Received: 'z'"),
         ([-1], "Received: -1"),
         ([], "at least one label"),
-        ([2, "c"], "2 of which 1 differ"),
+        ([2, "c"], "2, of which 1 differ"),
     ],
 )
 def test_labels_that_are_none_are_refused(make_data, labels, message):

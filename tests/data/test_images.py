@@ -71,7 +71,7 @@ def test_16_bits_of_colors_and_transparency_keep_the_high_byte(rng):
 
 
 def _deep_png(pixels, color_type):
-    """A PNG of 16 bits a channel, which Pillow reads but does not write."""
+    """A PNG of 16 bits per channel, which Pillow reads but does not write."""
 
     def chunk(kind, data):
         checksum = zlib.crc32(kind + data).to_bytes(4)
