@@ -46,7 +46,7 @@ def folder(tmp_path, rng):
 
 def test_the_synthetic_world_is_described(run):
     out, numbers = run("--images", 8)
-    assert out.startswith("20,000 images with 1.27 labels an image")
+    assert out.startswith("20,000 images with 1.27 labels per image")
     assert numbers["images"]["examined"] == 8
 
 
@@ -78,5 +78,5 @@ def test_a_manifest_with_a_damaged_file_is_described(run, folder):
     path.write_text("\n".join(["image,labels", *lines]))
     out, numbers = run("--manifest", path, "--images", "all")
     assert numbers["images"]["unreadable"]["total"] == 1
-    assert "Of 25 images that were read, 1 (4%) cannot be." in out
+    assert "Of 25 images that were opened, 1 (4%) cannot be read." in out
     assert np.sum(numbers["labels"]["per_image"]["counts"]) == 25

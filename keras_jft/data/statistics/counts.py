@@ -1,6 +1,11 @@
-"""Counts of labels, boxes, pairs and images, in bounded memory. C classes.
+"""Counts of labels, boxes, label pairs and images, in bounded memory.
 
-Beside them stands what the paper says of JFT-300M.
+`LabelCounts`, `BoxCounts` and `LabelPairs` count annotations chunk by chunk.
+`examine` reads a sample of images into an `ImageSample`. `compare` puts the
+results beside the numbers that the paper gives for JFT-300M. `Histogram` and
+the small functions at the end serve them all.
+
+Shapes: C classes, K classes whose pairs are counted, n images of a chunk.
 """
 
 import concurrent.futures
@@ -15,7 +20,7 @@ from keras_jft.data.batch import PADDING, VOID
 from keras_jft.data.failures import UNREADABLE, Failures
 from keras_jft.data.subsets import subset
 
-_ROUND = 256  # Images whose summaries are held at once.
+_ROUND = 256  # Images whose summaries are in memory at once.
 _GROUP = 8  # Images that one thread reads together.
 _MOST_SIZES = 10_000
 JFT300M = {
@@ -30,10 +35,10 @@ JFT300M = {
     "largest_class": "more than 2M (flowers, among those named)",
     "noise": "approximately 20% of the labels are wrong; recall unknown",
 }
-NAMES = {
+_NAMES = {
     "images": "images",
     "labels": "labels",
-    "labels_per_image": "labels an image",
+    "labels_per_image": "labels per image",
     "classes": "classes",
     "depth": "depth of the hierarchy",
     "fan_out": "most children of a label",
@@ -43,25 +48,25 @@ NAMES = {
     "noise": "noise",
 }
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-FEWEST_SHARED = 20  # Images below which a high lift says little.
+FEWEST_SHARED = 20  # With fewer shared images, a high lift means little.
 
 
 class LabelCounts:
-    """Images, labels an image and images a class.
+    """Numbers of images, of labels per image and of images per class.
 
     Args:
-        num_classes: C; 0 where it is not known, and grows.
-        most_named: How many labels out of range are named.
+        num_classes: C; if 0, it is not known and grows with the labels.
+        most_named: How many labels out of range are recorded.
 
     Attributes:
-        given: `Histogram` of distinct labels an image.
-        specific: `Histogram` of those that no other of the image lies below.
-        closed: How many labels there would be, were all sets closed upward.
+        given: `Histogram` of distinct labels per image.
+        specific: `Histogram` of labels per image without a more specific one.
+        closed: How many labels there would be if all sets were closed upward.
         images: `(C,)` int64, images of each class.
-        specific_images: `(C,)` int64, those without a more specific label.
-        repeated: Labels that an image is given again; counted once.
-        out_of_range: Labels that are no class; counted nowhere else.
-        strays: Pairs of an id and a label out of range, the first ones.
+        specific_images: `(C,)` int64, images in which no label lies below it.
+        repeated: Repeats of a label in an image; the label counts once.
+        out_of_range: Labels that are not a class; counted nowhere else.
+        strays: Pairs of image id and label of the first labels out of range.
     """
 
     def __init__(self, num_classes=0, most_named=20):
@@ -72,11 +77,11 @@ class LabelCounts:
         self.strays, self._most_named = [], most_named
 
     def add(self, ids, sets):
-        """Counts a chunk.
+        """Count a chunk.
 
         Args:
-            ids: Its n ids.
-            sets: Its `LabelSets`.
+            ids: The n ids of its images.
+            sets: Their `LabelSets`.
         """
         self.given.add(sets.per_image())
         self.specific.add(sets.per_image(sets.is_specific))
@@ -88,11 +93,11 @@ class LabelCounts:
             self.strays.append((ids[owner], label))
         size = len(self.images)
         specific = sets.labels[sets.is_specific]
-        self.images = added(
+        self.images = _added(
             self.images, np.bincount(sets.labels, minlength=size)
         )
         size = len(self.images)
-        self.specific_images = added(
+        self.specific_images = _added(
             self.specific_images, np.bincount(specific, minlength=size)
         )
 
@@ -102,22 +107,22 @@ class LabelCounts:
         return int(self.given.counts[:1].sum())
 
     def below(self, num_images):
-        """How many classes have fewer than `num_images` images; None: any."""
+        """Return how many classes have fewer than `num_images`; None: all."""
         if num_images is None:
             return len(self.images)
         return int((self.images < num_images).sum())
 
 
 class BoxCounts:
-    """Boxes an image and boxes a class.
+    """Numbers of boxes per image and of boxes per class.
 
-    Boxes to be ignored (crowd, difficult) are counted on their own.
+    Boxes to be ignored (crowd, difficult) are counted separately.
 
     Args:
-        num_classes: C; 0 where it is not known, and grows.
+        num_classes: C; if 0, it is not known and grows with the labels.
 
     Attributes:
-        per_image: `Histogram` of boxes an image.
+        per_image: `Histogram` of boxes per image.
         boxes: `(C,)` int64, boxes of each class.
         ignored: Boxes to be ignored.
     """
@@ -128,13 +133,13 @@ class BoxCounts:
         self.ignored = 0
 
     def add(self, entries):
-        """Counts the `bounding_boxes` of some images."""
+        """Count the `bounding_boxes` of some images."""
         rows = [counted_labels(entry) for entry in entries]
         labels = np.concatenate([np.zeros(0, "int64"), *rows])
         self.per_image.add([len(row) for row in rows])
         size = len(self.boxes)
         inside = labels[(labels >= 0) & (labels < (size or np.inf))]
-        self.boxes = added(self.boxes, np.bincount(inside, minlength=size))
+        self.boxes = _added(self.boxes, np.bincount(inside, minlength=size))
         self.ignored += sum(
             int(np.sum(entry["ignored"][entry["labels"] != PADDING]))
             for entry in entries
@@ -143,7 +148,7 @@ class BoxCounts:
 
 
 def counted_labels(entry):
-    """The labels of the boxes that are neither padding nor ignored.
+    """Return the labels of the boxes that are neither padding nor ignored.
 
     Args:
         entry: `bounding_boxes` of one image.
@@ -156,13 +161,13 @@ def counted_labels(entry):
 
 
 class Pair(NamedTuple):
-    """Two labels of the same images.
+    """Two labels that occur on the same images.
 
     Attributes:
         first: Label id.
-        second: Label id, larger.
-        images: Images with both.
-        lift: `images` over what it would be, were they independent.
+        second: Label id, the larger one.
+        images: Number of images with both.
+        lift: `images` over its expected value for independent labels.
     """
 
     first: int
@@ -172,10 +177,10 @@ class Pair(NamedTuple):
 
 
 class LabelPairs:
-    """How many images each two of K classes share, a K x K table.
+    """A K x K table of how many images each two of K classes share.
 
-    Of each image the most specific labels are paired: that a corgi is also a
-    dog is what the hierarchy says, not the data.
+    Only the most specific labels of an image are paired: that a corgi is also a
+    dog is known from the hierarchy, not from the data.
 
     Args:
         classes: `(K,)` sorted label ids; other labels are left out.
@@ -187,7 +192,7 @@ class LabelPairs:
         self._shared = np.zeros((len(self.classes),) * 2, "int64")
 
     def add(self, sets):
-        """Counts a chunk of `LabelSets`."""
+        """Count a chunk of `LabelSets`."""
         self.num_images += sets.num_images
         labels = sets.labels[sets.is_specific]
         places = np.searchsorted(self.classes, labels)
@@ -202,7 +207,7 @@ class LabelPairs:
         self._shared[together.coords] += together.data
 
     def top(self, num_pairs, by="images", fewest=1):
-        """The pairs that stand out, most first.
+        """Return the pairs that stand out, most first.
 
         Args:
             num_pairs: How many.
@@ -215,7 +220,7 @@ class LabelPairs:
         first, second = np.nonzero(np.triu(self._shared >= max(1, fewest), 1))
         images = self._shared[first, second]
         alone = self._shared.diagonal()
-        # Float64 before the product: counts of 300M squared overflow.
+        # Float64 before the product: 300M squared would overflow.
         expected = alone[first].astype("float64") * alone[second]
         lift = images * self.num_images / expected
         worth = {"images": images, "lift": lift}[by]
@@ -231,131 +236,11 @@ class LabelPairs:
         ]
 
 
-class Histogram:
-    """Counts of whole numbers of 0 or more.
-
-    Attributes:
-        counts: `(largest + 1,)` int64, how often each number was seen.
-
-    Example:
-
-    >>> seen = Histogram()
-    >>> seen.add(np.array([1, 1, 4]))
-    >>> seen.counts, seen.mean, seen.quantile(0.5)
-    (array([0, 2, 0, 0, 1]), 2.0, 1)
-    """
-
-    def __init__(self):
-        self.counts = np.zeros(0, "int64")
-
-    def add(self, numbers):
-        """Counts `numbers`, integers of any shape."""
-        self.counts = added(
-            self.counts, np.bincount(np.ravel(numbers).astype("int64"))
-        )
-
-    @property
-    def total(self):
-        """How many numbers were seen."""
-        return int(self.counts.sum())
-
-    @property
-    def sum(self):
-        """The sum of all numbers."""
-        return int(self.counts @ np.arange(len(self.counts)))
-
-    @property
-    def mean(self):
-        """Their mean; None if there are none."""
-        return self.sum / self.total if self.total else None
-
-    @property
-    def largest(self):
-        """The largest number; None if there are none."""
-        return len(self.counts) - 1 if self.total else None
-
-    def quantile(self, q):
-        """The smallest number that a fraction `q` of them do not exceed."""
-        if not self.total:
-            return None
-        reached = np.cumsum(self.counts) >= q * self.total
-        return int(np.flatnonzero(reached & (self.counts > 0))[0])
-
-    def to_dict(self):
-        """`{"mean", "5%", ..., "largest", "counts"}`."""
-        return {
-            "mean": self.mean,
-            **{f"{q:.0%}": self.quantile(q) for q in QUANTILES},
-            "largest": self.largest,
-            "counts": self.counts.tolist(),
-        }
-
-
-def added(total, more):
-    """The sum of two arrays of counts, as long as the longer.
-
-    Args:
-        total: `(n,)` int64.
-        more: `(m,)` integers.
-    """
-    longer, shorter = (
-        (total, more) if len(total) >= len(more) else (more, total)
-    )
-    out = longer.astype("int64")
-    out[: len(shorter)] += shorter
-    return out
-
-
-def compare(found):
-    """Rows of what, how it is here, and how it is in JFT-300M.
-
-    Labels are the most specific ones of each image: those of JFT-300M were
-    counted before the hierarchy filled in the rest.
-
-    Args:
-        found: What `Description.to_dict` gives.
-
-    Returns:
-        A list of three strings each.
-    """
-    labels, hierarchy = found["labels"], found["hierarchy"]
-    here = dict.fromkeys(JFT300M, "no labels" if labels is None else "")
-    here["images"] = f"{found['num_images']:,}"
-    here["depth"] = here["fan_out"] = "no hierarchy"
-    here["noise"] = "not known from the labels alone"
-    if hierarchy is not None:
-        here["depth"] = f"{hierarchy['depth']:,}"
-        here["fan_out"] = f"{hierarchy['fan_out']:,}"
-    if labels is not None:
-        classes = found["classes"]
-        specific = labels["specific"]
-        here["labels"] = f"{specific['total']:,}"
-        here["labels_per_image"] = number(specific["mean"])
-        here["classes"] = f"{classes['total']:,}"
-        for most in (20, 100):
-            key = f"below_{most}"
-            here[f"classes_{key}"] = share(classes[key], classes["total"])
-        here["largest_class"] = f"{classes['largest']:,}"
-    return [[NAMES[key], here[key], JFT300M[key]] for key in JFT300M]
-
-
-def number(value):
-    """A number as people write it; a dash where there is none."""
-    if value is None:
-        return "-"
-    return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
-
-
-def share(part, whole):
-    """A count and its percentage."""
-    return f"{part:,} ({part / whole:.0%})" if whole else f"{part:,}"
-
-
 class ImageSample:
-    """Images that were read, one by one, and what was seen in them.
+    """Statistics of the images that were read.
 
     Args:
-        most_named: How many unreadable images are named.
+        most_named: How many unreadable images are recorded.
 
     Attributes:
         read: Images that could be read.
@@ -366,7 +251,6 @@ class ImageSample:
         failures: `Failures`.
         mask_pixels: `(256,)` int64, pixels of each mask value.
         mask_images: `(256,)` int64, images with each mask value.
-        shown: Positions of the first readable images, to be looked at.
     """
 
     def __init__(self, most_named=20):
@@ -378,7 +262,7 @@ class ImageSample:
 
     @property
     def examined(self):
-        """Images that were tried."""
+        """Number of images that were tried, readable or not."""
         return self.read + len(self.failures)
 
     @property
@@ -387,7 +271,7 @@ class ImageSample:
         return bool(self.mask_pixels.any())
 
     def add(self, summaries):
-        """Counts what `_summary` gave of some images."""
+        """Count the results of `_summary` for some images."""
         if not summaries:
             return
         sizes, grays, masks = zip(*summaries, strict=True)
@@ -406,14 +290,14 @@ class ImageSample:
 
 
 def examine(data, num_images, *, seed=0, most_named=20):
-    """Reads images and gives their `ImageSample`.
+    """Read images and return their `ImageSample`.
 
     Args:
         data: A `Dataset`.
-        num_images: How many, the first in the keyed order of `subset`; all of
-            them in their own order, if as many as there are.
-        seed: Of that order.
-        most_named: How many unreadable images are named.
+        num_images: How many images, the first in the order of `subset`. With
+            as many as there are, all are read in their own order.
+        seed: Seed of that order.
+        most_named: How many unreadable images are recorded.
     """
     sample = ImageSample(most_named)
     num_images = min(num_images, len(data))
@@ -439,7 +323,7 @@ def examine(data, num_images, *, seed=0, most_named=20):
 
 
 def _read(data, positions):
-    """Summaries of the readable images, and pairs of those that are not."""
+    """Return summaries of readable images, and (position, error) of others."""
     try:
         return [_summary(example) for example in data.take(positions)], []
     except UNREADABLE:
@@ -453,10 +337,130 @@ def _read(data, positions):
 
 
 def _summary(example):
-    """`(height, width)`, whether it is gray, and pixels of each mask value."""
+    """Return size, whether it is gray, and pixels of each mask value."""
     image = np.asarray(example["images"])
     gray = (image[..., :1] == image[..., 1:]).all()
     mask = example.get("segmentation_masks")
     if mask is not None:
         mask = np.bincount(np.ravel(mask), minlength=VOID + 1)
     return image.shape[:2], bool(gray), mask
+
+
+def compare(found):
+    """Return rows of a quantity, its value here, and that of JFT-300M.
+
+    Labels are the most specific ones of each image, since those of JFT-300M
+    were counted before the hierarchy added the rest.
+
+    Args:
+        found: The result of `Description.to_dict`.
+
+    Returns:
+        A list of rows of three strings.
+    """
+    labels, hierarchy = found["labels"], found["hierarchy"]
+    here = dict.fromkeys(JFT300M, "no labels" if labels is None else "")
+    here["images"] = f"{found['num_images']:,}"
+    here["depth"] = here["fan_out"] = "no hierarchy"
+    here["noise"] = "not known from the labels alone"
+    if hierarchy is not None:
+        here["depth"] = f"{hierarchy['depth']:,}"
+        here["fan_out"] = f"{hierarchy['fan_out']:,}"
+    if labels is not None:
+        classes = found["classes"]
+        specific = labels["specific"]
+        here["labels"] = f"{specific['total']:,}"
+        here["labels_per_image"] = number(specific["mean"])
+        here["classes"] = f"{classes['total']:,}"
+        for most in (20, 100):
+            key = f"below_{most}"
+            here[f"classes_{key}"] = share(classes[key], classes["total"])
+        here["largest_class"] = f"{classes['largest']:,}"
+    return [[_NAMES[key], here[key], JFT300M[key]] for key in JFT300M]
+
+
+def number(value):
+    """Format a number as people write it; a dash for None."""
+    if value is None:
+        return "-"
+    return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
+
+
+def share(part, whole):
+    """Format a count and its percentage."""
+    return f"{part:,} ({part / whole:.0%})" if whole else f"{part:,}"
+
+
+class Histogram:
+    """Counts of whole numbers of 0 or more.
+
+    Attributes:
+        counts: `(largest + 1,)` int64, how often each number was seen.
+
+    Example:
+
+    >>> seen = Histogram()
+    >>> seen.add(np.array([1, 1, 4]))
+    >>> seen.counts, seen.mean, seen.quantile(0.5)
+    (array([0, 2, 0, 0, 1]), 2.0, 1)
+    """
+
+    def __init__(self):
+        self.counts = np.zeros(0, "int64")
+
+    def add(self, numbers):
+        """Count `numbers`, integers of any shape."""
+        self.counts = _added(
+            self.counts, np.bincount(np.ravel(numbers).astype("int64"))
+        )
+
+    @property
+    def total(self):
+        """How many numbers were seen."""
+        return int(self.counts.sum())
+
+    @property
+    def sum(self):
+        """The sum of all numbers."""
+        return int(self.counts @ np.arange(len(self.counts)))
+
+    @property
+    def mean(self):
+        """Their mean; None if there are none."""
+        return self.sum / self.total if self.total else None
+
+    @property
+    def largest(self):
+        """The largest number; None if there are none."""
+        return len(self.counts) - 1 if self.total else None
+
+    def quantile(self, q):
+        """Return the smallest number that a fraction `q` do not exceed."""
+        if not self.total:
+            return None
+        reached = np.cumsum(self.counts) >= q * self.total
+        return int(np.flatnonzero(reached & (self.counts > 0))[0])
+
+    def to_dict(self):
+        """Return `{"mean", "5%", ..., "largest", "counts"}`."""
+        return {
+            "mean": self.mean,
+            **{f"{q:.0%}": self.quantile(q) for q in QUANTILES},
+            "largest": self.largest,
+            "counts": self.counts.tolist(),
+        }
+
+
+def _added(total, more):
+    """Return the sum of two arrays of counts, as long as the longer.
+
+    Args:
+        total: `(n,)` int64.
+        more: `(m,)` integers.
+    """
+    longer, shorter = (
+        (total, more) if len(total) >= len(more) else (more, total)
+    )
+    out = longer.astype("int64")
+    out[: len(shorter)] += shorter
+    return out

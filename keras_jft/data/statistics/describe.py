@@ -1,4 +1,4 @@
-"""A data set looked through once or twice, in chunks, in constant memory."""
+"""`describe` reads a data set once or twice, in chunks, in constant memory."""
 
 import time
 from typing import NamedTuple
@@ -24,8 +24,8 @@ from keras_jft.html_page import Gallery
 
 CHUNK = 8_192
 _NONE = np.zeros(0, "int32")
-_MOST_MEMBERS = 5_000  # Images of a class that are clustered.
-_FEWEST_MEMBERS = 20  # Of a class that is chosen for its prototypes.
+_MOST_MEMBERS = 5_000  # Images per class that are clustered.
+_FEWEST_MEMBERS = 20  # Images that a class needs to be chosen by default.
 _NUM_SHOWN = 12  # Examples in the first gallery.
 
 
@@ -42,37 +42,38 @@ def describe(
     most_named=20,
     seed=0,
 ):
-    """What a data set holds: to be read before training on it.
+    """Describe what a data set holds, to be read before training on it.
 
     Labels are counted from `Dataset.annotations`, chunk by chunk, so memory
-    grows with the classes and not with the images; where that opens no files,
-    1M label rows take seconds. A label that is no class is counted as out of
-    range and nowhere else; one that an image is given twice counts once. Where
-    there are boxes and no labels, the labels of an image are the classes of its
-    boxes that are not to be ignored.
+    grows with the number of classes, not of images; if reading annotations
+    opens no files, 1M label rows take seconds. A label that is not a class
+    counts only as out of range; a repeated label of an image counts once. If
+    there are boxes but no labels, the labels of an image are the classes of its
+    boxes that are not ignored.
 
     Args:
         data: A `Dataset`.
-        images: How many images are opened, for their sizes, masks and
-            unreadable files: a number, in the keyed order of `subset`, or
-            "all". None are with 0.
+        images: How many images to open, for sizes, masks and unreadable files:
+            a number, the first in the order of `subset`, or "all". 0 opens
+            none.
         split: Name of the split, to be printed.
         title: Title of the page.
-        embeddings: `(num_examples, D)`, one row an example in the order of
-            `data`, to sort the images of a class by their distance to its
-            K-means centroids; an array or a memory map.
+        embeddings: `(num_examples, D)` array or memory map, one row per example
+            in the order of `data`, to sort the images of a class by their
+            distance to its K-means centroids.
         classes: Names or ids of classes to sort; by default the three
             commonest of the most specific ones with 20 images or more.
         num_pairs: How many pairs of labels are listed.
-        pairs_among: Pairs are counted among so many of the commonest classes,
-            in a square table of that side, 8 bytes a cell. With more classes
-            than that, annotations are read twice.
+        pairs_among: Pairs are counted among this many of the commonest classes,
+            in a square table of 8 bytes per cell. With more classes than that,
+            annotations are read twice.
         most_named: How many unreadable examples, and labels out of range, are
-            named.
-        seed: Of the sample and of K-means.
+            listed.
+        seed: Seed of the sample and of K-means.
 
     Returns:
-        A `Description`: `to_dict()`, `table()`, `print` and `save(path)`.
+        A `Description`, which can be printed, saved as a page (`save(path)`)
+        or read (`to_dict()`, `table()`).
 
     Raises:
         ValueError: `images` is neither a number nor "all"; `embeddings` do not
@@ -95,8 +96,8 @@ def describe(
     _check_embeddings(embeddings, data)
     if classes is not None and embeddings is None:
         raise ValueError(
-            "`classes` are shown by their `embeddings`. Received: "
-            f"classes={classes} without. Give both."
+            "`classes` need `embeddings`. Received: "
+            f"classes={classes} without embeddings. Pass both."
         )
     info = data.info
     failures = Failures(most_named)
@@ -149,7 +150,7 @@ def _how_many(images, data):
     if images != "all" and not whole:
         raise ValueError(
             '`images` must be a number of images to open, or "all". Received: '
-            f"{images!r}. With 0 none are opened."
+            f"{images!r}. 0 opens none."
         )
     return len(data) if images == "all" else int(images)
 
@@ -160,21 +161,21 @@ def _check_embeddings(embeddings, data):
     if data.info.people is not None:
         raise ValueError(
             "`embeddings` sort the images of a class. Received a data set of "
-            "one example a person. Leave them out."
+            "one example per person. Leave them out."
         )
     if np.ndim(embeddings) != 2 or len(embeddings) != len(data):
         raise ValueError(
-            f"`embeddings` must have shape ({len(data)}, D), a row an example. "
-            f"Received: {np.shape(embeddings)}. Embed every example, in the "
-            "order of the data set."
+            f"`embeddings` must have shape ({len(data)}, D), one row per "
+            f"example. Received: {np.shape(embeddings)}. Embed every example, "
+            "in the order of the data set."
         )
 
 
 def _count(data, pairs_among, most_named, failures):
-    """`LabelCounts`, `BoxCounts`, `LabelPairs`, and what the labels are.
+    """Count labels, boxes and pairs; return also what the labels are.
 
-    Each but the first is None where there is nothing of it. Pairs are counted
-    on the way where the classes are few enough.
+    Each but the first is None if there is none of it. Pairs are counted in the
+    same pass if there are few enough classes.
     """
     num_classes, hierarchy = len(data.info.label_names), data.info.hierarchy
     counts = LabelCounts(num_classes, most_named)
@@ -196,7 +197,7 @@ def _count(data, pairs_among, most_named, failures):
 
 
 def _look_again(data, pairs, members, counts, pairs_among):
-    """`LabelPairs`; notes the images of `members`. Reads what is needed."""
+    """Return `LabelPairs` and fill `members`, reading again if needed."""
     commonest = np.argsort(-counts.specific_images, kind="stable")
     if pairs is None:
         wanted = LabelPairs(np.sort(commonest[:pairs_among]))
@@ -214,7 +215,7 @@ def _look_again(data, pairs, members, counts, pairs_among):
 
 
 def _chosen(classes, names, counts):
-    """Ids of the classes to sort by distance."""
+    """Return the ids of the classes to sort by distance."""
     if classes is None:
         common = np.argsort(-counts.specific_images, kind="stable")[:3]
         enough = counts.specific_images[common] >= _FEWEST_MEMBERS
@@ -245,7 +246,7 @@ def _samples(data, num_images, seed, caption):
 
 
 def _galleries(data, bins):
-    """One `Gallery` a bin that holds images, with the names of the files."""
+    """Return one `Gallery` per bin with images, captioned by file names."""
     return tuple(
         Gallery(
             f"Distance {found.low:.3g} to {found.high:.3g}: "
@@ -258,7 +259,7 @@ def _galleries(data, bins):
 
 
 class Chunk(NamedTuple):
-    """Some examples in a row.
+    """The annotations of n consecutive examples.
 
     Attributes:
         positions: `(n,)` int64.
@@ -277,7 +278,7 @@ class Chunk(NamedTuple):
 
     @property
     def entries(self):
-        """`bounding_boxes` of those that have them."""
+        """`bounding_boxes` of the examples that have them."""
         return [
             example["bounding_boxes"]
             for example in self.examples
@@ -299,14 +300,14 @@ def _labels(example):
 
 
 def scan(data, failures=None):
-    """Yields a `Chunk` after the other; unreadable examples are left out.
+    """Yield one `Chunk` after the other; leave out unreadable examples.
 
-    A data set of one example a person is read image by image, as its boxes
-    are those of the images.
+    A data set of one example per person is read image by image, since several
+    of its examples share the boxes of an image.
 
     Args:
         data: A `Dataset`.
-        failures: `Failures` to count unreadable examples in, if wanted.
+        failures: `Failures` that count unreadable examples, or None.
     """
     if data.info.people is not None:
         people = list(data.info.people.items())
@@ -320,7 +321,7 @@ def scan(data, failures=None):
         try:
             examples = data.annotations(positions)
         except UNREADABLE:
-            # Again one by one, to know which it is.
+            # Read one by one, to find the unreadable ones.
             found = [_one(data, p, failures) for p in positions]
             kept = [example is not None for example in found]
             positions = positions[kept]

@@ -1,4 +1,4 @@
-"""What a data set holds, as a dict, as a table, as text and as a page."""
+"""The description of a data set: as a dict, a table, text and a page."""
 
 import dataclasses
 
@@ -13,34 +13,35 @@ from keras_jft.data.statistics import page
 from keras_jft.data.statistics.counts import BoxCounts, ImageSample, LabelCounts
 from keras_jft.text import printable
 
-# Classes are counted from one of these numbers of images up to the next.
+# Bins of classes by their number of images: from each number up to the next.
 SIZES = (0, 1, 20, 100, 1_000, 10_000, 100_000, 1_000_000)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Description:
-    """What `jft.data.describe` found.
+    """The result of `jft.data.describe`.
 
     Attributes:
-        title: Name of the data set.
-        split: Name of its split, or None.
-        num_examples: Its length.
-        num_images: The same, but where examples are people.
-        label_names: One name a class; "0", "1", ... where it has none.
-        mask_names: One name a value of its masks.
-        hierarchy: Its `LabelHierarchy`, or None.
+        title: Title of the page.
+        split: Name of the split, or None.
+        num_examples: Number of examples.
+        num_images: Number of images; differs where examples are people.
+        label_names: One name per class; "0", "1", ... where it has none.
+        mask_names: One name per value of its masks.
+        hierarchy: The `LabelHierarchy`, or None.
         labels: `LabelCounts`; None if no example has labels or boxes.
-        labels_are: "labels", "classes of boxes", or None.
+        labels_are: What counts as labels: "labels", "classes of boxes", or
+            None.
         boxes: `BoxCounts`, or None if there are none.
         pairs: Pairs of labels on the most images, and those of highest lift.
-        paired: How many classes were looked at for pairs.
+        paired: Number of classes whose pairs were counted.
         failures: `Failures` to read annotations.
         sample: The `ImageSample`.
         samples: Small pictures of the data set, a `Gallery` or None.
         prototypes: `{label id: list of Bin}`, the paper's Figure 2.
-        galleries: The same as galleries, `{label id: tuple of Gallery}`.
-        seconds: What it took.
-        seed: Of the sample.
+        galleries: Pictures of the bins, `{label id: tuple of Gallery}`.
+        seconds: Wall time of the call.
+        seed: Seed of the sample.
     """
 
     title: str
@@ -74,7 +75,7 @@ class Description:
         return printable("\n".join(lines))
 
     def to_dict(self):
-        """All of it in numbers, strings, lists and dicts, for JSON."""
+        """Return all of it in numbers, strings, lists and dicts, for JSON."""
         return {
             "title": self.title,
             "split": self.split,
@@ -103,12 +104,12 @@ class Description:
         }
 
     def table(self):
-        """A row a class, the commonest first.
+        """Return one row per class, the commonest first.
 
         Returns:
-            A DataFrame, indexed by label id: `name`, `images`,
-            `specific_images` (those without a more specific label), with boxes
-            `boxes`, with a hierarchy `level` and `children`.
+            A DataFrame, indexed by label id, with the columns `name`, `images`
+            and `specific_images` (those without a more specific label); with
+            boxes also `boxes`, with a hierarchy also `level` and `children`.
         """
         columns = {"name": [printable(name) for name in self.label_names]}
         if self.labels is not None:
@@ -128,16 +129,16 @@ class Description:
         return table.sort_values("images", ascending=False, kind="stable")
 
     def save(self, path):
-        """Writes the page, one HTML file, and its Markdown beside it.
+        """Write the page, one HTML file, and its Markdown beside it.
 
         Args:
-            path: Where it goes, `*.html`.
+            path: Where the page goes, `*.html`.
 
         Returns:
             The paths of both files.
 
         Raises:
-            ValueError: `path` is no `*.html`.
+            ValueError: `path` is not `*.html`.
         """
         html_page.check_path(path)
         return html_page.write(path, self.title, page.blocks(self))
@@ -228,7 +229,7 @@ def _images(sample):
 
 
 def _sides(histogram):
-    """Without the counts, one of each side that there could be."""
+    """Return a histogram as a dict without its long list of counts."""
     return {k: v for k, v in histogram.to_dict().items() if k != "counts"}
 
 

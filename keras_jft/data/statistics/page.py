@@ -1,7 +1,10 @@
 """The page of a data set: what a person wants to know before training on it.
 
-Its blocks come first, then its figures, each the SVG of one panel, and the
-small pictures of examples.
+`blocks` lists the parts of the page in order, with a `headline` and `remarks`.
+Below them are the figures (each `plot_...` returns the SVG of one panel) and
+the thumbnails of examples.
+
+Shapes: C classes.
 """
 
 import io
@@ -47,14 +50,14 @@ STYLE = {
     "grid.alpha": 0.25,
     "grid.linewidth": 0.5,
 }
-_MOST_POINTS = 400  # A page is not to carry a point a class.
+_MOST_MARKERS = 400  # Markers per figure; a page cannot show one per class.
 _MOST_BARS = 40
-_LISTED = 10  # Classes in the tables of the commonest and the rarest.
+_LISTED = 10  # Rows in the tables of the commonest and the rarest classes.
 _PEOPLE = "{:,} people in {:,} images"
 
 
 def blocks(description):
-    """The blocks of a page.
+    """Return the blocks of a page.
 
     Args:
         description: A `Description`.
@@ -70,7 +73,7 @@ def blocks(description):
         Heading("Beside JFT-300M"),
         Table(
             "The numbers of Sun et al. 2017, section 3; labels are the most "
-            "specific ones of each image, before a hierarchy fills in others",
+            "specific ones of each image, before a hierarchy adds others",
             ("", "here", "JFT-300M"),
             tuple(map(tuple, compare(found))),
             words=True,
@@ -87,7 +90,7 @@ def blocks(description):
 
 
 def headline(description):
-    """The data set in a sentence."""
+    """Return the data set in a sentence."""
     counts = f"{description.num_images:,} images"
     if description.num_images != description.num_examples:
         counts = _PEOPLE.format(
@@ -101,13 +104,13 @@ def headline(description):
     what = "labels" if description.labels_are == "labels" else "classes"
     closed = ", the most specific ones" * (description.hierarchy is not None)
     return (
-        f"{counts}{split} with {mean} {what} an image{closed}, of "
+        f"{counts}{split} with {mean} {what} per image{closed}, of "
         f"{len(labels.images):,} class{'es' * (len(labels.images) != 1)}."
     )
 
 
 def remarks(description):
-    """What needs a look before training, a list of sentences."""
+    """Return what needs a look before training, a list of sentences."""
     found, labels = [], description.labels
     if not description.num_examples:
         found.append("The data set is empty.")
@@ -120,8 +123,8 @@ def remarks(description):
     if len(failures):
         of = share(len(failures), description.sample.examined)
         found.append(
-            f"Of {description.sample.examined:,} images that were read, {of} "
-            "cannot be."
+            f"Of {description.sample.examined:,} images that were opened, {of} "
+            "cannot be read."
         )
     found += _absent_masks(description)
     if labels is None:
@@ -132,26 +135,26 @@ def remarks(description):
     if labels.out_of_range:
         name, label = labels.strays[0] if labels.strays else ("?", "?")
         found.append(
-            f"{labels.out_of_range:,} labels are no class, the first {label} "
-            f"of {name!r}; they are counted nowhere else."
+            f"{labels.out_of_range:,} labels are not a class, the first "
+            f"{label} of {name!r}; they are counted nowhere else."
         )
     if labels.repeated:
-        found.append(f"{labels.repeated:,} labels are given twice.")
+        found.append(f"{labels.repeated:,} labels repeat one of their image.")
     open_sets = labels.closed - labels.given.sum
     if open_sets:
         found.append(
-            f"The hierarchy adds {open_sets:,} labels: sets are not closed "
-            "upward. `LabelHierarchy.close` does it."
+            f"The hierarchy adds {open_sets:,} labels: label sets are not "
+            "closed upward. `LabelHierarchy.close` closes them."
         )
     empty = labels.below(1)
     if empty and labels.given.total:
         of = share(empty, len(labels.images))
-        found.append(f"{of} of the classes have no image.")
+        found.append(f"{of} of the classes have no images.")
     return found
 
 
 def _absent_masks(description):
-    """What is said of classes that are in no mask that was read."""
+    """Return a sentence on classes that no mask contains, if any."""
     names, sample = description.mask_names, description.sample
     absent = [
         str(name)
@@ -172,7 +175,7 @@ def _absent_masks(description):
 
 
 def mask_name(description, value):
-    """The name of a mask value."""
+    """Return the name of a mask value."""
     if value == VOID:
         return "void"
     names = description.mask_names
@@ -195,13 +198,13 @@ def _cards(description, found):
     most = labels["per_image"]["largest"]
     yield Card(
         what,
-        f"{number(labels['specific']['mean'])} an image",
+        f"{number(labels['specific']['mean'])} per image",
         f"{labels['specific']['total']:,} in all",
         (
             f"{number(labels['per_image']['mean'])} with those above them"
             if found["hierarchy"]
             else "no hierarchy above them",
-            f"at most {number(most)} on one image",
+            f"at most {number(most)} on an image",
             share(labels["images_without"], found["num_images"]) + " without",
         ),
     )
@@ -222,16 +225,16 @@ def _cards(description, found):
         boxes = found["boxes"]
         yield Card(
             "Boxes",
-            f"{number(boxes['per_image']['mean'])} an image",
+            f"{number(boxes['per_image']['mean'])} per image",
             f"{boxes['total']:,} in all",
-            (f"{boxes['ignored']:,} more to be ignored",),
+            (f"{boxes['ignored']:,} more that are ignored",),
         )
 
 
 def _size_lines(images):
     read = images["examined"] - images["unreadable"]["total"]
     if not images["examined"]:
-        return ("none was opened",)
+        return ("none were opened",)
     return (
         f"{images['examined']:,} opened, {images['unreadable']['total']:,} "
         "of them unreadable",
@@ -250,18 +253,18 @@ def _labels(description, found):
     pictures = [
         Picture(
             plot_rank_count(labels.images),
-            "Images of each class by its rank, commonest first.",
+            "Images per class by its rank, the commonest class first.",
         ),
         Picture(
             plot_per_image(labels.given, what, others),
-            f"Images by how many {what.lower()} they have.",
+            f"Images by their number of {what.lower()}.",
         ),
     ]
     seen = table[table["images"] > 0]
     yield Heading("Classes and labels")
     yield Pictures(tuple(pictures))
     yield Table(
-        "Classes by how many images they have",
+        "Classes by their number of images",
         ("images", "classes"),
         tuple(
             (size, number(count))
@@ -288,7 +291,7 @@ def _quantiles(what, histogram, others=None):
     rows = [(what.lower(), histogram)] + ([others] if others else [])
     names = [f"{q:.0%}" for q in QUANTILES]
     return Table(
-        f"{what} an image: mean, quantiles, most",
+        f"{what} per image: mean, quantiles, most",
         ("", "mean", *names, "most"),
         tuple(
             (
@@ -304,16 +307,16 @@ def _quantiles(what, histogram, others=None):
 
 def _together(description):
     names = description.label_names
-    yield Heading("Labels that stand together")
+    yield Heading("Labels that occur together")
     yield Text(
         f"Pairs of the most specific labels, among the {description.paired:,} "
-        "commonest classes. The lift says how many times as many images have "
-        "both as would, were labels independent."
+        "commonest classes. The lift is the number of images with both over "
+        "the number expected if labels were independent."
     )
     for caption, found in zip(
         (
-            "On most images",
-            f"Of the highest lift, on {FEWEST_SHARED} images or more",
+            "On the most images",
+            f"With the highest lift, on {FEWEST_SHARED} images or more",
         ),
         description.pairs,
         strict=True,
@@ -337,8 +340,7 @@ def _boxes(description):
         (
             Picture(
                 plot_per_image(per_image, "Boxes"),
-                "Images by how many boxes they have; those to be ignored do "
-                "not count.",
+                "Images by their number of boxes; ignored boxes do not count.",
             ),
         )
     )
@@ -374,7 +376,7 @@ def _images(description, found):
 
 
 def _sizes(sample, images):
-    text = f"Sizes of {sample.read:,} images; a larger point is more of them."
+    text = f"Sizes of {sample.read:,} images; larger markers are more images."
     yield Pictures((Picture(plot_image_sizes(sample.sizes), text),))
     yield Table(
         "Sides in pixels: mean, quantiles, largest",
@@ -404,7 +406,7 @@ def _prototypes(description):
     yield Heading("Typical and odd images of a class")
     yield Text(
         "Images of a class by the distance of their embedding to the nearest "
-        "of its K-means centroids, as in Figure 2 of Sun et al. 2017: what is "
+        "of its K-means centroids, as in Figure 2 of Sun et al. 2017: an image "
         "far from all of them is rare, or has a wrong label."
     )
     for label, galleries in description.galleries.items():
@@ -421,14 +423,14 @@ def _made_by(found):
 
 
 def plot_rank_count(images, marks=(20, 100)):
-    """Images of each class by its rank, both axes logarithmic.
+    """Plot the images of each class by its rank, both axes logarithmic.
 
     Args:
-        images: `(C,)` images a class; those without any are not drawn.
-        marks: Numbers of images that get a line.
+        images: `(C,)` images per class; those without any are not drawn.
+        marks: Numbers of images to mark with a line.
     """
     counts = np.sort(images[images > 0])[::-1]
-    ranks = np.geomspace(1, max(1, len(counts)), _MOST_POINTS)
+    ranks = np.geomspace(1, max(1, len(counts)), _MOST_MARKERS)
     ranks = np.unique(ranks.round().astype(int))[: len(counts)]
 
     def draw(ax):
@@ -452,12 +454,12 @@ def plot_rank_count(images, marks=(20, 100)):
 
 
 def plot_per_image(histogram, what, other=None):
-    """Images by how many of something they have.
+    """Plot how many images have how many of something.
 
     Args:
-        histogram: `Histogram` of numbers an image.
+        histogram: `Histogram` of numbers per image.
         what: What is counted, in words.
-        other: A pair of words and a `Histogram` to stand beside it, or None.
+        other: A pair of words and a second `Histogram` beside it, or None.
     """
     series = (
         [(what, histogram)] if other is None else [(what, histogram), other]
@@ -477,7 +479,7 @@ def plot_per_image(histogram, what, other=None):
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.grid(axis="x", visible=False)
         more = ", the last bar: or more" if longest > shown else ""
-        ax.set(xlabel=f"{what} an image{more}", ylabel="Images")
+        ax.set(xlabel=f"{what} per image{more}", ylabel="Images")
         if len(series) > 1:
             ax.legend()
 
@@ -485,12 +487,12 @@ def plot_per_image(histogram, what, other=None):
 
 
 def plot_image_sizes(sizes):
-    """Widths and heights, the larger a point the more images.
+    """Plot widths and heights; larger markers are more images.
 
     Args:
         sizes: `Counter` of (height, width).
     """
-    common = sizes.most_common(_MOST_POINTS)
+    common = sizes.most_common(_MOST_MARKERS)
     places = np.array([size for size, _ in common])
     counts = np.array([count for _, count in common])
 
@@ -517,12 +519,12 @@ def _svg(draw):
 
 
 def thumbnails(data, positions, caption):
-    """Pictures of those examples that can be read.
+    """Return small pictures of those examples that can be read.
 
     Args:
         data: A `Dataset`.
         positions: Positions in it.
-        caption: A function from an example to what is written below it.
+        caption: A function from an example to the text below its picture.
 
     Returns:
         A tuple of `Thumbnail`.
@@ -536,7 +538,7 @@ def thumbnails(data, positions, caption):
 
 
 def jpeg(image):
-    """The bytes of a small JPEG.
+    """Return the bytes of a small JPEG.
 
     Args:
         image: `(H, W, 3)`, 0..255.
@@ -556,15 +558,17 @@ def _read(data, position):
 
 
 def file_name(example):
-    """The id of an example, without the folders that it may begin with."""
+    """Return the id of an example without leading folders."""
     return str(example["ids"]).rsplit("/", maxsplit=1)[-1]
 
 
 def captions(label_names, hierarchy=None):
-    """A function from an example to the names of its most specific labels.
+    """Return a function from an example to the names of its labels.
+
+    Only the most specific labels are named.
 
     Args:
-        label_names: One name a class.
+        label_names: One name per class.
         hierarchy: The `LabelHierarchy` of the labels, or None.
     """
 

@@ -1,6 +1,7 @@
-"""A class by distance to its prototypes: the typical first, the odd last.
+"""The images of a class by distance to its prototypes, the odd ones last.
 
-Shapes: m images of a class, D embedding, K centroids.
+Shapes: N images of a data set, m images of a class, D embedding size,
+K centroids, n positions that are kept.
 """
 
 import dataclasses
@@ -11,7 +12,7 @@ import scipy.cluster.vq
 
 from keras_jft.data import keyed_random
 
-_TYPICAL = 0.05  # Share of a class that makes a centroid a prototype.
+_TYPICAL = 0.05  # Share of a class that a centroid needs to be a prototype.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class Bin:
         low: Smallest distance.
         high: Largest distance.
         num_images: How many images lie there.
-        positions: `(n,)` int64, some of them.
+        positions: `(n,)` int64, positions of some of them.
     """
 
     low: float
@@ -32,14 +33,14 @@ class Bin:
 
 
 class Members:
-    """Positions of the images of some classes, a bounded number of each.
+    """Positions of the images of some classes, at most a given number of each.
 
-    They are the first of a class in the keyed order of ids.
+    Those kept are the first of a class in a keyed random order of ids.
 
     Args:
         classes: Label ids.
-        most: How many images of a class are kept.
-        seed: Of the order.
+        most: How many images are kept per class.
+        seed: Seed of the order.
     """
 
     def __init__(self, classes, most, seed):
@@ -49,7 +50,7 @@ class Members:
         self._most, self._seed = most, seed
 
     def add(self, positions, ids, sets):
-        """Notes the images of a chunk; `ids` is an array."""
+        """Note the images of a chunk; `ids` is an array."""
         for label in self.positions:
             owners = sets.owners[sets.labels == label]
             self.totals[label] += len(owners)
@@ -63,24 +64,25 @@ class Members:
 def bin_by_distance(
     embeddings, positions, *, num_centroids=3, num_bins=6, num_shown=8, seed=0
 ):
-    """The images of a class in bins of distance to K-means centroids.
+    """Bin the images of a class by distance to K-means centroids.
 
-    Bins are equally wide from the smallest to the largest distance, so that
-    what is far from everything else stands alone in the last ones. A centroid
-    with one image, or less than a twentieth of them, is no prototype and is
-    left out: it may be an odd image itself.
+    Bins are equally wide from the smallest to the largest distance, so that an
+    image far from all others is alone in one of the last bins. A centroid with
+    a single image, or with less than a twentieth of them, may be an odd image
+    itself; it is not a prototype and is left out.
 
     Args:
-        embeddings: `(N, D)`, one row an image of the whole data set; a
-            memory-mapped array will do.
+        embeddings: `(N, D)`, one row per image of the whole data set; may be a
+            memory map.
         positions: `(m,)` rows of the class, in a random order.
-        num_centroids: K, at most; no more than images that differ.
-        num_bins: How many bins.
-        num_shown: Positions that each bin keeps, the first of `positions`.
-        seed: Of K-means.
+        num_centroids: Largest K; never more than the number of distinct images.
+        num_bins: Number of bins.
+        num_shown: Number of positions that each bin keeps, the first of
+            `positions`.
+        seed: Seed of K-means.
 
     Returns:
-        A list of `Bin`, the nearest first. Empty ones are there too.
+        A list of `Bin`, the nearest first; some may be empty.
 
     Raises:
         ValueError: An embedding is not finite.
@@ -92,7 +94,7 @@ def bin_by_distance(
     """
     if not len(positions):
         return []
-    rows = np.argsort(positions)  # Reading in order suits a file.
+    rows = np.argsort(positions)  # A file is read faster in order.
     vectors = np.empty((len(rows), embeddings.shape[1]))
     vectors[rows] = embeddings[positions[rows]]
     if not np.isfinite(vectors).all():
@@ -116,10 +118,10 @@ def bin_by_distance(
 
 
 def _distances(vectors, num_centroids, seed):
-    """`(m,)` distances to the nearest of the centroids."""
+    """Return `(m,)` distances to the nearest of the centroids."""
     num_centroids = min(num_centroids, len(np.unique(vectors, axis=0)))
     with warnings.catch_warnings():
-        # A centroid that nothing is nearest to does no harm here.
+        # A centroid without images is harmless here.
         warnings.filterwarnings("ignore", "One of the clusters is empty")
         centroids, nearest = scipy.cluster.vq.kmeans2(
             vectors, num_centroids, minit="++", seed=np.random.default_rng(seed)

@@ -127,7 +127,7 @@ def test_embeddings_sort_the_images_of_a_class(many, rng):
             "names or ids of 6 classes. Received: 'cow'",
         ),
         ({"embeddings": np.ones((90, 2)), "classes": [6]}, "Received: 6"),
-        ({"classes": ["dog"]}, r"by their `embeddings`. Received: .*'dog'"),
+        ({"classes": ["dog"]}, r"need `embeddings`. Received: .*'dog'"),
     ],
 )
 def test_what_does_not_fit_is_refused(many, options, message):
@@ -137,7 +137,7 @@ def test_what_does_not_fit_is_refused(many, options, message):
 
 def test_people_have_no_embeddings(listed):
     data = listed([{"ids": 0}], people={})
-    with pytest.raises(ValueError, match="one example a person"):
+    with pytest.raises(ValueError, match="one example per person"):
         jft.data.describe(data, embeddings=np.ones((1, 2)))
 
 
@@ -150,7 +150,7 @@ def test_unreadable_files_are_counted_and_do_not_stop_it(many):
     assert numbers["images"]["unreadable"]["causes"] == {"is damaged": 2}
     assert len(numbers["images"]["unreadable"]["named"]) == 1
     assert sum(numbers["labels"]["per_image"]["counts"]) == 88
-    assert "Of 90 images that were read, 2 (2%) cannot be." in str(found)
+    assert "Of 90 images that were opened, 2 (2%) cannot be read." in str(found)
 
 
 def test_labels_out_of_range_are_counted_apart(listed):
@@ -163,7 +163,7 @@ def test_labels_out_of_range_are_counted_apart(listed):
     labels = _numbers(found)["labels"]
     assert labels["total"] == 4 and labels["out_of_range"] == 8
     assert labels["out_of_range_named"][:2] == [[0, 3], [0, 3]]
-    assert "8 labels are no class, the first 3 of 0" in str(found)
+    assert "8 labels are not a class, the first 3 of 0" in str(found)
     names = listed(examples)
     assert len(jft.data.describe(names).table()) == 4  # 0 to 3.
 
@@ -175,7 +175,7 @@ def test_one_class_has_no_pairs(listed):
     ]
     found = jft.data.describe(listed(examples, label_names=("dog",)))
     assert found.pairs == ([], [])
-    assert "30 images with 1.00 labels an image, of 1 class." in str(found)
+    assert "30 images with 1.00 labels per image, of 1 class." in str(found)
 
 
 def test_empty_data_is_described(listed, tmp_path):

@@ -50,7 +50,7 @@ def test_every_section_is_there(found, tmp_path):
         "Worth a look",
         "Beside JFT-300M",
         "Classes and labels",
-        "Labels that stand together",
+        "Labels that occur together",
         "Images",
         "Typical and odd images of a class",
         "How this was made",
