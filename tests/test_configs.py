@@ -106,7 +106,11 @@ Pretrain, Transfer, Evaluation = CONFIGS[1:]
         (Pretrain, {"blocks": "1111"}, "`blocks` must be a tuple"),
         (Pretrain, {"image_size": 32}, "`image_size` must be a tuple of 2"),
         (Pretrain, {"image_size": (0, 32)}, "`image_size` must be a height"),
-        (Pretrain, {"transforms": "jft"}, "give images of 299 x 299.*32, 32"),
+        (
+            Pretrain,
+            {"transforms": "jft"},
+            "produce images of 299 x 299.*32, 32",
+        ),
         (Pretrain, {"transforms": ("flip",)}, "`transforms` must be one of"),
         (Pretrain, {"transforms": (RandomFlip,)}, "objects such as.*RandomFl"),
         (Transfer, {"transforms": [Resize]}, "objects such as.*Resize"),
@@ -338,7 +342,7 @@ def test_a_head_and_an_evaluation_fit_the_net():
     assert run(16, stem="imagenet").pretrain.stem == "imagenet"
     with pytest.raises(ValueError, match=r"`output_stride`.*\[8, 4, 2\].*16"):
         run(16)
-    with pytest.raises(ValueError, match="give images of 64 x 64.*32, 32"):
+    with pytest.raises(ValueError, match="produce images of 64 x 64.*32, 32"):
         run(4, transforms=(Resize((64, 64)),))
 
 

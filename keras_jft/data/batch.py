@@ -192,7 +192,11 @@ def _check_images(images):
     if not images.size:
         return
     if not np.isfinite(images).all():
-        _fail("`images` must be finite", "NaN or infinity", "Mend the source.")
+        _fail(
+            "`images` must be finite",
+            "NaN or infinity",
+            "Check how images are made.",
+        )
     low, high = images.min(), images.max()
     if low < 0 or high > 255:
         _fail(

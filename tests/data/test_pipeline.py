@@ -323,7 +323,7 @@ def test_arguments_of_other_kinds_are_named(make_data):
         with pytest.raises(ValueError, match="`batch_size` must be a whole"):
             iterate(data, size)
     flip = RandomFlip()
-    with pytest.raises(ValueError, match=r"sequence.*Give \[RandomFlip\("):
+    with pytest.raises(ValueError, match=r"sequence.*Pass \[RandomFlip\("):
         iterate(data, 2, transforms=flip)
     for transforms in ([flip], (flip,), iter([flip])):
         batches = iterate(data, 2, transforms=transforms)

@@ -1,7 +1,7 @@
-"""Changes of an example: of its pixels, boxes, masks and keypoints together.
+"""Transforms of an example: pixels, boxes, masks and keypoints together.
 
 A transform is a callable `(example, rng)` that returns an example; `TRANSFORMS`
-are presets of several, by name.
+in `presets.py` are sequences of transforms by name.
 """
 
 from keras_jft.data.transforms.geometric import (

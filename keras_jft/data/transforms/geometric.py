@@ -1,11 +1,10 @@
-"""Transforms that resize, crop, pad and flip, pure: `example, rng -> example`.
+"""Pure transforms that resize, crop, pad and flip: `example, rng -> example`.
 
-Every geometric transform moves images, masks, boxes and keypoints together:
-it gives `geometry.move` what happens to the pixels, and the scale and shift
-that the same thing means for coordinates. Photometric ones are Keras's own
-layers.
+Every geometric transform moves images, masks, boxes and keypoints together. It
+passes `geometry.move` a function of the pixels, and the equivalent scale and
+shift of coordinates.
 
-Shapes: H W image side, N boxes, K keypoints.
+Shapes: H W image height and width, K keypoints.
 """
 
 import dataclasses
@@ -21,9 +20,9 @@ from keras_jft.data.transforms.resampling import mirror, resample
 
 @dataclasses.dataclass(frozen=True)
 class Resize:
-    """Resizes to a size, ignoring the aspect ratio.
+    """Resizes to a given size, ignoring the aspect ratio.
 
-    Linear for images, nearest for masks.
+    Interpolation is linear for images, nearest for masks.
 
     Attributes:
         image_size: `(H, W)`.
@@ -37,7 +36,7 @@ class Resize:
         _check_size(self)
 
     def __call__(self, example, rng=None):
-        """The example at `image_size`."""
+        """Return the example at `image_size`."""
         size = self.image_size
         old_size = example["images"].shape[:2]
         if old_size == tuple(size):
@@ -54,12 +53,12 @@ class Resize:
 class ResizeShortest:
     """Resizes the shorter side to a length, keeping the aspect ratio.
 
-    Where the longer side would then be too long, that one gets the length it
-    may have. With `shortest == longest` the image fills a square that long.
+    If the longer side would then exceed its limit, it gets that length instead.
+    With `shortest == longest`, the longer side always gets that length.
 
     Attributes:
-        shortest: Pixels of the shorter side.
-        longest: The most pixels of the longer side.
+        shortest: Length of the shorter side in pixels.
+        longest: Largest length of the longer side in pixels.
 
     References:
         The `keep_aspect_ratio_resizer` of the TensorFlow Object Detection API,
@@ -77,11 +76,11 @@ class ResizeShortest:
             )
 
     def __call__(self, example, rng=None):
-        """The example with sides of these lengths."""
+        """Return the example with sides of these lengths."""
         return Resize(self.image_size_of(example["images"].shape[:2]))(example)
 
     def image_size_of(self, size):
-        """`(H, W)` that an image of `size` is resized to."""
+        """Return the `(H, W)` that an image of `size` is resized to."""
         resized = [round(side * self.shortest / min(size)) for side in size]
         if max(resized) > self.longest:
             resized = [round(side * self.longest / max(size)) for side in size]
@@ -90,9 +89,10 @@ class ResizeShortest:
 
 @dataclasses.dataclass(frozen=True)
 class RandomCrop:
-    """Cuts a window of a size out of a uniformly drawn place.
+    """Crops a window of a given size at a uniformly drawn place.
 
-    Boxes are clipped, boxes outside dropped, keypoints outside set to 0, 0, 0.
+    Boxes are clipped, boxes outside are dropped, keypoints outside are set to
+    0, 0, 0.
 
     Attributes:
         image_size: `(H, W)` of the window.
@@ -104,7 +104,7 @@ class RandomCrop:
         _check_size(self)
 
     def __call__(self, example, rng):
-        """The example inside a random window."""
+        """Return the example inside a random window."""
         room = _room_of(self, example)
         top, left = (int(rng.integers(free + 1)) for free in room)
         return _crop(example, top, left, self.image_size)
@@ -112,7 +112,7 @@ class RandomCrop:
 
 @dataclasses.dataclass(frozen=True)
 class CenterCrop:
-    """Cuts a window of a size out of the middle, as `RandomCrop` does.
+    """Crops a window of a given size at the center; see `RandomCrop`.
 
     Attributes:
         image_size: `(H, W)` of the window.
@@ -124,21 +124,21 @@ class CenterCrop:
         _check_size(self)
 
     def __call__(self, example, rng=None):
-        """The example inside its central window."""
+        """Return the example inside its central window."""
         top, left = (free // 2 for free in _room_of(self, example))
         return _crop(example, top, left, self.image_size)
 
 
 @dataclasses.dataclass(frozen=True)
 class ResizedCrop:
-    """`Resize`, then `RandomCrop` or `CenterCrop`, in one step.
+    """Applies `Resize`, then `RandomCrop` or `CenterCrop`, in one step.
 
     Only the pixels that survive the crop are resized.
 
     Attributes:
         resize: `(H, W)` that the example is resized to.
-        image_size: `(H, W)` of the window in it.
-        random: Whether the window is drawn uniformly; else the central one.
+        image_size: `(H, W)` of the window.
+        random: Whether the window is drawn uniformly; else it is central.
         antialias: As for `jft.data.transforms.resampling.resample`.
     """
 
@@ -153,7 +153,7 @@ class ResizedCrop:
         _room(self, self.resize, "`resize`")
 
     def __call__(self, example, rng=None):
-        """The example inside its window."""
+        """Return the example inside its window."""
         room = _room(self, self.resize, "`resize`")
         if self.random:
             top, left = (int(rng.integers(free + 1)) for free in room)
@@ -173,10 +173,10 @@ class ResizedCrop:
 
 @dataclasses.dataclass(frozen=True)
 class Pad:
-    """Adds a margin on all four sides: of one brightness; void in masks.
+    """Adds a margin on all four sides, of one brightness and void in masks.
 
     Attributes:
-        margin: Pixels a side.
+        margin: Pixels per side.
         value: Brightness of the margin, 0..255.
     """
 
@@ -184,7 +184,7 @@ class Pad:
     value: int = 0
 
     def __call__(self, example, rng=None):
-        """The example inside a margin."""
+        """Return the example inside a margin."""
 
         def pixels(array, fill):
             width = [(self.margin,) * 2] * 2 + [(0, 0)]
@@ -196,10 +196,10 @@ class Pad:
 
 @dataclasses.dataclass(frozen=True)
 class PadTo:
-    """Pads below and right to a size: gray, and void in masks.
+    """Pads below and right to a given size, gray and void in masks.
 
-    The example gets `image_sizes`, the height and width of the true image, and
-    its batch does. Comes last: nothing may move the image after it.
+    The example, and its batch, get `image_sizes`, the height and width of the
+    true image. This must be the last geometric transform.
 
     Attributes:
         image_size: `(H, W)`; None pads to the largest image of the batch.
@@ -215,7 +215,7 @@ class PadTo:
             _check_size(self)
 
     def __call__(self, example, rng=None):
-        """The example inside its padding."""
+        """Return the example inside its padding."""
         size = example["images"].shape[:2]
         padded = {"image_sizes": np.array(size, "int32"), **example}
         if self.image_size is None:
@@ -225,7 +225,7 @@ class PadTo:
             raise ValueError(
                 f"An image must fit into {self}. Received image "
                 f"{example.get('ids')!r} of size {size}. Resize first, for "
-                "example by `ResizeShortest`."
+                "example with `ResizeShortest`."
             )
 
         def pixels(array, fill):
@@ -237,18 +237,18 @@ class PadTo:
 
 @dataclasses.dataclass(frozen=True)
 class RandomFlip:
-    """Mirrors left and right with a probability.
+    """Mirrors left and right with a given probability.
 
     Attributes:
         keypoint_names: One name per keypoint; "left_eye" and "right_eye"
             change places, in any spelling that `keras_jft.sides` reads.
             Examples with keypoints need it, or `flip_pairs`.
-        probability: Of being mirrored.
+        probability: Probability that an example is mirrored.
         flip_pairs: Pairs of keypoints that change places, by name or by
-            position, where names do not say it; () for none.
+            position; () for none. By default they are taken from the names.
 
     Raises:
-        ValueError: A left keypoint has no right one, or the reverse; or
+        ValueError: A left keypoint has no right one, or vice versa; or
             `flip_pairs` are not pairs of keypoints.
     """
 
@@ -263,7 +263,7 @@ class RandomFlip:
             sides.mirrored(self.keypoint_names, self.flip_pairs)
 
     def __call__(self, example, rng):
-        """The example, mirrored or as it was."""
+        """Return the example, mirrored or as it was."""
         if rng.random() >= self.probability:
             return example
         width = example["images"].shape[1]
@@ -282,7 +282,7 @@ class RandomFlip:
         return flipped
 
     def _swapped(self, keypoints):
-        """`(..., K, 3)` keypoints with left and right in each other's place."""
+        """Return `(..., K, 3)` keypoints with left and right exchanged."""
         names, count = self.keypoint_names, keypoints.shape[-2]
         if len(names) != count and (names or self.flip_pairs is None):
             raise ValueError(
@@ -307,11 +307,11 @@ def _crop(example, top, left, size):
 
 
 def _room(crop, size, name):
-    """How far a crop can move down and right in what has a size."""
+    """Return how far a crop can move down and right within a size."""
     room = size[0] - crop.image_size[0], size[1] - crop.image_size[1]
     if min(room) < 0:
         raise ValueError(
-            f"An image must hold the crop {crop}. Received {name} of size "
+            f"An image must contain the crop {crop}. Received {name} of size "
             f"{size}. Resize or pad first."
         )
     return room
@@ -323,7 +323,7 @@ def _room_of(crop, example):
 
 
 def _check_size(transform, name="image_size"):
-    """Makes an attribute a tuple of two `int`s, or raises a ValueError."""
+    """Make an attribute a tuple of two `int`s, or raise `ValueError`."""
     size = getattr(transform, name)
     if not (
         isinstance(size, (list, tuple))

@@ -1,9 +1,7 @@
-"""How an example moves: images, masks, boxes and keypoints together.
+"""Moves an example: images, masks, boxes and keypoints together.
 
 A placement, `(2, 2)` float64 `[[sx, sy], [tx, ty]]`, says where the original
-lies: its point `(x, y)` is at `(sx x + tx, sy y + ty)`.
-
-Shapes: H W image side, N boxes, K keypoints.
+is: its place `(x, y)` is moved to `(sx x + tx, sy y + ty)`.
 """
 
 import numpy as np
@@ -15,17 +13,17 @@ IN_PLACE = np.array([[1.0, 1.0], [0.0, 0.0]])
 
 
 def move(example, pixels, scale=(1, 1), shift=(0, 0), fill=0):
-    """The example after `pixels(array, fill)` and `scale * (x, y) + shift`.
+    """Move an example by `pixels(array, fill)` and `scale * (x, y) + shift`.
 
-    Boxes are clipped to the image, boxes outside dropped, keypoints outside
-    set to 0, 0, 0. An entry `placements` keeps track of all moves.
+    Boxes are clipped to the image, boxes outside are dropped, keypoints outside
+    are set to 0, 0, 0. If there is an entry `placements`, it is updated.
 
     Args:
-        example: An example, as a `Dataset` gives it.
-        pixels: `pixels(array, fill)` gives the new image or mask.
-        scale: `(sx, sy)`; negative where it mirrors.
+        example: An example of a `Dataset`.
+        pixels: `pixels(array, fill)` returns the new image or mask.
+        scale: `(sx, sy)`; negative to mirror.
         shift: `(tx, ty)` in new pixels.
-        fill: Brightness of pixels that were not there; void in masks.
+        fill: Brightness of pixels from outside the image; void in masks.
 
     Returns:
         A new example.
@@ -48,26 +46,27 @@ def move(example, pixels, scale=(1, 1), shift=(0, 0), fill=0):
 
 
 def warp(example, matrix, shift, fill=GRAY):
-    """The example after `matrix @ (x, y) + shift`, at its size: turned, say.
+    """Move an example by `matrix @ (x, y) + shift`, keeping its size.
 
-    As `move`, but a box becomes the smallest that holds it.
+    It does the same as `move`, but for rotations and the like: a box becomes
+    the smallest box around the moved one.
 
     Args:
-        example: An example, as a `Dataset` gives it.
+        example: An example of a `Dataset`.
         matrix: `(2, 2)`.
         shift: `(tx, ty)` in pixels.
-        fill: Brightness of pixels that were not there; void in masks.
+        fill: Brightness of pixels from outside the image; void in masks.
 
     Returns:
         A new example.
 
     Raises:
-        ValueError: The example is padded, or keeps track of its placement.
+        ValueError: The example is padded, or has `placements`.
     """
     kept = {"image_sizes", "placements"} & example.keys()
     if kept:
         raise ValueError(
-            "An example can be turned or sheared in training, before `PadTo`. "
+            "An example can be rotated or sheared in training, before `PadTo`. "
             f"Received {example.get('ids')!r} with {sorted(kept)}."
         )
     matrix = np.asarray(matrix, "float64")
@@ -84,9 +83,9 @@ def warp(example, matrix, shift, fill=GRAY):
 
 
 def _moved(example, pixels, to, growth, fill):
-    """The example after a map of pixels and one of points, `(..., 2)`.
+    """Return the example after a map of pixels and one of coordinates.
 
-    `growth` is how many times an area grows.
+    `to` maps x, y `(..., 2)`; `growth` is the factor by which areas grow.
     """
     moved = dict(example)
     moved["images"] = pixels(example["images"], fill)
@@ -105,7 +104,7 @@ def _moved(example, pixels, to, growth, fill):
 
 
 def move_back(points, placement):
-    """Points of a moved example at their places in the original.
+    """Return where points of a moved example lie in the original.
 
     Args:
         points: `(..., 2)` x, y in pixels.
@@ -131,7 +130,7 @@ def _move_boxes(entry, to, growth, size):
     corners = np.clip(whole, 0, (width, height))
     kept = (corners[:, 0] < corners[:, 1]).all(-1)
     entry = {**entry, "boxes": corners.reshape(-1, 4).astype("float32")}
-    if "areas" in entry:  # Cut in the proportion in which their boxes are.
+    if "areas" in entry:  # Assume that clipping cuts them like their boxes.
         cut, before = (np.prod(c[:, 1] - c[:, 0], 1) for c in (corners, whole))
         entry["areas"] = np.float32(entry["areas"] * growth * cut / before)
     if "keypoints" in entry:
@@ -150,10 +149,10 @@ def _move_keypoints(keypoints, to, size):
 
 
 def _true_size(example, scale, shift, size):
-    """Height and width of the true image inside its padding."""
+    """Return height and width of the true image inside its padding."""
     if tuple(scale) != (1, 1) or tuple(shift) != (0, 0):
         raise ValueError(
-            "Padding must stay below and right of the image, so it comes "
+            "Padding must stay below and right of the image, so it must come "
             f"last. Received the padded example {example.get('ids')!r} with "
             f"a scale of {scale} and a shift of {shift}. Resize, crop and "
             "flip before `PadTo`."

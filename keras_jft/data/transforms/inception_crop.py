@@ -1,6 +1,8 @@
-"""ImageNet's windows: any part of an image in training, the center after it.
+"""ImageNet's crops: a random part of an image to train, the center to evaluate.
 
 Only the window is resized. Boxes, masks and keypoints move with it.
+
+Shapes: H W height and width of the result.
 """
 
 import dataclasses
@@ -15,13 +17,13 @@ _ATTEMPTS = 10
 
 @dataclasses.dataclass(frozen=True)
 class InceptionCrop:
-    """A window of random area and aspect ratio, resized to one size.
+    """Crops a window of random area and aspect ratio, and resizes it.
 
-    Where no window of the drawn kinds fits into the image, the largest central
-    one of the nearest aspect ratio is taken.
+    If none of the windows that are tried fits into the image, the largest
+    central one of the nearest aspect ratio is taken.
 
     Attributes:
-        image_size: `(H, W)` it is resized to.
+        image_size: `(H, W)` that the window is resized to.
         area: Least and largest share of the image's area.
         aspect: Least and largest width / height, drawn uniformly in its
             logarithm.
@@ -53,12 +55,12 @@ class InceptionCrop:
             )
 
     def __call__(self, example, rng):
-        """The example inside a random window."""
+        """Return the example inside a random window."""
         window = self._window(*example["images"].shape[:2], rng)
         return _resized(example, window, self.image_size, self.antialias)
 
     def _window(self, height, width, rng):
-        """Top, left, height and width in pixels."""
+        """Return top, left, height and width of a random window, in pixels."""
         for _ in range(_ATTEMPTS):
             area = height * width * rng.uniform(*self.area)
             aspect = np.exp(rng.uniform(*np.log(self.aspect)))
@@ -73,11 +75,12 @@ class InceptionCrop:
 
 @dataclasses.dataclass(frozen=True)
 class CentralCrop:
-    """The central part of an image, resized to one size without distortion.
+    """Crops the center of an image, and resizes it without distortion.
 
     Attributes:
-        image_size: `(H, W)` it is resized to.
-        share: Of the sides of the largest window of that aspect ratio.
+        image_size: `(H, W)` that the window is resized to.
+        share: Sides of the window, as a share of those of the largest window
+            of that aspect ratio.
         antialias: As for `jft.data.transforms.resampling.resample`.
 
     References:
@@ -90,7 +93,7 @@ class CentralCrop:
     antialias: bool = False
 
     def __call__(self, example, rng=None):
-        """The example inside its central window."""
+        """Return the example inside its central window."""
         size = example["images"].shape[:2]
         aspect = self.image_size[1] / self.image_size[0]
         window = _central(*size, aspect, self.share)

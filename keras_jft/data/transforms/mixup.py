@@ -1,6 +1,6 @@
-"""`mixup`: a batch of images mixed in pairs, and their labels with them.
+"""`mixup`: the images of a batch are mixed in pairs, and their labels too.
 
-Shapes: B batch, L labels of one image.
+Shapes: B batch size, L labels per image.
 """
 
 import numpy as np
@@ -11,11 +11,11 @@ _IMAGE_KEYS = {"images", "labels", "ids"}
 
 
 def mixup(batch, rng, alpha=0.2):
-    """The batch with each image mixed with another one of it.
+    """Return the batch with each image mixed with another one of it.
 
-    An image has a share s of its own, from Beta(alpha, alpha), and 1 - s of
-    the other's. So have its labels: no dense target is made of them, but the
-    batch names the labels of both, with their weights. A label of both has 1.
+    A new image is s times the image plus 1 - s times the other, with s drawn
+    from Beta(alpha, alpha). Targets stay sparse: the batch lists the labels of
+    both images with weights s and 1 - s. A label of both images has weight 1.
 
     Args:
         batch: A contract batch of NumPy arrays, with `images` and `labels`.
@@ -23,9 +23,9 @@ def mixup(batch, rng, alpha=0.2):
         alpha: Above 0; the larger, the more evenly images are mixed.
 
     Returns:
-        A new batch: `images` as before; `labels` `(B, 2 L)` and
+        A new batch: `images` of the same shape; `labels` `(B, 2 L)` and
         `label_weights` `(B, 2 L)` float32, which `jft.MultiLabelClassifier`
-        and its losses take; `ids` of the first images.
+        and its losses accept; and the same `ids`.
 
     Raises:
         ValueError: `alpha` is not positive; or the batch has no labels, or
@@ -52,7 +52,7 @@ def mixup(batch, rng, alpha=0.2):
         )
     size = len(batch["images"])
     shares = rng.beta(alpha, alpha, size).astype("float32")
-    # Shifted in a random order: no image is mixed with itself.
+    # The next image in a random order, so that none is mixed with itself.
     order = rng.permutation(size)
     partner = np.empty(size, int)
     partner[order] = np.roll(order, 1)

@@ -1,6 +1,6 @@
-"""`CropPerson`: the window of an image around one person, at one size.
+"""`CropPerson`: a crop of an image around one person, resized to one size.
 
-Shapes: H W side of the crop.
+Shapes: H W height and width of the crop.
 """
 
 import dataclasses
@@ -14,12 +14,11 @@ from keras_jft.data.transforms.geometry import move
 
 @dataclasses.dataclass(frozen=True)
 class CropPerson:
-    """Cuts the first box of an example out and resizes it to one size.
+    """Crops an example to its first box and resizes it to one size.
 
-    The box is made as high or as wide as the aspect ratio of the crop asks for,
-    then enlarged by a factor, both around its center. What lies outside of the
-    image is gray. Boxes and keypoints outside of the crop are left out as
-    other transforms leave them out.
+    The box is extended to the aspect ratio of the crop, then enlarged by a
+    factor, both around its center. Pixels from outside the image are gray.
+    Boxes and keypoints outside of the crop are dropped, as by `RandomCrop`.
 
     Attributes:
         image_size: `(H, W)` of the crop.
@@ -47,7 +46,7 @@ class CropPerson:
             )
 
     def __call__(self, example, rng=None):
-        """The example inside the window."""
+        """Return the example inside the window."""
         low, high = self.scales
         factor = low if low == high else rng.uniform(low, high)
         left, top, right, bottom = self.window(_box(example), factor)
@@ -69,12 +68,12 @@ class CropPerson:
         return move(example, pixels, scale=scale, shift=shift, fill=GRAY)
 
     def window(self, box, factor):
-        """What is cut out around a box: x1, y1, x2, y2, may reach outside.
+        """Return the window around a box, x1, y1, x2, y2; it may reach outside.
 
         Args:
             box: x1, y1, x2, y2 in pixels.
-            factor: How much longer its sides are than those of the box of
-                the right aspect ratio.
+            factor: Length of its sides relative to the box extended to the
+                aspect ratio.
 
         Example:
 
@@ -90,7 +89,7 @@ class CropPerson:
 
 
 def _box(example):
-    """The first box, checked."""
+    """Return the first box, checked."""
     boxes = example.get("bounding_boxes", {}).get("boxes", ())
     height, width = example["images"].shape[:2]
     if len(boxes):
@@ -102,13 +101,13 @@ def _box(example):
     raise ValueError(
         "The first box of `bounding_boxes` must be that of a person: finite, "
         f"not empty, in the image, which is {width} wide and {height} high. "
-        f"Received: {received}, of example {example.get('ids')!r}. Leave "
-        "boxes without a person out."
+        f"Received: {received}, of example {example.get('ids')!r}. Leave out "
+        "boxes without a person."
     )
 
 
 def _padded(array, window, fill):
-    """The pixels that a window touches, and where in them it begins.
+    """Return the pixels that a window touches, and where in them it begins.
 
     Pixels outside of the image are `fill`.
     """

@@ -1,8 +1,8 @@
-"""Transforms by name: tuples of them, for training or to evaluate.
+"""Presets by name: each returns a tuple of transforms, to train or to evaluate.
 
-A preset takes `training`, the names of the keypoints, which change places when
-an example is mirrored, and `flip_pairs`, where names do not say which do; what
-else it takes has a default.
+A preset takes `training` and, to mirror examples with keypoints, the names of
+the keypoints, or `flip_pairs` if names do not say which change places. Other
+arguments have defaults.
 """
 
 from collections.abc import Iterable
@@ -23,12 +23,12 @@ from keras_jft.data.transforms.rand_augment import RandAugment
 
 
 def none(training, keypoint_names=(), *, flip_pairs=None):
-    """No transform."""
+    """Return no transforms."""
     return ()
 
 
 def flip(training, keypoint_names=(), *, flip_pairs=None):
-    """Mirrored half of the time in training."""
+    """Mirror half of the time in training."""
     if not training:
         return ()
     return (RandomFlip(tuple(keypoint_names), flip_pairs=flip_pairs),)
@@ -42,7 +42,7 @@ def shift_and_flip(
     *,
     flip_pairs=None,
 ):
-    """Moved by up to `margin` pixels and mirrored in training.
+    """Move by up to `margin` pixels and mirror in training.
 
     References:
         He et al. "Deep residual learning", 2016,
@@ -66,10 +66,10 @@ def jft(
     *,
     flip_pairs=None,
 ):
-    """The paper's: resized, a random crop, mirrored; the center to evaluate.
+    """Do as the paper: resize, crop, mirror; crop the center to evaluate.
 
-    Resized without anti-aliasing, which TensorFlow 1 did not have; the paper
-    does not say. `antialias=True` is the other way.
+    Images are resized without anti-aliasing, which TensorFlow 1 did not have;
+    the paper does not say. `antialias=True` turns it on.
 
     References:
         Sun et al. "Revisiting unreasonable effectiveness of data", 2017,
@@ -87,7 +87,7 @@ def imagenet(
     *,
     flip_pairs=None,
 ):
-    """ImageNet's: a random window, mirrored; the center to evaluate.
+    """Take a random window and mirror it; take the center to evaluate.
 
     References:
         Szegedy et al. 2015, https://arxiv.org/abs/1409.4842, section 6.
@@ -108,7 +108,7 @@ def modern(
     *,
     flip_pairs=None,
 ):
-    """`imagenet`, then `RandAugment` in training.
+    """Do as `imagenet`, then `RandAugment` in training.
 
     `mixup=0.2` of `jft.data.batches` goes with it.
 
@@ -131,9 +131,9 @@ def detection(
     *,
     flip_pairs=None,
 ):
-    """The shorter side 600, the longer 1024 at most; mirrored in training.
+    """Resize to 600 by at most 1024 pixels; mirror in training.
 
-    Images of a batch are padded to the largest.
+    The images of a batch are padded to the largest of them.
 
     References:
         Sun et al. 2017, section 5.2; Huang et al. 2017,
@@ -149,10 +149,10 @@ def detection(
 def segmentation(
     training, keypoint_names=(), image_size=(513, 513), *, flip_pairs=None
 ):
-    """Warped to 513 x 513, as the paper does; mirrored in training.
+    """Warp to 513 x 513, as the paper does; mirror in training.
 
     References:
-        Sun et al. 2017, section 5.3, which says of no mirroring.
+        Sun et al. 2017, section 5.3, which does not mention mirroring.
     """
     return (
         *flip(training, keypoint_names, flip_pairs=flip_pairs),
@@ -163,7 +163,7 @@ def segmentation(
 def segmentation_padded(
     training, keypoint_names=(), side=513, *, flip_pairs=None
 ):
-    """The longer side of 513, padded to a square; mirrored in training."""
+    """Resize the longer side to 513, pad to a square; mirror in training."""
     return (
         *flip(training, keypoint_names, flip_pairs=flip_pairs),
         ResizeShortest(side, side),
@@ -174,7 +174,7 @@ def segmentation_padded(
 def pose(
     training, keypoint_names=(), image_size=(353, 257), *, flip_pairs=None
 ):
-    """The crop of a person, of random scale and mirrored in training.
+    """Crop a person; draw the scale and mirror in training.
 
     References:
         Sun et al. 2017, section 5.4; Papandreou et al. 2017,
@@ -187,12 +187,12 @@ def pose(
 
 
 def pose_small(training, keypoint_names=(), *, flip_pairs=None):
-    """The same in crops of 65 x 49, for the small studies."""
+    """Do as `pose` in crops of 65 x 49, for the small studies."""
     return pose(training, keypoint_names, (65, 49), flip_pairs=flip_pairs)
 
 
 def image_size_of(transforms):
-    """Return `(H, W)` that transforms give; None for an unknown side.
+    """Return the `(H, W)` that transforms produce; None for an unknown side.
 
     Args:
         transforms: A tuple of transforms.
@@ -204,11 +204,11 @@ def image_size_of(transforms):
 
 
 def check_transforms(transforms, image_size=(None, None)):
-    """Raises a ValueError unless transforms are known and fit a model.
+    """Raise `ValueError` unless transforms are known and fit a model.
 
     Args:
         transforms: A name in `TRANSFORMS`, or a tuple of transforms.
-        image_size: `(H, W)` that the model sees; None is a side of any length.
+        image_size: `(H, W)` that the model expects; None is any length.
     """
     if any(side is not None and side < 1 for side in image_size):
         raise ValueError(
@@ -223,7 +223,7 @@ def check_transforms(transforms, image_size=(None, None)):
     if not isinstance(chain, Iterable):
         raise ValueError(
             "`transforms` must be a name, or a sequence of transforms. "
-            f"Received: {chain!r}. Give [{chain!r}]."
+            f"Received: {chain!r}. Pass [{chain!r}]."
         )
     for transform in chain:
         if isinstance(transform, type) or not callable(transform):
@@ -235,9 +235,9 @@ def check_transforms(transforms, image_size=(None, None)):
     given = image_size_of(chain)
     if any(a and b and a != b for a, b in zip(given, image_size, strict=True)):
         raise ValueError(
-            f"The transforms {transforms!r} give images of {given[0]} x "
+            f"The transforms {transforms!r} produce images of {given[0]} x "
             f"{given[1]}. Received: image_size={tuple(image_size)}. Make them "
-            "the same."
+            "equal."
         )
 
 

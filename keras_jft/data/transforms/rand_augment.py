@@ -1,8 +1,10 @@
-"""`RandAugment`: a few random distortions, of color or of shape.
+"""`RandAugment`: a few random distortions of color or shape.
 
-Colors are changed by Keras's own layers, with the numbers that are drawn here:
-a layer's own draws would not be the same when a run is resumed. Shapes are
-changed by ours: Keras's layers leave keypoints behind.
+Colors are changed by Keras layers, but with numbers drawn here: the layers' own
+draws would differ when a run is resumed. Shapes are changed by our own
+transforms, since Keras's layers do not move keypoints.
+
+Operations take an amount from -1 to 1; the docstrings state their effect at 1.
 """
 
 import dataclasses
@@ -17,19 +19,19 @@ from keras_jft.data.transforms.geometry import warp
 
 @dataclasses.dataclass(frozen=True)
 class RandAugment:
-    """Some of `OPERATIONS`, drawn anew for each example, one after the other.
+    """Applies a few of `OPERATIONS`, drawn for each example, in sequence.
 
     Attributes:
-        num_operations: How many.
-        magnitude: Of each, from 0, which changes little, to 1.
+        num_operations: How many operations to apply.
+        magnitude: Strength of each, from 0, which changes little, to 1.
 
     Raises:
         ValueError: An attribute is out of range.
 
     References:
-        Cubuk et al. 2020, https://arxiv.org/abs/1909.13719, section 3.
-        Without its histogram equalization: Keras's takes as long as all other
-        layers together.
+        Cubuk et al. 2020, https://arxiv.org/abs/1909.13719, section 3, but
+        without histogram equalization: Keras's layer takes as long as all
+        others together.
     """
 
     num_operations: int = 2
@@ -43,7 +45,7 @@ class RandAugment:
             )
 
     def __call__(self, example, rng):
-        """The example, distorted."""
+        """Return the example, distorted."""
         names = list(OPERATIONS)
         for place in rng.integers(len(names), size=self.num_operations):
             sign = 1 if rng.random() < 0.5 else -1
@@ -56,30 +58,30 @@ class RandAugment:
 
 
 def rotate(example, amount):
-    """Turned around its center by up to 30 degrees."""
+    """Turn around the center by up to 30 degrees."""
     angle = math.radians(30 * amount)
     turn = [math.cos(angle), -math.sin(angle), math.sin(angle), math.cos(angle)]
     return _around_center(example, np.reshape(turn, (2, 2)))
 
 
 def shear_x(example, amount):
-    """Rows moved by up to 0.3 of their distance from the center."""
+    """Move rows by up to 0.3 of their distance from the center."""
     return _around_center(example, [[1, 0.3 * amount], [0, 1]])
 
 
 def shear_y(example, amount):
-    """Columns moved by up to 0.3 of their distance from the center."""
+    """Move columns by up to 0.3 of their distance from the center."""
     return _around_center(example, [[1, 0], [0.3 * amount, 1]])
 
 
 def translate_x(example, amount):
-    """Moved aside by up to 0.45 of the width."""
+    """Move sideways by up to 0.45 of the width."""
     width = example["images"].shape[1]
     return warp(example, np.eye(2), (round(0.45 * amount * width), 0))
 
 
 def translate_y(example, amount):
-    """Moved up or down by up to 0.45 of the height."""
+    """Move up or down by up to 0.45 of the height."""
     height = example["images"].shape[0]
     return warp(example, np.eye(2), (0, round(0.45 * amount * height)))
 
@@ -94,31 +96,31 @@ def _around_center(example, matrix):
 
 
 def identity(example, amount):
-    """As it is."""
+    """Return the example as it is."""
     return example
 
 
 def brightness(example, amount):
-    """Lighter or darker by up to 0.45 of the range."""
+    """Lighten or darken by up to 0.45 of the range."""
     return _by_layer(example, "RandomBrightness", rgb_delta=114.75 * amount)
 
 
 def contrast(example, amount):
-    """Nearer to the mean, or farther away, by up to 0.9."""
+    """Change the distance of values from the mean by up to 0.9."""
     return _by_layer(
         example, "RandomContrast", contrast_factor=1 + 0.9 * amount
     )
 
 
 def color(example, amount):
-    """Nearer to gray by up to 0.9."""
+    """Blend with gray by up to 0.9."""
     kept = 0.9 * abs(amount)
     return _by_layer(example, "RandomColorDegeneration", factor=kept)
 
 
 def sharpness(example, amount):
-    """Blurred or sharpened by up to 0.9."""
-    # Repeated at the edges, which Keras would blend with black.
+    """Blur or sharpen by up to 0.9."""
+    # Repeat the edges, as Keras would blend them with black.
     framed = np.pad(example["images"], [(1, 1), (1, 1), (0, 0)], mode="edge")
     factor = (1 + 0.9 * amount) / 2
     framed = _by_layer({"images": framed}, "RandomSharpness", factor=factor)
@@ -126,13 +128,13 @@ def sharpness(example, amount):
 
 
 def posterize(example, amount):
-    """Without up to 4 of the 8 bits."""
+    """Drop up to 4 of the 8 bits."""
     shift = np.uint8(round(4 * abs(amount)))
     return _by_layer(example, "RandomPosterization", shift_factor=shift)
 
 
 def solarize(example, amount):
-    """Values above a threshold inverted; of 255, down to 0."""
+    """Invert values above a threshold between 255 and 0."""
     threshold = 255 * (1 - abs(amount))
     return _by_layer(
         example, "Solarization", additions=0.0, thresholds=threshold
@@ -140,7 +142,7 @@ def solarize(example, amount):
 
 
 def auto_contrast(example, amount):
-    """Each channel stretched to the whole range."""
+    """Stretch each channel to the whole range."""
     return _by_layer(example, "AutoContrast")
 
 
@@ -165,7 +167,7 @@ OPERATIONS = {
 
 
 def _by_layer(example, name, **drawn):
-    """The example with the colors that a layer makes of what was drawn."""
+    """Return the example after a Keras layer with the drawn numbers."""
     vector = name in ("RandomSharpness", "RandomPosterization")
     shape = (1,) if vector else (1, 1, 1, 1)
     drawn = {
@@ -180,7 +182,7 @@ def _by_layer(example, name, **drawn):
     return {**example, "images": pixels.astype("uint8")}
 
 
-# What Keras's layers ask for and would draw with: neither is used.
+# Required arguments of Keras's layers for their own draws, which are not used.
 _DRAWS = {"factor": 1, "seed": 0}
 _OPTIONS = {
     "RandomBrightness": _DRAWS,

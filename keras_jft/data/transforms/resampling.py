@@ -1,10 +1,10 @@
-"""Pixels at another size: linear for images, nearest for masks.
+"""Resampling of pixels: linear for images, nearest for masks.
 
-By OpenCV where it is installed (the extra `fast`), by Pillow where it is not:
-alike within one grey level. Pixel centers lie at .5, so that an image and its
-mirror are resized alike; edges are repeated.
+OpenCV is used if it is installed (the extra `fast`), else Pillow; results agree
+within one gray level. Pixel centers are at .5, so that resizing and mirroring
+commute; edges are repeated.
 
-Shapes: H W image side, C channels.
+Shapes: H W image height and width, C channels.
 """
 
 import functools
@@ -15,19 +15,19 @@ from PIL import Image
 
 
 def resample(pixels, image_size, window=None, *, antialias=True):
-    """A window of the resized `pixels`; no more than the window is computed.
+    """Return a window of the resized `pixels`, computing no more than it.
 
-    Equal to resizing everything and cutting the window out, within one grey
+    The result is that of resizing everything and cropping, within one gray
     level.
 
     Args:
         pixels: `(H, W, C)` uint8; an image if C is 3, else class indices, of
             which the nearest is taken.
         image_size: `(height, width)` that all of `pixels` is resized to.
-        window: `(top, left, height, width)` in it; all of it, if left out.
-        antialias: Whether a pixel of a smaller image is the mean of all that
-            it covers, weighted by a triangle, instead of the four around its
-            center. That is Pillow's way; TensorFlow 1 did not do it.
+        window: `(top, left, height, width)` in it; by default all of it.
+        antialias: Whether, when shrinking, a pixel is the mean of all pixels
+            that it covers, weighted by a triangle, instead of the four around
+            its center. Pillow does so; TensorFlow 1 did not.
 
     Returns:
         `(height, width, C)` uint8 of the window. It may be a view.
@@ -53,12 +53,13 @@ def resample(pixels, image_size, window=None, *, antialias=True):
 
 
 def affine(pixels, matrix, fill):
-    """`(H, W, C)` pixels that are each taken from another place.
+    """Return `(H, W, C)` pixels, each taken from another place.
 
     Args:
         pixels: `(H, W, C)` uint8, as for `resample`.
-        matrix: `(2, 3)`: a point (x, y) is taken from `matrix @ (x, y, 1)`.
-        fill: What is taken from outside.
+        matrix: `(2, 3)`: the pixel at (x, y) is taken from the place
+            `matrix @ (x, y, 1)`.
+        fill: Value of pixels from outside.
 
     Example:
 
@@ -79,7 +80,7 @@ def affine(pixels, matrix, fill):
 
 
 def mirror(pixels):
-    """`(H, W, C)` pixels with left and right in each other's place."""
+    """Return `(H, W, C)` pixels with left and right exchanged."""
     if _opencv() is None or pixels.shape[-1] != 3:
         return pixels[:, ::-1]
     # A view would be copied pixel by pixel when a batch is stacked.
@@ -87,7 +88,7 @@ def mirror(pixels):
 
 
 def _nearest(start, stop, old, new):
-    """Positions among `old` of the places `start..stop` among `new`."""
+    """Return positions among `old` of the places `start..stop` among `new`."""
     return ((np.arange(start, stop) + 0.5) * old / new).astype(int)
 
 
@@ -105,7 +106,7 @@ def _by_pillow(pixels, image_size, rows, columns, antialias):
 
 
 def _by_opencv(pixels, image_size, rows, columns):
-    """OpenCV resizes whole arrays only: the smallest that holds the window."""
+    """Resize by OpenCV the smallest array that holds the window."""
     (y, first_row), (x, first_column) = (
         _origin(start, old, new)
         for start, old, new in zip(
@@ -113,7 +114,7 @@ def _by_opencv(pixels, image_size, rows, columns):
         )
     )
     scales = np.divide(image_size, pixels.shape[:2])
-    # One pixel more than the last center lies in, to interpolate with.
+    # One pixel beyond that of the last center, to interpolate with.
     bottom = math.ceil(rows[1] / scales[0]) + 1
     right = math.ceil(columns[1] / scales[1]) + 1
     resized = _opencv().resize(
@@ -126,10 +127,11 @@ def _by_opencv(pixels, image_size, rows, columns):
 
 
 def _origin(start, old, new):
-    """The last edge of a pixel of both sizes that is early enough.
+    """Return the last edge of a pixel of both sizes that is early enough.
 
-    Pixels of an enlarged image that begin within half an old pixel of an edge
-    take part of their value from before it.
+    Only there can OpenCV start without changing the result. In an enlarged
+    image, pixels within half an old pixel after an edge also depend on pixels
+    before it, so the edge must be earlier.
 
     Returns:
         The edge, counted in pixels of the old size and of the new one.
@@ -142,7 +144,7 @@ def _origin(start, old, new):
 
 @functools.cache
 def _opencv():
-    """OpenCV, or None. The pipeline has threads: OpenCV's would be too many."""
+    """Import OpenCV, or return None; its threads would be too many here."""
     try:
         import cv2
     except ImportError:
