@@ -1,4 +1,4 @@
-"""The data sets; `DATASETS` is the table of what there is."""
+"""All data sets, by name: see `DATASETS`."""
 
 import inspect
 import types
@@ -39,8 +39,8 @@ DATASETS = {
     "webdataset": webdataset.load,
 }
 
-# What the images of a data set are annotated with, where that is one thing:
-# a key of `jft.metrics.METRICS`.
+# The task that the images of a data set are annotated for, if there is just
+# one: a key of `jft.metrics.METRICS`.
 ANNOTATED_FOR = {
     "image_folder": "classification",
     "open_images": "multi_label",
@@ -57,29 +57,33 @@ ANNOTATED_FOR = {
 def check_options(
     name, options, *, split="train", num_examples=None, complete=False
 ):
-    """Raises a ValueError if a data set is unknown or takes no such options.
+    """Check that a data set is known and takes the given options.
 
     Args:
         name: A key of `DATASETS`.
-        options: What `load` takes besides `name` and `split`.
+        options: The arguments of `load` besides `name` and `split`.
         split: The split that they are for.
         num_examples: Size of the subset to draw; None takes all.
-        complete: Whether what the data set cannot do without must be there, a
-            folder say. If not, it may be given later.
+        complete: Whether required options, such as a folder, must be given;
+            otherwise they may follow later.
+
+    Raises:
+        ValueError: The data set is unknown, or an option is unknown, missing
+            or wrong.
     """
     checks.one_of("dataset", name, DATASETS)
     given = dict(options)
     noise = given.pop("noise", None)
     if not isinstance(noise, (Mapping, types.NoneType)):
         raise ValueError(
-            "`noise` must be a mapping of what `jft.data.NoisyLabels` takes. "
+            "`noise` must be a mapping of options of `jft.data.NoisyLabels`. "
             f"Received: noise={noise!r}."
         )
     checks.keywords("options", given, DATASETS[name], taken=("split",))
     checks.keywords("noise", noise or {}, NoisyLabels, taken=("data",))
     if complete:
         _check_required(name, given)
-    if name == "synthetic":  # No file is read: whatever is wrong shows.
+    if name == "synthetic":  # Loading reads no files and finds all faults.
         data = load(name, split, **options)
         if num_examples is not None and num_examples > len(data):
             raise ValueError(
@@ -90,20 +94,20 @@ def check_options(
 
 
 def load(name, split="train", *, noise=None, **options):
-    """A data set by name.
+    """Load a data set by name.
 
     Args:
         name: A key of `DATASETS`.
-        split: The part of it to load; None where it has no parts.
-        noise: What `jft.data.NoisyLabels` takes besides the data set, to study
-            what noise costs: `{"wrong": 0.2}` has a fifth of the labels wrong.
-        **options: What that data set's own `load` takes.
+        split: The part of it to load; None if it has no parts.
+        noise: Options of `jft.data.NoisyLabels`, to study the cost of label
+            noise: `{"wrong": 0.2}` makes a fifth of the labels wrong.
+        **options: The arguments of that data set's own `load`.
 
     Returns:
         A `Dataset`.
 
     Raises:
-        ValueError: If the name is unknown, or as that `load` does.
+        ValueError: The name is unknown, or as that `load` does.
 
     Example:
 

@@ -1,6 +1,6 @@
-"""Images with boxes: what `coco` and `voc` are read with.
+"""Images with boxes, the basis of `coco` and `voc`.
 
-Shapes: N images.
+Boxes are x1, y1, x2, y2 in pixels.
 """
 
 import warnings
@@ -11,10 +11,10 @@ from keras_jft import checks
 from keras_jft.data.dataset import Dataset, Info
 from keras_jft.data.images import AnnotatedImages, read_file
 
-# Boxes that reach up to so many pixels out of the image are clipped:
-# annotation tools round. What is further out may belong to another image.
+# Boxes that reach at most this many pixels out of the image are clipped, since
+# annotation tools round. A box further out may belong to another image.
 TOLERANCE = 1.0
-# Thinner, in pixels, is no box: float32 might not tell its sides apart.
+# Smallest side of a box in pixels: float32 may not resolve thinner boxes.
 THINNEST = 1e-3
 ON_ERROR = ("raise", "drop")
 
@@ -23,13 +23,13 @@ class BoxedImages(Dataset):
     """Image files and the boxes in each.
 
     Args:
-        ids: One id an image.
-        paths: One path an image.
-        image_sizes: One `(height, width)` an image, which it must have, or
-            None.
-        entries: `bounding_boxes` of each image; None where they are not
-            known, as in a test set.
-        label_names: One name a class.
+        ids: One id per image.
+        paths: One path per image.
+        image_sizes: One `(height, width)` per image, which the file must have,
+            or None.
+        entries: `bounding_boxes` of each image; None if they are not known,
+            as in a test set.
+        label_names: One name per class.
         category_ids: Original id of each class, or None.
         orientation: As for `AnnotatedImages`.
     """
@@ -57,7 +57,7 @@ class BoxedImages(Dataset):
         )
 
     def ids(self, positions):
-        """Those of the annotations."""
+        """Return the ids of the annotations."""
         return self._ids[np.asarray(positions)]
 
     def image_bytes(self, position):
@@ -72,7 +72,7 @@ class BoxedImages(Dataset):
         return {"images": image, **self._annotations(position)}
 
     def annotations(self, positions):
-        """Boxes and ids; no image is opened."""
+        """Return boxes and ids without opening an image."""
         return [self._annotations(position) for position in positions]
 
     def _annotations(self, position):
@@ -83,7 +83,7 @@ class BoxedImages(Dataset):
 
 
 def _counts(entries, num_classes):
-    """Most boxes of an image, and images with each class."""
+    """Return the most boxes per image, and the images of each class."""
     seen = [np.unique(entry["labels"]) for entry in entries]
     return {
         "max_boxes": max([1, *(len(entry["labels"]) for entry in entries)]),
@@ -97,7 +97,7 @@ def _counts(entries, num_classes):
 
 
 def fault_of(box, image_size):
-    """What a box should be and is not, as text; None if all is well.
+    """Return what a box should be and is not, as text; None if it is fine.
 
     Args:
         box: Finite x1, y1, x2, y2 in pixels.
@@ -125,16 +125,16 @@ def fault_of(box, image_size):
 
 
 def clipped(box, image_size):
-    """The part of a box that lies in the image."""
+    """Return the part of a box that lies in the image."""
     x1, y1, x2, y2 = box
     height, width = image_size
     return max(x1, 0.0), max(y1, 0.0), min(x2, width), min(y2, height)
 
 
 class Faults:
-    """What becomes of annotations that cannot be right.
+    """A policy for faulty annotations: raise the error, or drop and count.
 
-    Use it as a context around the reading of one; `warn` at the end.
+    Use it as a context around the reading of each annotation, then call `warn`.
 
     Args:
         on_error: "raise", or "drop": the annotation is left out.
@@ -152,17 +152,17 @@ class Faults:
             return False
         if not self.drops:
             raise ValueError(
-                f"{error} Mend it, or set `on_error='drop'` to leave such "
+                f"{error} Correct it, or set `on_error='drop'` to leave such "
                 "annotations out."
             ) from None
         self.errors.append(str(error))
         return True
 
     def warn(self, path):
-        """Warns of what was left out of a file, if anything was."""
+        """Warn of annotations of a file that were left out, if any were."""
         if self.errors:
             warnings.warn(
-                f"Left {len(self.errors)} annotations of {str(path)!r} out, "
+                f"Left out {len(self.errors)} annotations of {str(path)!r}, "
                 f"the first because: {self.errors[0]}",
                 stacklevel=3,
             )

@@ -1,4 +1,4 @@
-"""Labeled image files: what `image_folder` and `manifest` are read with."""
+"""Labeled image files, the basis of `image_folder` and `manifest`."""
 
 import os
 from pathlib import Path
@@ -13,12 +13,12 @@ from keras_jft.files import is_tool_name
 def files_below(folder, suffixes=IMAGE_SUFFIXES):
     """Return the sorted paths of the image files below a folder.
 
-    What is hidden or of a tool (`is_tool_name`) is left out, with all that
-    lies in it; links to folders are followed.
+    Files and folders that are hidden or left by tools (`is_tool_name`) are
+    left out; links to folders are followed.
 
     Args:
         folder: A folder.
-        suffixes: Of the files that count, in small letters.
+        suffixes: Suffixes of the files to return, in lower case.
 
     Raises:
         OSError: A folder cannot be listed.
@@ -31,12 +31,12 @@ def files_below(folder, suffixes=IMAGE_SUFFIXES):
 
 
 def all_files_below(folder, above=()):
-    """Yields the paths of the files below a folder, links to folders followed.
+    """Yield the paths of all files below a folder; follow links to folders.
 
     Args:
         folder: A folder.
-        above: The real paths of the folders that it is found in: a link to
-            one, or to what holds one, is a circle and is left out.
+        above: The real paths of the folders above it. A link back to one of
+            them, or to one of its parents, is a cycle and is not followed.
 
     Raises:
         OSError: A folder cannot be listed.
@@ -59,10 +59,10 @@ class ImageFiles(Dataset):
 
     Args:
         directory: Folder that paths are relative to.
-        paths: One relative path an example.
+        paths: One relative path per example.
         labels: A function from a position to an int32 scalar or `(L,)` int32.
         info: The data set's `Info`.
-        ids: One text an example; the paths, if left out.
+        ids: One text per example; by default the paths.
     """
 
     def __init__(self, directory, paths, labels, info, ids=None):
@@ -71,7 +71,7 @@ class ImageFiles(Dataset):
         self._ids = self.paths if ids is None else np.asarray(ids)
 
     def ids(self, positions):
-        """Those that were given, str."""
+        """Return the ids, str."""
         return self._ids[np.asarray(positions)]
 
     def image_bytes(self, position):
@@ -90,7 +90,7 @@ class ImageFiles(Dataset):
         return os.path.join(self.directory, str(self.paths[position]))
 
     def annotations(self, positions):
-        """Labels and ids; no file is opened."""
+        """Return labels and ids without opening a file."""
         return [
             {"labels": self.labels(position), "ids": str(self._ids[position])}
             for position in positions

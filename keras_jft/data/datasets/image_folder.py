@@ -1,4 +1,4 @@
-"""Images in one sub-folder a class: `directory/split/class/.../image.jpg`."""
+"""Images in one sub-folder per class: `directory/split/class/.../image.jpg`."""
 
 import functools
 import os
@@ -18,38 +18,39 @@ from keras_jft.data.label_names import almost, check_forms, checked_names
 from keras_jft.files import is_tool_name
 
 _SPLITS = {"train", "val", "valid", "validation", "test"}
-# Of notes, which nobody takes for images.
+# Suffixes of notes, which nobody expects to be read as images.
 _NOTES = (".csv", ".html", ".json", ".md", ".tsv", ".txt", ".xml", ".yaml")
 
 
 def load(directory, split=None, *, hierarchy=None, classes=None, exclude=()):
-    """The images of all class folders, in the order of their paths.
+    """Load the images of all class folders, in the order of their paths.
 
-    Hidden files and folders, and those of tools (`image_files.TOOL_NAMES`),
+    Hidden files and folders, and those of tools (`keras_jft.files.TOOL_NAMES`),
     are left out. So are files without the suffix of an image, with a warning
-    unless it is that of notes (`.txt`, `.json`, ...).
+    unless the suffix is that of notes (`.txt`, `.json`, ...).
 
-    Without a hierarchy an image has one label, the position of its class
-    among the sorted classes. With one it has many: its class and every label
-    above it. An example's id is its path below the folder of class folders.
+    Without a hierarchy, an image has one label, the position of its class
+    among the sorted classes. With one, it has many: its class and every label
+    above it. The id of an example is its path relative to the folder of class
+    folders.
 
     Args:
         directory: Folder of class folders, or of splits.
-        split: Folder of class folders inside `directory`, if there is one.
+        split: Folder of class folders inside `directory`, if there are splits.
         hierarchy: `{"names": {key: name}, "edges": [[parent, child]]}`, the
             path of a JSON file with it, or a `LabelHierarchy`. Class folders
-            are called by its keys or names. Labels that are not above a class
-            are left out.
-        classes: Names of the class folders to keep; all, if left out.
-        exclude: Names of class folders to hold out.
+            have the names of its keys or names. Labels that are neither a
+            class nor above one are left out.
+        classes: Names of the class folders to keep; by default all.
+        exclude: Names of class folders to leave out.
 
     Returns:
         A `Dataset`.
 
     Raises:
-        ValueError: There is no such folder, no class folder or one without
-            images; the class folders are splits, and `split` and `classes`
-            are None; or a class is not in the hierarchy.
+        ValueError: The folder does not exist, or has no class folders or one
+            without images; the class folders are splits, and `split` and
+            `classes` are None; or a class is not in the hierarchy.
     """
     root = Path(directory) if split is None else Path(directory, split)
     names = _class_names(root, classes, exclude)
@@ -69,9 +70,9 @@ def load(directory, split=None, *, hierarchy=None, classes=None, exclude=()):
         class_ids += [class_id] * len(found)
     if left_out:
         warnings.warn(
-            f"Left {len(left_out)} files in {str(root)!r} out, which do not "
-            f"end with {', '.join(IMAGE_SUFFIXES)}: {left_out[:5]}. Convert "
-            "or rename those that are images.",
+            f"Left out {len(left_out)} files in {str(root)!r} that do not end "
+            f"with {', '.join(IMAGE_SUFFIXES)}: {left_out[:5]}. Convert or "
+            "rename those that are images.",
             stacklevel=2,
         )
     class_ids = np.array(class_ids, "int32")
@@ -107,7 +108,7 @@ def _class_names(root, classes, exclude):
     if not root.is_dir():
         raise ValueError(
             f"The folder of class folders must exist. Received: {str(root)!r}. "
-            "Check `directory` and `split`; `split=None` where `directory` "
+            "Check `directory` and `split`; pass `split=None` if `directory` "
             "itself holds the class folders."
         )
     found = sorted(
@@ -128,7 +129,7 @@ def _class_names(root, classes, exclude):
     names = [name for name in found if name in wanted]
     if not names:
         raise ValueError(
-            f"{str(root)!r} must hold one folder a class. Found "
+            f"{str(root)!r} must hold one folder per class. Found "
             f"{len(found)} folders, {len(names)} of them wanted. Give "
             "`directory` with one folder of images for each class."
         )
@@ -136,9 +137,9 @@ def _class_names(root, classes, exclude):
 
 
 def _image_paths(root, name):
-    """Sorted paths below a class folder, relative to `root`, of two kinds.
+    """Return the sorted paths of images, and of other files, of a class.
 
-    Images, and what may be images of which nothing is known.
+    Paths are relative to `root`; notes are in neither list.
     """
     images, others = [], []
     for path in all_files_below(root / name):
@@ -150,7 +151,7 @@ def _image_paths(root, name):
 
 
 def _check_no_splits(root, names):
-    """Raises a ValueError if class folders hold the class folders of splits."""
+    """Raise `ValueError` if the class folders are in fact splits."""
     splits = [
         name
         for name in names
@@ -162,14 +163,14 @@ def _check_no_splits(root, names):
     ]
     if len(splits) > 1:
         raise ValueError(
-            f"{str(root)!r} must hold one folder a class. Received the splits "
-            f"{splits}, with folders in them. Pass `split=`, such as "
+            f"{str(root)!r} must hold one folder per class. Received the "
+            f"splits {splits}, with folders in them. Pass `split=`, such as "
             f"split={splits[0]!r}; or `classes=` if they are classes."
         )
 
 
 def _above(names, hierarchy):
-    """The hierarchy of the classes and of all labels above one."""
+    """Return the hierarchy of the classes and of all labels above them."""
     if not isinstance(hierarchy, LabelHierarchy):
         hierarchy = LabelHierarchy.from_json(hierarchy)
     return hierarchy.subset([hierarchy.index(name) for name in names])

@@ -1,10 +1,10 @@
 """Image files that a table names, found below a folder.
 
 A table was often written on another machine: with `\\` between folders, `./`
-in front, another Unicode form of "é", or the name of the folder itself. What is
-meant without doubt is found. All else is an error, which tells of a near miss.
-What leaves the folder is refused: a table says what is in a data set, not which
-files of this machine are read.
+in front, another Unicode form of "é", or the name of the folder itself. Paths
+are found if they can mean only one file. Any other path is an error, which
+names a file with a similar name. Paths that leave the folder are refused: a
+table from elsewhere must not decide which files of this machine are read.
 """
 
 import os
@@ -15,22 +15,22 @@ from keras_jft import files
 from keras_jft.data.images import IMAGE_SUFFIXES
 from keras_jft.text_files import short
 
-# No system opens longer ones.
+# No system opens longer paths.
 _LONGEST = 4096
 
 
 def find_images(directory, names, where, *, allow_outside=False):
-    """Return the paths of images, relative to `directory`, `[str]`.
+    """Return the paths of images relative to `directory`, `[str]`.
 
     Args:
         directory: Folder that the names are relative to, local or in a bucket.
         names: One text per image.
         where: What errors call the table, such as its quoted path.
         allow_outside: Whether `..` and absolute paths may leave the folder;
-            such a path is returned as it is.
+            such a path is returned unchanged.
 
     Raises:
-        ValueError: A name is not that of one file, is a URL, or leaves the
+        ValueError: A name does not identify one file, is a URL, or leaves the
             folder.
     """
     folder = ImageFinder(directory, allow_outside=allow_outside)
@@ -44,13 +44,13 @@ def find_images(directory, names, where, *, allow_outside=False):
         raise ValueError(
             f"Every image of {where} must be a file in {str(directory)!r}. "
             f"{len(faults)} of {len(names)} are not: {'; '.join(faults[:5])}. "
-            "Set `directory`, or mend or drop their rows."
+            "Set `directory`, or correct or drop their rows."
         )
     return found
 
 
 class ImageFinder:
-    """The files of a folder by name; each folder in it is listed once.
+    """Finds the files of a folder by name, listing each folder once.
 
     Args:
         directory: See `find_images`.
@@ -69,7 +69,7 @@ class ImageFinder:
         """Return the path of the image called `name`, as `find_images` does.
 
         Raises:
-            ValueError: As there; the error starts with the name.
+            ValueError: As `find_images` does; the error starts with the name.
         """
         if not isinstance(name, str) or "\0" in name:
             raise ValueError(f"{short(name)}, which is not a path")
@@ -79,7 +79,7 @@ class ImageFinder:
             raise ValueError(
                 f"{name!r}, a URL, which is not followed: fetch it first"
             )
-        if self._is_file(name):  # Nearly all, so that millions are fast.
+        if self._is_file(name):  # True of nearly all, so millions are fast.
             return name
         path = ""
         for path in dict.fromkeys((name, _slashes(name))):
@@ -92,7 +92,7 @@ class ImageFinder:
         raise ValueError(repr(name) + "".join(near))
 
     def _is_file(self, path):
-        """Whether a relative path is, letter by letter, that of a file."""
+        """Return whether a file has exactly this relative path."""
         if not {"", ".", ".."}.isdisjoint(path.split("/")):
             return False
         folder, file = posixpath.split(path)
@@ -105,7 +105,7 @@ class ImageFinder:
         return self._listings[folder]
 
     def _relative(self, path):
-        """A path relative to the folder, if it is an absolute one inside."""
+        """Make an absolute path inside the folder relative to it."""
         for root in self._roots:
             if path.startswith(root):
                 return path[len(root) :]
@@ -113,7 +113,7 @@ class ImageFinder:
 
     def _outside(self, name, path):
         if not self._allows:
-            # Tools that label write the paths of their own machine.
+            # Annotation tools write the paths of their own machine.
             file = posixpath.basename(path)
             inside = f" (there is {file!r} in it)" * self._is_file(file)
             raise ValueError(
@@ -125,7 +125,7 @@ class ImageFinder:
         return path
 
     def _meant(self, path):
-        """Files that a relative path can mean."""
+        """Return the files that a relative path can mean."""
         if self._is_file(path):
             return [path]
         parts, found = path.split("/"), self._alike(path, _composed)
@@ -136,7 +136,7 @@ class ImageFinder:
         return found
 
     def _alike(self, path, fold):
-        """Files whose path, every part of it folded, is the same."""
+        """Return the files whose path is the same when every part is folded."""
         found = [""]
         for part in path.split("/"):
             found = [
@@ -168,11 +168,11 @@ def _only(name, found):
 
 
 def _composed(part):
-    """The one Unicode form that all forms of a name share."""
+    """Return the one Unicode form (NFC) that all forms of a name share."""
     return part if part.isascii() else unicodedata.normalize("NFC", part)
 
 
 def _loosely(part):
-    """A name without case and without the suffix of an image."""
+    """Return a name without case and without the suffix of an image."""
     stem, suffix = posixpath.splitext(_composed(part).casefold())
     return stem if suffix in IMAGE_SUFFIXES else stem + suffix

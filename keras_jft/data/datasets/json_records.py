@@ -1,4 +1,4 @@
-"""Records of a JSON file, read strictly: an error names file, record, field."""
+"""Records of a JSON file, read strictly: errors name file, record and field."""
 
 import dataclasses
 import math
@@ -8,16 +8,16 @@ from keras_jft.text_files import short
 
 
 def records_of(path, root, key, kind):
-    """The records in the list `root[key]`; in `root` itself if `key` is None.
+    """Return the records of the list `root[key]`, of `root` if `key` is None.
 
     Args:
         path: The file, for errors.
-        root: What it holds.
+        root: The value of the whole file.
         key: Name of the list.
-        kind: What one record is called, such as "annotation".
+        kind: What errors call a record, such as "annotation".
 
     Raises:
-        ValueError: There is no such list, or not all in it are objects.
+        ValueError: There is no such list, or an item of it is not an object.
     """
     found, where = root, "the file"
     if key is not None:
@@ -47,16 +47,16 @@ def records_of(path, root, key, kind):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Record:
-    """One object of a file; its fields are read with their type checked.
+    """One object of a file, with methods that read a field and check its type.
 
-    Every reader raises a `ValueError` that names file, record and field. A
-    field that is null counts as absent, so an optional one is read after
-    `field in record`.
+    Every method raises a `ValueError` that names file, record and field. A
+    field that is null counts as absent, so test `field in record` before
+    reading an optional one.
 
     Attributes:
         path: The file.
-        kind: What the record is called.
-        position: Its place in its list, from 0.
+        kind: What errors call the record.
+        position: Its position in its list, from 0.
         fields: The object.
     """
 
@@ -69,7 +69,7 @@ class Record:
         return self.fields.get(field) is not None
 
     def fail(self, field, expected, remedy=""):
-        """Raises the error of one field; `remedy` is a sentence."""
+        """Raise the error of one field; `remedy` is a sentence."""
         name = self.fields.get("id")
         which = f"number {self.position}"
         if name is not None:
@@ -85,7 +85,7 @@ class Record:
         )
 
     def name(self, field):
-        """A whole number or text, as ids are; 3.0 is the number 3."""
+        """Return an id, a whole number or text; 3.0 is the number 3."""
         value = _as_whole(self.fields.get(field))
         whole = type(value) is int and abs(value) < 2**63
         if not whole and not isinstance(value, str):
@@ -93,7 +93,7 @@ class Record:
         return value
 
     def integer(self, field, lowest=0, remedy=""):
-        """A whole number of at least `lowest`; 3.0 is one too."""
+        """Return a whole number of at least `lowest`; 3.0 is one, too."""
         value = _as_whole(self.fields.get(field))
         if (
             isinstance(value, bool)
@@ -104,7 +104,7 @@ class Record:
         return value
 
     def number(self, field, lowest=-math.inf):
-        """A finite number of at least `lowest`, as float."""
+        """Return a finite number of at least `lowest`, as float."""
         value = self.fields.get(field)
         if not is_finite(value) or value < lowest:
             more = "" if lowest == -math.inf else f" of {lowest} or more"
@@ -112,7 +112,7 @@ class Record:
         return float(value)
 
     def numbers(self, field, count, what):
-        """A list of `count` finite numbers."""
+        """Return a list of `count` finite numbers."""
         values = self.fields.get(field)
         if (
             not isinstance(values, list)
@@ -123,14 +123,14 @@ class Record:
         return values
 
     def text(self, field):
-        """Text that is not empty."""
+        """Return text that is not empty."""
         value = self.fields.get(field)
         if not isinstance(value, str) or not value:
             self.fail(field, "text")
         return value
 
     def flag(self, field):
-        """0 or 1, or false or true; nothing, or null, is 0."""
+        """Return a flag, 0 or 1, false or true; a missing one is False."""
         value = _as_whole(self.fields.get(field))
         if value is None:
             return False
@@ -140,13 +140,13 @@ class Record:
 
 
 def _as_whole(value):
-    """A float that is whole, as pandas writes whole numbers, as such."""
+    """Return a whole float, as pandas writes whole numbers, as an int."""
     is_whole = isinstance(value, float) and value.is_integer()
     return int(value) if is_whole else value
 
 
 def is_finite(value):
-    """Whether a value is a number that float32 can hold.
+    """Return whether a value is a number that float32 can hold.
 
     >>> is_finite(2), is_finite(True), is_finite("2"), is_finite(1e99)
     (True, False, False, False)

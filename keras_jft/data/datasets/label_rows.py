@@ -1,26 +1,27 @@
-"""The labels of millions of examples in two arrays, closed when read.
+"""The labels of millions of examples in two arrays, closed when they are read.
 
-Shapes: N examples, M labels of all of them, C classes.
+Shapes: N examples, M labels of all N examples together, C classes, L labels of
+one example.
 """
 
 import numpy as np
 
-# Examples that are closed at once where all are looked through.
+# Examples that are closed at once when all are counted.
 _CHUNK = 100_000
 
 
 class LabelRows:
-    """Label ids of every example, end to end in one array (CSR).
+    """Label ids of every example, concatenated in one array (CSR).
 
-    A row is closed upward when it is read, so that only what the source names
-    is kept in memory: 4 bytes a label and 8 an example.
+    A row is closed upward when it is read, so that only the labels of the files
+    are kept in memory: 4 bytes per label and 8 per example.
 
     Args:
         examples: `(M,)` positions, in any order.
         labels: `(M,)` label ids of those examples; repeats count once.
         num_examples: N.
         num_classes: C.
-        hierarchy: The `LabelHierarchy` that closes the rows; None: they stay.
+        hierarchy: The `LabelHierarchy` that closes the rows, or None.
 
     Example:
 
@@ -35,7 +36,7 @@ array([0], dtype=int32))
     def __init__(
         self, examples, labels, num_examples, num_classes, hierarchy=None
     ):
-        # One integer a (row, label): sorting those sorts within rows.
+        # One integer per (row, label): sorting them sorts within rows.
         cells = np.asarray(examples, "int64") * max(1, num_classes)
         cells += np.asarray(labels, "int64")
         if not (cells[1:] > cells[:-1]).all():
@@ -49,12 +50,12 @@ array([0], dtype=int32))
         return len(self.starts) - 1
 
     def __getitem__(self, position):
-        """Sorted, unique, closed ids of one example, `(L,)` int32."""
+        """Return the sorted, unique, closed ids of an example, `(L,)` int32."""
         row = self.values[self.starts[position] : self.starts[position + 1]]
         return row if self.hierarchy is None else self.hierarchy.close(row)
 
     def count(self):
-        """`(C,)` int64 examples with each class, and most labels of one."""
+        """Return `(C,)` int64 examples per class, and the most per example."""
         counts, longest = np.zeros(self.num_classes, "int64"), 0
         for first in range(0, len(self), _CHUNK):
             rows, labels = self._closed(self.starts[first:][: _CHUNK + 1])
@@ -63,7 +64,7 @@ array([0], dtype=int32))
         return counts, int(longest)
 
     def _closed(self, starts):
-        """Rows, from 0, and labels of the examples between `starts`."""
+        """Return row numbers, from 0, and labels of examples at `starts`."""
         sizes, labels = np.diff(starts), self.values[starts[0] : starts[-1]]
         rows = np.repeat(np.arange(len(sizes)), sizes)
         if self.hierarchy is None:
@@ -77,12 +78,13 @@ array([0], dtype=int32))
 
 
 class ExampleLabels:
-    """`labels` and, if asked for, `unknown_labels` of every example.
+    """`labels` and, if requested, `unknown_labels` of every example.
 
     Args:
         present: `LabelRows`.
-        unknown: `LabelRows` of what may be there; labels that are present are
-            left out when a row is read. None: not asked for.
+        unknown: `LabelRows` of labels that may be present; those that are
+            present are left out when a row is read. None: examples have no
+            `unknown_labels`.
     """
 
     def __init__(self, present, unknown=None):
@@ -90,7 +92,7 @@ class ExampleLabels:
         self._width = 0 if unknown is None else max(1, unknown.count()[1])
 
     def __getitem__(self, position):
-        """The entries of one example."""
+        """Return the label entries of one example."""
         labels = self.present[position]
         if self.unknown is None:
             return {"labels": labels}

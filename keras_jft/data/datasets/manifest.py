@@ -1,4 +1,4 @@
-"""Images listed in a CSV, JSON Lines or Parquet file with several labels."""
+"""Images and their labels listed in a CSV, JSON Lines or Parquet file."""
 
 import dataclasses
 import re
@@ -34,37 +34,37 @@ def load(
     many=True,
     allow_outside=False,
 ):
-    """The images of a manifest, in its order; ids are the paths it gives.
+    """Load the images of a manifest, in its order; their paths are the ids.
 
     Args:
         path: A `.csv`, `.jsonl` or `.parquet` file with one row per image, in
-            UTF-8. Labels are texts or whole numbers: one, a list, or a text
-            split at `separator`; none is allowed.
-        split: Keeps the rows whose column `split` says so; None: all rows.
-            A file without this column is one split, "train" or one that the
-            name of the file or of its folder says.
-        directory: Folder that image paths are relative to; that of the file,
-            if left out. Paths that Windows wrote, another Unicode form of a
-            name, and the folder's own name in front are understood.
-        image_column: Column of paths.
-        label_column: Column of labels.
-        separator: Between labels in a text.
-        label_names: All labels, in the order of their ids; those of all rows
-            of the file, whatever their split, sorted (whole numbers as
-            numbers), if left out. Give it where files must agree on ids.
-        hierarchy: As for `image_folder`; labels are its keys or names, are
-            closed upward, and all of its labels keep their ids.
+            UTF-8. Labels are texts or whole numbers: one label, a list, or a
+            text split at `separator`. A row may have no labels.
+        split: Keep the rows with this value in the column `split`; None: all
+            rows. A file without this column is one split, "train" or the one
+            in the name of the file or of its folder.
+        directory: Folder that image paths are relative to; by default that of
+            the file. Windows paths, another Unicode form of a name, and the
+            folder's own name in front are understood.
+        image_column: Name of the column of paths.
+        label_column: Name of the column of labels.
+        separator: What separates labels in a text.
+        label_names: All labels, in the order of their ids; by default those of
+            all rows of the file, whatever their split, sorted (whole numbers
+            as numbers). Pass it if several files must agree on ids.
+        hierarchy: As for `image_folder`; labels are its keys or names and are
+            closed upward. All of its labels keep their ids.
         many: Whether an example has a list of labels. If not, every row must
-            name just one.
+            have exactly one.
         allow_outside: Whether `..` and absolute paths may leave `directory`.
 
     Returns:
-        A `Dataset` with many labels an example, or with one.
+        A `Dataset` with many labels per example, or with one.
 
     Raises:
-        ValueError: The file has another form or no rows; names images that
-            are missing, URLs or outside, or labels that are not known or
-            neither texts nor whole numbers. The error names file and row.
+        ValueError: The file has another form or no rows; an image is missing,
+            a URL or outside the folder; or a label is unknown, or neither a
+            text nor a whole number. The error names file and row.
     """
     path = Path(path)
     whole = _read(path, (image_column, label_column), split)
@@ -95,7 +95,7 @@ def load(
         labels = _closed(rows, hierarchy, where)
     else:
         if not is_declared:
-            # Of all splits, which so agree on ids.
+            # The names of all splits, so that splits agree on ids.
             rows_of_all = _labels(whole, label_column, separator)
             label_names = names_in(rows_of_all, whole.where)
         label_names = checked_names(label_names)
@@ -131,7 +131,7 @@ class _Table:
     Attributes:
         path: The file.
         columns: `{name: one value per row}`.
-        unit: What a row is called, "line" or "row".
+        unit: What errors call a row, "line" or "row".
         numbers: The number of each row.
     """
 
@@ -141,11 +141,11 @@ class _Table:
     numbers: list
 
     def where(self, position):
-        """What errors call a row."""
+        """Return what errors call a row."""
         return f"{str(self.path)!r}, {self.unit} {self.numbers[position]}"
 
     def rows_at(self, positions):
-        """The table of some rows."""
+        """Return the table of some rows."""
         columns = {
             name: [values[i] for i in positions]
             for name, values in self.columns.items()
@@ -155,7 +155,7 @@ class _Table:
 
 
 def _read(path, needed, split):
-    """The table of a file: the columns `needed`, and `split` if it is there."""
+    """Read the columns `needed`, and `split` if there is one, of a file."""
     if not path.is_file():
         raise ValueError(
             f"`path` must be a file. Received: {str(path)!r}, which is not one."
@@ -170,7 +170,7 @@ def _read(path, needed, split):
 
 
 def _wanted(path, given, needed, split):
-    """Names of the columns to read."""
+    """Return names of the columns to read."""
     for column in needed:
         if column not in given:
             hint = _hint(given, column)
@@ -192,7 +192,7 @@ def _fail(path, given, column, remedy):
 
 
 def _hint(given, column):
-    """A sentence on a column that is almost there, or ""."""
+    """Return a sentence on a column that is almost right, or ""."""
     for name in given:
         if name.strip().casefold() == column.casefold():
             return f"Rename {name!r} to {column!r}. "
@@ -206,7 +206,7 @@ def _hint(given, column):
 def _csv(path, needed, split):
     lines = read_csv(path)
     _, header = next(lines, (1, []))
-    # Not the index that `DataFrame.to_csv` writes, a column without a name.
+    # Skip the index that `DataFrame.to_csv` writes, a column without a name.
     wanted = _wanted(path, [name for name in header if name], needed, split)
     rows, numbers = [], []
     for number, row in lines:
@@ -214,7 +214,7 @@ def _csv(path, needed, split):
             raise ValueError(
                 f"{str(path)!r}, line {number}: there must be a cell for each "
                 f"of the {len(header)} columns. Received: {short(row)}. The "
-                "line may be cut, or a text with commas not be quoted."
+                "line may be cut short, or a text with commas is not quoted."
             )
         rows.append(row)
         numbers.append(number)
@@ -281,7 +281,7 @@ def _of_split(table, split):
 
 
 def _check_once(files, images, path):
-    """Raises unless every row is of another image."""
+    """Raise `ValueError` if two rows are of the same image."""
     seen = set()
     again = [
         image
@@ -290,9 +290,9 @@ def _check_once(files, images, path):
     ]
     if again:
         raise ValueError(
-            f"{str(path)!r} must have one row an image, with all of its "
-            f"labels. Received {len(again)} rows of images that were there "
-            f"before: {again[:5]}."
+            f"{str(path)!r} must have one row per image, with all of its "
+            f"labels. Received {len(again)} rows of images that an earlier row "
+            f"has: {again[:5]}."
         )
 
 
@@ -300,7 +300,7 @@ def _check_once(files, images, path):
 
 
 def _labels(table, column, separator):
-    """The labels of each row, as the file names them."""
+    """Return the labels of each row, as the file names them."""
     return [
         labels_of(cell, table.where(position), separator)
         for position, cell in enumerate(table.columns[column])
@@ -318,7 +318,7 @@ def _only_labels(labels, images, path):
 
 
 def _closed(rows, hierarchy, where):
-    """Label ids of each row, closed upward."""
+    """Return label ids of each row, closed upward."""
     labels = []
     for position, row in enumerate(rows):
         try:

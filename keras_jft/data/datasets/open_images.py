@@ -1,6 +1,10 @@
-"""Open Images: image-level labels of people and machines, from its CSV files.
+"""Open Images: image-level labels by people and machines, from its CSV files.
 
-Shapes: N images, R rows of labels, C classes.
+`load` reads the files with `LabelReader`, lets rejections by people override
+machine labels, and drops images without a file. The reader packs each row into
+one integer, so that sorting rows is fast; see `LabelReader.result`.
+
+Shapes: N images, R rows of labels, C classes, n rows of a block of a file.
 """
 
 import itertools
@@ -27,11 +31,11 @@ from keras_jft.text_files import decode, parse_json
 _CHUNK = 1_000_000
 COLUMNS = ("ImageID", "Source", "LabelName", "Confidence")
 MACHINE = "machine"
-# What a row says; of several about one label of one image the last of these
-# counts: people over machines, the higher confidence over the lower.
+# States of a label, in rising priority. Of several rows about one label of one
+# image the highest counts: people over machines, then the higher confidence.
 UNKNOWN, BY_MACHINE, NEGATIVE, BY_PEOPLE = range(4)
 _BLOCK = 8 << 20  # Bytes of a file that are read at once.
-_LABEL_BITS = 30
+_LABEL_BITS = 30  # Bits of a label id in a packed row.
 
 
 def load(
@@ -48,48 +52,49 @@ def load(
     missing="raise",
     on_error="raise",
 ):
-    """The images of label files, in the order of their ids.
+    """Load the images of label files, in the order of their ids.
 
-    A label that people verified (Confidence 1) or a machine gave is present
-    from `threshold` on. A label that people rejected (Confidence 0) is a known
-    negative: it and, with a hierarchy, all labels below it are absent whatever
-    a machine says. Loss and metrics count every label that is not named as
-    absent, so it needs no place of its own in a batch. Of rows about one
-    label of one image people's count before machines', then the highest
-    confidence. An image whose rows name no present label has none.
+    A label is present if its confidence, given by people (1: verified) or by a
+    machine, is at least `threshold`. A label that people rejected (confidence
+    0) is absent and, with a hierarchy, so are all labels below it, whatever a
+    machine says. Such known negatives have no key in a batch, since loss and
+    metrics take every label that is not listed as absent. If several rows are
+    about one label of one image, those by people count before those by
+    machines, then the one with the highest confidence. An image may end up
+    without labels.
 
     Args:
-        split: What `{split}` stands for in the other arguments.
+        split: The text that replaces `{split}` in the other arguments.
         labels: CSV files `ImageID,Source,LabelName,Confidence`: a path, a
             pattern with `*`, or a list of these, such as
             `["{split}-annotations-human-imagelabels.csv",
             "{split}-annotations-machine-imagelabels.csv"]`.
-        directory: Folder of the images, `{ImageID}.jpg`; like all files here
-            local or in a bucket (gs://, s3://).
+        directory: Folder of the images, `{ImageID}.jpg`. Like all files here,
+            it may be local or in a bucket (gs://, s3://).
         descriptions: CSV file `LabelName,DisplayName`. Label ids follow its
-            lines, then labels that only `hierarchy` has.
+            lines; labels that only `hierarchy` has come last.
         hierarchy: As for `image_folder`, by LabelName, or the nested JSON of
             Open Images, whose parts are left out. Labels are closed upward. It
-            may cover a part of the labels, as that of the boxable classes.
-        classes: LabelNames whose rows count, or a file with one a line, such
-            as that of the trainable classes; all, if left out.
+            may cover only some labels, like that of the boxable classes.
+        classes: LabelNames whose rows count, or a file with one per line, such
+            as that of the trainable classes; by default all.
         sources: Values of Source that count, such as "verification",
-            "crowdsource-verification" or "machine"; all, if left out.
+            "crowdsource-verification" or "machine"; by default all.
         threshold: Lowest confidence of a label that is present, above 0.
-        unknown: Lowest confidence, below `threshold`, of a machine's label
-            that is unknown rather than absent: then examples have
-            `unknown_labels`, closed upward too.
+        unknown: Lowest confidence, below `threshold`, of a machine label that
+            is unknown rather than absent; examples then have
+            `unknown_labels`, also closed upward.
         missing: "raise", or "drop" images without a file, with a warning that
             counts them.
         on_error: "raise", or "drop" rows with a label that is not described
             or a confidence out of 0..1, with a warning that counts them.
 
     Returns:
-        A `Dataset` with many labels an example. Ids are those of the images.
+        A `Dataset` with many labels per example. Ids are those of the images.
 
     Raises:
-        ValueError: A file is missing or has another form, which is named by
-            its line; images are missing; or no row counts.
+        ValueError: A file is missing or has another form (the error names the
+            line); images are missing; or no row counts.
     """
     for name, value in (("missing", missing), ("on_error", on_error)):
         checks.one_of(name, value, ON_ERROR)
@@ -147,7 +152,7 @@ class OpenImages(Dataset):
 
     Args:
         directory: Folder of `{id}.jpg`.
-        ids: `(N,)` ids, bytes: a quarter of the memory of str.
+        ids: `(N,)` ids as bytes, a quarter of the memory of str.
         labels: `ExampleLabels`.
         info: The data set's `Info`.
     """
@@ -157,7 +162,7 @@ class OpenImages(Dataset):
         self._ids, self._labels = ids, labels
 
     def ids(self, positions):
-        """Those of the images, str."""
+        """Return the ids of the images, str."""
         return np.char.decode(self._ids[np.asarray(positions)], "utf-8")
 
     def __getitem__(self, position):
@@ -168,12 +173,12 @@ class OpenImages(Dataset):
         return {"images": pixels, **known}
 
     def image_bytes(self, position):
-        """The image file."""
+        """Return the image file."""
         with files_lib.opened(self._path(position)) as file:
             return file.read()
 
     def annotations(self, positions):
-        """Labels and ids; no file is opened."""
+        """Return labels and ids without opening a file."""
         return [
             {**self._labels[position], "ids": self._ids[position].decode()}
             for position in positions
@@ -189,8 +194,8 @@ class OpenImages(Dataset):
 def _check_confidences(threshold, unknown):
     if not 0 < threshold <= 1:
         raise ValueError(
-            "`threshold` must be above 0, which rejects a label, and at most "
-            f"1. Received: threshold={threshold}."
+            "`threshold` must be above 0, the confidence of a rejected label, "
+            f"and at most 1. Received: threshold={threshold}."
         )
     if unknown is not None and not 0 <= unknown < threshold:
         raise ValueError(
@@ -200,11 +205,11 @@ def _check_confidences(threshold, unknown):
 
 
 def _labels(descriptions, hierarchy):
-    """Keys, names and, if given, the hierarchy of all labels."""
+    """Return keys, names and, if given, the hierarchy of all labels."""
     if descriptions is None and hierarchy is None:
         raise ValueError(
             "Labels must be described. Received neither `descriptions` nor "
-            "`hierarchy`. Give the CSV file of LabelName and DisplayName."
+            "`hierarchy`. Pass the CSV file of LabelName and DisplayName."
         )
     described = {}
     if descriptions is not None:
@@ -225,7 +230,7 @@ def _labels(descriptions, hierarchy):
 
 
 def _read_hierarchy(source, described):
-    """The hierarchy of either form, a dict or the path of a JSON file."""
+    """Read a hierarchy of either form, a dict or the path of a JSON file."""
     if not isinstance(source, dict):
         what = repr(str(source))
         with files_lib.opened(source) as file:
@@ -236,7 +241,7 @@ def _read_hierarchy(source, described):
 
 
 def _classes(classes, keys):
-    """The LabelNames that count; None: all."""
+    """Return the LabelNames that count; None for all."""
     if isinstance(classes, str):
         (path,) = files_of(classes)
         with files_lib.opened(path) as file:
@@ -256,7 +261,9 @@ def _classes(classes, keys):
 
 
 def _rejected(hierarchy, images, labels, states):
-    """`(R,)` bool: machines' labels that a person's rejection rules out."""
+    """Return `(R,)` bool: machine labels that a person's "no" rules out."""
+    # One integer per (image, label), sorted like the rows: a machine label is
+    # out if that of any label above it, or its own, is among the rejected.
     rejected, size = np.zeros(len(labels), bool), np.int64(len(hierarchy))
     by_people = np.flatnonzero(states == NEGATIVE)
     no = images[by_people] * size + labels[by_people]
@@ -271,7 +278,7 @@ def _rejected(hierarchy, images, labels, states):
 
 
 def _with_files(ids, images, directory, missing):
-    """The ids with a file, the images of rows among them, and which rows."""
+    """Return ids with a file, the images of their rows, and which rows."""
     there = _are_there(ids, directory)
     absent = ids[~there]
     if len(absent):
@@ -292,7 +299,7 @@ def _with_files(ids, images, directory, missing):
 
 
 def _are_there(ids, directory):
-    """`(N,)` bool; the folder is listed once, in bounded memory."""
+    """Return `(N,)` bool; list the folder once, in bounded memory."""
     there = np.zeros(len(ids), bool)
     names = (name[:-4] for name in _names_in(directory) if name[-4:] == ".jpg")
     while chunk := list(itertools.islice(names, _CHUNK)):
@@ -303,7 +310,7 @@ def _are_there(ids, directory):
 
 
 def _names_in(directory):
-    """Yields the names of the files in a folder; none if there is none."""
+    """Yield the names of the files in a folder; none if there is none."""
     if not files_lib.is_folder(directory):
         return
     if not files_lib.is_local(directory):
@@ -315,12 +322,12 @@ def _names_in(directory):
 
 
 def read_descriptions(path):
-    """`{LabelName: DisplayName}` of a CSV file with or without a header.
+    """Read `{LabelName: DisplayName}` from a CSV, with or without header.
 
-    Names that several labels have get their LabelName in brackets.
+    Names shared by several labels are followed by the LabelName in brackets.
 
     Raises:
-        ValueError: A line has another form, or a LabelName is there twice.
+        ValueError: A line has another form, or a LabelName is repeated.
     """
     (path,) = files_of(path)
     names = hierarchy_lib.read_descriptions(path, files_lib.opened(path))
@@ -334,16 +341,16 @@ def read_descriptions(path):
 
 
 class LabelReader:
-    """Reads files of labels and keeps what counts of their rows.
+    """Reads files of labels and keeps the rows that count.
 
     Args:
         keys: LabelName of each label id.
-        kept: Those whose rows count; None: all.
+        kept: LabelNames whose rows count; None: all.
         sources: Values of Source that count; None: all.
-        threshold: Confidence from which a label is present.
-        unknown: Confidence from which a machine's label is unknown, up to
-            `threshold`; None: it is absent.
-        on_error: "raise", or "drop": rows that cannot be right are left out.
+        threshold: Lowest confidence of a label that is present.
+        unknown: Lowest confidence, below `threshold`, of a machine label that
+            is unknown; None: such labels are absent.
+        on_error: "raise", or "drop": faulty rows are left out.
     """
 
     def __init__(
@@ -360,11 +367,12 @@ class LabelReader:
         self._images, self._rows = [], []
 
     def add(self, path):
-        """Reads one file.
+        """Read one file.
 
         Raises:
-            ValueError: It is no CSV, lacks a column, or has a row with an
-                unknown label or a confidence out of 0..1; with its line.
+            ValueError: It is not CSV, lacks a column, or has a row with an
+                unknown label or a confidence out of 0..1. The error names the
+                line.
         """
         line = 2
         for batch in _blocks(path):
@@ -372,13 +380,15 @@ class LabelReader:
             line += len(batch)
 
     def result(self):
-        """`(N,)` ids, bytes, ascending, and `(R,)` image, label, state.
+        """Return `(N,)` ids, ascending bytes, and `(R,)` image, label, state.
 
         Rows are sorted by image and label, each pair once.
         """
         if not self._images:
             return np.zeros(0, "S1"), *np.zeros((3, 0), "int32")
         ids = np.unique(np.concatenate(self._images))
+        # Pack each row into one integer: image, label, state, from the highest
+        # bits to the lowest.
         rows = []
         while self._images:
             places = np.searchsorted(ids, self._images.pop())
@@ -386,6 +396,7 @@ class LabelReader:
             cell |= places[image] << (_LABEL_BITS + 2)
             rows.append(cell)
         rows = np.concatenate(rows)
+        # The last row of an (image, label) then has the state that counts.
         rows.sort()
         is_last = np.ones(len(rows), bool)
         is_last[:-1] = rows[:-1] >> 2 != rows[1:] >> 2
@@ -400,10 +411,10 @@ class LabelReader:
         )
 
     def warn(self):
-        """Warns of the rows that were left out, if any were."""
+        """Warn of the rows that were left out, if any were."""
         if self.num_errors:
             warnings.warn(
-                f"Left {self.num_errors} rows of labels out, the first "
+                f"Left out {self.num_errors} rows of labels, the first "
                 f"because: {self.errors[0]}",
                 stacklevel=4,
             )
@@ -436,7 +447,7 @@ class LabelReader:
         self._rows.append((places[says], cells[says]))
 
     def _checked(self, path, line, batch, labels, confidence):
-        """Which rows are right, `(n,)`; raises if others are not dropped."""
+        """Return which rows are right, `(n,)`; raise if some may not be."""
         is_empty = pc.equal(batch["ImageID"], "")
         faults = {
             "ImageID": (is_empty.to_numpy(zero_copy_only=False), "an id"),
@@ -462,17 +473,17 @@ class LabelReader:
         )
         if not self.drops:
             raise ValueError(
-                f"{error} Mend it, or set `on_error='drop'` to leave such "
+                f"{error} Correct it, or set `on_error='drop'` to leave such "
                 "rows out."
             )
         self.errors.append(error)
 
 
 def _blocks(path):
-    """Yields the record batches of a CSV file."""
+    """Yield the record batches of a CSV file."""
     text = dict.fromkeys(COLUMNS[:3], pa.string())
     try:
-        # One thread: errors then say their row.
+        # With one thread, errors name their row.
         with files_lib.opened(path) as file:
             yield from arrow_csv.open_csv(
                 file,

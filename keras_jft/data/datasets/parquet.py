@@ -1,4 +1,9 @@
-"""Parquet files with a row an image and labels with probabilities, as COYO's.
+"""Parquet files with one row per image and labels with probabilities.
+
+`load` and `ParquetImages` read images and labels; `RowGroups` reads columns of
+row groups, for `manifest` too.
+
+Shapes: N rows (images) of all files together, G row groups, n positions.
 
 References:
     COYO-Labeled-300M, 2022,
@@ -30,9 +35,10 @@ _BYTES, _TEXTS = (
     (pa.binary(), pa.large_binary()),
     (pa.string(), pa.large_string()),
 )
-# What pyarrow raises of damaged files; names may not be UTF-8.
+# The exceptions that pyarrow raises for damaged files, whose texts need not be
+# UTF-8.
 _FAULTS = (pa.ArrowException, OSError, ValueError, OverflowError)
-# Row groups whose column stays in memory: enough for the threads of one
+# Columns of row groups that stay in memory: enough for the threads of one
 # pipeline to read neighboring rows.
 _KEPT = 16
 
@@ -53,49 +59,50 @@ def load(
     hierarchy=None,
     allow_outside=False,
 ):
-    """The images of Parquet files, in the order of their rows.
+    """Load the images of Parquet files, in the order of their rows.
 
-    Labels are read when the data set is loaded, one row group after another,
-    and images when they are asked for, with their row group: files that hold
-    the images and are read in random order want small ones, of about 100 rows
+    Labels are read at once, one row group after another. Images are read on
+    demand, with their whole row group: files that contain the images and are
+    read in random order should have small row groups, of about 100 rows
     (`pq.write_table(..., row_group_size=100)`).
 
     Args:
-        split: What `{split}` stands for in `path` and `directory`.
+        split: The text that replaces `{split}` in `path` and `directory`.
         path: A file, a pattern with `*`, a folder of `.parquet` files, or a
             list of these; local or in a bucket (gs://, s3://).
-        directory: Folder that paths of images are relative to; that of their
-            Parquet file, if left out.
-        image_column: Column of the files' bytes, of paths, or of structs with
-            `bytes` and `path`, which counts where bytes are null. URLs are
+        directory: Folder that paths of images are relative to; by default that
+            of their Parquet file.
+        image_column: Column of the bytes of image files, of paths, or of
+            structs with `bytes` and `path` (used if `bytes` is null). URLs are
             not followed.
-        id_column: Column of ids, whole numbers or texts; `"file:row"`, rows
-            counted from 0, if left out.
+        id_column: Column of ids, whole numbers or texts; by default ids are
+            `"file:row"`, with rows counted from 0.
         label_column: Column of lists of labels, ids or names; or of lists of
             structs with a label and its probability. A row may have none.
-        probability_column: Column of lists of as many probabilities; None:
-            there are none. Structs do not need it.
+        probability_column: Column of equally long lists of probabilities;
+            None: there are none. It is not used with structs.
         fields: Names of label and probability in a struct.
         threshold: Lowest probability of a label that is present.
         unknown: Lowest probability, below `threshold`, of a label that is
-            unknown rather than absent: then examples have `unknown_labels`.
-        label_names: All labels, in the order of their ids. Names that the
-            files have, sorted, if left out; ids need it, or `hierarchy`.
+            unknown rather than absent; examples then have `unknown_labels`.
+        label_names: All labels, in the order of their ids; by default the
+            names in the files, sorted. Required for labels that are ids,
+            unless there is a `hierarchy`.
         hierarchy: As for `image_folder`; labels are its keys, names or ids,
-            and are closed upward. A number is an id, unless some label has a
-            number for its name: then it is a name.
+            and are closed upward. A number is an id, unless the name of some
+            label is a number: then numbers are names.
         allow_outside: Whether `..` and absolute paths of images may leave
             their folder.
 
     Returns:
-        A `Dataset` with many labels an example. A label that a row has twice
-        has the higher of its probabilities.
+        A `Dataset` with many labels per example. A repeated label of a row
+        has the highest of its probabilities.
 
     Raises:
-        ValueError: A file is no Parquet file, lacks a column or has no rows;
-            lists of a row are not equally long, a label is unknown, a
-            probability is not in 0..1, an id is there twice, or an image is
-            missing, a URL or outside. The error names file and row.
+        ValueError: A file is not Parquet, lacks a column or has no rows; lists
+            of a row are not equally long, a label is unknown, a probability is
+            not in 0..1, an id is repeated, or an image is missing, a URL or
+            outside the folder. The error names file and row.
     """
     if not 0 <= (unknown or 0) <= threshold <= 1:
         raise ValueError(
@@ -153,13 +160,13 @@ def load(
 
 
 class ParquetImages(Dataset):
-    """Images in, or named by, a column of Parquet files, and their labels.
+    """Images in a column of Parquet files, or named by it, and their labels.
 
     Args:
         groups: `RowGroups`.
         image_column: Name of the column.
         directory: Folder that paths are relative to; None: that of the file.
-        found: `{position: path}` of images whose path is another in the file.
+        found: `{position: path}` of images whose row spells it differently.
         labels: `ExampleLabels`.
         ids: `(N,)` ids; None: file and row.
         info: The data set's `Info`.
@@ -173,7 +180,7 @@ class ParquetImages(Dataset):
         self.info = info
 
     def ids(self, positions):
-        """Those of the column, or `"file:row"`."""
+        """Return the ids of the column, or `"file:row"`."""
         positions = np.asarray(positions)
         if self._ids is not None:
             return self._ids[positions]
@@ -182,7 +189,7 @@ class ParquetImages(Dataset):
         return np.char.add(names[files], rows.astype(str))
 
     def take(self, positions):
-        """Examples at `positions`; each row group is read once."""
+        """Return examples at `positions`; read each row group once."""
         positions = np.asarray(positions)
         groups, examples = self.groups.find(positions), [None] * len(positions)
         known = self.annotations(positions)
@@ -194,14 +201,14 @@ class ParquetImages(Dataset):
         return examples
 
     def image_bytes(self, position):
-        """The image file."""
+        """Return the image file."""
         source, _ = self._source(position, self.groups.find(position))
         if isinstance(source, bytes):
             return source
         return read_file(source)
 
     def annotations(self, positions):
-        """Labels and ids; no image is read."""
+        """Return labels and ids without reading an image."""
         ids = self.ids(positions).tolist()
         return [
             {**self._labels[position], "ids": name}
@@ -209,7 +216,7 @@ class ParquetImages(Dataset):
         ]
 
     def _source(self, position, group):
-        """Bytes or path of an image, and what errors call it."""
+        """Return bytes or path of an image, and what errors call it."""
         row = int(position - self.groups.starts[group])
         value = self.groups.column(group, self._column)[row].as_py()
         path = self.groups.path(group)
@@ -225,12 +232,12 @@ class ParquetImages(Dataset):
 
 
 def _folder(path, directory):
-    """The folder that paths in the file `path` are relative to."""
+    """Return the folder that paths in the file `path` are relative to."""
     return os.path.dirname(path) if directory is None else str(directory)
 
 
 def _find_images(groups, column, directory, allow_outside):
-    """`{position: path}` of images whose path is another in their file."""
+    """Return `{position: path}` of images whose row spells it differently."""
     finders, found, faults = {}, {}, []
     for group in range(len(groups)):
         folder = _folder(groups.path(group), directory)
@@ -248,14 +255,14 @@ def _find_images(groups, column, directory, allow_outside):
     if faults:
         raise ValueError(
             f"Every path in {column!r} must be that of a file. {len(faults)} "
-            f"are not: {'; '.join(faults[:5])}. Set `directory`, or mend or "
+            f"are not: {'; '.join(faults[:5])}. Set `directory`, or correct or "
             "drop their rows."
         )
     return found
 
 
 def _paths(groups, group, column):
-    """Rows of a group, and the path that each has for want of bytes."""
+    """Return the rows of a group without bytes, each with its path."""
     path, schema = groups.path(group), groups.schema(group)
     kind = schema.field(column).type if column in schema.names else None
     if kind in _BYTES:
@@ -285,7 +292,7 @@ def _paths(groups, group, column):
 
 
 def _read_ids(groups, column):
-    """`(N,)` ids, int64 or str, of which none is there twice."""
+    """Return `(N,)` ids, int64 or str, all different."""
     parts, kind = [], None
     for group in range(len(groups)):
         names = groups.schema(group).names
@@ -314,14 +321,14 @@ def _read_ids(groups, column):
         position = np.setdiff1d(np.arange(len(ids)), first)[0]
         file, row = groups.places(position)
         raise ValueError(
-            f"{groups.paths[file]!r}, row {row}: an id must be there once. "
+            f"{groups.paths[file]!r}, row {row}: ids must not be repeated. "
             f"Received again: {parts[position]!r}."
         )
     return ids
 
 
 class RowGroups:
-    """Row groups, numbered through all files, and which rows they hold.
+    """The row groups of Parquet files, numbered consecutively.
 
     Args:
         paths: Paths of Parquet files.
@@ -331,7 +338,7 @@ class RowGroups:
             `starts[g]:starts[g + 1]` of all.
 
     Raises:
-        ValueError: A file is no Parquet file, or none has rows.
+        ValueError: A file is not Parquet, or no file has rows.
     """
 
     def __init__(self, paths):
@@ -355,40 +362,40 @@ class RowGroups:
         return len(self._files)
 
     def __getstate__(self):
-        """What goes to another process: no lock, nothing that was read."""
+        """Return what goes to another process: no lock, nothing read."""
         state = dict(self.__dict__)
         del state["_lock"], state["_kept"], state["_metadata"]
         return state
 
     def __setstate__(self, state):
-        """Takes the state of another process."""
+        """Take over the state of another process."""
         self.__dict__.update(state)
         self._metadata = [_metadata(path) for path in self.paths]
         self._kept, self._lock = collections.OrderedDict(), threading.Lock()
 
     def path(self, group):
-        """The file of a row group."""
+        """Return the file of a row group."""
         return self.paths[self._files[group]]
 
     def first_row(self, group):
-        """Position, in its file, of the first row of a group."""
+        """Return the position, in its file, of the first row of a group."""
         return int(self.starts[group] - self._first_rows[self._files[group]])
 
     def schema(self, group):
-        """The Arrow schema of the file of a row group."""
+        """Return the Arrow schema of the file of a row group."""
         return self._metadata[self._files[group]].schema.to_arrow_schema()
 
     def find(self, positions):
-        """The row group of each position, `(n,)`."""
+        """Return the row group of each position, `(n,)`."""
         return np.searchsorted(self.starts, positions, side="right") - 1
 
     def places(self, positions):
-        """File number, and row in that file, of positions among all rows."""
+        """Return the file number and the row in that file of positions."""
         files = self._files[self.find(positions)]
         return files, positions - self._first_rows[files]
 
     def read(self, group, columns):
-        """Columns of a row group, a `pyarrow.Table`.
+        """Read columns of a row group, a `pyarrow.Table`.
 
         Raises:
             ValueError: They cannot be read; the error names the file.
@@ -399,7 +406,7 @@ class RowGroups:
             with files_lib.opened(self.paths[file]) as opened:
                 whole = pq.ParquetFile(opened, metadata=self._metadata[file])
                 table = whole.read_row_group(inner, columns=columns)
-            table.validate(full=True)  # Texts may not be UTF-8.
+            table.validate(full=True)  # Texts need not be UTF-8.
             expected = int(self.starts[group + 1] - self.starts[group])
             if len(table) != expected:
                 raise ValueError(f"{len(table)} rows, not {expected}")
@@ -411,22 +418,22 @@ class RowGroups:
             ) from error
 
     def values(self, group, name):
-        """One column of a row group as a list of Python's own values.
+        """Read a column of a row group as a list of Python values.
 
         Raises:
-            ValueError: As `read`; or Python has no such value.
+            ValueError: As `read`; or Python cannot represent a value.
         """
         column = self.read(group, [name])[name]
         try:
             return column.to_pylist()
-        except _FAULTS as error:  # A date of the year 10^6.
+        except _FAULTS as error:  # For example a date in the year 10^6.
             raise ValueError(
                 f"{self.path(group)!r}, column {name!r}, cannot be read: "
                 f"{error}. Write or fetch the file again."
             ) from error
 
     def column(self, group, name):
-        """One column of a row group; those read last are kept in memory."""
+        """Return a column of a row group; keep the last ones in memory."""
         key = int(group), name
         with self._lock:
             if key in self._kept:
@@ -448,6 +455,6 @@ def _metadata(path):
         return metadata
     except _FAULTS as error:
         raise ValueError(
-            f"{path!r} is no Parquet file: {error}. It may be cut short: "
+            f"{path!r} is not a Parquet file: {error}. It may be cut short: "
             "write or fetch it again."
         ) from error

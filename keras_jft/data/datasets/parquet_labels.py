@@ -1,6 +1,6 @@
 """Labels with probabilities in Parquet columns, checked row by row.
 
-Shapes: M labels of all rows.
+Shapes: M labels of all rows together.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from keras_jft.text_files import short
 
 
 class LabelIndex:
-    """Labels, as a file names them, to label ids.
+    """Maps labels, as files name them, to label ids.
 
     Args:
         label_names: All labels, in the order of their ids.
@@ -29,9 +29,9 @@ class LabelIndex:
         self._has_numbers = any(map(is_whole, (*label_names, *keys)))
 
     def find(self, label):
-        """The id of a name or of an id; -1 where it is unknown.
+        """Return the id of a name or of an id; -1 where it is unknown.
 
-        A number is an id, unless numbers are names.
+        A number is an id, unless any name is a number.
         """
         if isinstance(label, int):
             if not self._has_numbers:
@@ -51,8 +51,8 @@ class LabelColumns:
 
     Attributes:
         labels: Column of lists of labels, or of structs.
-        probabilities: Column of lists of as many probabilities; None: there
-            are none.
+        probabilities: Column of equally long lists of probabilities; None:
+            there are none.
         fields: Names of label and probability in a struct.
     """
 
@@ -61,7 +61,7 @@ class LabelColumns:
     fields: tuple[str, str] = ("label", "probability")
 
     def read(self, groups, index):
-        """The labels of all rows, one row group after another.
+        """Read the labels of all rows, one row group after another.
 
         Args:
             groups: `RowGroups`.
@@ -74,7 +74,7 @@ class LabelColumns:
         Raises:
             ValueError: A column is missing or has another type, lists are not
                 equally long, a label is unknown, or a probability is not in
-                0..1; with file and row.
+                0..1. The error names file and row.
         """
         parts = [
             self._read_group(groups, group, index)
@@ -88,10 +88,10 @@ class LabelColumns:
         )
 
     def label_names(self, groups):
-        """All names of labels in the files, sorted.
+        """Return all names of labels in the files, sorted.
 
         Raises:
-            ValueError: Labels are no texts; or a column is missing.
+            ValueError: Labels are not texts; or a column is missing.
         """
         names = set()
         for group in range(len(groups)):
@@ -99,8 +99,8 @@ class LabelColumns:
             if len(flat) and not _is_text(flat.type):
                 raise ValueError(
                     f"{groups.path(group)!r}, column {self.labels!r}, has "
-                    f"labels of type {flat.type}. Give `label_names` or "
-                    "`hierarchy`, which say how many there are."
+                    f"labels of type {flat.type}. Pass `label_names` or "
+                    "`hierarchy`, which define how many there are."
                 )
             names.update(pc.unique(flat).to_pylist())
         where = f"{groups.paths}, column {self.labels!r}"
@@ -140,7 +140,7 @@ class LabelColumns:
         return rows + groups.starts[group], ids, probabilities
 
     def _flat(self, groups, group):
-        """Rows of the group, labels and probabilities end to end, `(M,)`."""
+        """Return `(M,)` rows, labels and probabilities of a group."""
         path, names = groups.path(group), self._names(groups, group)
         table = groups.read(group, names)
         lists, *others = (table[name].combine_chunks() for name in names)
@@ -151,7 +151,7 @@ class LabelColumns:
             for row in np.flatnonzero(counts != more)[:1]:
                 raise ValueError(
                     f"{path!r}, row {groups.first_row(group) + row}: there "
-                    f"must be one of `{names[1]}` a label. Received: "
+                    f"must be one of `{names[1]}` per label. Received: "
                     f"{more[row]} for {counts[row]} labels."
                 )
             probabilities = pc.list_flatten(others[0])
@@ -164,7 +164,7 @@ class LabelColumns:
         return rows, flat, np.ones(len(rows), "float32")
 
     def _names(self, groups, group):
-        """The columns to read: labels and, if they have their own, more."""
+        """Return the columns to read: labels and perhaps probabilities."""
         path, schema = groups.path(group), groups.schema(group)
         kind = _list_type(path, schema, self.labels)
         if not pa.types.is_struct(kind):
@@ -183,7 +183,7 @@ class LabelColumns:
 
 
 def _list_type(path, schema, column):
-    """The type of what the lists of a column hold."""
+    """Return the type of the values in the lists of a column."""
     if column not in schema.names:
         raise ValueError(
             f"{path!r} must have a column {column!r}. Received the columns "

@@ -1,4 +1,9 @@
-"""Data sets of TensorFlow Datasets by name: one label, many, or boxes."""
+"""Data sets of TensorFlow Datasets (TFDS) by name: one label, many, or boxes.
+
+`load` and `Tfds` are for labels of images, `load_boxes` and `TfdsBoxes` for
+boxes (`coco` and `voc` use them too). The functions at the end open a split and
+read one example.
+"""
 
 import numpy as np
 
@@ -11,9 +16,9 @@ from keras_jft.data.datasets.boxed_images import (
 )
 from keras_jft.data.images import AnnotatedImages, decode_image
 
-# Where labels are looked for, in this order.
+# Fields in which labels are looked for, in this order.
 _FIELDS = ("label", "labels", "objects")
-# Where TFDS says that finding an object is neither right nor wrong.
+# Fields for objects whose detection is neither right nor wrong.
 _IGNORED = ("is_crowd", "is_difficult")
 
 
@@ -27,29 +32,29 @@ def load(
     max_labels=None,
     on_error="raise",
 ):
-    """The examples of a split, at any position; ids are positions.
+    """Load the examples of a split, at any position; ids are positions.
 
-    What an example has depends on the field: a label, such as `label` of
-    "imagenet2012" or `coarse_label` of "cifar100"; many, such as `labels` of
-    "voc" or `objects` of "open_images_v4"; or boxes, such as `objects` of
-    "coco" and "voc".
+    The kind of example depends on the field: one label, such as `label` of
+    "imagenet2012" or `coarse_label` of "cifar100"; many labels, such as
+    `labels` of "voc" or `objects` of "open_images_v4"; or boxes, such as
+    `objects` of "coco" and "voc".
 
     Args:
         config: Name of the TFDS data set, such as "open_images_v4/300k".
         split: Name of a split there, such as "train" or "train[:10%]".
-        directory: TFDS's data directory; its own default, if left out. The
-            data set must have been prepared there as ArrayRecord files, which
-            can be read at any position:
+        directory: TFDS's data directory; by default TFDS's own. The data set
+            must have been prepared there as ArrayRecord files, which can be
+            read at any position:
             `tfds.builder(config, file_format="array_record")
             .download_and_prepare()`.
-        field: The field of labels; the first of "label", "labels" and
-            "objects" that there is, if left out.
-        min_confidence: Where many labels have a `confidence`, those below
-            this number are left out. In Open Images it is in tenths, and 0
-            says that a person found the label wrong; 1 is the default.
-        max_labels: Most labels of an image, if known; batches pad to it.
-        on_error: What is done with a faulty box: see `coco`. Boxes are taken
-            as they are; `voc` moves VOC's, which count pixels from 1.
+        field: The field of labels; by default the first of "label", "labels"
+            and "objects" that exists.
+        min_confidence: If labels have a `confidence`, those below this number
+            are left out; 1 by default. In Open Images it is in tenths, and 0
+            means that a person rejected the label.
+        max_labels: Most labels of any image, if known; batches pad to it.
+        on_error: What to do with a faulty box: see `coco`. Boxes are not
+            shifted here; `voc` shifts VOC's, which count pixels from 1.
 
     Returns:
         A `Dataset`.
@@ -59,11 +64,11 @@ def load(
         ValueError: TFDS does not know the data set, it has not been prepared,
             or it has no images or labels of this kind.
     """
-    builder = builder_of(config, directory)
+    builder = _builder_of(config, directory)
     features = builder.info.features
     field = _field(features, field, config)
     labels, has_boxes = _labels(features, field, config)
-    source = source_of(builder, split, config, directory)
+    source = _source_of(builder, split, config, directory)
     if has_boxes:
         return TfdsBoxes(source, labels.names, config, on_error)
     is_one = labels is features[field]
@@ -95,7 +100,7 @@ def _field(features, field, config):
 
 
 def _labels(features, field, config):
-    """The `ClassLabel` of a field, and whether it is one of boxes."""
+    """Return the `ClassLabel` of a field, and whether it belongs to boxes."""
     feature = features[field]
     # A sequence of labels has one feature, one of objects has several by name.
     inner = getattr(feature, "feature", feature)
@@ -116,8 +121,8 @@ class Tfds(Dataset):
         source: What `builder.as_data_source` gives; images are files' bytes
             or arrays.
         field: Name of the field of labels.
-        info: The data set's `Info`; labels are one a image if `field` holds a
-            scalar.
+        info: The data set's `Info`; there is one label per image if `field`
+            holds a scalar.
         config: Name of the data set, for errors.
         min_confidence: Labels with less confidence are left out.
     """
@@ -127,22 +132,22 @@ class Tfds(Dataset):
         self._config, self._min_confidence = config, min_confidence
 
     def ids(self, positions):
-        """The positions, int64."""
+        """Return the positions, int64."""
         return np.asarray(positions, "int64")
 
     def image_bytes(self, position):
-        """The image file, where the source gives it."""
+        """Return the image file, or None where the source decodes it."""
         image = self._read(position)["image"]
         return image if isinstance(image, bytes) else None
 
     def annotations(self, positions):
-        """Labels and ids; no image is decoded."""
+        """Return labels and ids without decoding an image."""
         return [self._labels(self._read(i), i) for i in positions]
 
     def __getitem__(self, position):
         position = self._position(position)
         found = self._read(position)
-        image = pixels(found["image"], position, self._config)
+        image = _pixels(found["image"], position, self._config)
         return {"images": image, **self._labels(found, position)}
 
     def _labels(self, found, position):
@@ -155,141 +160,13 @@ class Tfds(Dataset):
             labels = ids
         labels = np.asarray(labels, "int32")
         return {
-            # Some sets name what is there twice, twice.
+            # Some data sets repeat a label per object.
             "labels": np.unique(labels) if labels.ndim else labels[()],
             "ids": int(position),
         }
 
     def _read(self, position):
-        return read(self._source, position, self._config)
-
-
-def builder_of(config, directory):
-    """The TFDS builder of a data set, of ArrayRecord files.
-
-    Args:
-        config: Name of the TFDS data set.
-        directory: TFDS's data directory; its own default, if None.
-
-    Raises:
-        ImportError: TensorFlow Datasets is not installed.
-        ValueError: TFDS does not know the data set.
-    """
-    try:
-        import tensorflow_datasets as tfds
-    except ImportError as error:
-        raise ImportError(
-            "`tfds` needs tensorflow-datasets, which is not installed. "
-            "`image_folder`, `manifest`, `coco` and `voc` read files."
-        ) from error
-    try:
-        return tfds.builder(
-            config, data_dir=directory, file_format="array_record"
-        )
-    except Exception as error:  # TFDS has kinds of its own.
-        raise ValueError(
-            f"`config` must name a TFDS data set. Received: {config!r}. {error}"
-        ) from error
-
-
-def source_of(builder, split, config, directory=None):
-    """The examples of a split, at any position; images as bytes of files.
-
-    Args:
-        builder: Of `builder_of`.
-        split: Name of the split.
-        config: Name of the data set.
-        directory: TFDS's data directory, where another process finds it.
-
-    Raises:
-        ValueError: The split cannot be read at any position.
-    """
-    try:
-        return _Source(builder, split, config, directory)
-    except Exception as error:  # TFDS has kinds of its own.
-        raise ValueError(
-            f"{config!r}, split {split!r}, cannot be read at any position: "
-            f"{error} Prepare it once by `tfds.builder({config!r}, "
-            "file_format='array_record').download_and_prepare()`, in a "
-            "`directory` of its own if it is there in another format."
-        ) from error
-
-
-class _Source:
-    """A split at any position, which each process opens for itself."""
-
-    def __init__(self, builder, split, config, directory):
-        import tensorflow_datasets as tfds
-
-        self._split, self._config = split, config
-        self._directory = directory
-        self._opened = builder.as_data_source(
-            split=split, decoders=_decoders(tfds)
-        )
-
-    def __len__(self):
-        return len(self._opened)
-
-    def __getitem__(self, position):
-        return self._opened[position]
-
-    def __iter__(self):
-        return iter(self._opened)
-
-    def __getstate__(self):
-        """What goes to another process: all but open files."""
-        return {k: v for k, v in vars(self).items() if k != "_opened"}
-
-    def __setstate__(self, state):
-        """Opens what another process had open."""
-        split, config, directory = (
-            state[name] for name in ("_split", "_config", "_directory")
-        )
-        self.__init__(builder_of(config, directory), split, config, directory)
-
-
-def _decoders(tfds):
-    """Images are left as bytes, which are decoded strictly."""
-    return {"image": tfds.decode.SkipDecoding()}
-
-
-def read(source, position, config):
-    """One example of a source, or an error that names it.
-
-    Args:
-        source: Of `source_of`.
-        position: Of the example.
-        config: Name of the data set.
-
-    Raises:
-        ValueError: It cannot be read.
-    """
-    try:
-        return source[int(position)]
-    except Exception as error:  # Of TFDS, protobuf or ArrayRecord.
-        raise ValueError(
-            f"Example {position} of {config!r} cannot be read: {error}. "
-            "Prepare the data set again."
-        ) from error
-
-
-def pixels(image, position, config, decode=decode_image):
-    """The RGB image of what a source gives: a file's bytes, or an array.
-
-    Args:
-        image: Bytes or `(H, W, C)`.
-        position: Of the example.
-        config: Name of the data set.
-        decode: `decode_image`, or that of `AnnotatedImages`.
-
-    Raises:
-        UnreadableImage: It cannot be decoded.
-    """
-    if isinstance(image, bytes):
-        return decode(image, f"Image {position} of {config}")
-    if image.shape[-1] == 1:
-        image = np.repeat(image, 3, axis=-1)
-    return image
+        return _read_example(self._source, position, self._config)
 
 
 def load_boxes(
@@ -301,13 +178,13 @@ def load_boxes(
     *,
     orientation=None,
 ):
-    """The images and boxes of a split, at any position.
+    """Load the images and boxes of a split, at any position.
 
     Args:
         config: Name of the TFDS data set, such as "coco/2017".
         split: Name of a split there, such as "train" or "train+validation".
-        directory: TFDS's data directory; its own default, if left out. The
-            data set must have been prepared there as ArrayRecord files:
+        directory: TFDS's data directory; by default TFDS's own. The data set
+            must have been prepared there as ArrayRecord files:
             `tfds.builder(config, file_format="array_record")
             .download_and_prepare()`.
         on_error: As for `coco.load`, while reading.
@@ -322,9 +199,9 @@ def load_boxes(
         ValueError: TFDS does not know the data set, or it has not been
             prepared; or, while reading, a box is inverted, empty or outside.
     """
-    builder = builder_of(config, directory)
+    builder = _builder_of(config, directory)
     return TfdsBoxes(
-        source_of(builder, split, config, directory),
+        _source_of(builder, split, config, directory),
         builder.info.features["objects"]["label"].names,
         config,
         on_error,
@@ -337,8 +214,8 @@ class TfdsBoxes(Dataset):
     """A random-access source of TFDS with boxes.
 
     Args:
-        source: Of `tfds_source.source_of`.
-        label_names: One name a class.
+        source: A source from `_source_of`.
+        label_names: One name per class.
         config: Name of the data set, for errors.
         on_error: "raise" or "drop".
         shift: Added to x1 and y1, in pixels.
@@ -364,13 +241,13 @@ class TfdsBoxes(Dataset):
         )
 
     def ids(self, positions):
-        """The positions, int64."""
+        """Return the positions, int64."""
         return np.asarray(positions, "int64")
 
     def __getitem__(self, position):
         position = self._position(position)
-        found = read(self._source, position, self._config)
-        image = pixels(
+        found = _read_example(self._source, position, self._config)
+        image = _pixels(
             found["image"], position, self._config, self._images.decode
         )
         return {
@@ -407,3 +284,131 @@ class TfdsBoxes(Dataset):
         if "area" in objects:
             entry["areas"] = np.asarray(objects["area"], "float32")[kept]
         return entry
+
+
+def _builder_of(config, directory):
+    """Return the TFDS builder of a data set in ArrayRecord files.
+
+    Args:
+        config: Name of the TFDS data set.
+        directory: TFDS's data directory; None: TFDS's own default.
+
+    Raises:
+        ImportError: TensorFlow Datasets is not installed.
+        ValueError: TFDS does not know the data set.
+    """
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise ImportError(
+            "`tfds` needs tensorflow-datasets, which is not installed. "
+            "`image_folder`, `manifest`, `coco` and `voc` read files."
+        ) from error
+    try:
+        return tfds.builder(
+            config, data_dir=directory, file_format="array_record"
+        )
+    except Exception as error:  # TFDS raises kinds of its own.
+        raise ValueError(
+            f"`config` must name a TFDS data set. Received: {config!r}. {error}"
+        ) from error
+
+
+def _source_of(builder, split, config, directory=None):
+    """Open a split for reading at any position; images stay file bytes.
+
+    Args:
+        builder: A builder from `_builder_of`.
+        split: Name of the split.
+        config: Name of the data set.
+        directory: TFDS's data directory, for other processes that open it.
+
+    Raises:
+        ValueError: The split cannot be read at any position.
+    """
+    try:
+        return _Source(builder, split, config, directory)
+    except Exception as error:  # TFDS raises kinds of its own.
+        raise ValueError(
+            f"{config!r}, split {split!r}, cannot be read at any position: "
+            f"{error} Prepare it once by `tfds.builder({config!r}, "
+            "file_format='array_record').download_and_prepare()`, in a "
+            "`directory` of its own if it is there in another format."
+        ) from error
+
+
+class _Source:
+    """A split at any position, which each process opens for itself."""
+
+    def __init__(self, builder, split, config, directory):
+        import tensorflow_datasets as tfds
+
+        self._split, self._config = split, config
+        self._directory = directory
+        self._opened = builder.as_data_source(
+            split=split, decoders=_decoders(tfds)
+        )
+
+    def __len__(self):
+        return len(self._opened)
+
+    def __getitem__(self, position):
+        return self._opened[position]
+
+    def __iter__(self):
+        return iter(self._opened)
+
+    def __getstate__(self):
+        """Return what goes to another process: all but open files."""
+        return {k: v for k, v in vars(self).items() if k != "_opened"}
+
+    def __setstate__(self, state):
+        """Open what another process had open."""
+        split, config, directory = (
+            state[name] for name in ("_split", "_config", "_directory")
+        )
+        self.__init__(_builder_of(config, directory), split, config, directory)
+
+
+def _decoders(tfds):
+    """Return decoders that leave images as bytes, to be decoded strictly."""
+    return {"image": tfds.decode.SkipDecoding()}
+
+
+def _read_example(source, position, config):
+    """Read one example of a source, or raise an error that names it.
+
+    Args:
+        source: A source from `_source_of`.
+        position: Position of the example.
+        config: Name of the data set, for errors.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    try:
+        return source[int(position)]
+    except Exception as error:  # Of TFDS, protobuf or ArrayRecord.
+        raise ValueError(
+            f"Example {position} of {config!r} cannot be read: {error}. "
+            "Prepare the data set again."
+        ) from error
+
+
+def _pixels(image, position, config, decode=decode_image):
+    """Return the RGB image of a file's bytes or of an array.
+
+    Args:
+        image: Bytes, or an array `(height, width, channels)`.
+        position: Position of the example.
+        config: Name of the data set, for errors.
+        decode: `decode_image`, or that of `AnnotatedImages`.
+
+    Raises:
+        UnreadableImage: It cannot be decoded.
+    """
+    if isinstance(image, bytes):
+        return decode(image, f"Image {position} of {config}")
+    if image.shape[-1] == 1:
+        image = np.repeat(image, 3, axis=-1)
+    return image

@@ -1,8 +1,11 @@
 """Pascal VOC: images with boxes from XML files, on disk or through TFDS.
 
-A folder of a year, such as `VOCdevkit/VOC2007`, holds `Annotations/*.xml`,
-`JPEGImages` and lists of names, `ImageSets/Main/trainval.txt`. Any folder of
-that layout can be read.
+The folder of a year, such as `VOCdevkit/VOC2007`, has `Annotations/*.xml`,
+`JPEGImages` and lists of names such as `ImageSets/Main/trainval.txt`. Any other
+folder with that layout will do. After `load` come readers of folders and lists,
+which `voc_segmentation` uses too, then the reader of XML files.
+
+Shapes: N objects of an image.
 """
 
 import codecs
@@ -30,15 +33,15 @@ from keras_jft.data.label_names import check_forms, checked_names
 from keras_jft.text_files import short
 
 SOURCES = ("files", "tfds")
-# In the list of a class: without it, difficult, with it.
-FLAGS = ("-1", "0", "1")
-# What tools write for 0 and 1.
+# Flags in the list of a class: absent, difficult, present.
+_LIST_FLAGS = ("-1", "0", "1")
+# What tools write for `difficult`.
 _FLAGS = {
     **dict.fromkeys(("", "0", "0.0", "false", "unspecified"), False),
     **dict.fromkeys(("1", "1.0", "true"), True),
 }
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
-# As ASCII bytes: UTF-16 tells itself by its mark.
+# The declaration as ASCII bytes; UTF-16 is recognized by its byte order mark.
 _DECLARED = re.compile(
     rb"""(?:\xef\xbb\xbf)?<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)["']"""
 )
@@ -57,35 +60,35 @@ def load(
     source="files",
     config="voc/2007",
 ):
-    """Images and boxes of a split, in the order of its list.
+    """Load the images and boxes of a split, in the order of its list.
 
     Args:
         split: Name of a list in `ImageSets/Main`: "train", "val", "trainval"
             or "test". Through TFDS also a union, "train+validation".
         directory: A folder with `Annotations`, `ImageSets` and `JPEGImages`,
-            or with one such folder `VOC<year>` a year. With `source="tfds"`:
+            or with one such folder `VOC<year>` per year. With `source="tfds"`:
             TFDS's data directory.
-        years: Which of those folders: `(2007, 2012)` for the union 07+12.
-            All that have the list, if left out.
-        label_names: All classes, in the order of their ids; those of all
-            annotation files, sorted, if left out, which is VOC's own order.
-        annotated: Whether images have annotation files; VOC2012's test has
-            none, and then images may have any size.
+        years: Which of those folders: `(2007, 2012)` for the union 07+12. By
+            default all that have the list.
+        label_names: All classes, in the order of their ids; by default those
+            in all annotation files, sorted, which is VOC's own order.
+        annotated: Whether images have annotation files; VOC2012's test set has
+            none, and images may then have any size.
         one_based: Whether coordinates count pixels from 1, as VOC's do.
         on_error: "raise" for a faulty object, or "drop" it with a warning.
-        orientation: What the boxes count in where EXIF turns an image: "apply",
+        orientation: What boxes refer to when EXIF rotates an image: "apply",
             the image as it is shown; "ignore", the pixels as they are stored,
             which is the default, with a warning at the first such image.
         source: "files", or "tfds".
         config: Name of the TFDS data set.
 
     Returns:
-        A `Dataset` with `bounding_boxes`, of which `ignored` are difficult.
-        Ids are the names in the list; through TFDS they are positions.
+        A `Dataset` with `bounding_boxes`; `ignored` are difficult objects. Ids
+        are the names in the list; through TFDS they are positions.
 
     Raises:
-        ValueError: As `voc_files.read` does, or a folder, a list or an image
-            is missing, or a class is not in `label_names`.
+        ValueError: As `read` does, or a folder, a list or an image is missing,
+            or a class is not in `label_names`.
     """
     checks.one_of("source", source, SOURCES)
     if source == "tfds":
@@ -103,7 +106,7 @@ def load(
         raise ValueError(
             "Folders must hold different images. Received "
             f"{len(ids) - len(set(ids))} names again in "
-            f"{[str(folder) for folder in folders]}. Give `years`."
+            f"{[str(folder) for folder in folders]}. Pass `years`."
         )
     for folder in folders:
         check_images(folder, names[folder])
@@ -176,10 +179,10 @@ def _entry(file, labels, name):
 
 
 def _folders(directory, split, years):
-    """Folders in VOC's layout that have the list of a split."""
+    """Return the folders in VOC's layout that have the list of a split."""
     if directory is None:
         raise ValueError(
-            "Give `directory`, a folder in VOC's layout. Received: None."
+            "Pass `directory`, a folder in VOC's layout. Received: None."
         )
     directory = Path(directory)
     if years is not None:
@@ -222,8 +225,8 @@ def images_in(folder):
         folder: A folder of VOC's layout.
 
     Returns:
-        `{name: [path]}`, of several paths where files differ in their suffix;
-        the name of an image in a sub-folder has it in front, "a/1".
+        `{name: [path]}`, with several paths if files differ only in their
+        suffix. The name of an image includes its sub-folder, as in "a/1".
     """
     folder, found = folder / "JPEGImages", {}
     for path in files_below(folder) if folder.is_dir() else ():
@@ -239,13 +242,13 @@ def read_list(path, images):
     another Unicode form.
 
     Args:
-        path: A text file with one name a line.
-        images: The images that names can mean, as `images_in` gives them; a
-            name of no image has no path.
+        path: A text file with one name per line.
+        images: The images that names can mean, as `images_in` returns them. A
+            name without an image gets no paths.
 
     Raises:
-        ValueError: There is no such file; or a name is there twice, or has
-            the -1, 0 or 1 of the list of a class.
+        ValueError: There is no such file; or a name is repeated, or followed by
+            a flag, -1, 0 or 1, as in the list of one class.
     """
     if not path.is_file():
         raise ValueError(
@@ -259,23 +262,23 @@ def read_list(path, images):
             _composed(line.removeprefix("JPEGImages/")), (line, [])
         )
         words = line.split()
-        is_flagged = not paths and len(words) > 1 and words[-1] in FLAGS
+        is_flagged = not paths and len(words) > 1 and words[-1] in _LIST_FLAGS
         if name in listed or is_flagged:
             raise ValueError(
-                f"{str(path)!r} must hold one name a line, each once. "
+                f"{str(path)!r} must hold one name per line, each once. "
                 f"Received: {text_files.short(' '.join(words))} in line "
-                f"{number}. Lists of one class are no splits."
+                f"{number}. The list of one class is not a split."
             )
         listed[name] = paths
     if not listed:
         raise ValueError(
-            f"{str(path)!r} must hold one name a line. Received: none."
+            f"{str(path)!r} must hold one name per line. Received: none."
         )
     return listed
 
 
 def _meanings(images):
-    """`{what a line says: (name, [path])}`: with a suffix, of that file."""
+    """Return `{what a line says: (name, [path])}`, with suffix or without."""
     with_suffix = {
         _composed(name + path.suffix): (name, [path])
         for name, paths in images.items()
@@ -286,7 +289,7 @@ def _meanings(images):
 
 
 def _composed(text):
-    """The one Unicode form that all forms of a name share."""
+    """Return the one Unicode form (NFC) that all forms of a name share."""
     return unicodedata.normalize("NFC", text)
 
 
@@ -295,7 +298,7 @@ def check_images(folder, listed):
 
     Args:
         folder: A folder of VOC's layout.
-        listed: As `read_list` gives it.
+        listed: As `read_list` returns it.
     """
     missing = [name for name, paths in listed.items() if not paths]
     if missing:
@@ -310,12 +313,13 @@ def image_paths(listed, wanted=None):
     """Return the path of each image.
 
     Args:
-        listed: As `read_list` gives it; every name has a path.
-        wanted: The file names that annotations say, one per name: they choose
-            where files differ in their suffix.
+        listed: As `read_list` returns it; every name has a path.
+        wanted: The file names in the annotations, one per name. They decide
+            between files that differ only in their suffix.
 
     Raises:
-        ValueError: Two files differ in their suffix, and nothing chooses.
+        ValueError: Two files differ only in their suffix, and neither is
+            named.
     """
     chosen = []
     for number, (name, paths) in enumerate(listed.items()):
@@ -326,14 +330,15 @@ def image_paths(listed, wanted=None):
                 f"{str(paths[0].parent)!r} must have one image called "
                 f"{name!r}. Received: {[path.name for path in paths]}, of "
                 "which neither the list nor the `filename` of an annotation "
-                "names one. Write the suffix into the list, or remove others."
+                "names one. Write the suffix into the list, or remove the "
+                "others."
             )
         chosen.append(paths[0])
     return chosen
 
 
 def _all_names(folders):
-    """Names of classes in all annotation files, so that splits agree."""
+    """Return the classes of all annotation files, so that splits agree."""
     places = [folder / "Annotations" for folder in folders]
     files = [files_below(p, (".xml",)) for p in places if p.is_dir()]
     return tuple(sorted(set().union(*map(names_in, itertools.chain(*files)))))
@@ -341,7 +346,7 @@ def _all_names(folders):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VocFile:
-    """What an annotation file says of one image with N objects.
+    """The contents of an annotation file of one image with N objects.
 
     Attributes:
         image_name: Name of the image file, without its folder, or "".
@@ -359,20 +364,20 @@ class VocFile:
 
 
 def read(path, faults, *, one_based=True):
-    """Reads and checks an annotation file.
+    """Read and check an annotation file.
 
     Args:
         path: The XML file.
-        faults: `boxed_images.Faults`, which drop or raise faulty objects.
-        one_based: Whether coordinates are those of pixels counted from 1, the
-            last one within the box, as VOC's are: pixels 1 to 3 reach from
-            0.0 to 3.0. If not they are distances from the corner.
+        faults: `boxed_images.Faults`, which raise or drop faulty objects.
+        one_based: Whether coordinates number pixels from 1, including the
+            last, as VOC's do: pixels 1 to 3 reach from 0.0 to 3.0. Otherwise
+            coordinates are distances from the corner.
 
     Returns:
         A `VocFile`.
 
     Raises:
-        ValueError: Something is missing or no number; a box is inverted,
+        ValueError: Something is missing or is not a number; a box is inverted,
             empty or outside of the image.
     """
     root = parse(path)
@@ -394,7 +399,7 @@ def read(path, faults, *, one_based=True):
 
 
 def names_in(path):
-    """Return the names of classes in a file, unchecked otherwise."""
+    """Return the names of classes in a file without checking the rest."""
     found = parse(path).findall("object")
     return {(o.findtext("name") or "").strip() for o in found} - {""}
 
@@ -432,11 +437,11 @@ class _Builder(ElementTree.TreeBuilder):
     """Builds the tree of a document without a declared type."""
 
     def doctype(self, name, public, system):
-        raise ValueError("a document type is declared, which none needs")
+        raise ValueError("it declares a document type, which is not allowed")
 
 
 def _decoded(content):
-    """Text of the declared encoding; bytes where the parser knows it."""
+    """Decode by the declared encoding; keep bytes that the parser knows."""
     declared = _DECLARED.match(content)
     if declared is None:
         return content
@@ -447,7 +452,7 @@ def _decoded(content):
 
 
 def _object(path, number, found, image_size, one_based):
-    """Name, box and whether it is difficult, of one `object`."""
+    """Return name, box and difficulty of one `object`."""
     name = (found.findtext("name") or "").strip()
     if not name:
         _fail(path, number, "name", "the name of a class", name)

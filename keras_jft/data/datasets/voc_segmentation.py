@@ -1,9 +1,9 @@
 """Pascal VOC segmentation, and its training set augmented by SBD.
 
-`VOCdevkit/VOC2012` holds `ImageSets/Segmentation/train.txt`, `JPEGImages` and
-`SegmentationClass/*.png`, palette images of 21 classes whose outlines are void.
-The Semantic Boundaries Dataset (`benchmark_RELEASE/dataset`) holds masks of
-11,355 images of VOC in `cls/*.mat`, without void.
+`VOCdevkit/VOC2012` has `ImageSets/Segmentation/train.txt`, `JPEGImages` and
+`SegmentationClass/*.png`, palette images of 21 classes with void outlines. The
+Semantic Boundaries Dataset (`benchmark_RELEASE/dataset`) has masks of 11,355
+VOC images in `cls/*.mat`, without void.
 
 References:
     Everingham et al. 2015, https://doi.org/10.1007/s11263-014-0733-5.
@@ -42,16 +42,16 @@ CLASSES = (
 
 
 def load(split="train", *, directory, sbd=None, orientation=None):
-    """Images and masks of a split, in the order of their names.
+    """Load the images and masks of a split, in the order of their names.
 
-    An image's mask is VOC's own where there is one, then the one in
-    `SegmentationClassAug`, where that folder is, then SBD's.
+    The mask of an image is VOC's own if there is one, else the one in the
+    folder `SegmentationClassAug`, if that exists, else SBD's.
 
     Args:
         split: Name of a list in `ImageSets/Segmentation`: "train" (1,464
             images), "val" (1,449) or "trainval". "trainaug" (10,582) needs no
             list: it is VOC's train and SBD's train and val without VOC's val.
-        directory: The folder `VOC2012`, or one that holds it.
+        directory: The folder `VOC2012`, or the folder that contains it.
         sbd: The folder `benchmark_RELEASE` of SBD, or its `dataset`.
         orientation: As for `mask_folder.load`.
 
@@ -79,7 +79,7 @@ def load(split="train", *, directory, sbd=None, orientation=None):
 
 
 def _inside(directory, wanted, name):
-    """`directory`, or the folder `name` in it, that has `wanted`."""
+    """Return `directory`, or the folder `name` in it, that has `wanted`."""
     for folder in (Path(directory), Path(directory, name)):
         if (folder / wanted).is_dir():
             return folder
@@ -90,7 +90,7 @@ def _inside(directory, wanted, name):
 
 
 def _listed(folder, split, sbd):
-    """The images of a split, as `voc.read_list` gives them."""
+    """Return the images of a split, as `voc.read_list` gives them."""
     images = voc.images_in(folder)
 
     def listed(name):
@@ -100,7 +100,7 @@ def _listed(folder, split, sbd):
         there = sorted(other.stem for other in path.parent.glob("*.txt"))
         raise ValueError(
             f"{str(path)!r} is missing; there are {there}. Check `split`"
-            + ("; give `sbd`." if name == "trainaug" else ".")
+            + ("; pass `sbd`." if name == "trainaug" else ".")
         )
 
     if split != "trainaug" or sbd is None:
@@ -113,7 +113,7 @@ def _listed(folder, split, sbd):
 
 
 def _masks(folder, sbd):
-    """`{name: path}`; what stands last counts."""
+    """Return `{name: path}`; the source read last wins."""
     masks = {}
     if sbd is not None:
         masks |= files(sbd / "cls", suffixes=(".mat",))

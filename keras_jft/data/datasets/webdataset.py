@@ -1,11 +1,11 @@
-"""Tar shards of WebDataset: `17.jpg` and `17.cls` of a tar are one example.
+"""Tar shards of WebDataset: `17.jpg` and `17.cls` in a tar are one example.
 
-Members of one example share a key, their path up to the first dot of the file's
-name: `3.v2.jpg` is of the key `3`. A sample whose name has more dots is left
-out, with a warning. Tars are not unpacked: their headers are read once, which
-also notices a tar that is cut short, and images are then read where they lie. A
-tar has no checksum of contents; damage inside an image is noticed by its
-decoder.
+The members of an example share a key, their path up to the first dot in the
+file's name: the key of `3.v2.jpg` is `3`. A sample whose name has more dots is
+left out, with a warning. Tars are not unpacked: their headers are read once,
+which also detects a tar that is cut short, and images are then read from inside
+the tar. Tars have no checksums of contents; damage inside an image is detected
+by its decoder.
 """
 
 import concurrent.futures
@@ -36,13 +36,14 @@ from keras_jft.text_files import decode, parse_json, short
 LABEL_SUFFIXES = (".cls", ".json", ".txt")
 _MEMBER = re.compile(r"((?:.*/)?[^./]+)(\.[^/]*)", re.DOTALL)
 _BLOCK = 512
-# Members that say the name, and more, of the next one; they are read whole.
+# Types of members that hold the name, and more, of the next one. `tarfile`
+# reads them whole.
 _NAMES = (
     tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE,
     tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
 )  # fmt: skip
-_LONGEST, _LARGEST = 1 << 14, 1 << 50  # Bytes of such a member, of another.
-# What `tarfile` raises of damaged headers.
+_LONGEST, _LARGEST = 1 << 14, 1 << 50  # Bytes of such a member, and of others.
+# The exceptions that `tarfile` raises for damaged headers.
 _FAULTS = (tarfile.TarError, ValueError, OverflowError, RecursionError)
 
 
@@ -56,22 +57,23 @@ def load(
     separator=";",
     many=True,
 ):
-    """The images of tar shards, in their order; ids are `tar/key`.
+    """Load the images of tar shards, in their order; ids are `tar/key`.
 
     Args:
-        urls: Path of a tar, of several with braces or `*`, or a list of
-            these: "gs://bucket/{split}-{000..010}.tar", "a/{x,y}-*.tar".
-            `{split}` stands for the split.
+        urls: Path of a tar, a pattern with braces or `*`, or a list of these:
+            "gs://bucket/{split}-{000..010}.tar", "a/{x,y}-*.tar". `{split}`
+            stands for the split.
         split: See `urls`.
-        label_names: All labels, in the order of their ids; those of the tars,
-            sorted, if left out. Needed where labels are numbers.
-        label_suffix: The members with labels: ".cls", one number; ".json", a
-            label, a list, or an object with `label_key`; ".txt", text split
-            at `separator`. A label is one of `label_names`, or its number.
+        label_names: All labels, in the order of their ids; by default those in
+            the tars, sorted. Required if labels are numbers.
+        label_suffix: Suffix of the members with labels: ".cls", one number;
+            ".json", a label, a list, or an object with `label_key`; ".txt",
+            text split at `separator`. A label is one of `label_names`, or its
+            number.
         label_key: Key of the labels in `.json` members.
-        separator: Between labels in `.txt` members.
+        separator: What separates labels in `.txt` members.
         many: Whether an example has a list of labels, which may be empty. If
-            not, each must have one.
+            not, each must have exactly one.
 
     Returns:
         A `Dataset`.
@@ -80,7 +82,7 @@ def load(
         OSError: A tar cannot be read.
         ValueError: A tar is cut short, damaged or compressed; a member that
             would be read is a link, sparse or a device; a key has two members
-            of one suffix, no image or no labels; or a label is not known.
+            of the same kind, no image or no labels; or a label is unknown.
             While reading: an image is damaged.
     """
     checks.one_of("label_suffix", label_suffix, LABEL_SUFFIXES)
@@ -136,12 +138,12 @@ def load(
 
 
 class WebDataset(Dataset):
-    """Images that lie in tars, and their labels.
+    """Images inside tars, and their labels.
 
     Args:
-        ids: One text an image.
-        places: Path of a tar, start and size in it, of each image.
-        labels: An int32 scalar or `(L,)` int32 an image.
+        ids: One text per image.
+        places: Path of the tar, start and size in it, of each image.
+        labels: An int32 scalar or `(L,)` int32 per image.
         info: The data set's `Info`.
     """
 
@@ -150,11 +152,11 @@ class WebDataset(Dataset):
         self._labels, self.info = labels, info
 
     def ids(self, positions):
-        """Name of the tar and key, str."""
+        """Return the name of the tar and the key, str."""
         return self._ids[np.asarray(positions, "int64")]
 
     def image_bytes(self, position):
-        """The image file in the tar."""
+        """Return the image file in the tar."""
         path, start, size = self._places[position]
         content = files.read_range(path, start, size)
         if len(content) < size:
@@ -165,7 +167,7 @@ class WebDataset(Dataset):
         return content
 
     def annotations(self, positions):
-        """Labels and ids; no tar is opened."""
+        """Return labels and ids without opening a tar."""
         return [
             {"labels": self._labels[i], "ids": self._ids[i].item()}
             for i in positions
@@ -179,7 +181,7 @@ class WebDataset(Dataset):
 
 
 def expand(pattern):
-    """The paths of a pattern with braces, as a shell expands them.
+    """Return the paths of a pattern with braces, as a shell expands them.
 
     Example:
 
@@ -195,16 +197,16 @@ def expand(pattern):
 
 
 def _paths(urls):
-    """The paths of the tars that `urls` name, each once."""
+    """Return the paths of the tars that `urls` name, each once."""
     patterns = [urls] if isinstance(urls, str) else checked_list(urls, "urls")
     paths = [path for text in patterns for path in expand(str(text))]
-    # What is named is opened, not looked up: buckets take time to answer.
+    # Exact names are opened without a look-up, which is slow in buckets.
     found = [files_of(path) if "*" in path else [path] for path in paths]
     return list(dict.fromkeys(itertools.chain.from_iterable(found)))
 
 
 def _choices(text, pattern):
-    """What stands for one pair of braces."""
+    """Return the texts that one pair of braces stands for."""
     if "," in text:
         return text.split(",")
     found = re.fullmatch(r"(\d+)\.\.(\d+)", text)
@@ -218,7 +220,7 @@ def _choices(text, pattern):
 
 
 def _short_names(paths):
-    """`{path: name}` for ids: the file's, where these differ."""
+    """Return `{path: name}` for ids: the file's name where all differ."""
     names = {path: os.path.basename(path).split(".")[0] for path in paths}
     unique = len(set(names.values())) == len(paths)
     return names if unique else {path: path for path in paths}
@@ -228,7 +230,7 @@ def _short_names(paths):
 
 
 def _examples(path, label_suffix):
-    """Examples of a tar, and samples in it that are of none.
+    """Return the examples of a tar, and the names of samples left out.
 
     Returns:
         `[(key, (start, size) of its image, text of its labels)]`, and names of
@@ -248,7 +250,7 @@ def _examples(path, label_suffix):
             example = examples.setdefault(key, {})
             if kind in example:
                 raise ValueError(
-                    f"A key must have one member of a kind. Received two of "
+                    f"A key must have one member of each kind. Received two of "
                     f"{key!r} in {path!r}, the second {member.name!r}. Remove "
                     "one, or give it another key."
                 )
@@ -264,7 +266,8 @@ def _examples(path, label_suffix):
             start, size = example[label_suffix]
             file.seek(start)
             example["text"] = file.read(size)
-    # `3.seg.png` beside `3.png` is no sample, but with `3.seg.cls` it is one.
+    # `3.seg.png` beside `3.png` is not a sample of its own, but together with
+    # `3.seg.cls` it is.
     left_out = [
         f"{path}/{next(iter(names.values()))}"
         for (key, _), names in others.items()
@@ -276,10 +279,10 @@ def _examples(path, label_suffix):
 
 
 def _role_of(name, label_suffix):
-    """Key and kind of a member, and whether it is not of its key's example.
+    """Return key and kind of a member, and whether it is of no example.
 
-    The kind is "image", the suffix of labels, or None. Behind more dots than
-    one, as in `3.v2.jpg`, it is of no example.
+    The kind is "image", the suffix of labels, or None. A name with more than
+    one dot, such as `3.v2.jpg`, is of no example.
     """
     found = _MEMBER.fullmatch(name)
     is_hidden = any(
@@ -298,18 +301,18 @@ def _role_of(name, label_suffix):
 
 
 def _warn_of_left_out(names):
-    """Warns of samples that the rule of keys leaves out, if any are."""
+    """Warn of samples that the rule of keys leaves out, if any are."""
     if names:
         warnings.warn(
-            f"Left {len(names)} samples out, whose names have more than one "
-            f"dot: {names[:5]}. A key ends at the first dot: rename them, as "
-            "`3_v2.jpg`.",
+            f"Left out {len(names)} samples whose names have more than one "
+            f"dot: {names[:5]}. A key ends at the first dot: rename them, for "
+            "example to `3_v2.jpg`.",
             stacklevel=3,
         )
 
 
 def _check_plain(member, path):
-    """Raises unless the bytes of a member lie in the tar as they are."""
+    """Raise unless the bytes of a member lie in the tar as they are."""
     if not member.isreg() or member.sparse is not None:
         kind = "sparse" if member.isreg() else f"of type {member.type!r}"
         raise ValueError(
@@ -326,11 +329,11 @@ def _opened(path):
 
 
 class _Header(tarfile.TarInfo):
-    """A header that asks for no more memory than names need."""
+    """A header whose size is limited to what long names need."""
 
     @classmethod
     def frombuf(cls, buf, encoding, errors):
-        """Reads a header; `tarfile` calls it."""
+        """Read a header; `tarfile` calls this."""
         header = super().frombuf(buf, encoding, errors)
         longest = _LONGEST if header.type in _NAMES else _LARGEST
         if not 0 <= header.size <= longest:
@@ -339,26 +342,26 @@ class _Header(tarfile.TarInfo):
 
 
 def _members(path, file):
-    """The members of a tar, read to its mark of the end."""
-    fault, members = "is no tar, or cut short", []
+    """Return the members of a tar, read up to its end marker."""
+    fault, members = "is not a tar, or cut short", []
     with contextlib.suppress(*_FAULTS):
         tar = tarfile.TarFile(fileobj=file, tarinfo=_Header)
         fault = "is cut short or damaged"
         while (member := tar.next()) is not None:
-            # A second header may say another size than the first.
+            # A second header may state another size than the first.
             room = tar.offset - member.offset_data
             plain = member.isreg() and member.sparse is None
             if room < 0 or (plain and not 0 <= member.size <= room):
                 raise tarfile.ReadError
             members.append(member)
-        # `tarfile` takes whatever it cannot read for the end.
+        # `tarfile` takes anything that it cannot read for the end.
         file.seek(tar.offset)
         if file.read(_BLOCK) == bytes(_BLOCK):
             return members
         fault += f" at byte {tar.offset}"
     raise ValueError(
-        f"{path!r} {fault}. Compressed tars must be unpacked to tars; others "
-        "fetched again."
+        f"{path!r} {fault}. Uncompress it if it is compressed; otherwise fetch "
+        "it again."
     )
 
 
@@ -366,13 +369,13 @@ def _members(path, file):
 
 
 def _parse(content, where, key, separator):
-    """The labels of one member, numbers or texts.
+    """Return the labels of one member, numbers or texts.
 
     Args:
         content: Its bytes.
-        where: What errors call it.
+        where: What errors call the member.
         key: Key of the labels in a JSON object; None: it is plain text.
-        separator: Between labels in plain text.
+        separator: What separates labels in plain text.
     """
     if key is None:
         return labels_of(decode(content, where).strip(), where, separator)
@@ -399,7 +402,7 @@ def _names_of(rows, wheres):
 
 
 def _to_ids(rows, label_names, wheres, many):
-    """`(L,)` int32 an example, sorted and unique."""
+    """Return `(L,)` int32 label ids per example, sorted and unique."""
     ids = label_ids_by_text(label_names)
     labels = []
     for row, where in zip(rows, wheres, strict=True):

@@ -46,7 +46,7 @@ def test_faults_are_raised_or_counted():
     for reason in ("one", "two"):
         with faults:
             raise ValueError(reason)
-    with pytest.warns(UserWarning, match="Left 2 .*'file'.*because: one"):
+    with pytest.warns(UserWarning, match="Left out 2 .*'file'.*because: one"):
         faults.warn("file")
     with pytest.raises(TypeError), faults:
         raise TypeError("A mistake of ours is no fault of the file.")

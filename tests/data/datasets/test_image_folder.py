@@ -107,9 +107,9 @@ def test_bad_folders_are_clear_errors(folder, save_image, tmp_path):
     with pytest.raises(ValueError, match=r"must exist.*validation"):
         image_folder.load(folder, "validation")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="one folder a class. Found 0"):
+    with pytest.raises(ValueError, match="one folder per class. Found 0"):
         image_folder.load(tmp_path / "empty")
-    with pytest.raises(ValueError, match="one folder a class. Found 3"):
+    with pytest.raises(ValueError, match="one folder per class. Found 3"):
         image_folder.load(folder, "train", exclude=["n2", "n3", "n5"])
     with pytest.raises(ValueError, match=r"without a folder: \['n6', 'n7'\]"):
         image_folder.load(folder, "train", classes=["n6"], exclude=["n7"])
@@ -118,7 +118,7 @@ def test_bad_folders_are_clear_errors(folder, save_image, tmp_path):
         image_folder.load(folder, "train")
     image_folder.load(folder, "train", exclude=["n4"])
     save_image("train/n9/a.png")
-    with pytest.raises(ValueError, match="No label is called 'n9'"):
+    with pytest.raises(ValueError, match="There is no label 'n9'"):
         image_folder.load(folder, "train", hierarchy=TREE, exclude=["n4"])
 
 
@@ -172,7 +172,7 @@ def test_files_left_out_are_counted_and_named_once(save_image, tmp_path):
             path = tmp_path / name / other
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(b"any")
-    with pytest.warns(UserWarning, match=r"Left 6 files") as caught:
+    with pytest.warns(UserWarning, match=r"Left out 6 files") as caught:
         data = image_folder.load(tmp_path)
     assert len(data) == 2
     (warning,) = caught

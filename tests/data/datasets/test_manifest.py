@@ -87,7 +87,7 @@ def test_a_hierarchy_closes_the_labels(path):
     ]  # fmt: skip
     assert data.info.max_labels == 3
     smaller = {"names": {"n0": "animal", "n1": "cat"}, "edges": []}
-    with pytest.raises(ValueError, match="No label is called 'guinea pig'"):
+    with pytest.raises(ValueError, match="There is no label 'guinea pig'"):
         manifest.load(path, hierarchy=smaller)
 
 
@@ -246,7 +246,7 @@ def test_what_is_no_list_of_images_is_refused(save_image, tmp_path):
         save_image(f"{name}.png")
     path = tmp_path / "list.csv"
     path.write_text("image,labels\na.png,x\na.png,y\nb.png,x\n")
-    with pytest.raises(ValueError, match=r"one row an image.*1 rows.*a\.png"):
+    with pytest.raises(ValueError, match=r"one row per image.*1 rows.*a\.png"):
         manifest.load(path)
     path.write_text("image,labels\na.png,x\nb.png,x\n")
     with pytest.raises(ValueError, match="name each label once"):
@@ -399,7 +399,7 @@ def test_paths_of_other_machines_are_found(save_image, tmp_path, brightness):
         assert data.ids([0]).tolist() == [name]
         assert data.image_bytes(0) == (tmp_path / "im/sub/a.png").read_bytes()
     path.write_text("image,labels\n" + "".join(f"{n},x\n" for n in names))
-    with pytest.raises(ValueError, match=r"one row an image.*3 rows"):
+    with pytest.raises(ValueError, match=r"one row per image.*3 rows"):
         manifest.load(path)
 
 
@@ -463,8 +463,8 @@ def test_labels_that_a_hierarchy_lacks_are_errors_with_their_row(
 @pytest.mark.parametrize(
     ("cell", "says"),
     [
-        ("\"['cat', 'dog']\"", "a list that was written as text"),
-        ('"[""cat""]"', "a list that was written as text"),
+        ("\"['cat', 'dog']\"", "a list written as text"),
+        ('"[""cat""]"', "a list written as text"),
         ("1.5", "not whole"),
         ("nan", "missing value"),
         ("None", "missing value"),

@@ -185,7 +185,7 @@ def test_damaged_images_are_named_by_file_and_row(save, rows):
         ("path", None, {"image_column": "path"}, "row 3: None"),
         ("path", "https://a.b/c.jpg", {"image_column": "path"}, "URL"),
         ("key", "k2", {"id_column": "key"},
-         r"b\.parquet', row 3: an id must be there once.*'k2'"),
+         r"b\.parquet', row 3: ids must not be repeated.*'k2'"),
         ("key", None, {"id_column": "key"}, "row 3: .*Received: None"),
         ("key", "x", {"id_column": "uid"}, "a column 'uid'.*`id_column`"),
         ("key", "x", {"image_column": "uid"}, "a column 'uid'.*`image_col"),

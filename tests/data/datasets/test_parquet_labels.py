@@ -79,7 +79,7 @@ def test_names_are_those_of_all_row_groups(save):
     groups = save([["dog", "bee"], [], ["ant"], None, ["bee"]])
     alone = LabelColumns(labels="labels", probabilities=None)
     assert alone.label_names(groups) == ["ant", "bee", "dog"]
-    with pytest.raises(ValueError, match="type int64. Give `label_names`"):
+    with pytest.raises(ValueError, match="type int64. Pass `label_names`"):
         alone.label_names(save([[1]]))
 
 
@@ -97,7 +97,7 @@ def test_a_hierarchy_knows_keys_names_and_ids():
         ([4], [0.5], "`labels` must have names or ids of the 4.*: 4"),
         ([-1], [0.5], "Received: -1"),
         ([None], [0.5], "Received: None"),
-        ([1, 2], [0.5], "one of `label_probs` a label. Received: 1 for 2"),
+        ([1, 2], [0.5], "one of `label_probs` per label. Received: 1 for 2"),
         ([1], [0.5, 0.5], "Received: 2 for 1"),
         ([1], None, "Received: 0 for 1"),
         (None, [0.5], "Received: 1 for 0"),

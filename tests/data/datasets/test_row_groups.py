@@ -64,7 +64,7 @@ def test_files_that_are_no_parquet_or_cut_short_are_named(paths, tmp_path):
     whole = (tmp_path / "0.parquet").read_bytes()
     for text in (b"", b"x,y\n", whole[:-20], whole[: len(whole) // 2]):
         (tmp_path / "0.parquet").write_bytes(text)
-        with pytest.raises(ValueError, match=r"0\.parquet' is no Parquet"):
+        with pytest.raises(ValueError, match=r"0\.parquet' is not a Parquet"):
             RowGroups(paths)
     with pytest.raises(ValueError, match="must have rows"):
         RowGroups(paths[1:2])

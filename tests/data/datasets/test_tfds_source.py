@@ -14,17 +14,17 @@ def test_a_set_that_is_not_prepared_says_how_to(tmp_path):
             raise NotImplementedError("format TFRECORD is not supported.")
 
     with pytest.raises(ValueError, match="'voc', split 'train'.*TFRECORD.*dow"):
-        tfds.source_of(Unprepared(), "train", "voc")
+        tfds._source_of(Unprepared(), "train", "voc")
 
 
 def test_an_unknown_set_or_record_is_named(tmp_path):
     with pytest.raises(ValueError, match="must name a TFDS data set.*'coc/1'"):
-        tfds.builder_of("coc/1", tmp_path)
+        tfds._builder_of("coc/1", tmp_path)
     with pytest.raises(ValueError, match="Example 3 of 'x' cannot be read"):
-        tfds.read([], 3, "x")
+        tfds._read_example([], 3, "x")
 
 
 def test_gray_arrays_become_rgb():
     gray = np.arange(6, dtype="uint8").reshape(2, 3, 1)
-    found = tfds.pixels(gray, 0, "x")
+    found = tfds._pixels(gray, 0, "x")
     assert found.shape == (2, 3, 3) and (found == gray).all()

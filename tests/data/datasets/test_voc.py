@@ -61,10 +61,10 @@ def test_names_can_be_given(folder):
 def test_bad_folders_and_lists_are_clear_errors(folder, save_list):
     with pytest.raises(ValueError, match=r"Main/val\.txt.*'test', 'trainval'"):
         jft_data.load("voc", "val", directory=folder)
-    with pytest.raises(ValueError, match="Give `directory`"):
+    with pytest.raises(ValueError, match="Pass `directory`"):
         jft_data.load("voc")
     save_list("dog_trainval", ["000005  1", "000003 -1"])
-    with pytest.raises(ValueError, match="one name a line.*'000005 1'"):
+    with pytest.raises(ValueError, match="one name per line.*'000005 1'"):
         jft_data.load("voc", "dog_trainval", directory=folder)
     save_list("val", ["000005", "000006"])
     with pytest.raises(ValueError, match=r"1 of 2: \['000006'\]"):
@@ -85,7 +85,9 @@ def test_a_list_is_read_as_tools_write_it(save_voc, save_list, tmp_path):
     # "photo 1" may also be the image "photo", which has the class.
     save_voc("photo", [DOG])
     save_list("train", ["photo  1", "b -1"])
-    with pytest.raises(ValueError, match=r"'photo 1' in line 1\. Lists of one"):
+    with pytest.raises(
+        ValueError, match=r"'photo 1' in line 1\. The list of one"
+    ):
         jft_data.load("voc", "train", directory=tmp_path)
     save_list("train", ["b", "b.png"])
     with pytest.raises(ValueError, match=r"each once.*'b\.png' in line 2"):
@@ -163,7 +165,7 @@ def test_faulty_objects_are_raised_or_dropped(folder, save_voc):
     save_voc("000001", [("cow", (5, 1, 3, 3), 0), ("cow", (1, 1, 3, 3), 0)])
     with pytest.raises(ValueError, match=r"000001\.xml.*on_error='drop'"):
         jft_data.load("voc", "test", directory=folder)
-    with pytest.warns(UserWarning, match="Left 1 annotations"):
+    with pytest.warns(UserWarning, match="Left out 1 annotations"):
         data = jft_data.load("voc", "test", directory=folder, on_error="drop")
     assert len(data[0]["bounding_boxes"]["labels"]) == 1
 
@@ -178,7 +180,7 @@ def test_a_test_set_has_no_boxes(folder):
 def test_years_that_share_images_are_refused(folder, save_voc, save_list):
     save_voc("000005", [DOG], "VOC2012")
     save_list("trainval", ["000005"], "VOC2012")
-    with pytest.raises(ValueError, match="1 names again.*Give `years`"):
+    with pytest.raises(ValueError, match="1 names again.*Pass `years`"):
         jft_data.load("voc", "trainval", directory=folder)
 
 

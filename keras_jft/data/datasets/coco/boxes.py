@@ -1,8 +1,8 @@
 """COCO: images with boxes from an instances file, on disk or through TFDS.
 
 On disk, `directory` has COCO's layout: `annotations/instances_train2017.json`
-and the folder of images `train2017`; or `annotations` names any file of that
-format and `directory` the folder of its images.
+and the folder of images `train2017`. Or `annotations` is any file of that
+format, and `directory` the folder of its images.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,7 +35,7 @@ def load(
     source="files",
     config="coco/2017",
 ):
-    """Images and boxes of a split, in the order of the file.
+    """Load the images and boxes of a split, in the order of the file.
 
     Args:
         split: "train", "train2017" or, for the union of two,
@@ -44,17 +44,16 @@ def load(
             images, that of the file if left out. With `source="tfds"`: TFDS's
             data directory.
         annotations: An annotation file. `{split}` in it, and in `directory`,
-            stands for the split, which the name of the file or of its
-            folder must say otherwise, unless it is "train" or None.
-        ids: Ids of the images to keep: a list, or a file with one a line or
-            a JSON list, such as that of minival*. An id that is not there is
-            an error.
+            stands for the split. Without `{split}`, the name of the file or of
+            its folder must contain the split, unless it is "train" or None.
+        ids: Ids of the images to keep: a list, or a file with one per line or
+            a JSON list, such as that of minival*. An unknown id is an error.
         exclude: Ids of the images to leave out, in the same form.
         annotated: Whether the files have annotations; those of test sets, such
             as `image_info_test-dev2017.json`, have none.
         on_error: "raise" for a faulty annotation, or "drop" it with a warning.
         allow_outside: Whether files may name images outside of the folder.
-        orientation: What the boxes count in where EXIF turns an image: "apply",
+        orientation: What boxes refer to when EXIF rotates an image: "apply",
             the image as it is shown; "ignore", the pixels as they are stored,
             which is the default, with a warning at the first such image.
         source: "files", or "tfds".
@@ -63,11 +62,11 @@ def load(
     Returns:
         A `Dataset` with `bounding_boxes`; `ignored` are crowds, `areas` those
         of the segments. Ids are those of the images, and `info.category_ids`
-        those of the categories. Through TFDS ids are positions.
+        those of the categories. Through TFDS, ids are positions.
 
     Raises:
-        ValueError: As `coco_files.read` does, or images are missing, or two
-            records are of one file.
+        ValueError: As `coco.files.read` does, or images are missing, or two
+            records are of the same file.
     """
     checks.one_of("source", source, SOURCES)
     if source == "tfds":
@@ -118,7 +117,7 @@ def load(
 
 
 def check_chosen(split, annotations, ids=None, exclude=None):
-    """Raise `ValueError` unless the file or a list of ids is of the split.
+    """Raise `ValueError` unless a file or a list of ids selects the split.
 
     Args:
         split: As for `load`.
@@ -133,16 +132,16 @@ def check_chosen(split, annotations, ids=None, exclude=None):
 
 
 def find(directory, split, annotations=None, kind="instances"):
-    """The annotation file of a split, and the folder of its images.
+    """Return the annotation file of a split and the folder of its images.
 
     Args:
         directory: As for `load`.
         split: Name of one split.
         annotations: As for `load`.
-        kind: What the names of files begin with in COCO's layout.
+        kind: The prefix of the file's name in COCO's layout.
 
     Raises:
-        ValueError: There is not just one such file.
+        ValueError: There is no such file, or more than one.
     """
     if annotations is not None:
         path = Path(str(annotations).format(split=split))
@@ -150,7 +149,7 @@ def find(directory, split, annotations=None, kind="instances"):
         return path, Path(str(folder).format(split=split))
     if directory is None:
         raise ValueError(
-            "Give `directory`, a folder in COCO's layout, or `annotations`, a "
+            "Pass `directory`, a folder in COCO's layout, or `annotations`, a "
             "file. Received neither."
         )
     folder = Path(directory, "annotations")
@@ -160,19 +159,19 @@ def find(directory, split, annotations=None, kind="instances"):
         there = sorted(path.name for path in folder.glob("*.json"))
         raise ValueError(
             f"{str(folder)!r} must have one file {kind}_{split}.json, with or "
-            f"without a year. Received {len(found)} among {there}. Give "
+            f"without a year. Received {len(found)} among {there}. Pass "
             "`split` with its year, or `annotations`."
         )
     return found[0], Path(directory, found[0].stem.removeprefix(f"{kind}_"))
 
 
 def image_paths(file, folder, images=None, *, allow_outside=False):
-    """The paths of the images of a `CocoFile`, all there.
+    """Return the paths of the images of a `CocoFile`, all of which exist.
 
     Args:
         file: The `CocoFile`.
         folder: Folder that its names are relative to.
-        images: Numbers of the images; all, if left out.
+        images: Numbers of the images; by default all.
         allow_outside: As for `load`.
 
     Raises:
@@ -210,15 +209,15 @@ def _check_different(image_ids, files):
 
 
 def _check_different_files(paths, image_ids):
-    """Also of names that differ: "a.jpg" and "./a.jpg" are one file."""
+    """Check that no file has two records, as "a.jpg" and "./a.jpg"."""
     first = {}
     for path, name in zip(paths, image_ids.tolist(), strict=True):
         if path in first:
             raise ValueError(
                 "Image records must be of different files. Received: ids "
-                f"{first[path]!r} and {name!r}, both of {str(path)!r}. What "
-                "is labeled in one would be background in the other: merge "
-                "them."
+                f"{first[path]!r} and {name!r}, both of {str(path)!r}. An "
+                "object labeled in one would be background in the other: "
+                "merge them."
             )
         first[path] = name
 
@@ -227,7 +226,7 @@ def _check_different_files(paths, image_ids):
 
 
 def selected(image_ids, ids, exclude):
-    """Positions of the images that are kept, ascending."""
+    """Return positions of the images that are kept, ascending."""
     kept = np.ones(len(image_ids), bool)
     if ids is not None:
         kept = _listed(image_ids, ids, "ids")
@@ -242,7 +241,7 @@ def selected(image_ids, ids, exclude):
 
 
 def _listed(image_ids, source, argument):
-    """Which images a list of ids, or a file of one, names."""
+    """Return which images are named by a list of ids or a file of one."""
     ids = _read_ids(source) if isinstance(source, (str, Path)) else source
     if not isinstance(ids, Iterable) or isinstance(ids, Mapping):
         raise ValueError(

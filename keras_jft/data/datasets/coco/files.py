@@ -1,12 +1,15 @@
 """COCO's annotation files, instances and person keypoints, checked strictly.
 
-Evaluators score malformed files in silence: a NaN box as a hit, an annotation
-of id 0 as none. So everything that is read is checked first; an error names
-the file, the record and the field. What is accepted besides the letter of the
-format: ids that are texts; any id, 0 too; no `area` (that of the box), no
-`iscrowd` (0), no `num_keypoints` (counted), or null there; boxes that reach up
-to one pixel out of the image (clipped); images without annotations; the root
-category 0 that Roboflow adds, which is no class and is left out.
+Evaluators silently score malformed files: a NaN box as a hit, an annotation of
+id 0 as missing. So everything is checked when it is read; an error names the
+file, the record and the field. Some deviations from the format are accepted:
+
+- ids that are texts, and the id 0;
+- a missing or null `area` (replaced by that of the box), `iscrowd` (0) or
+  `num_keypoints` (counted);
+- boxes that reach up to one pixel out of the image (clipped);
+- images without annotations;
+- the root category 0 that Roboflow adds, which is not a class and is left out.
 
 Shapes: N images, A annotations, K keypoints.
 
@@ -26,15 +29,15 @@ from keras_jft.data.label_names import check_forms
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CocoFile:
-    """What an annotation file says; annotations are sorted by image.
+    """The contents of an annotation file, annotations sorted by image.
 
     Attributes:
         path: The file.
         image_ids: `(N,)` int64 or text, in the order of the file.
-        file_names: One path an image, relative to the folder of images.
+        file_names: One path per image, relative to the folder of images.
         image_sizes: `(N, 2)` heights and widths.
-        category_ids: Ids of the categories, ascending: class c is number c of
-            them, whatever gaps they have.
+        category_ids: Ids of the categories, ascending: class c is the c-th of
+            them, even if they have gaps.
         label_names: Their names.
         starts: `(N + 1,)`; image i has the annotations
             `starts[i]:starts[i + 1]`, in the order of the file.
@@ -44,11 +47,11 @@ class CocoFile:
         ignored: `(A,)` bool, crowds.
         areas: `(A,)` float32, of the segments, in square pixels.
         keypoints: `(A, K, 3)` float32 x, y in pixels and visibility 0, 1, 2;
-            None where no category has keypoints.
+            None if no category has keypoints.
         keypoint_names: K names.
         skeleton: Pairs of keypoints that a bone joins, counted from 0.
-        sigmas: K falloffs for the similarity of keypoints, where the file
-            gives them, as `sigmas` of the category; else None.
+        sigmas: K falloffs for the similarity of keypoints, if the category
+            has `sigmas`; else None.
     """
 
     path: str
@@ -69,11 +72,11 @@ class CocoFile:
     sigmas: tuple[float, ...] | None = None
 
     def annotations_of(self, image):
-        """The slice of the annotations of image number `image`."""
+        """Return the slice of the annotations of image number `image`."""
         return slice(int(self.starts[image]), int(self.starts[image + 1]))
 
     def bounding_boxes(self, image):
-        """`bounding_boxes` of image number `image`, as an example has them."""
+        """Return the `bounding_boxes` entry of image number `image`."""
         rows = self.annotations_of(image)
         return {
             "boxes": self.boxes[rows],
@@ -84,23 +87,23 @@ class CocoFile:
 
 
 def read(path, *, on_error="raise", annotated=True):
-    """Reads and checks an annotation file.
+    """Read and check an annotation file.
 
     Args:
         path: JSON with `images`, `categories` and `annotations`.
         on_error: "raise" for the first faulty annotation, or "drop": faulty
-            annotations are left out with one warning. COCO's own files have a
-            few boxes of no height. A fault in an image, in a category or in
+            annotations are left out with one warning. (COCO's own files have a
+            few boxes without height.) A fault in an image, in a category or in
             the file as a whole is always raised.
-        annotated: Whether `annotations` must be there, which test sets lack.
+        annotated: Whether `annotations` is required; test sets lack it.
 
     Returns:
         A `CocoFile`.
 
     Raises:
-        ValueError: Something is missing, of another type, not finite, there
-            twice, or refers to what is not there; a box is inverted, empty or
-            outside of its image. The error names file, record and field.
+        ValueError: Something is missing, of the wrong type, not finite,
+            repeated, or refers to an unknown id; or a box is inverted, empty
+            or outside of its image. The error names file, record and field.
     """
     faults = Faults(on_error)
     root = read_json(path)
@@ -138,7 +141,7 @@ def read(path, *, on_error="raise", annotated=True):
 
 
 def _images(records):
-    """`{id: (file name, (height, width))}`, in the order of the file."""
+    """Return `{id: (file name, (height, width))}`, in the file's order."""
     images, owners = {}, {}
     for record in records:
         size = tuple(
@@ -149,17 +152,17 @@ def _images(records):
         _add(images, record, (file_name, size))
         owner = owners.setdefault(file_name, record.fields["id"])
         if owner != record.fields["id"]:
-            # What is labeled in one record would be background in the other.
+            # An object labeled in one would be background in the other.
             record.fail("file_name", f"another file than image id {owner!r}")
     _check_one_type(images, records)
     return images
 
 
 def _without_root(categories, annotations):
-    """The categories without the one that Roboflow puts above all others.
+    """Return the categories without the root that Roboflow adds.
 
-    It has id 0, the name of the project, which may be that of a class too,
-    and nothing is labeled with it.
+    The root has id 0 and the name of the project, which may also be that of a
+    class, and nothing is labeled with it.
     """
     roots = [c.fields for c in categories if c.fields.get("id") == 0]
     others = [c for c in categories if c.fields.get("id") != 0]
@@ -177,7 +180,7 @@ def _without_root(categories, annotations):
 
 
 def _categories(records):
-    """`{id: name}`, in the order of the ids."""
+    """Return `{id: name}`, in the order of the ids."""
     categories, names = {}, set()
     for record in records:
         record.integer("id")
@@ -209,7 +212,7 @@ def _check_one_type(table, records):
 
 
 def _keypoints(records):
-    """Names, skeleton and sigmas of the categories that have keypoints."""
+    """Return names, skeleton and sigmas of the categories with keypoints."""
     found = {}
     for record in records:
         if "keypoints" not in record:
@@ -225,7 +228,7 @@ def _keypoints(records):
             "skeleton": _skeleton(record, len(names)),
         }
         if "sigmas" in record:
-            sigmas = record.numbers("sigmas", len(names), "one a keypoint")
+            sigmas = record.numbers("sigmas", len(names), "one per keypoint")
             layout["sigmas"] = tuple(map(float, sigmas))
         if found and found != layout:
             record.fail("keypoints", "the keypoints of the other categories")
@@ -234,7 +237,7 @@ def _keypoints(records):
 
 
 def _skeleton(record, count):
-    """Pairs of positions from 0; the file counts from 1."""
+    """Return the bones as positions from 0; the file counts from 1."""
     bones = record.fields.get("skeleton") or []
     right = isinstance(bones, list) and all(
         isinstance(bone, list)
@@ -251,13 +254,13 @@ def _skeleton(record, count):
 
 
 class _Reader:
-    """Checks annotations one by one and keeps what is read of them.
+    """Checks annotations one by one and collects their values.
 
     Args:
         images: `{id: (file name, size)}`.
         categories: `{id: name}`.
         num_keypoints: K, 0 if there are none.
-        keyed: Ids of the categories that have them.
+        keyed: Ids of the categories with keypoints.
     """
 
     def __init__(self, images, categories, num_keypoints, keyed):
@@ -268,7 +271,7 @@ class _Reader:
         self._ids, self._rows, self._kept_keypoints = {}, [], []
 
     def add(self, record):
-        """Adds one, or raises the error that says what is wrong with it."""
+        """Add an annotation, or raise an error that says what is wrong."""
         name = record.name("id")
         if name in self._ids:
             record.fail("id", "an id that no other annotation has")
@@ -286,7 +289,7 @@ class _Reader:
         self._rows.append(row)
 
     def columns(self):
-        """All that was added, sorted by image, as `CocoFile` names it."""
+        """Return all annotations, sorted by image, as fields of `CocoFile`."""
         rows = np.array(self._rows, "float64").reshape(-1, 8)
         order = np.argsort(rows[:, 0], kind="stable")
         rows = rows[order]
@@ -317,12 +320,12 @@ class _Reader:
         return table[name]
 
     def _keypoints_of(self, record):
-        """3K numbers, checked."""
+        """Return the 3K numbers of a record's keypoints, checked."""
         count = self._num_keypoints
         if "keypoints" not in record and (
             record.fields["category_id"] not in self._keyed
         ):
-            return [0] * (3 * count)  # A ball among people.
+            return [0] * (3 * count)  # An object without keypoints: a ball.
         what = f"x, y and visibility of {count} keypoints"
         values = record.numbers("keypoints", 3 * count, what)
         if not set(values[2::3]) <= {0, 1, 2}:
@@ -331,12 +334,12 @@ class _Reader:
         if "num_keypoints" in record:
             stated = record.integer("num_keypoints")
             if stated != labeled:
-                record.fail("num_keypoints", f"{labeled}, as `keypoints` has")
+                record.fail("num_keypoints", f"{labeled}, as in `keypoints`")
         return values
 
 
 def _box(record, image_size):
-    """x1, y1, x2, y2 inside the image."""
+    """Return x1, y1, x2, y2 inside the image."""
     x, y, width, height = record.numbers(
         "bbox", 4, "x, y, width and height of a box"
     )

@@ -1,11 +1,11 @@
-"""People of COCO's keypoint files: one example a person.
+"""People of COCO's keypoint files: one example per person.
 
-An example is the whole image; its first box is the person's and its
-`keypoints` are theirs. `jft.data.transforms.CropPerson` cuts the person out.
-Any keypoints serve: names, skeleton and, if there, `sigmas` are those of the
-category.
+An example is the whole image; its first box and its `keypoints` are those of
+one person. `jft.data.transforms.CropPerson` crops the image to that person. Any
+set of keypoints will do: names, skeleton and `sigmas` (optional) are those of
+the category in the file.
 
-Shapes: N people, K keypoints.
+Shapes: K keypoints.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ def load(
     flip_pairs=None,
     orientation=None,
 ):
-    """People with keypoints, or detected people, in the order of the images.
+    """Load people with keypoints, or detected people, image by image.
 
     Args:
         split: "train", "train2017" or another, one split.
@@ -50,31 +50,31 @@ def load(
         exclude: As for "coco": ids of the images to leave out.
         on_error: "raise" for a faulty annotation, or "drop" it with a warning.
         allow_outside: As for "coco": whether images may lie elsewhere.
-        detections: None: the boxes of the file, of people who are no crowd
-            and have a keypoint. Or boxes to find people in: a results file in
-            COCO's detection format, or a list of its records
-            `{"image_id", "category_id", "bbox", "score"}`; those of other
-            categories are passed over. Their `keypoints` are not labeled.
-        min_score: Detections of a lower score are passed over.
-        iou_threshold: Of two detections that overlap more, the one of lower
-            score is left out.
-        max_people: Most boxes of an example: the person's and those of the
+        detections: None: examples are the annotated people who are not a crowd
+            and have a labeled keypoint. Otherwise detected boxes, one example
+            each: a results file in COCO's detection format, or a list of its
+            records `{"image_id", "category_id", "bbox", "score"}`; those of
+            other categories are skipped. Their `keypoints` are not labeled.
+        min_score: Detections with a lower score are skipped.
+        iou_threshold: If two detections overlap more than this, the one with
+            the lower score is left out.
+        max_people: Most boxes per example: the person's and those of the
             nearest others, whose disks the auxiliary loss of `PoseEstimator`
-            passes over.
-        sigmas: K falloffs for the similarity of keypoints, where the file has
+            ignores.
+        sigmas: K falloffs for the similarity of keypoints, if the file has
             none; by default those of COCO for joints of the same names.
         flip_pairs: Pairs of keypoints, by name or by position, that change
-            places in a mirror; by default those whose names differ in left and
-            right. [] where nothing does.
+            places in a mirror; by default those whose names differ only in
+            left and right. [] if none do.
         orientation: As for "coco".
 
     Returns:
-        A `Dataset`. Ids are those of the annotations, and of detections their
-        number; `image_ids` are those of the images; `info.people` has all
-        annotations, those that are ignored too.
+        A `Dataset`. Ids are those of the annotations, or the numbers of the
+        detections; `image_ids` are those of the images; `info.people` has all
+        annotations, including ignored ones.
 
     Raises:
-        ValueError: As `coco_files.read` does; the file has no keypoints;
+        ValueError: As `coco.files.read` does; the file has no keypoints;
             images are missing; detections are faulty; or nobody is left.
     """
     boxes_lib.check_chosen(split, annotations, ids, exclude)
@@ -85,11 +85,11 @@ def load(
     if file.keypoints is None:
         raise ValueError(
             f"{str(path)!r} must have a category with `keypoints`. Received: "
-            f"{list(file.label_names)} without. Give the file of keypoints."
+            f"{list(file.label_names)} without. Pass the file of keypoints."
         )
     if sigmas is not None and len(sigmas) != len(file.keypoint_names):
         raise ValueError(
-            f"`sigmas` must be one a keypoint, {len(file.keypoint_names)}. "
+            f"`sigmas` must be one per keypoint, {len(file.keypoint_names)}. "
             f"Received: {len(sigmas)}."
         )
     if max_people < 1:
@@ -102,8 +102,8 @@ def load(
         rows = _detected(file, images, detections, min_score, iou_threshold)
     if not rows:
         raise ValueError(
-            f"{str(path)!r} must have people, of keypoints that are labeled "
-            "unless `detections` are given. Received: none."
+            f"{str(path)!r} must have people, with labeled keypoints unless "
+            "`detections` are given. Received: none."
         )
     wanted = list(dict.fromkeys(row.image for row in rows))
     paths = boxes_lib.image_paths(
@@ -127,7 +127,7 @@ def load(
 
 @dataclasses.dataclass(frozen=True)
 class _Row:
-    """One person: the image's number, an id, a box, and the annotation."""
+    """One person: number of the image, id, box, number of the annotation."""
 
     image: int
     name: int | str
@@ -136,12 +136,12 @@ class _Row:
 
 
 class People(Dataset):
-    """One example a person.
+    """One example per person.
 
     Args:
         file: A `CocoFile` with keypoints.
         paths: `{number: path}` of images.
-        rows: One `_Row` a person.
+        rows: One `_Row` per person.
         images: Numbers of the images that count.
         max_people: Most boxes of an example.
         sigmas: As for `load`.
@@ -180,7 +180,7 @@ class People(Dataset):
         )
 
     def ids(self, positions):
-        """Those of annotations, or numbers of detections."""
+        """Return the ids of annotations, or the numbers of detections."""
         return np.array([self._rows[p].name for p in np.asarray(positions)])
 
     def __getitem__(self, position):
@@ -193,7 +193,7 @@ class People(Dataset):
         return {"images": image, **self._annotations(row)}
 
     def annotations(self, positions):
-        """Boxes, keypoints and ids; no image is opened."""
+        """Return boxes, keypoints and ids without opening an image."""
         return [self._annotations(self._rows[p]) for p in positions]
 
     def _annotations(self, row):
@@ -208,7 +208,7 @@ class People(Dataset):
         }
 
     def _everyone(self, image):
-        """`bounding_boxes` of an image, with keypoints."""
+        """Return `bounding_boxes` of an image, with keypoints."""
         rows = self._file.annotations_of(image)
         return {
             **self._file.bounding_boxes(image),
@@ -216,7 +216,7 @@ class People(Dataset):
         }
 
     def _with_others(self, row, keypoints):
-        """The person's box, then the nearest others'."""
+        """Return the boxes, the person's first, then the nearest others'."""
         entry = self._everyone(row.image)
         area = np.prod(row.box[2:] - row.box[:2])
         first = {
@@ -246,7 +246,7 @@ class People(Dataset):
 
 
 def _labeled(file, rows):
-    """Which annotations have a keypoint."""
+    """Return which annotations have a labeled keypoint."""
     return (file.keypoints[rows, :, 2] > 0).any(axis=1)
 
 
@@ -265,7 +265,7 @@ def _annotated(file, images):
 
 
 def _detected(file, images, detections, min_score, iou_threshold):
-    """People in boxes, each image's from the highest score down."""
+    """Return detected people, those of each image by falling score."""
     path, records = "detections", detections
     if not isinstance(detections, list):
         path, records = detections, read_json(detections)
@@ -291,7 +291,7 @@ def _detected(file, images, detections, min_score, iou_threshold):
 
 
 def _box(record, image_size):
-    """x1, y1, x2, y2, clipped to the image."""
+    """Return x1, y1, x2, y2, clipped to the image."""
     x, y, width, height = record.numbers("bbox", 4, "x, y, width and height")
     limits = np.tile(np.asarray(image_size)[::-1], 2)
     box = np.clip([x, y, x + width, y + height], 0, limits)
@@ -302,7 +302,7 @@ def _box(record, image_size):
 
 
 def _suppressed(boxes, iou_threshold):
-    """Number and box of the detections of an image that are kept."""
+    """Return number and box of the detections of an image that are kept."""
     if not boxes:
         return []
     corners = np.stack([box for _, box, _ in boxes]).astype("float64")

@@ -1,8 +1,8 @@
 """Sharded TFRecord and ArrayRecord files, on any filesystem of TensorFlow.
 
-`jft.data.write_records` writes them; `record_schema.py` says what is in a
-record, `record_files.py` how files are called. Beside the shards of `DIR/train`
-lies `DIR/train.json`, written last, with all that is known of the set:
+`jft.data.write_records` writes them. `schema.py` defines the contents of a
+record, `shards.py` the names of files and their indices. Beside the shards of
+`DIR/train` is the note `DIR/train.json`, written last, which describes the set:
 
     {"format": "keras_jft.records", "version": 1, "kind": "tfrecord",
      "shards": [{"file": "train.tfrecord-00000-of-00002",
@@ -11,8 +11,8 @@ lies `DIR/train.json`, written last, with all that is known of the set:
      "label_names": [...], "class_counts": [...],
      "hierarchy": {"names": {key: name}, "edges": [[parent, child], ...]}, ...}
 
-`first_id` is null where the ids of a shard are not consecutive; they are then
-in its index. The rest are fields of `Info`.
+`first_id` is null if the ids of a shard are not consecutive; its index then has
+them. The other keys are fields of `Info`.
 """
 
 import numpy as np
@@ -42,20 +42,19 @@ PLAIN = (
 
 
 def load(directory, split="train"):
-    """The examples of `DIRECTORY/SPLIT.json`, in the order they were written.
+    """Load the examples of `DIRECTORY/SPLIT.json`, in their order.
 
-    Any number of threads read at any position. A TFRecord is read where the
-    index beside it says, which takes 16 bytes of memory an example; an index
-    that was lost is built again in one pass. Ids that are not positions take
-    their own size on top.
+    Any number of threads can read at any position. A TFRecord file is read at
+    the places in its index, which takes 16 bytes of memory per example; a lost
+    index is rebuilt in one pass. Ids that are not consecutive take memory too.
 
     Args:
         directory: Folder of the shards, local or a bucket (gs://, s3://).
             ArrayRecord files must be local or on gs://.
-        split: Name of the set in it.
+        split: Name of the set in that folder.
 
     Returns:
-        A `Dataset` of what was written.
+        A `Dataset` of the examples that were written.
 
     Raises:
         ImportError: TensorFlow is not installed.
@@ -70,7 +69,7 @@ def load(directory, split="train"):
         raise ValueError(
             f"`split` must be the name of a set of records in {directory!r}, "
             f"one of {known}. Received: {split!r}. A set without its .json "
-            "was not written to its end: write it again."
+            "file is not complete: write it again."
         )
     note = _read_note(path)
     missing = {shard["file"] for shard in note["shards"]} - set(names)
@@ -93,11 +92,11 @@ def load(directory, split="train"):
 
 
 class Records(Dataset):
-    """Examples of shards.
+    """The examples of sharded records.
 
     Args:
-        directory: Their folder.
-        note: What the `.json` file says.
+        directory: The folder of the shards.
+        note: The contents of the `.json` file.
     """
 
     def __init__(self, directory, note):
@@ -119,7 +118,7 @@ class Records(Dataset):
         self.info = _info(directory, note, int(self._starts[-1]))
 
     def ids(self, positions):
-        """The ids that were written, int64 or str."""
+        """Return the ids that were written, int64 or str."""
         positions = np.asarray(positions, "int64")
         numbers, places = self._find(positions)
         parts = {
@@ -134,7 +133,7 @@ class Records(Dataset):
         return ids
 
     def annotations(self, positions):
-        """Examples without pixels; no image is decoded."""
+        """Return examples without pixels; no image is decoded."""
         return [self._example(position, pixels=False) for position in positions]
 
     def __getitem__(self, position):
@@ -159,8 +158,8 @@ class Records(Dataset):
         if example["ids"] != str(expected):
             raise ValueError(
                 f"{where} must have the id {expected!r}. Received: "
-                f"{example['ids']!r}. The shard is of another set: write or "
-                "fetch it again."
+                f"{example['ids']!r}. The shard belongs to another set: write "
+                "or fetch it again."
             )
         example["ids"] = expected
         if "image_ids" in example:
@@ -170,7 +169,7 @@ class Records(Dataset):
         return example
 
     def image_bytes(self, position):
-        """The image file in the record."""
+        """Return the image file in the record."""
         shard, place = self._shard_at(position)
         return schema.stored_image(shard.read(place), shard.where(place))
 
@@ -179,7 +178,7 @@ class Records(Dataset):
         return self._shards[int(number)], int(place)
 
     def _find(self, positions):
-        """Numbers of shards, and places in them."""
+        """Return the numbers of the shards and the places in them."""
         numbers = np.searchsorted(self._starts, positions, side="right") - 1
         return numbers, positions - self._starts[numbers]
 
@@ -203,7 +202,7 @@ _TYPES = {"int": int, "str": str}
 
 
 def _read_note(path):
-    """What a `.json` file of records says."""
+    """Read and check the `.json` file of a set of records."""
     note = parse_json(files.read_bytes(path), repr(path))
     if not isinstance(note, dict) or note.get("format") != FORMAT:
         raise ValueError(
@@ -231,7 +230,7 @@ def _read_note(path):
 
 
 def _check_note(note):
-    """Raises unless every field has its type; `note` is a `Record`."""
+    """Raise unless every field has its type; `note` is a `Record`."""
     for field, allowed in (
         ("kind", SHARDS), ("one_label", (True, False)), ("id_type", _TYPES),
         ("image_id_type", _TYPES),
@@ -308,14 +307,14 @@ def _info(directory, note, num_examples):
 
 
 def note_of(kind, shards, info, *, id_type, image_id_type, one_label):
-    """What the `.json` file of a set says, as a dict.
+    """Return the contents of the `.json` file of a set, as a dict.
 
     Args:
-        kind: One of `record_files.KINDS`.
-        shards: A dict a shard: `file`, `num_examples`, `first_id`.
+        kind: One of `shards.KINDS`.
+        shards: One dict per shard: `file`, `num_examples`, `first_id`.
         info: The `Info` of the examples that were written.
         id_type: `"int"` or `"str"`.
-        image_id_type: The same of `image_ids`.
+        image_id_type: The same for `image_ids`.
         one_label: Whether `labels` is a scalar.
     """
     return {

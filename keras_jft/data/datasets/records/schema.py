@@ -21,8 +21,11 @@ The names are those of TensorFlow's Object Detection API, DeepLab's for masks:
 | `image/segmentation/class/encoded` | bytes | a PNG of class indices |
 | `image/segmentation/class/format` | bytes | `png` |
 
-A key that an example lacks is left out, which is not the same as an empty list.
-Boxes and keypoints come back to one unit in the last place of float32.
+Features of keys that an example lacks are left out, unlike empty lists. Boxes
+and keypoints are restored to within one unit in the last place of float32.
+
+Shapes: L labels, U unknown labels and N boxes of an image, K keypoints, H W
+image height and width, n values of a feature.
 """
 
 import io
@@ -40,11 +43,11 @@ _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
 def to_record(example, encoded):
-    """The serialized `tf.train.Example` of one example.
+    """Return the serialized `tf.train.Example` of one example.
 
     Args:
-        example: As a `Dataset` gives it.
-        encoded: Bytes of its image file.
+        example: An example of a `Dataset`.
+        encoded: The bytes of its image file.
     """
     features = {}
     height, width = example["images"].shape[:2]
@@ -74,11 +77,11 @@ def to_record(example, encoded):
 def from_record(
     record, where, *, one_label=False, num_keypoints=0, pixels=True
 ):
-    """The example of a serialized `tf.train.Example`.
+    """Return the example of a serialized `tf.train.Example`.
 
     Args:
         record: The bytes.
-        where: What errors call it.
+        where: What errors call the record.
         one_label: Whether `labels` is a scalar.
         num_keypoints: K.
         pixels: Whether to decode image and mask, or leave them out.
@@ -129,7 +132,7 @@ def from_record(
 
 
 def encode_image(pixels, encoding="png"):
-    """A PNG, or a JPEG of quality 95, of `(H, W)` or `(H, W, 3)` uint8."""
+    """Encode `(H, W)` or `(H, W, 3)` uint8 as PNG, or JPEG of quality 95."""
     buffer = io.BytesIO()
     options = {"quality": 95} if encoding == "jpeg" else {"compress_level": 1}
     Image.fromarray(pixels).save(buffer, encoding, **options)
@@ -137,35 +140,35 @@ def encode_image(pixels, encoding="png"):
 
 
 def stored_image(record, where):
-    """The bytes of the image file in a record.
+    """Return the bytes of the image file in a record.
 
     Args:
         record: The serialized `tf.train.Example`.
-        where: What errors call it.
+        where: What errors call the record.
     """
     return _Features(record, where).text("image/encoded")
 
 
 def stored_id(record, where):
-    """The id of a record, as text.
+    """Return the id of a record, as text.
 
     Args:
         record: The serialized `tf.train.Example`.
-        where: What errors call it.
+        where: What errors call the record.
     """
     return text.decode(_Features(record, where).text("image/source_id"))
 
 
 def id_of(text, id_type, where):
-    """An id of a record as what it was before it was written.
+    """Return the id of a record with the type it had before writing.
 
     Args:
-        text: As the record has it.
+        text: The id as text, as in the record.
         id_type: `int` or `str`.
         where: What errors call the record.
 
     Raises:
-        ValueError: It is not a whole number, and should be.
+        ValueError: It should be a whole number and is not.
     """
     try:
         return id_type(text)
@@ -213,7 +216,7 @@ def _keypoint_features(name, keypoints, width, height):
 
 
 def _serialized(features):
-    """The message of `{name: text, bytes or array of numbers}`."""
+    """Serialize `{name: text, bytes or array of numbers}`."""
     train = tensorflow("Writing records").train
     message = train.Example()
     for name, value in features.items():
@@ -222,7 +225,7 @@ def _serialized(features):
             value = text.encode(value) if isinstance(value, str) else value
             feature.bytes_list.value.append(value)
         elif np.asarray(value).dtype.kind == "f":
-            feature.float_list.SetInParent()  # It is there, even if empty.
+            feature.float_list.SetInParent()  # Present even if empty.
             feature.float_list.value.extend(value)
         else:
             feature.int64_list.SetInParent()
@@ -234,7 +237,7 @@ def _serialized(features):
 
 
 class _Features:
-    """The features of a record; readers raise an error that names both."""
+    """The features of a record; errors name the record and the feature."""
 
     def __init__(self, record, where):
         train = tensorflow("Reading records").train
@@ -252,36 +255,36 @@ class _Features:
         return name in self._features
 
     def fail(self, name, received):
-        """Raises the error of one feature."""
+        """Raise the error of one feature."""
         raise ValueError(
-            f"{self._where}, feature `{name}`: expected what docs/data.md "
-            f"says. Received: {received}. Write the shard again."
+            f"{self._where}, feature `{name}`: expected the schema in "
+            f"docs/data.md. Received: {received}. Write the shard again."
         )
 
     def text(self, name):
-        """The one value of a feature of bytes."""
+        """Return the one value of a feature of bytes."""
         values = self._values(name, "bytes_list")
         if len(values) != 1:
             self.fail(name, f"{len(values)} values")
         return values[0]
 
     def integer(self, name):
-        """The one value of a feature of integers."""
+        """Return the one value of a feature of integers."""
         values = self.integers(name)
         if len(values) != 1:
             self.fail(name, f"{len(values)} values")
         return values.item()
 
     def integers(self, name):
-        """`(n,)` int32."""
+        """Return `(n,)` int32."""
         values = np.array(self._values(name, "int64_list"), "int64")
-        # Not by abs: that of -2^63 is negative.
+        # Not by `abs`: abs(-2^63) overflows to a negative number.
         if len(values) and not -(2**31) < values.min() <= values.max() < 2**31:
             self.fail(name, f"a value beyond int32 in {values[:5].tolist()}")
         return values.astype("int32")
 
     def numbers(self, name):
-        """`(n,)` float64, all finite."""
+        """Return `(n,)` float64, all finite."""
         values = np.array(self._values(name, "float_list"), "float64")
         if not np.isfinite(values).all():
             self.fail(name, "a number that is not finite")
@@ -310,10 +313,10 @@ def _boxes(found, width, height, num_keypoints):
     if f"{name}/area" in found:
         entry["areas"] = found.numbers(f"{name}/area").astype("float32")
     if f"{name}/keypoint/x" in found:
-        points = _keypoints(found, f"{name}/keypoint", width, height)
-        if len(points) != len(labels) * num_keypoints:
-            found.fail(f"{name}/keypoint", f"{len(points)} points")
-        entry["keypoints"] = points.reshape(len(labels), num_keypoints, 3)
+        keypoints = _keypoints(found, f"{name}/keypoint", width, height)
+        if len(keypoints) != len(labels) * num_keypoints:
+            found.fail(f"{name}/keypoint", f"{len(keypoints)} keypoints")
+        entry["keypoints"] = keypoints.reshape(len(labels), num_keypoints, 3)
     for key, rows in entry.items():
         if len(rows) != len(labels):
             found.fail(f"{name} ({key})", f"{len(rows)}, not {len(labels)}")

@@ -1,4 +1,11 @@
-"""Shards of records, TFRecord and ArrayRecord: their names and indices."""
+"""Shards of records, as TFRecord or ArrayRecord files, and their indices.
+
+`Shard` and its two subclasses read a file at any place. `parse`, `shard_name`
+and `index_path` define the names of files. `Index` is the index that is written
+beside a shard; `writer` writes a shard.
+
+Shapes: n records of a shard.
+"""
 
 import contextlib
 import io
@@ -15,16 +22,16 @@ import numpy as np
 from keras_jft import files, npy
 from keras_jft.data.datasets.records import schema
 
-# What `zipfile` and `np.load` raise of damaged files.
+# The exceptions that `zipfile` and NumPy raise for damaged files.
 _FAULTS = (
     ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError,
     TypeError, SyntaxError, OverflowError, struct.error,
 )  # fmt: skip
 _RANDOM = "readahead_buffer_size:0,max_parallelism:0"
 KINDS = ("tfrecord", "array_record")
-# Where a record's data lies and what it must be: 16 bytes a record.
+# Where the data of a record is and its checksum: 16 bytes per record.
 PLACE = np.dtype([("start", "<i8"), ("size", "<u4"), ("crc32", "<u4")])
-# Around the data: its length with a checksum, and the data's CRC32C.
+# Bytes around the data: its length with a checksum, and the data's CRC32C.
 _HEADER, _FOOTER = 12, 4
 
 
@@ -34,9 +41,9 @@ class Shard:
     Args:
         folder: Folder of the file and of its index.
         file: Its name.
-        num_records: Records that it must hold.
-        first_id: Id of its first record where ids are consecutive; None: they
-            are in the index.
+        num_records: Number of records that it must have.
+        first_id: Id of its first record if ids are consecutive; None: ids are
+            in the index.
         id_type: `int` or `str`.
 
     Raises:
@@ -59,21 +66,21 @@ class Shard:
     has_places = False
 
     def where(self, place):
-        """What errors call a record."""
+        """Return what errors call a record."""
         return f"record {place} of {self.path!r}"
 
     def ids_at(self, places):
-        """The ids of records, `(n,)` int64 or str."""
+        """Return the ids of records, `(n,)` int64 or str."""
         if self.first_id is not None:
             return self.first_id + places
         return self._index["ids"][places]
 
     def read(self, place):
-        """The bytes of one record."""
+        """Return the bytes of one record."""
         raise NotImplementedError
 
     def scan(self):
-        """All records in order, read from end to end; checks each."""
+        """Yield all records in order, each checked."""
         raise NotImplementedError
 
     @property
@@ -92,11 +99,11 @@ class Shard:
         except (*_FAULTS, MemoryError) as error:
             raise ValueError(
                 f"The index {self.index_path!r} is damaged: {error}. Delete "
-                "it; it is then built again from the records."
+                "it, and it will be built again from the records."
             ) from error
 
     def _checked(self, content):
-        """The arrays of an index's bytes, of the types that are read."""
+        """Return the arrays of an index, of the types that are read."""
         index = {}
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for member in archive.infolist():
@@ -124,7 +131,7 @@ class Shard:
         return index
 
     def _build_index(self):
-        """The index of a shard that has lost it, written beside it."""
+        """Build the index of a shard that lost it, and write it beside it."""
         index = Index(self.has_places)
         for place, record in enumerate(self.scan()):
             found = schema.stored_id(record, self.where(place))
@@ -137,19 +144,19 @@ class Shard:
 
     def _fail_count(self, received):
         raise ValueError(
-            f"{self.path!r} must hold {self.num_records} records. Received: "
+            f"{self.path!r} must have {self.num_records} records. Received: "
             f"{received}. It is cut short, missing, or of another set: write "
             "or fetch it again."
         )
 
 
 class TFRecordShard(Shard):
-    """A TFRecord file, read where its index says."""
+    """A TFRecord file, read at the places in its index."""
 
     has_places = True
 
     def read(self, place):
-        """The bytes of one record."""
+        """Return the bytes of one record."""
         start, size, crc32 = self._index["places"][place].item()
         record = files.read_range(self.path, start, size)
         if len(record) < size:
@@ -166,7 +173,7 @@ class TFRecordShard(Shard):
         return record
 
     def scan(self):
-        """All records in order, by TensorFlow, which checks their CRC32C."""
+        """Yield all records in order; TensorFlow checks their CRC32C."""
         tf = files.tensorflow("Reading records")
         with files.named_errors(self.path, "read"):
             yield from tf.data.TFRecordDataset(self.path).as_numpy_iterator()
@@ -181,7 +188,7 @@ class ArrayRecordShard(Shard):
         return {**super().__getstate__(), "_reader": None}
 
     def read(self, place):
-        """The bytes of one record."""
+        """Return the bytes of one record."""
         reader = self._open()
         try:
             return reader.read([int(place)])[0]
@@ -192,14 +199,14 @@ class ArrayRecordShard(Shard):
             ) from error
 
     def scan(self):
-        """All records in order."""
+        """Yield all records in order."""
         return map(self.read, range(self.num_records))
 
     def _open(self):
         with self._lock:
             if self._reader is None:
                 reader = array_record().ArrayRecordReader(self.path, _RANDOM)
-                # A file that is missing or cut short has none.
+                # A file that is missing or cut short has no records.
                 if reader.num_records() != self.num_records:
                     self._fail_count(reader.num_records())
                 self._reader = reader
@@ -210,9 +217,10 @@ SHARDS = {"tfrecord": TFRecordShard, "array_record": ArrayRecordShard}
 
 
 def parse(path):
-    """`(folder, name, kind, number of shards)` of `DIR/name[.kind]@16`.
+    """Return folder, name, kind and number of shards of a path.
 
-    A name may have dots, "train-v1.0", but no word after the last one.
+    The path has the form `DIR/NAME[.KIND]@SHARDS`. A name may contain dots, as
+    in "train-v1.0", but not a word after the last of them.
 
     Raises:
         ValueError: It has another form, or is not UTF-8.
@@ -233,8 +241,8 @@ def parse(path):
     if not found or not int(found[4]) or found[3] not in (None, *KINDS):
         raise ValueError(
             "`path` must be DIR/NAME@SHARDS, such as 'gs://bucket/jft/train"
-            "@128', or DIR/NAME.array_record@SHARDS. A word after a dot is of "
-            f"{list(KINDS)}, numbers are of the name. Received: {str(path)!r}."
+            "@128', or DIR/NAME.array_record@SHARDS. A word after the last dot "
+            f"must be one of {list(KINDS)}. Received: {str(path)!r}."
         )
     folder, name, kind, count = found.groups()
     folder = "." if folder is None else folder or "/"
@@ -242,7 +250,7 @@ def parse(path):
 
 
 def shard_name(name, kind, number, count):
-    """Name of one shard.
+    """Return the name of one shard.
 
     >>> shard_name("train", "tfrecord", 3, 16)
     'train.tfrecord-00003-of-00016'
@@ -251,7 +259,7 @@ def shard_name(name, kind, number, count):
 
 
 def index_path(path):
-    """Path of a shard's index.
+    """Return the path of a shard's index.
 
     >>> index_path("a/train.tfrecord-00003-of-00016")
     'a/train.index-00003-of-00016'
@@ -260,10 +268,10 @@ def index_path(path):
 
 
 class Index:
-    """The index of a shard, grown record by record.
+    """The index of a shard, built record by record.
 
     Args:
-        has_places: Whether it says where records lie.
+        has_places: Whether it stores where records are.
     """
 
     def __init__(self, has_places):
@@ -272,7 +280,7 @@ class Index:
         self._places, self._ids = [], []
 
     def add(self, record, id):
-        """Takes the next record of the file, and its id."""
+        """Add the next record of the file, and its id."""
         self._ids.append(id)
         if self.has_places:
             start = self._end + _HEADER
@@ -282,7 +290,7 @@ class Index:
 
     @property
     def first_id(self):
-        """The first id where all are integers in a row, else None."""
+        """The first id if all ids are consecutive integers, else None."""
         first, ids = (*self._ids, 0)[0], range(self.num_records)
         if isinstance(first, str):
             return None
@@ -290,7 +298,7 @@ class Index:
         return int(first) if in_a_row else None
 
     def arrays(self):
-        """`{"places": (n,) PLACE, "ids": (n,)}`, what is needed of it."""
+        """Return `{"places": (n,) PLACE, "ids": (n,)}`, as far as needed."""
         arrays = {}
         if self.has_places:
             arrays["places"] = np.array(self._places, PLACE)
@@ -299,7 +307,7 @@ class Index:
         return arrays
 
     def write(self, path):
-        """Writes it, unless nothing of it is needed."""
+        """Write the index, unless nothing of it is needed."""
         arrays = self.arrays()
         if arrays:
             content = io.BytesIO()
@@ -312,7 +320,7 @@ class Index:
 
 @contextlib.contextmanager
 def writer(path, kind):
-    """Gives `write(record)`; the file gets its name when the block ends well.
+    """Yield `write(record)`; the file gets its name if the block succeeds.
 
     Args:
         path: The file.
@@ -333,7 +341,7 @@ def writer(path, kind):
             with _array_record_writer(partial, path) as write:
                 yield write
         else:
-            # The library of ArrayRecord writes local files alone.
+            # The library of ArrayRecord can only write local files.
             with tempfile.TemporaryDirectory() as folder:
                 local = os.path.join(folder, "shard")
                 with _array_record_writer(local, path) as write:
@@ -363,7 +371,7 @@ def _array_record_writer(file, path):
 
 
 def array_record():
-    """The library of ArrayRecord."""
+    """Import the library of ArrayRecord."""
     try:
         from array_record.python import array_record_module
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""A data set to sharded records: shards whole or not there, and a note."""
+"""Writes a data set as sharded records: whole shards, then a note."""
 
 import concurrent.futures
 import dataclasses
@@ -24,27 +24,27 @@ ENCODINGS = ("png", "jpeg")
 def write_records(
     data, path, *, encoding="png", tolerate=0, workers=None, verbose=True
 ):
-    """Writes a data set as sharded records, for `load("records", ...)`.
+    """Write a data set as sharded records, for `load("records", ...)`.
 
     Every example is read, checked against the contract and written in the
     order of `data`. An image that came from a file is written as that file,
-    bit for bit, unless EXIF turned it: readers of records look for none, so
-    that its pixels are written. A shard has its name only once it is whole,
-    and the note of the set, `DIR/NAME.json`, is written last: what is left by a
-    run that was killed, or whose disk was full, cannot be loaded, and the same
-    call writes it anew.
+    bit for bit, unless EXIF rotated it: readers of records ignore EXIF, so the
+    rotated pixels are written instead. A shard gets its name only once it is
+    complete, and the note of the set, `DIR/NAME.json`, is written last. So the
+    leftovers of a run that was killed, or whose disk was full, cannot be
+    loaded, and the same call starts again.
 
     Args:
         data: A `Dataset`. `info.people` is not written.
         path: `DIR/NAME@SHARDS`, such as "gs://bucket/jft/train@128", for
             TFRecord files; `DIR/NAME.array_record@SHARDS` for ArrayRecord.
-        encoding: What images without a file become: "png" loses nothing,
-            "jpeg" (quality 95) is smaller. Masks are PNG always.
+        encoding: Format of images that are not from a file: "png" is lossless,
+            "jpeg" (quality 95) is smaller. Masks are always PNG.
         tolerate: How many examples may be left out because they cannot be
             read or break the contract: a count, or a fraction of `data` (a
             float). Each gives a warning.
-        workers: Threads, each with a shard of its own; by default one a core,
-            at most 8.
+        workers: Threads that each write a shard; by default one per core, at
+            most 8.
         verbose: Whether to show progress.
 
     Returns:
@@ -53,9 +53,9 @@ def write_records(
     Raises:
         ImportError: TensorFlow is not installed.
         OSError: A file cannot be written.
-        ValueError: `path` has another form or names a set that is there; or an
-            example cannot be read or breaks the contract: a label is above
-            the number of classes, a box outside of its image.
+        ValueError: `path` has another form or names an existing set; or an
+            example cannot be read or breaks the contract: for example, a label
+            is not a class, or a box is outside of its image.
 
     Example:
 
@@ -80,8 +80,7 @@ def write_records(
     if f"{name}.json" in files.list_folder(folder):
         raise ValueError(
             f"`path` must name a new set. Received: {str(path)!r}, but "
-            f"{note!r} is there. Remove it and its shards, or give another "
-            "name."
+            f"{note!r} exists. Remove it and its shards, or use another name."
         )
     with _bar(verbose) as bar:
         task = bar.add_task(name, total=len(data))
@@ -114,7 +113,7 @@ class _Writer:
         self._stop = threading.Event()
 
     def write(self, name, count, workers):
-        """Writes all shards; what the note says of each."""
+        """Write all shards; return the note's entry of each."""
         jobs = [
             (shards_lib.shard_name(name, self.kind, number, count), range(
                 len(self.data) * number // count,
@@ -125,7 +124,7 @@ class _Writer:
         executor = concurrent.futures.ThreadPoolExecutor(workers)
         try:
             return list(executor.map(self._shard, *zip(*jobs, strict=True)))
-        finally:  # Also when one failed, or the user stops: none goes on.
+        finally:  # If one failed or the user interrupts, stop all others.
             self._stop.set()
             executor.shutdown(cancel_futures=True)
 
@@ -135,7 +134,7 @@ class _Writer:
         with shards_lib.writer(path, self.kind) as write:
             for position in positions:
                 if self._stop.is_set():
-                    raise InterruptedError(f"{path!r} was not written to end.")
+                    raise InterruptedError(f"{path!r} was not completed.")
                 found = self._record(position)
                 if found is not None:
                     write(found[0])
@@ -149,7 +148,7 @@ class _Writer:
         }
 
     def _record(self, position):
-        """`(bytes, id)` of an example; None if it is left out."""
+        """Return `(bytes, id)` of an example; None if it is left out."""
         try:
             example = self.data[position]
             self.seen.check(example)
@@ -161,10 +160,10 @@ class _Writer:
         return schema.to_record(example, encoded), example["ids"]
 
     def _file(self, position, pixels):
-        """The image file whose stored pixels are these."""
+        """Return an image file whose stored pixels are these."""
         file = self.data.image_bytes(position)
-        # Readers of records do not look for EXIF: an image that it has turned
-        # is written as it was turned.
+        # Readers of records ignore EXIF, so an image that it rotated is written
+        # with rotated pixels.
         if file is not None and (
             exif_orientation(file) == 1
             or np.array_equal(decode_image(file, orientation="ignore"), pixels)
@@ -174,7 +173,7 @@ class _Writer:
 
 
 class _Seen:
-    """What is learned of the examples while they are written."""
+    """Checks examples and collects what the note says about them."""
 
     def __init__(self, data, tolerate):
         self._data, self._lock = data, threading.Lock()
@@ -186,7 +185,7 @@ class _Seen:
         self._counts = np.zeros(len(data.info.label_names), "int64")
 
     def check(self, example):
-        """Raises unless an example keeps the contract."""
+        """Raise unless an example keeps the contract."""
         info = self._data.info
         if example["images"].dtype != np.uint8:
             raise ValueError(
@@ -202,12 +201,12 @@ class _Seen:
         for labels in _labels(example):
             if labels.size and labels.min() < 0:
                 raise ValueError(
-                    "An example must not be padded. Received the labels "
+                    "Examples must not be padded. Received the labels "
                     f"{labels.tolist()}."
                 )
 
     def add(self, example):
-        """Counts an example that is written."""
+        """Count an example that is written."""
         with self._lock:
             self._keys = self._keys or set(example)
             if set(example) != self._keys:
@@ -232,7 +231,7 @@ class _Seen:
                 self._one_label = np.ndim(example["labels"]) == 0
 
     def skip(self, position, error):
-        """Leaves an example out, or raises if these are too many."""
+        """Leave an example out, or raise if too many are."""
         (name,) = np.asarray(self._data.ids([position])).tolist()
         with self._lock:
             self._skipped += 1
@@ -249,7 +248,7 @@ class _Seen:
         )
 
     def note(self, kind, shards):
-        """What the `.json` file says."""
+        """Return the contents of the `.json` file."""
         info = self._data.info
         has_labels = "labels" in self._keys and not self._one_label
         most_labels = info.max_labels or self._most["labels"]
@@ -272,7 +271,7 @@ class _Seen:
 
 
 def _labels(example):
-    """Arrays of the labels of an example, of its own and of its boxes."""
+    """Return the arrays of labels of an example: its own, and its boxes'."""
     entry = example.get("bounding_boxes", {})
     found = (example.get("labels"), entry.get("labels"))
     return [np.atleast_1d(labels) for labels in found if labels is not None]

@@ -28,7 +28,7 @@ def test_the_layout_of_coco_is_found(save_coco, coco, tmp_path, brightness):
     assert len(jft_data.load("coco", "train2014", directory=tmp_path)) == 3
     with pytest.raises(ValueError, match=r"instances_val\.json.*Received 0"):
         jft_data.load("coco", "val", directory=tmp_path)
-    with pytest.raises(ValueError, match="Give `directory`"):
+    with pytest.raises(ValueError, match="Pass `directory`"):
         jft_data.load("coco")
 
 

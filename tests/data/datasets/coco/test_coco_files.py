@@ -164,7 +164,7 @@ def test_faulty_annotations_can_be_dropped_but_nothing_else(save, coco):
     document["annotations"][5]["category_id"] = 2
     with pytest.raises(ValueError, match="on_error='drop'"):
         files.read(save(document))
-    with pytest.warns(UserWarning, match=r"Left 3 .*'.*ann\.json'.*id 100"):
+    with pytest.warns(UserWarning, match=r"Left out 3 .*'.*ann\.json'.*id 100"):
         file = files.read(save(document), on_error="drop")
     assert file.annotation_ids.tolist() == [101, 102, 103, 106]
     assert file.starts.tolist() == [0, 2, 2, 4]

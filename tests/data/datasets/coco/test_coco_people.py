@@ -1,4 +1,4 @@
-"""One example a person: whom, in which boxes, with whom behind, bad files."""
+"""One example per person: whom, in which boxes, with whom behind, bad files."""
 
 import json
 
@@ -167,7 +167,7 @@ def test_what_is_missing_is_said(save, save_coco, coco, tmp_path):
 
     with pytest.raises(ValueError, match="must have people"):
         save(nobody)
-    with pytest.raises(ValueError, match="`sigmas` must be one a keypoint, 3"):
+    with pytest.raises(ValueError, match="must be one per keypoint, 3"):
         save(sigmas=[0.1])
     (tmp_path / "train2017" / "0007.png").unlink()
     with pytest.raises(ValueError, match=r"1 of 3 are not: '0007\.png'"):

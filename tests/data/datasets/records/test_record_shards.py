@@ -100,7 +100,7 @@ def test_a_shard_that_is_cut_short_is_named(kind, make, records):
     content = make.path.read_bytes()
     make.path.write_bytes(content[: len(content) // 2])
     shard = make()
-    where = "record 8 of" if kind == "tfrecord" else "must hold 9 records"
+    where = "record 8 of" if kind == "tfrecord" else "must have 9 records"
     with pytest.raises(ValueError, match=f"{where}.*cut short"):
         shard.read(8)
     if kind == "tfrecord":
@@ -114,7 +114,7 @@ def test_a_count_that_is_not_that_of_the_note_is_refused(make):
     with pytest.raises(ValueError, match="must have 8 .*not 9"):
         make(8).ids_at(np.arange(8))
     make.index.unlink()
-    with pytest.raises(ValueError, match="must hold 10 records.*Received: 9"):
+    with pytest.raises(ValueError, match="must have 10 records.*Received: 9"):
         list(make(10).scan()) and make(10).ids_at(np.arange(9))
 
 

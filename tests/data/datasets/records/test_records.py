@@ -131,7 +131,7 @@ def test_a_bucket_is_a_folder_too(make_data, tmp_path):
     _write(make_data(NUM), f"ram:/{tmp_path}/train@2")
     data = reading.load(f"ram:/{tmp_path}/")
     _assert_same(data, make_data(NUM))
-    with pytest.raises(ValueError, match="must hold .* Received: 0.*missing"):
+    with pytest.raises(ValueError, match="must have .* Received: 0.*missing"):
         _write(make_data(NUM), f"ram:/{tmp_path}/other.array_record@2")
         # The library of ArrayRecord does not open TensorFlow's memory.
         reading.load(f"ram:/{tmp_path}", "other")[0]

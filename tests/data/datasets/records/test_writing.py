@@ -187,7 +187,7 @@ jft.data.write_records(data, {str(tmp_path / "train@4")!r}, workers=1)
     kept = {f"train.{part}-{i:05}-of-00004" for i in (0, 1)
             for part in ("tfrecord", "index")}  # fmt: skip
     assert names == kept | {"train.tfrecord-00002-of-00004.partial"}
-    with pytest.raises(ValueError, match="not written to its end"):
+    with pytest.raises(ValueError, match="is not complete"):
         jft.data.load("records", directory=tmp_path)
     data = jft.data.load("synthetic", num_examples=40)
     assert _write(data, f"{tmp_path}/train@4") == 40
