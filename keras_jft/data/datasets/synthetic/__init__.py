@@ -1,10 +1,10 @@
 """A world of painted objects: images from an index and a seed, labels known.
 
-Image i of a seed, split and task is always the same, at any size of the data
-set, so subsets nest, workers agree and a data set of 300,000,000 images takes
-no room. Pre-training names 200 combinations of shape, texture and color, with
-a hierarchy, a long tail and noise at known rates; the transfer tasks show the
-280 other combinations, and figures.
+Image i of a seed, split and task is always the same, whatever the size of the
+data set, so subsets are nested, workers agree and a data set of 300,000,000
+images takes no space. Pre-training names 200 combinations of shape, texture and
+color, with a hierarchy, a long tail and label noise at known rates; transfer
+tasks show the 280 other combinations, and human figures.
 """
 
 import numbers
@@ -41,11 +41,11 @@ def load(
     void_ring=False,
     threads=None,
 ):
-    """The synthetic world as a data set.
+    """Load the synthetic world as a data set.
 
     Args:
-        split: "train", or "test": other images and, for "many_label", every
-            object named and no name wrong.
+        split: "train", or "test": different images and, for "many_label",
+            labels without noise.
         task: One of `TASKS`. "many_label": labels, closed upward, for
             pre-training. "classification": one of 20 combinations that
             pre-training does not name. "segmentation": a mask.
@@ -53,29 +53,31 @@ def load(
             keypoints in COCO's order, and its box.
         num_examples: Number of images; each task has a default.
         image_size: Side in pixels, or (height, width). Scenes are laid out in
-            units of the shorter side: the same scene at every size.
-        preset: Name in `PRESETS` of how hard things are to see, or a `Preset`.
-        seed: Another seed is another world with the same vocabulary.
-        wrong_labels: "many_label" only: probability that a name is another
-            one, mostly one of another color. 0.2 in training, 0 in test.
+            units of the shorter side, so they are the same at every size.
+        preset: How hard things are to see: a name in `PRESETS`, or a `Preset`.
+        seed: Each seed is a different world with the same vocabulary.
+        wrong_labels: "many_label" only: probability that a name is replaced,
+            mostly by that of another color. Default: 0.2 in "train", 0 in
+            "test".
         missing_labels: "many_label" only: probability that an object has no
-            name, so that some images have none. 0.1 in training, 0 in test.
+            name, so that some images have none. Default: 0.1 in "train", 0 in
+            "test".
         num_names: "many_label" only: how many combinations are shown and
-            named, of common and rare ones alike; all 200 if None.
-        long_tail: "many_label" only: exponent of Zipf's law of how common
-            they are; 0.8 if None, 0 makes them all as common.
+            named, evenly taken from common and rare ones; all 200 if None.
+        long_tail: "many_label" only: exponent of Zipf's law of their
+            frequencies; 0.8 if None. With 0, all are equally common.
         masks: "segmentation" only: what the classes are, one of `MASKS`;
             "color" if None.
-        void_ring: "segmentation" only: whether the pixels that touch an
-            object from outside are 255.
+        void_ring: "segmentation" only: whether the pixels just outside of an
+            object are 255.
         threads: How many threads render a large request; all cores if None.
 
     Returns:
-        A `Dataset`. Neither `num_examples` nor label noise changes an image.
+        A `Dataset`. Neither `num_examples` nor label noise affects the images.
 
     Raises:
         ValueError: An unknown split, task, preset or kind of mask; an option
-            of another task; a number out of range.
+            of another task; or a number out of range.
 
     Example:
 
@@ -115,7 +117,7 @@ def load(
     _check_number("long_tail", long_tail)
     if long_tail is not None and not long_tail >= 0:
         raise ValueError(
-            f"`long_tail` must be a number from 0 up. Received: {long_tail!r}."
+            f"`long_tail` must be 0 or more. Received: {long_tail!r}."
         )
     if masks is not None:
         checks.one_of("masks", masks, MASKS)

@@ -1,8 +1,8 @@
-"""Articulated figures: a skeleton in three dimensions, seen from the front.
+"""Articulated figures: a skeleton in three dimensions, projected to the image.
 
-The body's axes are x to the figure's left, y down, z to its front; the camera
-looks along the ground, so a turn of the figure is a rotation about y. What is
-nearer to the camera is painted later. Lengths are in heights of the figure.
+The axes of the body are x to the figure's left, y down, z to its front. The
+camera looks along the ground, so turning the figure is a rotation about y. The
+nearer a part, the later it is painted. Lengths are in heights of the figure.
 
 Shapes: N figures, K keypoints, S parts.
 """
@@ -30,8 +30,8 @@ KEYPOINTS = (
     "left_ankle",
     "right_ankle",
 )
-# One part a line: the points that it connects, its radius, what it is made
-# of, and how much nearer than its points it counts as.
+# Each part: the two points of the body that it connects, its radius, its
+# material, and how much nearer to the camera than these points it counts.
 _PARTS = {
     "neck": ("chest", "head", 0.03, "skin", -0.03),
     "pelvis": ("left_hip", "right_hip", 0.055, "trousers", -0.02),
@@ -54,7 +54,7 @@ _PARTS = {
     "left_foot": ("left_ankle", "left_toe", 0.03, "hair", 0.0),
     "right_foot": ("right_ankle", "right_toe", 0.03, "hair", 0.0),
 }
-# A keypoint is never hidden by these, which meet in it.
+# A keypoint is never hidden by the parts that meet in it.
 _OWN_PARTS = {
     name: [
         part
@@ -67,10 +67,10 @@ _OWN_PARTS = {
 
 
 def people(keys, extent):
-    """One figure an image: its parts as things, and its keypoints.
+    """Return one figure per image: its parts as things, and its keypoints.
 
     Args:
-        keys: `(N,)` uint64, one an image.
+        keys: `(N,)` uint64, one per image.
         extent: Width and height of the image in units of its shorter side.
 
     Returns:
@@ -105,7 +105,7 @@ def people(keys, extent):
 
 
 def visibility(things, x, y, own, extent):
-    """COCO's flag a keypoint: 2 seen, 1 hidden, 0 outside the image.
+    """Return COCO's flag per keypoint: 2 seen, 1 hidden, 0 outside.
 
     Args:
         things: All `scene.Things`, those of the figures and others.
@@ -121,7 +121,7 @@ def visibility(things, x, y, own, extent):
 
 
 def _skeleton(keys):
-    """Points of the body: {name: (x, y, z)}, the middle of the hips first."""
+    """Return the points of the body, {name: (x, y, z)}, the waist first."""
     zero = np.zeros(len(keys))
     look = 2 * np.pi * scene.draw(keys, "look", -0.1, 0.1)
     points = {
@@ -148,7 +148,7 @@ def _skeleton(keys):
 
 
 def _limbs(keys, points, side, sign):
-    """Elbow, wrist, knee, ankle and toe of one side, by random angles."""
+    """Draw elbow, wrist, knee, ankle and toe of one side by random angles."""
 
     def degrees(name, low, high):
         return np.pi / 180 * scene.draw(keys, f"{side} {name}", low, high)
@@ -180,7 +180,7 @@ def _limbs(keys, points, side, sign):
 
 
 def _turned(a, b, angle):
-    """The point (a, b) of a plane, turned from its b axis to its a axis."""
+    """Turn the point (a, b) of a plane from its b axis to its a axis."""
     cos, sin = np.cos(angle), np.sin(angle)
     return a * cos + b * sin, b * cos - a * sin
 
@@ -190,7 +190,7 @@ def _add(point, step):
 
 
 def _parts(keys, seen, height, turn):
-    """`scene.Things`, one slot a part: bars between points, a square torso."""
+    """Return `scene.Things`, one slot per part: bars, and a square torso."""
     start, end = (
         np.array([seen[part[i]][:2] for part in _PARTS.values()])
         for i in (0, 1)
@@ -234,7 +234,7 @@ def _parts(keys, seen, height, turn):
 
 
 def _tones(keys):
-    """What the parts are made of: {material: `(N, 3)` RGB}."""
+    """Draw what the parts are made of: {material: `(N, 3)` RGB}."""
 
     def tone(name, hue, saturation, value):
         ranges = (("hue", hue), ("saturation", saturation), ("value", value))
@@ -252,7 +252,7 @@ def _tones(keys):
 
 
 def _in_order(things, seen):
-    """The parts from far to near, and the slot that each part is in."""
+    """Order the parts from far to near; return also the slot of each."""
     depth = np.stack(
         [
             (seen[start][2] + seen[end][2]) / 2 + nearer

@@ -1,10 +1,11 @@
-"""From numbers to pixels: many images of one size at once, in NumPy.
+"""Renders scenes to pixels: many images of one size at once, in NumPy.
 
-Each thing is painted in its own window. The pixels of all windows of all
-images stand in flat arrays, so that one operation serves them all and small
-images cost no loop.
+Each thing is painted in its own window. The pixels of all windows of all images
+are in flat arrays, so that one operation covers them all, without a loop over
+small images.
 
-Shapes: N images, H W image side, S slots, M things, P pixels of all windows.
+Shapes: N images, H W image height and width, S slots, M things, P pixels of all
+windows, K places.
 """
 
 import numpy as np
@@ -13,7 +14,7 @@ from keras_jft.data.datasets.synthetic import shapes, textures
 
 
 def paint(things, backdrop, height, width):
-    """Images of a scene, and what is on top at each of their pixels.
+    """Paint the images of a scene; return also what is on top of each pixel.
 
     Args:
         things: `scene.Things` of N images.
@@ -23,7 +24,7 @@ def paint(things, backdrop, height, width):
 
     Returns:
         `(N, H, W, 3)` uint8 images, and `(N, H, W)` int8, the slot of the
-        thing that covers most of the pixel, -1 where there is none.
+        front thing that covers more than half of the pixel, -1 if none does.
     """
     num = len(backdrop.base)
     x, y = _grid(height, width)
@@ -38,7 +39,7 @@ def paint(things, backdrop, height, width):
 
 
 def covers(things, x, y):
-    """Whether each thing covers a point: `(N, S, K)` bool.
+    """Return whether each thing covers a point, `(N, S, K)` bool.
 
     Args:
         things: `scene.Things` of N images.
@@ -57,7 +58,7 @@ def covers(things, x, y):
 
 
 def _grid(height, width):
-    """Centers of the columns and rows, in units of the shorter side."""
+    """Return the centers of columns and rows, in units of the shorter side."""
     short = np.float32(min(height, width))
     x = (np.arange(width, dtype="float32") + 0.5) / short
     y = (np.arange(height, dtype="float32") + 0.5) / short
@@ -65,7 +66,7 @@ def _grid(height, width):
 
 
 def _background(backdrop, x, y):
-    """`(3, N, H, W)` float32: each wave bends the next."""
+    """Return `(3, N, H, W)` float32 waves, each bent by the one before."""
     column = (slice(None), None, None)
     base, colors, frequencies, phases = (
         part.astype("float32")
@@ -88,7 +89,7 @@ def _background(backdrop, x, y):
 
 
 def _light_up(planes, backdrop, x, y):
-    """Turns `planes` into what a camera reads under the light, 0..255."""
+    """Turn `planes` into what a camera reads under the light, 0..255."""
     column = (slice(None), None, None)
     exposure, by_x, by_y = backdrop.light.T.astype("float32")
     middle_x, middle_y = x.mean(), y.mean()
@@ -105,9 +106,9 @@ def _light_up(planes, backdrop, x, y):
 
 
 def _noise(keys, size, channel):
-    """`(N, size)` noise of mean 0 and deviation 1, by counter.
+    """Return `(N, size)` noise of mean 0 and deviation 1, by counter.
 
-    The sum of the two halves of a 32-bit hash, which is near enough normal.
+    It is the sum of the two halves of a 32-bit hash, which is nearly normal.
     The hash is lowbias32 (https://nullprogram.com/blog/2018/07/31/).
     """
     pixels = np.arange(size, dtype="uint32") * np.uint32(3)
@@ -126,13 +127,15 @@ def _noise(keys, size, channel):
 
 
 def _paint_things(things, planes, top, height, width):
-    """Paints the windows of all things into `(3, N * H * W)` planes."""
+    """Paint the windows of all things into `(3, N * H * W)` planes."""
     slots, images = np.nonzero(things.shape.T >= 0)  # The nearest last.
     flat = things.each(lambda values: values[images, slots])
+    # How much of each pixel of its window a thing covers.
     owner, at, u, v, scale = _windows(flat, images, height, width)
     stretch = flat.stretch.astype("float32")[owner]
     field = _field(flat.shape.astype("int8")[owner], u, v, stretch)
     alpha = np.clip(0.5 - field * scale, 0, 1)
+    # Texture and color, only where something is visible.
     seen = np.flatnonzero(alpha)
     owner, at, u, v, scale, alpha = (
         values[seen] for values in (owner, at, u, v, scale, alpha)
@@ -141,6 +144,7 @@ def _paint_things(things, planes, top, height, width):
     tone = _choose(textures.FIELDS, kinds, u, v, scale)
     dark, light = flat.dark.T.astype("float32"), flat.light.T.astype("float32")
     colors = dark[:, owner] + tone * (light - dark)[:, owner]
+    # Blend slot by slot, from back to front.
     ends = np.searchsorted(slots[owner], np.arange(things.shape.shape[1] + 1))
     for slot, layer in enumerate(map(slice, ends[:-1], ends[1:])):
         # Within a layer no pixel is written twice.
@@ -152,7 +156,7 @@ def _paint_things(things, planes, top, height, width):
 
 
 def _axes(things):
-    """Cosine and sine of each thing's two axes, by their half lengths."""
+    """Return cosine and sine of each thing's axes over their half lengths."""
     wide, high = things.aspect**0.5, things.aspect**-0.5
     cos = np.cos(2 * np.pi * things.angle) / things.radius
     sin = np.sin(2 * np.pi * things.angle) / things.radius
@@ -160,7 +164,7 @@ def _axes(things):
 
 
 def _windows(flat, images, height, width):
-    """The pixels near each thing, thing after thing, row after row.
+    """Return the pixels near each thing, thing after thing, row after row.
 
     Args:
         flat: `scene.Things` of `(M,)` arrays.
@@ -177,7 +181,7 @@ def _windows(flat, images, height, width):
     (x0, x1), (y0, y1) = _bounds(flat, height, width)
     (cos_u, cos_v), (sin_u, sin_v) = _axes(flat)
 
-    thing, row = _runs(y1 - y0)  # One a row of a window.
+    thing, row = _runs(y1 - y0)  # One per row of a window.
     row += y0[thing]
     dx = (x0[thing] + 0.5) / short - flat.x[thing]
     dy = (row + 0.5) / short - flat.y[thing]
@@ -185,7 +189,7 @@ def _windows(flat, images, height, width):
     v = (dy * cos_v[thing] - dx * sin_v[thing]).astype("float32")
     start = (images[thing] * height + row) * width + x0[thing]
 
-    line, column = _runs((x1 - x0)[thing])  # One a pixel.
+    line, column = _runs((x1 - x0)[thing])  # One per pixel.
     at = start[line] + column
     owner = thing[line]
     step_u, step_v = ((f / short).astype("float32") for f in (cos_u, sin_v))
@@ -196,13 +200,13 @@ def _windows(flat, images, height, width):
 
 
 def _bounds(flat, height, width):
-    """First and one past the last column, and row, of each window."""
+    """Return the first and the end of the columns and rows of each window."""
     short = min(height, width)
     angle = 2 * np.pi * flat.angle
     cos, sin = np.abs(np.cos(angle)), np.abs(np.sin(angle))
     wide, high = flat.radius * flat.aspect**0.5, flat.radius * flat.aspect**-0.5
     pulled = flat.stretch * wide
-    # An ellipse reaches so far, pulled apart along its u axis.
+    # The extent of an ellipse that is pulled apart along its u axis.
     reach_x = np.hypot(wide * cos, high * sin) + pulled * cos
     reach_y = np.hypot(wide * sin, high * cos) + pulled * sin
     return (
@@ -212,26 +216,26 @@ def _bounds(flat, height, width):
 
 
 def _runs(lengths):
-    """For runs of these lengths end to end: which run, and where in it."""
+    """Return, for runs laid end to end, which run and where in it."""
     run = np.repeat(np.arange(len(lengths)), lengths)
     first = np.cumsum(lengths) - lengths
     return run, np.arange(len(run)) - first[run]
 
 
 def _span(center, reach, size):
-    """First pixel and one past the last that `center` +- `reach` touches."""
+    """Return the first pixel within `reach` of `center`, and the end."""
     first = np.floor(center - reach - 0.5).clip(0, size).astype(int)
     last = np.ceil(center + reach + 0.5).clip(0, size).astype(int)
     return first, last
 
 
 def _field(kinds, u, v, stretch):
-    """The field of each point's own shape, pulled apart along u."""
+    """Return the field of each point's own shape, pulled apart along u."""
     return _choose(shapes.FIELDS, kinds, u - np.clip(u, -stretch, stretch), v)
 
 
 def _choose(fields, kinds, *coordinates):
-    """At each point the field of that point's own kind."""
+    """Return at each point the field of that point's own kind."""
     values = np.zeros_like(coordinates[0])
     for kind, field in enumerate(fields.values()):
         at = np.flatnonzero(kinds == kind)

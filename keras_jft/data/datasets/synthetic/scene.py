@@ -1,8 +1,10 @@
-"""What is in an image, as numbers: nothing here knows of pixels.
+"""The contents of an image as numbers, independent of pixels.
 
-Lengths are in units of the image's shorter side, x right, y down, the origin
-in the upper left corner. Shapes: N images, S slots of an image, in the order
-in which they are painted.
+Lengths are in units of the image's shorter side; x points right and y down from
+the upper left corner.
+
+Shapes: N images, S slots of things per image in the order in which they are
+painted, W waves of a backdrop.
 """
 
 import dataclasses
@@ -22,28 +24,28 @@ _HUES = {  # In degrees.
     "purple": 272,
     "pink": 322,
 }
-_DARK = 0.35  # Brightness of a texture's dark tone, of its light tone's.
+_DARK = 0.35  # Brightness of a texture's dark tone relative to its light tone.
 _CANDIDATES = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Things:
-    """Things of N images, S slots each, the ones in front last.
+    """The things in N images, S slots each, the ones in front last.
 
     Attributes:
         shape: `(N, S)` position in `shapes.FIELDS`; -1 is an empty slot.
         texture: `(N, S)` position in `textures.FIELDS`.
-        x: `(N, S)` center.
-        y: `(N, S)` center.
-        radius: `(N, S)` of the disc that holds the shape.
-        aspect: `(N, S)` how much wider than high; 1 is as wide as high.
+        x: `(N, S)` x of the center.
+        y: `(N, S)` y of the center.
+        radius: `(N, S)` radius of the disc around the shape.
+        aspect: `(N, S)` width over height.
         stretch: `(N, S)` half the length by which the shape is pulled apart
             along its own u axis, in radii.
         angle: `(N, S)` rotation in turns, from x to y.
         light: `(N, S, 3)` RGB of the light tone, in [0, 1].
         dark: `(N, S, 3)` RGB of the dark tone.
-        tag: `(N, S)` what the thing is to its task: a combination, a part of
-            a figure; -1 is nothing.
+        tag: `(N, S)` what the thing means to the task: a combination, or part
+            of a figure; -1 is nothing.
     """
 
     shape: np.ndarray
@@ -60,7 +62,7 @@ class Things:
 
     @classmethod
     def concatenate(cls, groups):
-        """All slots of several groups, later groups in front."""
+        """Return all slots of several groups, later groups in front."""
         return cls(
             **{
                 field.name: np.concatenate(
@@ -71,7 +73,7 @@ class Things:
         )
 
     def each(self, function):
-        """`Things` with `function` of every array in its place."""
+        """Return `Things` with `function` applied to every array."""
         return Things(
             **{
                 field.name: function(getattr(self, field.name))
@@ -82,14 +84,14 @@ class Things:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Backdrop:
-    """What is behind and between the things of N images, W waves each.
+    """The background and the light of N images, W waves each.
 
     Attributes:
         base: `(N, 3)` mean RGB.
         colors: `(N, W, 3)` RGB that each wave adds at its crest.
-        frequencies: `(N, W, 2)` radians by unit of x and of y.
+        frequencies: `(N, W, 2)` radians per unit of x and of y.
         phases: `(N, W)` radians.
-        light: `(N, 3)` exposure at the center, and its change by x and by y.
+        light: `(N, 3)` exposure at the center, and its slopes in x and y.
         noise: Standard deviation of the noise of a pixel.
         noise_keys: `(N,)` uint32, one noise pattern each.
     """
@@ -104,22 +106,22 @@ class Backdrop:
 
 
 def draw(keys, name, low=0.0, high=1.0):
-    """Uniform numbers in [low, high), one a key; `name` says which draw."""
+    """Draw uniform numbers in [low, high), one per key; `name` is the draw."""
     return low + (high - low) * keyed_random.uniform(0, keys, name)
 
 
 def slot_keys(keys, group, num):
-    """`(N, num)` keys of the slots of `group` in the images of `keys`."""
+    """Return `(N, num)` keys of the slots of `group` in each image."""
     return keyed_random.hash64(
         keyed_random.hash64(keys, group)[:, None], np.arange(num)
     )
 
 
 def objects(keys, combinations, extent, preset):
-    """Labeled objects, one for each combination, each where there is room.
+    """Place labeled objects, one per combination, where there is room.
 
     Args:
-        keys: `(N,)` uint64, one an image.
+        keys: `(N,)` uint64, one per image.
         combinations: `(N, S)` what the objects are; -1 is an empty slot.
         extent: Width and height of the image in units of its shorter side.
         preset: `Preset`.
@@ -127,7 +129,7 @@ def objects(keys, combinations, extent, preset):
     shape, texture, color = vocabulary.parts(np.maximum(combinations, 0))
     present = combinations >= 0
     slots = slot_keys(keys, "object", combinations.shape[1])
-    # More objects are smaller, so that all have room.
+    # The more objects, the smaller, so that all have room.
     crowd = present.sum(axis=1, keepdims=True) ** -0.4
     low, high = preset.sizes
     radius = draw(slots, "size", low, high) * crowd / 2
@@ -155,7 +157,7 @@ def objects(keys, combinations, extent, preset):
 
 
 def distractors(keys, extent, preset):
-    """Things without a name, anywhere; half of the slots are empty."""
+    """Place things without a name anywhere; half of the slots are empty."""
     slots = slot_keys(keys, "distractor", preset.distractors)
     return _nameless(
         slots,
@@ -167,10 +169,10 @@ def distractors(keys, extent, preset):
 
 
 def occluders(keys, x, y, radius, preset):
-    """A thing without a name across the rim of a disc, in some images.
+    """Place a nameless thing across the rim of a disc, in some images.
 
     Args:
-        keys: `(N,)` uint64, one an image.
+        keys: `(N,)` uint64, one per image.
         x: `(N,)` center of the disc.
         y: `(N,)`.
         radius: `(N,)`.
@@ -189,7 +191,7 @@ def occluders(keys, x, y, radius, preset):
 
 
 def backdrop(keys, preset, num_waves=3):
-    """Waves of muted color under one light."""
+    """Draw waves of muted color under one light."""
     waves = slot_keys(keys, "wave", num_waves)
     angle = 2 * np.pi * draw(waves, "angle")
     frequency = 2 * np.pi * draw(waves, "frequency", 0.5, 4)
@@ -213,7 +215,7 @@ def backdrop(keys, preset, num_waves=3):
 
 
 def rgb(hue, saturation, value):
-    """RGB of hue (in turns), saturation and value, in a new last axis."""
+    """Return RGB of hue (in turns), saturation and value, in a new axis."""
     corners = np.array([5, 3, 1])
     turn = (corners + 6 * np.asarray(hue)[..., None]) % 6
     ramp = np.clip(np.minimum(turn, 4 - turn), 0, 1)
@@ -221,7 +223,7 @@ def rgb(hue, saturation, value):
 
 
 def _nameless(slots, *, x, y, radius, present):
-    """Muted things of shapes that no label has."""
+    """Return muted things of shapes that no label has."""
     kinds = np.array(
         [list(shapes.FIELDS).index(name) for name in ("disc", "wedge", "blob")]
     )
@@ -244,12 +246,12 @@ def _nameless(slots, *, x, y, radius, present):
 
 
 def _apart(slots, radius, extent):
-    """Centers in the image: each slot the freest of a few candidates."""
+    """Return centers in the image, the freest of a few candidates per slot."""
     x, y = np.zeros(slots.shape), np.zeros(slots.shape)
     for slot in range(slots.shape[1]):
         r = radius[:, slot : slot + 1]
         tries = slot_keys(slots[:, slot], "place", _CANDIDATES if slot else 1)
-        inside = 0.8 * r  # A rim may leave the image.
+        inside = 0.8 * r  # The rim may be cut off by the image's edge.
         tries_x = inside + (extent[0] - 2 * inside) * draw(tries, "x")
         tries_y = inside + (extent[1] - 2 * inside) * draw(tries, "y")
         overlap = np.zeros(tries.shape)
@@ -265,7 +267,7 @@ def _apart(slots, radius, extent):
 
 
 def _muted(keys):
-    """RGB of little saturation, one for each key."""
+    """Draw RGB of little saturation, one per key."""
     return rgb(
         draw(keys, "muted hue"),
         draw(keys, "muted saturation", 0, 0.35),

@@ -1,4 +1,11 @@
-"""The tasks of the synthetic world: what an image shows, what is told of it."""
+"""The tasks of the synthetic world: what an image shows and how it is labeled.
+
+`TASKS` lists one class per task. Below them are the annotations of rendered
+images (boxes, masks) and the names that pre-training gives to objects.
+
+Shapes: N images, H W image height and width, S slots of objects per image, C
+labels, L combinations that are named, n choices.
+"""
 
 import functools
 
@@ -9,7 +16,7 @@ from keras_jft.data.dataset import Info
 from keras_jft.data.datasets.synthetic import figures, scene, vocabulary
 from keras_jft.data.datasets.synthetic.world import World
 
-# What the classes of a segmentation mask are, after the background.
+# The classes of a segmentation mask after the background, by kind of mask.
 MASKS = {
     "color": tuple(vocabulary.COLORS),
     "shape": tuple(vocabulary.SHAPES),
@@ -20,13 +27,13 @@ _CHUNK = 2_048  # Examples that are named together.
 COUNTS = (0.67, 0.25, 0.08)  # Of 1, 2 and 3 objects; 1.41 on average.
 ZIPF_EXPONENT = 0.8
 # Rates of wrong and of missing names. As in JFT-300M, a fifth of the training
-# labels are wrong and an image has 1.26 of them (1.41 less the missing ones).
+# labels are wrong, and there are 1.26 labels per image (1.41 less 10%).
 NOISE = {"train": (0.2, 0.1), "test": (0.0, 0.0)}
-_CONFUSABLE = 0.7  # Share of the wrong names that are a sibling's.
+_CONFUSABLE = 0.7  # Share of wrong names that are a sibling's.
 
 
 class ManyLabel(World):
-    """Pre-training: objects with names, noisy names, closed upward."""
+    """Pre-training: objects with noisy names, closed upward."""
 
     DEFAULT_SIZES = {"train": 100_000, "test": 2_000}
     OPTIONS = ("wrong_labels", "missing_labels", "num_names", "long_tail")
@@ -63,7 +70,7 @@ class ManyLabel(World):
         )
 
     def annotations(self, positions):
-        """Labels and ids; nothing is rendered."""
+        """Return labels and ids without rendering."""
         ids = self.ids(positions)
         chunks = [ids[i : i + _CHUNK] for i in range(0, len(ids), _CHUNK)]
         return [
@@ -78,7 +85,7 @@ class ManyLabel(World):
         return {"images": images, **labels}
 
     def _names(self, keys):
-        """Combinations and the column of labels of each image."""
+        """Return combinations and the column of labels of each image."""
         true = combinations(
             keys,
             names(self.num_names),
@@ -98,7 +105,7 @@ class ManyLabel(World):
 
 
 class Classification(World):
-    """One object of one of 20 combinations, as many of each."""
+    """One object of one of 20 combinations, equally many of each."""
 
     DEFAULT_SIZES = {"train": 400, "test": 1_000}
 
@@ -113,7 +120,7 @@ class Classification(World):
         )
 
     def annotations(self, positions):
-        """Labels and ids; nothing is rendered."""
+        """Return labels and ids without rendering."""
         ids = self.ids(positions)
         return self._rows(ids, {"labels": self._classes(ids)})
 
@@ -127,7 +134,7 @@ class Classification(World):
 
 
 class Segmentation(World):
-    """A mask of what each pixel belongs to; 0 is background."""
+    """A mask of the class of each pixel; 0 is background."""
 
     DEFAULT_SIZES = {"train": 200, "test": 400}
     OPTIONS = ("masks", "void_ring")
@@ -159,7 +166,7 @@ class Segmentation(World):
 
 
 class Detection(World):
-    """A box around what is visible of each object, labeled by its shape."""
+    """A box around the visible part of each object, labeled by its shape."""
 
     DEFAULT_SIZES = {"train": 400, "test": 400}
     COUNTS = (0.2, 0.3, 0.3, 0.2)
@@ -230,9 +237,12 @@ TASKS = {
 
 
 def boxes_of(visible):
-    """`(N, 4)` float32 xyxy in pixels around the True of `(N, H, W)`.
+    """Return `(N, 4)` float32 boxes, xyxy in pixels, around what is visible.
 
-    The box of an image without any is empty: its sides are 0.
+    The box of an image where nothing is visible is empty: its sides are 0.
+
+    Args:
+        visible: `(N, H, W)` bool.
     """
     sides = []
     for axis in (1, 2):  # Over rows for x, over columns for y.
@@ -245,7 +255,7 @@ def boxes_of(visible):
 
 
 def tags_of(things, top):
-    """`(N, H, W)` tag of the thing on top of each pixel, -1 where none.
+    """Return the `(N, H, W)` tag of the thing on top of each pixel, or -1.
 
     Args:
         things: `scene.Things` of N images.
@@ -258,10 +268,10 @@ def tags_of(things, top):
 
 
 def void_rings(masks):
-    """`masks` with a ring of `VOID`, one pixel wide, around what is higher.
+    """Return `masks` with a one-pixel ring of `VOID` around higher classes.
 
-    A pixel is void where one of its four neighbors has a higher class: just
-    outside of every object, and between objects on one side of the border.
+    A pixel is void if one of its four neighbors has a higher class: just
+    outside of every object, and on one side of the border between objects.
 
     Args:
         masks: `(N, H, W)` uint8.
@@ -283,13 +293,13 @@ def void_rings(masks):
 
 
 def combinations(keys, choices, counts, frequencies=None):
-    """`(N, S)` combinations of the objects of each image, -1 where none.
+    """Draw the `(N, S)` combinations of the objects of each image, or -1.
 
     Args:
-        keys: `(N,)` uint64, one an image.
+        keys: `(N,)` uint64, one per image.
         choices: `(n,)` combinations to draw from.
         counts: `(S,)` probabilities of 1..S objects.
-        frequencies: `(n,)` probabilities of `choices`; equal if left out.
+        frequencies: `(n,)` probabilities of `choices`; by default equal.
     """
     slots = scene.slot_keys(keys, "what", len(counts))
     if frequencies is None:
@@ -300,35 +310,36 @@ def combinations(keys, choices, counts, frequencies=None):
 
 
 def names(number=vocabulary.NUM_NAMED):
-    """`(L,)` of the combinations that pre-training names, the commonest first.
+    """Return `(L,)` combinations that pre-training names, commonest first.
 
     Args:
-        number: L; fewer than all are spread evenly over common and rare ones.
+        number: L; if fewer than all, they are spread evenly over common and
+            rare ones.
     """
     places = np.arange(number) * vocabulary.NUM_NAMED // number
     return vocabulary.named()[places]
 
 
 def frequencies(number=vocabulary.NUM_NAMED, long_tail=ZIPF_EXPONENT):
-    """`(L,)` how common each of `names(number)` is among objects.
+    """Return `(L,)` shares of each of `names(number)` among objects.
 
     Args:
         number: L.
-        long_tail: Exponent of Zipf's law; 0 makes all as common.
+        long_tail: Exponent of Zipf's law; with 0, all are equally common.
     """
-    weights = np.arange(1, number + 1.0) ** -long_tail
-    return weights / weights.sum()
+    shares = np.arange(1, number + 1.0) ** -long_tail
+    return shares / shares.sum()
 
 
 def given_names(keys, true, wrong, missing, number=vocabulary.NUM_NAMED):
-    """`(N, S)` combinations by which the objects of each image are named.
+    """Draw the `(N, S)` combinations that name the objects of each image.
 
     Args:
-        keys: `(N,)` uint64, one an image.
-        true: `(N, S)` of `names(number)`, -1 is no object.
-        wrong: Probability that a name is another one of them.
+        keys: `(N,)` uint64, one per image.
+        true: `(N, S)` of `names(number)`; -1 is an empty slot.
+        wrong: Probability that a name is replaced by another of them.
         missing: Probability that an object has no name.
-        number: How many names there are.
+        number: L.
     """
     known = names(number)
     slots = scene.slot_keys(keys, "name", true.shape[1])
@@ -342,26 +353,26 @@ def given_names(keys, true, wrong, missing, number=vocabulary.NUM_NAMED):
 
 @functools.lru_cache(maxsize=4)
 def confusion(wrong, number=vocabulary.NUM_NAMED):
-    """`(L, L)` probability that the one is given the name of the other."""
+    """Return `(L, L)` probabilities that row is given the name of column."""
     pairs = names(number) // len(vocabulary.COLORS)
     others = 1 - np.eye(len(pairs))
     siblings = (pairs[:, None] == pairs) * others
     others /= others.sum(axis=1, keepdims=True)
     counts = siblings.sum(axis=1, keepdims=True)
-    # Of few names, some have no sibling: any other is as likely then.
+    # If there are few names, some have no sibling; then all others are equal.
     siblings = np.where(counts > 0, siblings / counts.clip(min=1), others)
     mistakes = _CONFUSABLE * siblings + (1 - _CONFUSABLE) * others
     return (1 - wrong) * np.eye(len(pairs)) + wrong * mistakes
 
 
 def expected_counts(num_examples, wrong, missing, shares):
-    """`(C,)` float64, how many of the images carry each label, expected.
+    """Return `(C,)` float64 expected numbers of images with each label.
 
     Args:
         num_examples: Number of images.
-        wrong: Probability that a name is another one.
+        wrong: Probability that a name is replaced by another.
         missing: Probability that an object has no name.
-        shares: `(L,)` how common each of `names(L)` is among objects.
+        shares: `(L,)` shares of `names(L)` among objects.
     """
     hierarchy = vocabulary.hierarchy()
     leaves = vocabulary.leaf_ids()[names(len(shares))]
@@ -375,6 +386,6 @@ def expected_counts(num_examples, wrong, missing, shares):
 
 
 def _pick(cumulative, draws):
-    """Positions drawn with the probabilities that `cumulative` sums."""
+    """Pick positions with the probabilities that `cumulative` sums."""
     picked = np.searchsorted(cumulative, draws, side="right")
     return picked.clip(max=len(cumulative) - 1)

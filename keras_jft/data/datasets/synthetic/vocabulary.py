@@ -1,7 +1,7 @@
-"""The words of the synthetic world, and how hard it is to see, by name.
+"""The vocabulary of the synthetic world, and presets of its difficulty.
 
-A thing is a combination of shape, texture and color. Pre-training names 200 of
-the 480 combinations; the rest are kept for transfer.
+An object is a combination of shape, texture and color. Pre-training names 200
+of the 480 combinations; the other 280 are kept for transfer.
 """
 
 import dataclasses
@@ -49,20 +49,20 @@ _SEED = 1707_02968
 
 
 def parts(combinations):
-    """Shape, texture and color of combination ids, each as int arrays."""
+    """Return shape, texture and color of combination ids, each as ints."""
     return np.unravel_index(
         combinations, (len(SHAPES), len(TEXTURES), len(COLORS))
     )
 
 
 def families():
-    """`(10,)` position in `FAMILIES` of the family of each shape."""
+    """Return the `(10,)` position in `FAMILIES` of each shape's family."""
     names = list(FAMILIES)
     return np.array([names.index(family) for family in SHAPES.values()])
 
 
 def name(combination):
-    """The name of one combination, such as "red striped disc"."""
+    """Return the name of one combination, such as "red striped disc"."""
     shape, texture, color = parts(combination)
     return " ".join(
         (tuple(COLORS)[color], TEXTURES[texture], tuple(SHAPES)[shape])
@@ -71,10 +71,10 @@ def name(combination):
 
 @functools.cache
 def named():
-    """`(200,)` combinations that pre-training names, the commonest first.
+    """Return the `(200,)` combinations that are named, commonest first.
 
-    Every pair of shape and texture has three or four colors in it, so that
-    all parts of an unseen combination are known.
+    They contain every pair of shape and texture in three or four colors, so
+    that all parts of an unseen combination are known.
     """
     every = np.arange(NUM_COMBINATIONS)
     colors_first = every[np.argsort(keyed_random.hash64(_SEED, every))]
@@ -90,13 +90,13 @@ def named():
 
 @functools.cache
 def unseen():
-    """`(280,)` combinations that pre-training neither names nor shows."""
+    """Return the `(280,)` combinations that pre-training never shows."""
     return np.setdiff1d(np.arange(NUM_COMBINATIONS), named())
 
 
 @functools.cache
 def classes():
-    """`(20,)` unseen combinations, two of every shape, in order of id."""
+    """Return `(20,)` unseen combinations, two of every shape, by id."""
     shuffled = unseen()[np.argsort(keyed_random.hash64(_SEED, unseen()))]
     shape, _, _ = parts(shuffled)
     return np.sort(
@@ -106,10 +106,10 @@ def classes():
 
 @functools.cache
 def hierarchy():
-    """The `LabelHierarchy` over everything that pre-training names.
+    """Return the `LabelHierarchy` over everything that pre-training names.
 
-    Outline, family, shape, shape and texture, combination: five levels; and,
-    as a second way up, combination, color, tone.
+    It has five levels: outline, family, shape, shape and texture, combination.
+    A second way up leads from combination to color and tone.
     """
     leaves = [name(combination) for combination in np.sort(named())]
     parents = FAMILIES | SHAPES | COLORS
@@ -123,7 +123,7 @@ def hierarchy():
 
 @functools.cache
 def leaf_ids():
-    """`(480,)` label id of every combination; -1 where it has no name."""
+    """Return the `(480,)` label id of every combination, -1 without a name."""
     ids = np.full(NUM_COMBINATIONS, -1, "int32")
     for combination in named():
         ids[combination] = hierarchy().index(name(combination))
@@ -131,28 +131,27 @@ def leaf_ids():
 
 
 def _pair(leaf):
-    """The name of a combination without its color."""
+    """Return the name of a combination without its color."""
     return leaf.split(" ", 1)[1]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preset:
-    """What stands between an object and its name.
+    """How hard it is to recognize objects.
 
-    Lengths are fractions of the image's shorter side, intensities fractions
-    of full scale, rates probabilities.
+    Lengths are fractions of the image's shorter side, intensities are fractions
+    of full scale, rates are probabilities.
 
     Attributes:
-        sizes: Smallest and largest diameter of an object that is alone.
+        sizes: Smallest and largest diameter of a single object.
         rotation: Largest rotation either way, in turns.
         aspect: Largest stretch of an object along its own axes; 0.1 is 10%.
         hue_jitter: Largest change of hue, in turns of the color circle.
         clutter: Contrast of the background.
-        distractors: Most things without a name behind the objects, each there
-            half of the time.
-        occlusion: How often a thing without a name stands in front of the
-            first object.
-        shading: How much of the light may change across the image.
+        distractors: Number of slots for nameless things behind the objects,
+            each filled half of the time.
+        occlusion: Rate of a nameless thing in front of the first object.
+        shading: Largest change of the light across the image.
         noise: Standard deviation of the noise of every pixel.
     """
 
@@ -167,9 +166,9 @@ class Preset:
     noise: float
 
 
-# "standard" is chosen so that what a small ResNet learns from 300 to 10,000
-# images rises with their logarithm, neither at chance nor saturated; "easy"
-# is near its ceiling there, and "hard" has room for some decades more.
+# "standard" is chosen such that the score of a small ResNet trained on 300 to
+# 10,000 images rises with the logarithm of their number, neither at chance nor
+# saturated. "easy" is near its ceiling there; "hard" can rise for more decades.
 PRESETS = {
     "easy": Preset(
         sizes=(0.35, 0.65),

@@ -1,4 +1,7 @@
-"""The synthetic world as a data set: positions to examples, nothing stored."""
+"""The synthetic world as a data set: examples from positions, nothing stored.
+
+Shapes: n examples.
+"""
 
 import dataclasses
 import os
@@ -17,16 +20,16 @@ _CHUNK = 2**17
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class View:
-    """Which part of the world is seen, and how.
+    """Which part of which world is seen, and how.
 
     Attributes:
         task: Name in `TASKS`.
         split: "train" or "test".
         num_examples: Number of images.
-        height: H, pixels.
-        width: W, pixels.
+        height: Height of images in pixels.
+        width: Width of images in pixels.
         preset: How hard things are to see.
-        seed: Which world.
+        seed: Seed of the world.
         threads: How many threads render a large request.
     """
 
@@ -41,15 +44,15 @@ class View:
 
 
 class World(Dataset):
-    """Base of every task: a task says what is in an image and in an example.
+    """Base class of the tasks, which define what images and examples contain.
 
-    A subclass sets `info` and writes `_examples`.
+    A subclass sets `info` and implements `_examples`.
 
     Attributes:
         view: `View`.
         extent: Width and height of an image in units of its shorter side.
-        first: Slot of the first thing that the task is about: those without a
-            name stand behind, and one of them in front.
+        first: Slot of the first thing that the task is about. Slots before it
+            are distractors behind it, the last slot an occluder in front.
         OPTIONS: Names of the arguments that only this task has.
         DEFAULT_SIZES: Number of examples by split.
     """
@@ -65,7 +68,7 @@ class World(Dataset):
         self._root = keyed_random.hash64(view.seed, f"{view.task} {view.split}")
 
     def ids(self, positions):
-        """Ids at `positions`, which are the positions themselves."""
+        """Return the ids at `positions`, which are the positions themselves."""
         ids = np.asarray(positions, "int64")
         if ids.size and not 0 <= ids.min() <= ids.max() < len(self):
             raise IndexError(
@@ -76,7 +79,7 @@ class World(Dataset):
         return ids
 
     def take(self, positions):
-        """Examples at `positions`, rendered together and by threads."""
+        """Return examples at `positions`, rendered together and by threads."""
         ids = self.ids(positions)
         size = max(1, _CHUNK // (self.view.height * self.view.width))
         chunks = [ids[i : i + size] for i in range(0, len(ids), size)]
@@ -100,23 +103,23 @@ class World(Dataset):
         return [dict(zip(columns, row, strict=True)) for row in rows]
 
     def _examples(self, ids, keys):
-        """Columns of the examples: {name: sequence of one value an example}.
+        """Return columns of the examples, {name: one value per example}.
 
         Args:
             ids: `(n,)` int64.
-            keys: `(n,)` uint64, the root of all that is random in an image.
+            keys: `(n,)` uint64, from which all randomness of an image derives.
         """
         raise NotImplementedError
 
     def _look(self, keys, combinations):
-        """Things, images and the slot on top of each pixel."""
+        """Return things, images and the slot on top of each pixel."""
         preset = self.view.preset
         named = scene.objects(keys, combinations, self.extent, preset)
         first = named.x[:, 0], named.y[:, 0], named.radius[:, 0]
         return self._photograph(keys, named, first)
 
     def _photograph(self, keys, subjects, disc):
-        """`subjects` behind and before things without names, rendered."""
+        """Render `subjects` among things without names."""
         preset = self.view.preset
         things = scene.Things.concatenate(
             [

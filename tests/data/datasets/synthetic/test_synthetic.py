@@ -22,7 +22,7 @@ from keras_jft.data.datasets import synthetic
         ({"wrong_labels": 1.2}, "wrong_labels.*0 to 1.*1.2"),
         ({"missing_labels": -0.1}, "missing_labels.*0 to 1.*-0.1"),
         ({"num_names": 201}, "num_names.*2..200.*201"),
-        ({"long_tail": -1}, "long_tail.*0 up.*-1"),
+        ({"long_tail": -1}, "long_tail.*0 or more.*-1"),
         ({"threads": 0}, "threads.*above 0"),
         ({"masks": "color"}, "masks.*not an option.*wrong_labels"),
         ({"task": "pose", "void_ring": True}, "void_ring.*not an option"),
