@@ -13,9 +13,9 @@ from keras_jft.data.images import AnnotatedImages, read_file
 
 # Boxes that reach at most this many pixels out of the image are clipped, since
 # annotation tools round. A box further out may belong to another image.
-TOLERANCE = 1.0
+_TOLERANCE = 1.0
 # Smallest side of a box in pixels: float32 may not resolve thinner boxes.
-THINNEST = 1e-3
+_THINNEST = 1e-3
 ON_ERROR = ("raise", "drop")
 
 
@@ -113,11 +113,11 @@ def fault_of(box, image_size):
     """
     x1, y1, x2, y2 = box
     height, width = image_size
-    if x2 - x1 < THINNEST or y2 - y1 < THINNEST:
+    if x2 - x1 < _THINNEST or y2 - y1 < _THINNEST:
         return "a width and a height above 0"
-    outside = max(-x1, -y1, x2 - width, y2 - height) > TOLERANCE
+    outside = max(-x1, -y1, x2 - width, y2 - height) > _TOLERANCE
     x1, y1, x2, y2 = clipped(box, image_size)
-    if outside or x2 - x1 < THINNEST or y2 - y1 < THINNEST:
+    if outside or x2 - x1 < _THINNEST or y2 - y1 < _THINNEST:
         return (
             f"a box inside the image, which is {width} wide and {height} high"
         )

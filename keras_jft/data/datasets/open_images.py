@@ -1,8 +1,8 @@
 """Open Images: image-level labels by people and machines, from its CSV files.
 
-`load` reads the files with `LabelReader`, lets rejections by people override
+`load` reads the files with `_LabelReader`, lets rejections by people override
 machine labels, and drops images without a file. The reader packs each row into
-one integer, so that sorting rows is fast; see `LabelReader.result`.
+one integer, so that sorting rows is fast; see `_LabelReader.result`.
 
 Shapes: N images, R rows of labels, C classes, n rows of a block of a file.
 """
@@ -29,11 +29,11 @@ from keras_jft.files import check_split, files_of, of_split
 from keras_jft.text_files import decode, parse_json
 
 _CHUNK = 1_000_000
-COLUMNS = ("ImageID", "Source", "LabelName", "Confidence")
-MACHINE = "machine"
+_COLUMNS = ("ImageID", "Source", "LabelName", "Confidence")
+_MACHINE = "machine"
 # States of a label, in rising priority. Of several rows about one label of one
 # image the highest counts: people over machines, then the higher confidence.
-UNKNOWN, BY_MACHINE, NEGATIVE, BY_PEOPLE = range(4)
+_UNKNOWN, _BY_MACHINE, _NEGATIVE, _BY_PEOPLE = range(4)
 _BLOCK = 8 << 20  # Bytes of a file that are read at once.
 _LABEL_BITS = 30  # Bits of a label id in a packed row.
 
@@ -106,7 +106,7 @@ def load(
     )
     keys, names, hierarchy = _labels(descriptions, hierarchy)
     sources = [sources] if isinstance(sources, str) else sources
-    reader = LabelReader(
+    reader = _LabelReader(
         keys, _classes(classes, keys), sources, threshold, unknown, on_error
     )
     for path in files_of(labels):
@@ -125,11 +125,11 @@ def load(
         )
     ids, images, rows = _with_files(ids, images, str(directory), missing)
     label_ids, states = label_ids[rows], states[rows]
-    present = np.isin(states, (BY_MACHINE, BY_PEOPLE))
+    present = np.isin(states, (_BY_MACHINE, _BY_PEOPLE))
     tables = [
         LabelRows(images[chosen], label_ids[chosen], len(ids), len(keys),
                   hierarchy)
-        for chosen in (present, states == UNKNOWN)
+        for chosen in (present, states == _UNKNOWN)
     ]  # fmt: skip
     class_counts, longest = tables[0].count()
     info = Info(
@@ -213,7 +213,7 @@ def _labels(descriptions, hierarchy):
         )
     described = {}
     if descriptions is not None:
-        described = read_descriptions(descriptions)
+        described = _read_descriptions(descriptions)
     if hierarchy is None:
         return [*described], [*described.values()], None
     if not isinstance(hierarchy, LabelHierarchy):
@@ -265,9 +265,9 @@ def _rejected(hierarchy, images, labels, states):
     # One integer per (image, label), sorted like the rows: a machine label is
     # out if that of any label above it, or its own, is among the rejected.
     rejected, size = np.zeros(len(labels), bool), np.int64(len(hierarchy))
-    by_people = np.flatnonzero(states == NEGATIVE)
+    by_people = np.flatnonzero(states == _NEGATIVE)
     no = images[by_people] * size + labels[by_people]
-    by_machine = np.flatnonzero((states == UNKNOWN) | (states == BY_MACHINE))
+    by_machine = np.flatnonzero((states == _UNKNOWN) | (states == _BY_MACHINE))
     for first in range(0, len(by_machine) if len(no) else 0, _CHUNK):
         rows = by_machine[first : first + _CHUNK]
         above = hierarchy.close_batch(labels[rows, None])
@@ -321,7 +321,7 @@ def _names_in(directory):
             yield entry.name
 
 
-def read_descriptions(path):
+def _read_descriptions(path):
     """Read `{LabelName: DisplayName}` from a CSV, with or without header.
 
     Names shared by several labels are followed by the LabelName in brackets.
@@ -340,7 +340,7 @@ def read_descriptions(path):
     }
 
 
-class LabelReader:
+class _LabelReader:
     """Reads files of labels and keeps the rows that count.
 
     Args:
@@ -429,12 +429,12 @@ class LabelReader:
         if self.sources is not None:
             wanted = pc.is_in(source, pa.array(self.sources))
             counts &= wanted.to_numpy(zero_copy_only=False)
-        by_machine = pc.equal(source, MACHINE).to_numpy(zero_copy_only=False)
+        by_machine = pc.equal(source, _MACHINE).to_numpy(zero_copy_only=False)
         present = confidence >= self.threshold
         state = np.where(
             by_machine,
-            np.where(present, BY_MACHINE, UNKNOWN),
-            np.where(present, BY_PEOPLE, NEGATIVE),
+            np.where(present, _BY_MACHINE, _UNKNOWN),
+            np.where(present, _BY_PEOPLE, _NEGATIVE),
         )
         says = ~by_machine | (confidence >= self.unknown)
         says &= self.is_kept[labels]
@@ -481,7 +481,7 @@ class LabelReader:
 
 def _blocks(path):
     """Yield the record batches of a CSV file."""
-    text = dict.fromkeys(COLUMNS[:3], pa.string())
+    text = dict.fromkeys(_COLUMNS[:3], pa.string())
     try:
         # With one thread, errors name their row.
         with files_lib.opened(path) as file:
@@ -491,12 +491,12 @@ def _blocks(path):
                     use_threads=False, block_size=_BLOCK
                 ),
                 convert_options=arrow_csv.ConvertOptions(
-                    include_columns=COLUMNS,
+                    include_columns=_COLUMNS,
                     column_types={**text, "Confidence": pa.float64()},
                 ),
             )
     except (pa.ArrowException, KeyError) as error:
         raise ValueError(
             f"{str(path)!r} must be a CSV file with the columns "
-            f"{', '.join(COLUMNS)}. {str(error).strip()}."
+            f"{', '.join(_COLUMNS)}. {str(error).strip()}."
         ) from error

@@ -32,7 +32,7 @@ from keras_jft.data.datasets.image_files import files_below
 from keras_jft.data.label_names import check_forms, checked_names
 from keras_jft.text_files import short
 
-SOURCES = ("files", "tfds")
+_SOURCES = ("files", "tfds")
 # Flags in the list of a class: absent, difficult, present.
 _LIST_FLAGS = ("-1", "0", "1")
 # What tools write for `difficult`.
@@ -90,7 +90,7 @@ def load(
         ValueError: As `read` does, or a folder, a list or an image is missing,
             or a class is not in `label_names`.
     """
-    checks.one_of("source", source, SOURCES)
+    checks.one_of("source", source, _SOURCES)
     if source == "tfds":
         shift = -1.0 if one_based else 0.0
         return tfds.load_boxes(
@@ -341,7 +341,9 @@ def _all_names(folders):
     """Return the classes of all annotation files, so that splits agree."""
     places = [folder / "Annotations" for folder in folders]
     files = [files_below(p, (".xml",)) for p in places if p.is_dir()]
-    return tuple(sorted(set().union(*map(names_in, itertools.chain(*files)))))
+    return tuple(
+        sorted(set().union(*map(_class_names, itertools.chain(*files))))
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -398,7 +400,7 @@ def read(path, faults, *, one_based=True):
     )
 
 
-def names_in(path):
+def _class_names(path):
     """Return the names of classes in a file without checking the rest."""
     found = parse(path).findall("object")
     return {(o.findtext("name") or "").strip() for o in found} - {""}

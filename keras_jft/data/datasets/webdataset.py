@@ -33,7 +33,7 @@ from keras_jft.data.label_names import (
 from keras_jft.files import check_split, files_of, is_tool_name, of_split
 from keras_jft.text_files import decode, parse_json, short
 
-LABEL_SUFFIXES = (".cls", ".json", ".txt")
+_LABEL_SUFFIXES = (".cls", ".json", ".txt")
 _MEMBER = re.compile(r"((?:.*/)?[^./]+)(\.[^/]*)", re.DOTALL)
 _BLOCK = 512
 # Types of members that hold the name, and more, of the next one. `tarfile`
@@ -85,7 +85,7 @@ def load(
             of the same kind, no image or no labels; or a label is unknown.
             While reading: an image is damaged.
     """
-    checks.one_of("label_suffix", label_suffix, LABEL_SUFFIXES)
+    checks.one_of("label_suffix", label_suffix, _LABEL_SUFFIXES)
     check_split(split, urls, "Write `{split}` into `urls`, or pass split=None.")
     paths = _paths(of_split(urls, split))
     with concurrent.futures.ThreadPoolExecutor(8) as threads:
@@ -180,14 +180,14 @@ class WebDataset(Dataset):
         return {"images": image, **example}
 
 
-def expand(pattern):
+def _expand(pattern):
     """Return the paths of a pattern with braces, as a shell expands them.
 
     Example:
 
-    >>> expand("a-{08..10}.tar")
+    >>> _expand("a-{08..10}.tar")
     ['a-08.tar', 'a-09.tar', 'a-10.tar']
-    >>> expand("{x,y}/{0..1}.tar")
+    >>> _expand("{x,y}/{0..1}.tar")
     ['x/0.tar', 'x/1.tar', 'y/0.tar', 'y/1.tar']
     """
     parts = re.split(r"\{([^{}]*)\}", pattern)
@@ -199,7 +199,7 @@ def expand(pattern):
 def _paths(urls):
     """Return the paths of the tars that `urls` name, each once."""
     patterns = [urls] if isinstance(urls, str) else checked_list(urls, "urls")
-    paths = [path for text in patterns for path in expand(str(text))]
+    paths = [path for text in patterns for path in _expand(str(text))]
     # Exact names are opened without a look-up, which is slow in buckets.
     found = [files_of(path) if "*" in path else [path] for path in paths]
     return list(dict.fromkeys(itertools.chain.from_iterable(found)))

@@ -183,7 +183,7 @@ def _count(data, pairs_among, most_named, failures):
     pairs = None
     if 0 < num_classes <= pairs_among:
         pairs = LabelPairs(np.arange(num_classes))
-    for chunk in scan(data, failures):
+    for chunk in _scan(data, failures):
         sets = label_sets(chunk.rows, num_classes, hierarchy)
         counts.add(chunk.ids, sets)
         boxes.add(chunk.entries)
@@ -206,7 +206,7 @@ def _look_again(data, pairs, members, counts, pairs_among):
     else:
         return pairs
     num_classes, hierarchy = len(data.info.label_names), data.info.hierarchy
-    for chunk in scan(data):
+    for chunk in _scan(data):
         sets = label_sets(chunk.rows, num_classes, hierarchy)
         if pairs is None:
             wanted.add(sets)
@@ -258,7 +258,7 @@ def _galleries(data, bins):
     )
 
 
-class Chunk(NamedTuple):
+class _Chunk(NamedTuple):
     """The annotations of n consecutive examples.
 
     Attributes:
@@ -299,8 +299,8 @@ def _labels(example):
     return _NONE
 
 
-def scan(data, failures=None):
-    """Yield one `Chunk` after the other; leave out unreadable examples.
+def _scan(data, failures=None):
+    """Yield one `_Chunk` after the other; leave out unreadable examples.
 
     A data set of one example per person is read image by image, since several
     of its examples share the boxes of an image.
@@ -314,7 +314,7 @@ def scan(data, failures=None):
         for start in range(0, len(people), CHUNK):
             ids, entries = zip(*people[start : start + CHUNK], strict=True)
             examples = [{"bounding_boxes": entry} for entry in entries]
-            yield Chunk(start + np.arange(len(ids)), list(ids), examples)
+            yield _Chunk(start + np.arange(len(ids)), list(ids), examples)
         return
     for start in range(0, len(data), CHUNK):
         positions = np.arange(start, min(start + CHUNK, len(data)))
@@ -328,7 +328,7 @@ def scan(data, failures=None):
             examples = [example for example in found if example is not None]
         if examples:
             ids = [example["ids"] for example in examples]
-            yield Chunk(positions, ids, examples)
+            yield _Chunk(positions, ids, examples)
 
 
 def _one(data, position, failures):

@@ -1,7 +1,7 @@
 """The page of a data set: what a person wants to know before training on it.
 
 `blocks` lists the parts of the page in order, with a `headline` and `remarks`.
-Below them are the figures (each `plot_...` returns the SVG of one panel) and
+Below them are the figures (each `_plot_...` returns the SVG of one panel) and
 the thumbnails of examples.
 
 Shapes: C classes.
@@ -35,12 +35,12 @@ from keras_jft.html_page import (
     svg_of,
 )
 
-SIDE = 96  # Pixels; smaller images stay as they are.
+_SIDE = 96  # Pixels; smaller images stay as they are.
 _QUALITY = 85
 _MOST_NAMES = 3
-COLOR, SECOND = "#0072B2", "#D55E00"  # Of Okabe and Ito.
-PANEL = (4.6, 3.4)  # Inches.
-STYLE = {
+_COLOR, _SECOND = "#0072B2", "#D55E00"  # Of Okabe and Ito.
+_PANEL = (4.6, 3.4)  # Inches.
+_STYLE = {
     "font.size": 9,
     "legend.fontsize": 8,
     "legend.frameon": False,
@@ -252,11 +252,11 @@ def _labels(description, found):
         others = ("most specific", labels.specific)
     pictures = [
         Picture(
-            plot_rank_count(labels.images),
+            _plot_rank_count(labels.images),
             "Images per class by its rank, the commonest class first.",
         ),
         Picture(
-            plot_per_image(labels.given, what, others),
+            _plot_per_image(labels.given, what, others),
             f"Images by their number of {what.lower()}.",
         ),
     ]
@@ -339,7 +339,7 @@ def _boxes(description):
     yield Pictures(
         (
             Picture(
-                plot_per_image(per_image, "Boxes"),
+                _plot_per_image(per_image, "Boxes"),
                 "Images by their number of boxes; ignored boxes do not count.",
             ),
         )
@@ -377,7 +377,7 @@ def _images(description, found):
 
 def _sizes(sample, images):
     text = f"Sizes of {sample.read:,} images; larger markers are more images."
-    yield Pictures((Picture(plot_image_sizes(sample.sizes), text),))
+    yield Pictures((Picture(_plot_image_sizes(sample.sizes), text),))
     yield Table(
         "Sides in pixels: mean, quantiles, largest",
         ("", *images["widths"]),
@@ -422,7 +422,7 @@ def _made_by(found):
     yield "Seconds", f"{found['seconds']:.1f}"
 
 
-def plot_rank_count(images, marks=(20, 100)):
+def _plot_rank_count(images, marks=(20, 100)):
     """Plot the images of each class by its rank, both axes logarithmic.
 
     Args:
@@ -446,14 +446,14 @@ def plot_rank_count(images, marks=(20, 100)):
                 fontsize=7,
             )
         if len(counts):
-            ax.plot(ranks, counts[ranks - 1], color=COLOR, marker=".", ms=3)
+            ax.plot(ranks, counts[ranks - 1], color=_COLOR, marker=".", ms=3)
         ax.set(xscale="log", yscale="log")
         ax.set(xlabel="Rank of the class", ylabel="Images of the class")
 
     return _svg(draw)
 
 
-def plot_per_image(histogram, what, other=None):
+def _plot_per_image(histogram, what, other=None):
     """Plot how many images have how many of something.
 
     Args:
@@ -474,7 +474,7 @@ def plot_per_image(histogram, what, other=None):
             counts[: len(one.counts)] = one.counts[:shown]
             counts[-1] += one.counts[shown:].sum()
             at = np.arange(shown) + wide * (i - (len(series) - 1) / 2)
-            color = (COLOR, SECOND)[i]
+            color = (_COLOR, _SECOND)[i]
             ax.bar(at, counts, wide, color=color, label=name)
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.grid(axis="x", visible=False)
@@ -486,7 +486,7 @@ def plot_per_image(histogram, what, other=None):
     return _svg(draw)
 
 
-def plot_image_sizes(sizes):
+def _plot_image_sizes(sizes):
     """Plot widths and heights; larger markers are more images.
 
     Args:
@@ -499,7 +499,7 @@ def plot_image_sizes(sizes):
     def draw(ax):
         area = 6 + 200 * counts / counts.max()
         ax.scatter(
-            places[:, 1], places[:, 0], area, color=COLOR, alpha=0.4, lw=0
+            places[:, 1], places[:, 0], area, color=_COLOR, alpha=0.4, lw=0
         )
         limit = 1.08 * places.max()
         ax.plot([0, limit], [0, limit], color="gray", lw=0.8, linestyle="--")
@@ -512,8 +512,8 @@ def plot_image_sizes(sizes):
 def _svg(draw):
     import matplotlib.pyplot as plt
 
-    with plt.rc_context(STYLE):
-        figure, ax = plt.subplots(figsize=PANEL, layout="constrained")
+    with plt.rc_context(_STYLE):
+        figure, ax = plt.subplots(figsize=_PANEL, layout="constrained")
         draw(ax)
         return svg_of(figure)
 
@@ -531,20 +531,20 @@ def thumbnails(data, positions, caption):
     """
     found = (_read(data, int(position)) for position in positions)
     return tuple(
-        Thumbnail(jpeg(example["images"]), caption(example))
+        Thumbnail(_jpeg(example["images"]), caption(example))
         for example in found
         if example is not None
     )
 
 
-def jpeg(image):
+def _jpeg(image):
     """Return the bytes of a small JPEG.
 
     Args:
         image: `(H, W, 3)`, 0..255.
     """
     picture = Image.fromarray(np.asarray(image).clip(0, 255).astype("uint8"))
-    picture.thumbnail((SIDE, SIDE))
+    picture.thumbnail((_SIDE, _SIDE))
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=_QUALITY)
     return file.getvalue()

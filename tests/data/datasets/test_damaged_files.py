@@ -159,7 +159,7 @@ def _open_images(folder):
 
     def read(path):
         keys = ["/m/0", "/m/1", "/m/2"]
-        reader = open_images.LabelReader(keys, None, None, 0.5, None)
+        reader = open_images._LabelReader(keys, None, None, 0.5, None)
         reader.add(path)
         return reader.result()
 
@@ -169,7 +169,7 @@ def _open_images(folder):
 def _descriptions(folder):
     text = 'LabelName,DisplayName\n/m/0,Dog\n/m/1,"Crane, bird"\n/m/2,Dog\n'
     (folder / "a.csv").write_text(text)
-    return "a.csv", open_images.read_descriptions
+    return "a.csv", open_images._read_descriptions
 
 
 def _records(folder, name):

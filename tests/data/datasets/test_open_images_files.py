@@ -23,7 +23,7 @@ def save(tmp_path):
 
 def _reader(**options):
     options = {"threshold": 0.5, "unknown": None, **options}
-    return files.LabelReader(
+    return files._LabelReader(
         KEYS, options.pop("kept", None), options.pop("sources", None), **options
     )
 
@@ -105,7 +105,7 @@ def test_extra_columns_and_another_order_are_read(save):
     reader.add(path)
     ids, images, labels, states = reader.result()
     assert (ids.tolist(), images.tolist()) == ([b"x"], [0])
-    assert (labels.tolist(), states.tolist()) == ([2], [files.UNKNOWN])
+    assert (labels.tolist(), states.tolist()) == ([2], [files._UNKNOWN])
 
 
 @pytest.mark.parametrize(
@@ -168,14 +168,14 @@ def test_descriptions_are_read_with_and_without_a_header(tmp_path):
     names = "LabelName,DisplayName\n"
     for header in ("", names, "\ufeff" + names):
         path.write_text(header + lines, encoding="utf-8")
-        assert files.read_descriptions(path) == expected
+        assert files._read_descriptions(path) == expected
     for line in ("/m/0,Cat", "/m/3", "/m/3,", ",Cat", "/m/3,a,b"):
         path.write_text(lines + line + "\n")
         with pytest.raises(ValueError, match=r"classes\.csv', line 4"):
-            files.read_descriptions(path)
+            files._read_descriptions(path)
     path.write_bytes(lines.encode() + b"/m/3,\xff\n")
     with pytest.raises(ValueError, match=r"classes\.csv', line 4"):
-        files.read_descriptions(path)
+        files._read_descriptions(path)
 
 
 def test_ids_of_any_letters_are_kept(save):

@@ -10,7 +10,7 @@ from PIL import Image
 
 import keras_jft as jft
 from keras_jft import files
-from keras_jft.data.datasets.webdataset import expand, load
+from keras_jft.data.datasets.webdataset import _expand, load
 
 pytest.importorskip("tensorflow")
 NAMES = ["cat", "dog", "pet"]
@@ -197,7 +197,7 @@ def test_a_damaged_image_is_skipped_within_the_limit(save_tar):
 def test_braces_of_other_forms_are_refused():
     for pattern in ("{}", "{1..}", "{3..1}", "{a..c}"):
         with pytest.raises(ValueError, match=r"\{000\.\.010\}"):
-            expand(pattern)
+            _expand(pattern)
 
 
 def _tar(path, headers, **options):

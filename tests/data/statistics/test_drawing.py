@@ -20,14 +20,14 @@ def _histogram(numbers):
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: page.plot_rank_count(np.zeros(5, int)),
-        lambda: page.plot_rank_count(np.array([7])),
-        lambda: page.plot_rank_count(np.arange(100_000)),
-        lambda: page.plot_per_image(_histogram([]), "Boxes"),
-        lambda: page.plot_per_image(
+        lambda: page._plot_rank_count(np.zeros(5, int)),
+        lambda: page._plot_rank_count(np.array([7])),
+        lambda: page._plot_rank_count(np.arange(100_000)),
+        lambda: page._plot_per_image(_histogram([]), "Boxes"),
+        lambda: page._plot_per_image(
             _histogram([0, 1, 500]), "Labels", ("some", _histogram([3]))
         ),
-        lambda: page.plot_image_sizes(Counter({(3, 4): 9, (5, 5): 1})),
+        lambda: page._plot_image_sizes(Counter({(3, 4): 9, (5, 5): 1})),
     ],
 )
 def test_a_figure_is_a_small_svg_and_is_closed(draw):

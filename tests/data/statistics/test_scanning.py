@@ -9,7 +9,7 @@ from keras_jft.data.statistics import describe
 def test_chunks_are_all_examples_in_order(make_data, monkeypatch):
     monkeypatch.setattr(describe, "CHUNK", 7)
     data = make_data(20)
-    chunks = list(describe.scan(data))
+    chunks = list(describe._scan(data))
     assert [len(chunk.ids) for chunk in chunks] == [7, 7, 6]
     assert np.concatenate([c.positions for c in chunks]).tolist() == [
         *range(20)
@@ -27,7 +27,7 @@ def test_unreadable_examples_are_left_out_and_counted(listed, monkeypatch):
     ]
     bad = {"4.png", "5.png", "6.png", "7.png", "9.png"}
     failures = Failures()
-    chunks = list(describe.scan(listed(examples, bad), failures))
+    chunks = list(describe._scan(listed(examples, bad), failures))
     assert [chunk.positions.tolist() for chunk in chunks] == [
         [0, 1, 2, 3],
         [8],
@@ -47,7 +47,7 @@ def test_boxes_give_the_labels_where_there_are_none(listed):
         {"images": image, "bounding_boxes": entry, "ids": 0},
         {"images": image, "ids": 1},
     ]
-    (chunk,) = describe.scan(listed(examples))
+    (chunk,) = describe._scan(listed(examples))
     assert [row.tolist() for row in chunk.rows] == [[0, 2], []]
     assert not chunk.has_labels and len(chunk.entries) == 1
 
@@ -55,5 +55,5 @@ def test_boxes_give_the_labels_where_there_are_none(listed):
 def test_of_people_the_images_are_read(listed):
     entry = {"boxes": np.zeros((2, 4)), "labels": np.zeros(2, "int32")}
     data = listed([{"ids": i} for i in range(3)], people={7: entry, 8: entry})
-    (chunk,) = describe.scan(data)
+    (chunk,) = describe._scan(data)
     assert chunk.ids == [7, 8] and data.reads == []

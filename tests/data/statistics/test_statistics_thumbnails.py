@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_jft.data.statistics.page import captions, jpeg, thumbnails
+from keras_jft.data.statistics.page import _jpeg, captions, thumbnails
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ from keras_jft.data.statistics.page import captions, jpeg, thumbnails
 )
 def test_large_images_shrink_and_small_ones_stay(size, shown):
     image = np.full((*size, 3), 77, "uint8")
-    with Image.open(io.BytesIO(jpeg(image))) as picture:
+    with Image.open(io.BytesIO(_jpeg(image))) as picture:
         assert picture.size == shown
         assert abs(np.asarray(picture).astype(int) - 77).max() <= 2
 

@@ -18,7 +18,7 @@ from keras_jft.data.datasets.coco import files as files_lib
 from keras_jft.data.datasets.image_paths import find_images
 from keras_jft.files import check_split
 
-SOURCES = ("files", "tfds")
+_SOURCES = ("files", "tfds")
 
 
 def load(
@@ -68,7 +68,7 @@ def load(
         ValueError: As `coco.files.read` does, or images are missing, or two
             records are of the same file.
     """
-    checks.one_of("source", source, SOURCES)
+    checks.one_of("source", source, _SOURCES)
     if source == "tfds":
         return tfds.load_boxes(
             config, split, directory, on_error, orientation=orientation

@@ -30,7 +30,7 @@ _FAULTS = (
 _RANDOM = "readahead_buffer_size:0,max_parallelism:0"
 KINDS = ("tfrecord", "array_record")
 # Where the data of a record is and its checksum: 16 bytes per record.
-PLACE = np.dtype([("start", "<i8"), ("size", "<u4"), ("crc32", "<u4")])
+_PLACE = np.dtype([("start", "<i8"), ("size", "<u4"), ("crc32", "<u4")])
 # Bytes around the data: its length with a checksum, and the data's CRC32C.
 _HEADER, _FOOTER = 12, 4
 
@@ -120,7 +120,7 @@ class Shard:
             rows, kind = index[key], "U" if self.id_type is str else "i"
             right = rows.dtype.kind == kind
             if key == "places":
-                right = rows.dtype == PLACE
+                right = rows.dtype == _PLACE
                 right = right and (rows["start"] >= 0).all()
             if not right or rows.ndim != 1:
                 raise ValueError(f"its {key} are {rows.dtype}, {rows.shape}")
@@ -298,10 +298,10 @@ class Index:
         return int(first) if in_a_row else None
 
     def arrays(self):
-        """Return `{"places": (n,) PLACE, "ids": (n,)}`, as far as needed."""
+        """Return `{"places": (n,) _PLACE, "ids": (n,)}`, as far as needed."""
         arrays = {}
         if self.has_places:
-            arrays["places"] = np.array(self._places, PLACE)
+            arrays["places"] = np.array(self._places, _PLACE)
         if self.first_id is None:
             arrays["ids"] = np.array(self._ids)
         return arrays

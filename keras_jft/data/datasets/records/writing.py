@@ -18,7 +18,7 @@ from keras_jft.data.datasets.records.reading import note_of
 from keras_jft.data.images import decode_image, exif_orientation
 from keras_jft.data.pipeline import Examples
 
-ENCODINGS = ("png", "jpeg")
+_ENCODINGS = ("png", "jpeg")
 
 
 def write_records(
@@ -68,7 +68,7 @@ def write_records(
     >>> bool((again[7]["images"] == data[7]["images"]).all())
     True
     """
-    checks.one_of("encoding", encoding, ENCODINGS)
+    checks.one_of("encoding", encoding, _ENCODINGS)
     folder, name, kind, count = shards_lib.parse(path)
     if count > len(data):
         raise ValueError(
