@@ -1,6 +1,7 @@
 """What a resumed run must have in common with the one before."""
 
 import contextlib
+import shutil
 import warnings
 
 import keras
@@ -72,19 +73,23 @@ def _fit_plain(model, *callbacks):
 def test_a_plain_keras_model_with_metrics_resumes_in_an_epoch(
     tmp_path, execution
 ):
-    whole = _plain(steps_per_execution=execution)
+    def plain():
+        # What is compiled is tried once: tracing takes most of the time.
+        return _plain(steps_per_execution=execution, run_eagerly=execution == 1)
+
+    whole = plain()
     history = _fit_plain(whole)
     for stop in (2 // execution, (STEPS + 4) // execution):
         folder = tmp_path / str(stop)
         kept = {"save_every": 1, "asynchronous": False}
         with pytest.raises(KeyboardInterrupt):
             _fit_plain(
-                _plain(steps_per_execution=execution),
+                plain(),
                 training.Checkpoint(folder, **kept),
                 Stop(stop),
             )
         assert archive.read(checkpoint_lib.saved(folder)[-1])[1]["done"] > 0
-        resumed = _plain(steps_per_execution=execution)
+        resumed = plain()
         again = _fit_plain(resumed, training.Checkpoint(folder, **kept))
         assert _state(resumed) == _state(whole)
         assert again.history == history.history
@@ -109,7 +114,7 @@ def _small(cls):
     x = keras.layers.Dense(4)(keras.layers.GlobalAveragePooling2D()(x))
     model = cls(inputs, x)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile("adam", loss, metrics=["accuracy"])
+    model.compile("adam", loss, metrics=["accuracy"], run_eagerly=True)
     return model
 
 
@@ -267,6 +272,18 @@ def _fit(model, folder, epochs, *callbacks):
     return model
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Folders of one run after one, two and three epochs, and its last state.
+
+    They are copied by those who go on from them.
+    """
+    folder = tmp_path_factory.mktemp("runs")
+    for epochs in (1, 2, 3):
+        model = _fit(_compiled(), folder / str(epochs), epochs)
+    return folder, _state(model)
+
+
 ADAM = keras.optimizers.Adam
 OTHERS = {
     "beta_1": ({"optimizer": ADAM(1e-3, beta_1=0.1)}, "0.9 in .*, 0.1 now"),
@@ -288,8 +305,8 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("field", OTHERS)
-def test_another_compilation_is_told_with_both_values(tmp_path, field):
-    _fit(_compiled(), tmp_path, 1)
+def test_another_compilation_is_told_with_both_values(tmp_path, field, runs):
+    shutil.copytree(runs[0] / "1", tmp_path, dirs_exist_ok=True)
     other, values = OTHERS[field]
     with pytest.raises(ValueError, match=rf"step-.*{field}: {values}"):
         _fit(_compiled(**other), tmp_path, 2)
@@ -411,10 +428,10 @@ LACKING = {
 
 @pytest.mark.parametrize("case", [*LACKING, "finite weights"])
 def test_a_signed_checkpoint_that_lacks_something_is_passed_over(
-    tmp_path, case
+    tmp_path, case, runs
 ):
-    whole = _fit(_compiled(), tmp_path / "whole", 3)
-    _fit(_compiled(), tmp_path / "run", 2)
+    folder, whole = runs
+    shutil.copytree(folder / "2", tmp_path / "run")
     *_, before, newest = checkpoint_lib.saved(tmp_path / "run")
     arrays, about = archive.read(newest)
     if case in LACKING:
@@ -426,7 +443,7 @@ def test_a_signed_checkpoint_that_lacks_something_is_passed_over(
     message = f"{newest.name}. lacks.*Resuming from .*{before.name}"
     with pytest.warns(UserWarning, match=message):
         resumed = _fit(_compiled(), tmp_path / "run", 3)
-    assert _state(resumed) == _state(whole)
+    assert _state(resumed) == whole
 
 
 # === Lists of batches ===
