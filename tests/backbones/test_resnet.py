@@ -126,7 +126,7 @@ def test_outputs_are_those_of_the_network_in_numpy(
 ):
     # One even and one odd side after every stride.
     images = rng.integers(0, 256, (1, 40, 33, 3)).astype("uint8")
-    blocks, pool_padding = (1, 2, 1, 2), "symmetric"
+    blocks, pool_padding = (1, 1, 1, 2), "symmetric"
     if output_stride in (16, 32):
         pool_padding = "same"
     backbone = ResNet(
@@ -201,9 +201,7 @@ def test_basic_depths_have_the_parameters_of_table_1():
 
 @pytest.mark.slow
 def test_513_pixels_at_stride_8_are_65_features():
-    backbone = ResNet.from_depth(
-        101, output_stride=8, image_shape=(513, 513, 3)
-    )
+    backbone = ResNet.from_depth(50, output_stride=8, image_shape=(513, 513, 3))
     shapes = {k: v.shape for k, v in backbone.pyramid_outputs.items()}
     assert shapes == {
         "P2": (None, 129, 129, 256),
@@ -297,7 +295,7 @@ def test_the_order_of_weights_does_not_depend_on_stride_or_pool(block, stem):
         tuple(
             variable.path
             for variable in ResNet(
-                (2, 1, 2, 1),
+                (2, 1, 1, 1),
                 4,
                 block=block,
                 stem=stem,
@@ -305,8 +303,11 @@ def test_the_order_of_weights_does_not_depend_on_stride_or_pool(block, stem):
                 pool_padding=pool_padding,
             ).weights
         )
-        for _, stride in [key for key in STAGES if key[0] == stem]
-        for pool_padding in ("same", "symmetric")
+        for (_, stride), pool_padding in zip(
+            [key for key in STAGES if key[0] == stem],
+            ("same", "symmetric", "same"),
+            strict=True,
+        )
     }
     assert len(orders) == 1
 
