@@ -51,12 +51,8 @@ def test_a_backbone_is_trained_once_and_then_read(tmp_path, monkeypatch):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_backbone_of_changed_files_is_trained_again(
-    tmp_path, monkeypatch, rng
-):
-    images = rng.integers(0, 256, (2, 16, 16, 3), "uint8")
-    of_files = _folder(tmp_path / "photos", images)
-    config = dataclasses.replace(RUN.pretrain, **of_files, num_examples=None)
+def _pretrain_nothing(monkeypatch):
+    """Make a backbone of random weights; return where each config is noted."""
     trained = []
 
     def train(config, examples, verbose):
@@ -64,6 +60,16 @@ def test_a_backbone_of_changed_files_is_trained_again(
         return jft.pretrain.backbone(config)
 
     monkeypatch.setattr(jft.pretrain, "run", train)
+    return trained
+
+
+def test_a_backbone_of_changed_files_is_trained_again(
+    tmp_path, monkeypatch, rng
+):
+    images = rng.integers(0, 256, (2, 16, 16, 3), "uint8")
+    of_files = _folder(tmp_path / "photos", images)
+    config = dataclasses.replace(RUN.pretrain, **of_files, num_examples=None)
+    trained = _pretrain_nothing(monkeypatch)
     monkeypatch.setattr(jft.scaling.Runner, "examples", lambda *_: None)
     kept = tmp_path / "kept"
     for _ in range(2):
@@ -85,6 +91,7 @@ def test_a_save_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
     def full(*args):
         raise OSError("No space left on device")
 
+    _pretrain_nothing(monkeypatch)
     monkeypatch.setattr("keras_jft.scaling.study.runs.os.replace", full)
     with pytest.raises(OSError, match="No space left"):
         jft.scaling.Runner(tmp_path).backbone(RUN.pretrain)
@@ -111,7 +118,12 @@ def test_a_row_has_its_columns_and_a_model_is_compiled_once(tmp_path):
     assert len(runner._models) == 1
 
 
-def test_another_net_or_recipe_is_another_model(tmp_path):
+def test_another_net_or_recipe_is_another_model(tmp_path, monkeypatch):
+    def build(config, backbone, examples, model, verbose):
+        config = dataclasses.replace(config, num_classes=3)
+        return model or jft.transfer.build(config, backbone)
+
+    monkeypatch.setattr(jft.transfer, "run", build)
     runner = jft.scaling.Runner(tmp_path)
     pretrain = dataclasses.replace(RUN.pretrain, num_examples=0)
     base = dataclasses.replace(RUN, pretrain=pretrain)
