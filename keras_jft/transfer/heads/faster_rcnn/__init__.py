@@ -1,4 +1,8 @@
-"""Faster R-CNN on one feature map: anchors, proposals, regions, boxes."""
+"""Faster R-CNN on one feature map.
+
+`faster_rcnn.py` has the model, `stages.py` its layers that handle boxes, and
+`boxes.py`, `losses.py` and `suppression.py` the functions that these use.
+"""
 
 from keras_jft.transfer.heads.faster_rcnn.faster_rcnn import HEAD, FasterRCNN
 

@@ -1,14 +1,16 @@
-"""Boxes: anchors, codes that a network predicts, and which box is matched.
+"""Functions of boxes: anchors, codes, overlaps, matching and sampling.
 
-A candidate is an anchor in the first stage and a proposal in the second. A
-match is the index of a box, `BACKGROUND`, or `UNCOUNTED`: neither.
+A code is what a network predicts of a box, relative to an anchor or a proposal.
+A candidate is an anchor in the first stage and a proposal in the second. The
+match of a candidate is the index of a true box, `BACKGROUND`, or `UNCOUNTED`,
+which is neither.
 
 Boxes are x1, y1, x2, y2 in pixels. Overlaps and codes are Keras's
-(`keras.utils.bounding_boxes`); its clipping knows one size for all images, and
-ours differ within a batch.
+(`keras.utils.bounding_boxes`). Clipping is our own: Keras's takes one size for
+all images, whereas sizes differ within our batches.
 
-Shapes: B batch, h w feature side, K anchors per cell, A candidates, N boxes, S
-samples.
+Shapes: B batch, h w feature side, K anchors per feature, A candidates, N true
+boxes of an image (or boxes of any kind), S samples.
 """
 
 import keras
@@ -25,15 +27,15 @@ VARIANCE = (0.1, 0.1, 0.2, 0.2)
 
 
 def anchor_sizes(base, scales, ratios):
-    """Height and width of the anchors of one cell.
+    """Return height and width of the anchors of one feature.
 
     Args:
         base: Side in pixels of the square anchor of scale 1.
         scales: Factors of the sides.
-        ratios: Widths over heights.
+        ratios: Widths divided by heights.
 
     Returns:
-        `(K, 2)` NumPy array; the scale changes fastest.
+        `(K, 2)` NumPy array, ordered by ratio, then by scale.
 
     Example:
 
@@ -46,19 +48,19 @@ def anchor_sizes(base, scales, ratios):
 
 
 def anchors(grid, stride, sizes):
-    """The anchors of a feature map; those of cell j are centered at stride j.
+    """Return the anchors of a feature map, feature j's centered at stride * j.
 
     Args:
         grid: `(h, w)`, integers or scalar tensors.
-        stride: Pixels a cell.
+        stride: Pixels between two features.
         sizes: `(K, 2)` heights and widths.
 
     Returns:
-        `(h w K, 4)` boxes in the order y, x, size.
+        `(h * w * K, 4)` boxes, ordered by y, then x, then size.
 
     References:
         The `grid_anchor_generator` of the TensorFlow Object Detection API,
-        with which Huang et al. 2017, https://arxiv.org/abs/1611.10012, trained.
+        which Huang et al. 2017, https://arxiv.org/abs/1611.10012, trained with.
     """
     y, x = (ops.cast(ops.arange(side), "float32") * stride for side in grid)
     y, x = y[:, None, None], x[None, :, None]
@@ -71,7 +73,7 @@ def anchors(grid, stride, sizes):
 
 
 def are_inside(boxes, image_sizes):
-    """Which boxes do not cross the border of their image.
+    """Return which boxes do not cross the border of each image.
 
     Args:
         boxes: `(N, 4)`.
@@ -89,15 +91,16 @@ def are_inside(boxes, image_sizes):
 
 
 def encode(boxes, anchors):
-    """Codes of boxes relative to anchors of the same number.
+    """Return the codes of boxes, each relative to the anchor in its place.
 
     Args:
         boxes: `(..., N, 4)`.
         anchors: `(..., N, 4)`.
 
     Returns:
-        `(..., N, 4)`: ty, tx, th, tw; centers and logarithms of sizes, in
-        units of the anchor's size, over `VARIANCE`.
+        `(..., N, 4)`: ty, tx, th, tw, the offset of the center and the
+        logarithm of the size, both relative to the anchor's size and divided
+        by `VARIANCE`.
     """
     return keras.utils.bounding_boxes.encode_box_to_deltas(
         anchors, boxes, "xyxy", "xyxy", variance=VARIANCE
@@ -105,21 +108,21 @@ def encode(boxes, anchors):
 
 
 def decode(codes, anchors):
-    """The boxes of codes, the inverse of `encode`."""
+    """Return the boxes that codes stand for: the inverse of `encode`."""
     return keras.utils.bounding_boxes.decode_deltas_to_boxes(
         anchors, codes, "xyxy", "xyxy", variance=VARIANCE
     )
 
 
 def clip(boxes, image_sizes):
-    """Boxes cut to their images.
+    """Return boxes clipped to their images.
 
     Args:
         boxes: `(B, N, 4)`.
         image_sizes: `(B, 2)` heights and widths.
 
     Returns:
-        `(B, N, 4)` boxes, `(B, N)` bool: whether something is left of them.
+        `(B, N, 4)` boxes and `(B, N)` bool, whether any of the box is left.
     """
     sizes = ops.cast(image_sizes, "float32")
     limits = ops.tile(ops.flip(sizes, axis=-1), (1, 2))[:, None]
@@ -128,34 +131,35 @@ def clip(boxes, image_sizes):
 
 
 def area(boxes):
-    """`(...)` areas of boxes `(..., 4)`."""
+    """Return `(...)` areas of boxes `(..., 4)`."""
     return ops.prod(boxes[..., 2:] - boxes[..., :2], axis=-1)
 
 
-def iou(candidates, boxes):
-    """Intersection over union.
+def _iou(candidates, boxes):
+    """Return the intersection over union of each candidate with each box.
 
     Args:
         candidates: `(A, 4)` or `(B, A, 4)`.
         boxes: `(B, N, 4)`.
 
     Returns:
-        `(B, A, N)`; that of boxes below a thousandth of a pixel square comes
-        out too small, as Keras adds 1e-7 to the union.
+        `(B, A, N)`. For boxes below a thousandth of a square pixel it is too
+        small, as Keras adds 1e-7 to the union.
     """
     return keras.utils.bounding_boxes.compute_iou(candidates, boxes, "xyxy")
 
 
 def at_least_one(boxes, labels, ignored=None):
-    """Boxes of images with a row of padding more, so that there is a row.
+    """Return the boxes with one more row of padding, so that none is empty.
 
     Args:
-        boxes: `(B, N, 4)`, N may be 0.
-        labels: `(B, N)`, -1 is padding.
+        boxes: `(B, N, 4)`; N may be 0.
+        labels: `(B, N)`; -1 is padding.
         ignored: `(B, N)` bool; None: no box is ignored.
 
     Returns:
-        `(B, N + 1, 4)`, `(B, N + 1)`, `(B, N + 1)` bool.
+        Boxes `(B, N + 1, 4)`, labels `(B, N + 1)` and which are ignored,
+        `(B, N + 1)` bool.
     """
     if ignored is None:
         ignored = ops.zeros_like(labels, "bool")
@@ -167,11 +171,11 @@ def at_least_one(boxes, labels, ignored=None):
 
 
 def check_truth(truth, num_classes):
-    """Raise a `ValueError` unless targets of a detector are boxes in pixels.
+    """Raise a `ValueError` unless a detector's targets are boxes in pixels.
 
     Args:
-        truth: `{"boxes": (B, N, 4), "labels": (B, N)}` of NumPy arrays, or of
-            `tf.TensorSpec`s, of which only the keys are looked at.
+        truth: `{"boxes": (B, N, 4), "labels": (B, N)}` as NumPy arrays, or as
+            `tf.TensorSpec`s, of which only the keys are checked.
         num_classes: Number of classes.
     """
     if not isinstance(truth, dict) or not {"boxes", "labels"} <= truth.keys():
@@ -201,7 +205,7 @@ def check_truth(truth, num_classes):
     if not np.isfinite(boxes).all() or (boxes[:, :2] >= boxes[:, 2:]).any():
         raise ValueError(
             "Boxes must be finite (x1, y1, x2, y2) with x1 < x2 and y1 < y2. "
-            "Received others; `jft.data.check_batch` says which."
+            "Received others. `jft.data.check_batch` says which ones."
         )
     if boxes.max(initial=-1) <= 1 and boxes.size:
         raise ValueError(
@@ -211,24 +215,26 @@ def check_truth(truth, num_classes):
 
 
 def match(candidates, boxes, labels, ignored, *, positive, negative):
-    """The box that each candidate overlaps most, if it does enough.
+    """Match each candidate with the box that it overlaps most, if by enough.
 
-    A candidate of which a share of `negative` lies in an ignored box is no
-    background.
+    A candidate is not background if at least a fraction `negative` of it lies
+    inside an ignored box.
 
     Args:
         candidates: `(A, 4)` or `(B, A, 4)`.
         boxes: `(B, N, 4)`, N > 0.
         labels: `(B, N)`; -1 is padding.
         ignored: `(B, N)` bool: boxes that are neither found nor missed.
-        positive: The least overlap (intersection over union) with a box.
-        negative: Below it a candidate is background.
+        positive: The least overlap (intersection over union) with a box that
+            makes a match.
+        negative: The overlap below which a candidate is background.
 
     Returns:
         `(B, A)` int32 matches; `(B, A, N)` overlaps, -1 where there is no
         object.
     """
-    overlaps = iou(candidates, boxes)
+    overlaps = _iou(candidates, boxes)
+    # Match with objects: boxes that are neither padding nor ignored.
     ignored = ignored & (labels != PADDING)
     is_object = (labels != PADDING) & ~ignored
     objects = ops.where(is_object[:, None], overlaps, -1.0)
@@ -238,41 +244,44 @@ def match(candidates, boxes, labels, ignored, *, positive, negative):
         ops.cast(ops.argmax(objects, axis=-1), "int32"),
         ops.where(best < negative, BACKGROUND, UNCOUNTED),
     )
+    # What lies in an ignored box is not background either.
     covered = _largest_share(candidates, boxes, overlaps, ignored)
     is_ignored = (matches == BACKGROUND) & (covered >= negative)
     return ops.where(is_ignored, UNCOUNTED, matches), objects
 
 
 def _largest_share(candidates, boxes, overlaps, ignored):
-    """`(B, A)`: the largest share of a candidate inside one ignored box."""
+    """Return `(B, A)`, the largest share of a candidate in an ignored box."""
     own, other = area(candidates)[..., None], area(boxes)[:, None]
-    # I = iou (a + b - I) holds the intersection I.
+    # The intersection I follows from iou = I / (a + b - I).
     shares = overlaps / (1.0 + overlaps) * (own + other)
     shares = shares / ops.maximum(own, keras.config.epsilon())
     return ops.max(ops.where(ignored[:, None], shares, 0.0), axis=-1)
 
 
 def force(matches, overlaps, allowed):
-    """Matches in which every object has the allowed candidate nearest to it.
+    """Give every object the allowed candidate that overlaps it most.
 
-    Of equally near candidates the first; where one is nearest to several
-    objects, it stands for the last of them.
+    Of candidates with the same overlap, that is the first. A candidate that is
+    the best of several objects is matched with the last of them.
 
     Args:
         matches: `(B, A)`.
         overlaps: `(B, A, N)`, -1 where there is no object.
-        allowed: `(B, A)` bool: candidates that count.
+        allowed: `(B, A)` bool: the candidates that count.
 
     Returns:
-        `(B, A)` matches; those of candidates that do not count, `UNCOUNTED`.
+        `(B, A)` matches, `UNCOUNTED` for candidates that do not count.
 
     References:
         The `argmax_matcher` of the TensorFlow Object Detection API, with
         `force_match_for_each_row`.
     """
+    # The best candidate of each object, if any.
     overlaps = ops.where(allowed[..., None], overlaps, -1.0)
     nearest = ops.cast(ops.argmax(overlaps, axis=1), "int32")  # (B, N)
     nearest = ops.where(ops.max(overlaps, axis=1) >= 0, nearest, -1)
+    # The last object of each candidate that is the best of some.
     places = ops.arange(ops.shape(matches)[1], dtype="int32")
     is_nearest = places[None, :, None] == nearest[:, None]
     objects = ops.arange(ops.shape(overlaps)[2], dtype="int32")
@@ -282,18 +291,19 @@ def force(matches, overlaps, allowed):
 
 
 def sample(matches, size, most_positive, seed):
-    """Draws candidates: objects first, then background up to `size`.
+    """Draw candidates: objects first, then background up to `size`.
 
     Args:
         matches: `(B, A)`.
-        size: S, of an image.
+        size: S, the samples per image.
         most_positive: The most samples that stand for a box.
-        seed: As `keras.random.uniform` takes it.
+        seed: A seed for `keras.random.uniform`.
 
     Returns:
-        `(B, S)` int32 indices of candidates and `(B, S)` int32 matches of
-        them: those of rows that are left over, `UNCOUNTED`.
+        `(B, S)` int32 indices of candidates and their `(B, S)` int32 matches,
+        which are `UNCOUNTED` in rows that are left over.
     """
+    # The largest of random numbers are a random choice.
     noise = keras.random.uniform(ops.shape(matches), seed=seed)
     positives, is_positive = _draw(noise, matches >= 0, most_positive)
     negatives, is_negative = _draw(noise, matches == BACKGROUND, size)
@@ -301,7 +311,7 @@ def sample(matches, size, most_positive, seed):
     is_negative &= ops.arange(size, dtype="int32") < size - count
     indices = ops.concatenate([positives, negatives], axis=-1)
     is_sampled = ops.concatenate([is_positive, is_negative], axis=-1)
-    # The samples before the rows that are left over, each in its order.
+    # Move samples before the rows that are left over, and keep their order.
     _, order = ops.top_k(ops.cast(is_sampled, "float32"), size)
     indices = ops.take_along_axis(indices, order, axis=-1)
     is_sampled = ops.take_along_axis(is_sampled, order, axis=-1)
@@ -310,7 +320,10 @@ def sample(matches, size, most_positive, seed):
 
 
 def _draw(noise, allowed, number):
-    """Indices `(B, number)` of the largest noise that is allowed, and if."""
+    """Return indices of the largest allowed noise, and which are drawn.
+
+    Both are `(B, number)`; an index that is not drawn is 0.
+    """
     noise = ops.where(allowed, noise, -1.0)
     # There may be fewer candidates than `number`.
     padded = ops.pad(noise, ((0, 0), (0, number)), constant_values=-1.0)

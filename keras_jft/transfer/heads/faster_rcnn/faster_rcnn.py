@@ -1,7 +1,10 @@
-"""`FasterRCNN`: two stages on one feature map, as in the paper.
+"""`FasterRCNN`: a two-stage detector on one feature map.
 
-Shapes: B batch, H W image side, h w feature side, A anchors, N boxes of an
-image, R proposals, S samples, C classes without background.
+After the model come the parts of its graph, in the order of the data: inputs,
+first stage, second stage; then its losses and the checks of its options.
+
+Shapes: B batch, H W image side, h w feature side, A anchors, N true boxes of an
+image, R proposals, S samples, C classes without background, n detections.
 """
 
 import keras
@@ -16,8 +19,8 @@ from keras_jft.transfer.heads.faster_rcnn.suppression import suppress_classes
 
 SCALES = (0.25, 0.5, 1.0, 2.0)
 RATIOS = (0.5, 1.0, 2.0)
-CELLS = 16  # Features a side of the anchor of scale 1: 256 px at stride 16.
-DETECTION_IOU = 0.6
+CELLS = 16  # Features per side of the anchor of scale 1: 256 px at stride 16.
+DETECTION_IOU = 0.6  # Detections that overlap a better one by more go.
 MOST_PER_CLASS = 100
 LOSS_WEIGHTS = {
     "rpn_boxes": 2.0,
@@ -31,47 +34,49 @@ LOSS_WEIGHTS = {
 class FasterRCNN(training.Model):
     """Faster R-CNN on conv4, with conv5 applied to each region ("C4").
 
-    The first stage reads the features of conv4 (stride 16 after an ImageNet
-    stem, 4 after a small one) and proposes regions; the second crops those out
-    of the same features, applies the backbone's conv5 to each at stride 1, and
-    classifies and moves it, by class. Both train at once.
+    The first stage, or region proposal network (RPN), reads the features of
+    conv4 (stride 16 after an ImageNet stem, 4 after a small one) and proposes
+    regions. The second stage crops these out of the same features, applies the
+    backbone's conv5 to each crop at stride 1, and predicts a class and, for
+    each class, a better box. Both stages train at the same time.
 
     Targets are `bounding_boxes`: `boxes` `(B, N, 4)` in pixels, `labels`
-    `(B, N)` with -1 for padding, and optionally `ignored` `(B, N)`, boxes that
-    are neither objects nor background. `image_sizes` `(B, 2)`, if there, are
-    the sizes of the images inside their padding.
+    `(B, N)` with -1 for padding, and optionally `ignored` `(B, N)`, true for
+    boxes that are neither objects nor background. `image_sizes` `(B, 2)`,
+    optional, are the sizes of the images without their padding.
 
-    Calling gives raw outputs in float32: `rpn_logits` `(B, A, 2)` and
-    `rpn_codes` `(B, A, 4)` of the anchors, `proposals` `(B, R, 4)` padded with
-    zeros, their `head_logits` `(B, R, C + 1)`, background first, and
-    `head_codes` `(B, R, C, 4)`, and `image_sizes`. Predicting gives `boxes`
+    Calling returns raw outputs in float32: `rpn_logits` `(B, A, 2)` and
+    `rpn_codes` `(B, A, 4)` of the anchors; `proposals` `(B, R, 4)`, padded with
+    zeros; the proposals' `head_logits` `(B, R, C + 1)`, background first, and
+    `head_codes` `(B, R, C, 4)`; and `image_sizes`. Predicting returns `boxes`
     `(B, n, 4)`, `scores` `(B, n)` and int32 `labels` `(B, n)`, by falling
     score, padded with -1.
 
     Args:
-        backbone: A `ResNet`. It is rebuilt with its weights: conv5 without
-            stride or dilation, batch normalization in `bn_mode`.
-        num_classes: Number of classes, background not counted.
+        backbone: A `ResNet`. It is rebuilt, with the same weights, so that
+            conv5 has no stride and no dilation, and batch normalization runs
+            in `bn_mode`.
+        num_classes: Number of classes C, background not counted.
         anchor_base: Side in pixels of the anchor of scale 1 and ratio 1. None:
             16 features.
         anchor_scales: Factors of `anchor_base`.
-        anchor_ratios: Widths over heights.
+        anchor_ratios: Width divided by height of the anchors.
         rpn_filters: Channels of the first stage's 3x3 convolution.
-        rpn_samples: Anchors of an image that a step trains on, at most half of
+        rpn_samples: Anchors per image that a step trains on, at most half of
             them objects.
-        head_samples: Proposals of an image that a step trains on, at most a
+        head_samples: Proposals per image that a step trains on, at most a
             quarter of them objects. Sun et al. print 64 and 256 in this order,
-            taken for swapped.
-        num_proposals: R, the most proposals of an image.
-        crop_size: Side of the crops, before they are pooled to half of it.
-        max_detections: n, the most detections of an image.
+            which we take to be swapped.
+        num_proposals: R, the most proposals per image.
+        crop_size: Side of the crops in features, before pooling halves it.
+        max_detections: n, the most detections per image.
         bn_mode: What batch normalization does in training, see
-            `jft.layers.FusedBatchNormalization`. By default statistics are
-            kept, as a step sees few images.
+            `jft.layers.FusedBatchNormalization`. By default the statistics do
+            not move, as a step sees only a few images.
         name: Name of the model.
 
     Raises:
-        ValueError: If `backbone` is no `ResNet`, or a number is too small.
+        ValueError: If `backbone` is not a `ResNet`, or a number is too small.
 
     References:
         Ren et al. 2015, https://arxiv.org/abs/1506.01497.
@@ -113,23 +118,27 @@ class FasterRCNN(training.Model):
             crop_size=crop_size,
             max_detections=max_detections,
         )
-        backbone = without_stride(backbone, bn_mode)
+        backbone = _without_stride(backbone, bn_mode)
         stride = backbone.output_stride
         sizes = box_lib.anchor_sizes(
             anchor_base or CELLS * stride, anchor_scales, anchor_ratios
         )
 
         # === Functional model ===
-        inputs = model_inputs(backbone)
+        inputs = _model_inputs(backbone)
         truth = [inputs[key] for key in ("boxes", "labels", "ignored")]
         features = backbone.pyramid_outputs["P4"]
-        rpn_logits, rpn_codes = first_stage(
+
+        # First stage: anchors, moved by their codes, become proposals.
+        rpn_logits, rpn_codes = _first_stage(
             features, rpn_filters, len(sizes), backbone.dtype_policy
         )
         anchors = stages.Anchors(stride, sizes, name="rpn_anchors")(features)
         proposals = stages.Proposals(num_proposals, name="rpn_proposals")(
             anchors, rpn_logits, rpn_codes, inputs["image_sizes"]
         )
+
+        # Samples to train on. Without truth, all proposals pass on.
         of_anchors = stages.AnchorSampling(rpn_samples, name="rpn_sampling")(
             anchors, inputs["image_sizes"], *truth
         )
@@ -137,11 +146,13 @@ class FasterRCNN(training.Model):
             head_samples, name="head_sampling"
         )(proposals, *truth)
         proposals = of_proposals.pop("proposals")
+
+        # Second stage: conv5 on a crop of each proposal.
         crops = stages.Regions(crop_size, name="head_regions")(
             features, proposals, inputs["images"]
         )
-        head_logits, head_codes = second_stage(
-            conv5_of(backbone), crops, proposals, num_classes
+        head_logits, head_codes = _second_stage(
+            _conv5_of(backbone), crops, proposals, num_classes
         )
         super().__init__(
             inputs=inputs,
@@ -152,14 +163,14 @@ class FasterRCNN(training.Model):
                 "head_logits": head_logits,
                 "head_codes": head_codes,
                 "image_sizes": inputs["image_sizes"],
-                # Only where there is truth.
+                # None without truth.
                 "rpn_samples": of_anchors,
                 "head_samples": of_proposals,
             },
             name=name,
             **kwargs,
         )
-        self.input_spec = None  # `call` completes the inputs.
+        self.input_spec = None  # `call` adds missing inputs.
 
         # === Config ===
         self.backbone = backbone
@@ -176,7 +187,7 @@ class FasterRCNN(training.Model):
         self.bn_mode = bn_mode
 
     def call(self, inputs, training=None, mask=None):
-        """Raw outputs, and with truth what the loss needs besides.
+        """Return raw outputs and, if there is truth, samples for the loss.
 
         Args:
             inputs: Images `(B, H, W, 3)` in 0..255, or a dict of `images` and
@@ -194,12 +205,12 @@ class FasterRCNN(training.Model):
         return outputs
 
     def inputs_of(self, batch):
-        """Images and, where they are padded, their sizes."""
+        """Return images and, if given, their sizes without padding."""
         keys = ("images", "image_sizes")
         return {key: batch[key] for key in keys if key in batch}
 
     def targets(self, batch):
-        """Boxes, labels and, if there, which are ignored."""
+        """Return boxes, labels and, if given, which are ignored."""
         entry = self.entry(batch, "bounding_boxes")
         keys = ("boxes", "labels", "ignored")
         return {key: entry[key] for key in keys if key in entry}
@@ -209,19 +220,19 @@ class FasterRCNN(training.Model):
         box_lib.check_truth(y, self.num_classes)
 
     def step_inputs(self, x, y):
-        """Inputs and truth in one dict."""
+        """Return inputs and truth in one dict."""
         x = x if isinstance(x, dict) else {"images": x}
         return {**x, **y}
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        """The weighted sum of the four losses, averaged over the images.
+        """Return the weighted sum of the four losses, averaged over images.
 
         Args:
             x: Not used.
-            y: Not used: what was called with truth holds its targets.
-            y_pred: What calling gave.
+            y: Not used: outputs of a call with truth hold the targets.
+            y_pred: What calling with truth returned.
             sample_weight: `(B,)` weights of the images, or None.
             training: Not used.
         """
@@ -230,27 +241,29 @@ class FasterRCNN(training.Model):
                 "A detector has its own loss. Received: compile(loss="
                 f"{self.loss!r}). Leave `loss` out."
             )
-        parts = image_losses(y_pred)
+        parts = _image_losses(y_pred)
         loss = sum(LOSS_WEIGHTS[name] * part for name, part in parts.items())
-        # Keras repeats the weights for each part of the truth.
+        # Keras repeats `sample_weight` for each part of the truth.
         weight, *_ = keras.tree.flatten(sample_weight)
         return losses.OfImages()(loss, loss, weight)
 
     def decode(self, outputs, images):
-        """Detections: boxes by class, without those that overlap better ones.
+        """Return detections, without those that overlap better ones.
 
         Args:
-            outputs: What calling gave.
+            outputs: What calling returned.
             images: Not used.
 
         Returns:
             `{"boxes", "scores", "labels"}`.
         """
+        # One box per proposal and class, clipped to its image.
         proposals = outputs["proposals"][:, :, None]
         boxes = box_lib.decode(outputs["head_codes"], proposals)
         shape = ops.shape(boxes)
         boxes = ops.reshape(boxes, (shape[0], shape[1] * shape[2], 4))
         boxes, is_left = box_lib.clip(boxes, outputs["image_sizes"])
+        # Boxes outside of the image and of padded proposals score 0.
         is_left = ops.reshape(is_left, shape[:3])
         is_left &= box_lib.area(proposals) > 0
         scores = ops.softmax(outputs["head_logits"], axis=-1)[..., 1:]
@@ -264,7 +277,7 @@ class FasterRCNN(training.Model):
         return {"boxes": boxes, "scores": scores, "labels": labels}
 
     def get_config(self):
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "num_classes": self.num_classes,
@@ -283,96 +296,29 @@ class FasterRCNN(training.Model):
 
     @classmethod
     def from_config(cls, config):
-        """A model of the same arguments."""
+        """Return a model with these arguments."""
         return cls(**keras.saving.deserialize_keras_object(config))
 
 
-def image_losses(outputs):
-    """The four losses of each image, unweighted.
-
-    Args:
-        outputs: What calling a `FasterRCNN` with truth gives.
-
-    Returns:
-        `{"rpn_boxes", "rpn_classes", "head_boxes", "head_classes"}`, `(B,)`
-        each.
-    """
-    rpn, of_head = outputs["rpn_samples"], outputs["head_samples"]
-    index = rpn["indices"][..., None]
-    rpn_codes = ops.take_along_axis(outputs["rpn_codes"], index, axis=1)
-    rpn_logits = ops.take_along_axis(outputs["rpn_logits"], index, axis=1)
-    label = ops.maximum(of_head["classes"] - 1, 0)[..., None, None]
-    head_codes = ops.take_along_axis(outputs["head_codes"], label, axis=2)
-    return {
-        "rpn_boxes": losses.box_loss(rpn["classes"], rpn["codes"], rpn_codes),
-        "rpn_classes": losses.class_loss(rpn["classes"], rpn_logits),
-        "head_boxes": losses.box_loss(
-            of_head["classes"], of_head["codes"], head_codes[:, :, 0]
-        ),
-        "head_classes": losses.class_loss(
-            of_head["classes"], outputs["head_logits"]
-        ),
-    }
+# === Graph ===
 
 
-def _sizes_of(images):
-    shape = ops.shape(images)
-    size = ops.stack([ops.cast(side, "int32") for side in shape[1:3]])
-    return ops.broadcast_to(size, (shape[0], 2))
-
-
-# === Checks ===
-
-
-LEAST = {
-    "rpn_filters": 1,
-    "rpn_samples": 2,
-    "head_samples": 4,
-    "num_proposals": 1,
-    "crop_size": 2,
-    "max_detections": 1,
-}
-
-
-def _check_options(
-    num_classes=None,
-    *,
-    bn_mode,
-    anchor_base,
-    anchor_scales,
-    anchor_ratios,
-    **others,
-):
-    checks.one_of("bn_mode", bn_mode, layers.BATCH_NORMALIZATION_MODES)
-    if anchor_base is not None:
-        checks.number("anchor_base", anchor_base, 1)
-    checks.numbers_of("anchor_scales", anchor_scales, 0, above=True)
-    checks.numbers_of("anchor_ratios", anchor_ratios, 0, above=True)
-    for name, least in LEAST.items():
-        checks.number(name, others[name], least, whole=True)
-
-
-HEAD = head.Head(
-    build=FasterRCNN, task="detection", check_options=_check_options
-)
-
-
-def without_stride(backbone, bn_mode):
-    """The backbone with a conv5 for regions, of the same weights."""
+def _without_stride(backbone, bn_mode):
+    """Return the backbone, with the same weights, its conv5 made for crops."""
     if not isinstance(backbone, ResNet):
         raise ValueError(
             "`backbone` must be a `jft.ResNet`, whose conv5 can be applied to "
             f"regions. Received: {type(backbone).__name__}."
         )
-    stride = 4 * backbone.stem_stride  # That of conv4.
+    stride = 4 * backbone.stem_stride  # The stride of conv4.
     wanted = {"output_stride": stride, "dilated": False, "bn_mode": bn_mode}
     if all(getattr(backbone, key) == value for key, value in wanted.items()):
         return backbone
     return backbone.rebuild(**wanted)
 
 
-def model_inputs(backbone):
-    """The images of a backbone, their sizes, and truth, which may lack."""
+def _model_inputs(backbone):
+    """Return the inputs: images, their sizes and, optionally, truth."""
     optional = {"optional": True}
     return {
         "images": backbone.input,
@@ -387,8 +333,15 @@ def model_inputs(backbone):
     }
 
 
-def first_stage(features, filters, per_cell, dtype):
-    """Logits `(B, A, 2)` and codes `(B, A, 4)` of the anchors."""
+def _sizes_of(images):
+    """Return `(B, 2)` heights and widths of images `(B, H, W, 3)`."""
+    shape = ops.shape(images)
+    size = ops.stack([ops.cast(side, "int32") for side in shape[1:3]])
+    return ops.broadcast_to(size, (shape[0], 2))
+
+
+def _first_stage(features, filters, per_cell, dtype):
+    """Return logits `(B, A, 2)` and codes `(B, A, 4)` of the anchors."""
 
     def convolve(x, filters, size, **options):
         return keras.layers.Conv2D(
@@ -413,8 +366,8 @@ def first_stage(features, filters, per_cell, dtype):
     )
 
 
-def conv5_of(backbone):
-    """conv5 as a model of its own, of the backbone's layers."""
+def _conv5_of(backbone):
+    """Return conv5 as a model that shares the backbone's layers."""
     conv5 = keras.Model(
         backbone.pyramid_outputs["P4"], backbone.output, name="conv5"
     )
@@ -422,8 +375,8 @@ def conv5_of(backbone):
     return conv5
 
 
-def second_stage(conv5, crops, proposals, num_classes):
-    """Logits `(B, R, C + 1)` and codes `(B, R, C, 4)` of the proposals."""
+def _second_stage(conv5, crops, proposals, num_classes):
+    """Return logits `(B, R, C + 1)`, codes `(B, R, C, 4)` of proposals."""
     x = keras.layers.MaxPooling2D(2, dtype="float32", name="head_max_pool")(
         crops
     )
@@ -440,3 +393,71 @@ def second_stage(conv5, crops, proposals, num_classes):
         dense(num_classes + 1, (num_classes + 1,), "head_logits"),
         dense(4 * num_classes, (num_classes, 4), "head_codes"),
     )
+
+
+# === Losses ===
+
+
+def _image_losses(outputs):
+    """Return the four losses of each image, unweighted.
+
+    Args:
+        outputs: What calling a `FasterRCNN` with truth returns.
+
+    Returns:
+        `{"rpn_boxes", "rpn_classes", "head_boxes", "head_classes"}`, `(B,)`
+        each.
+    """
+    rpn, of_head = outputs["rpn_samples"], outputs["head_samples"]
+    # First stage: codes and logits of the sampled anchors.
+    index = rpn["indices"][..., None]
+    rpn_codes = ops.take_along_axis(outputs["rpn_codes"], index, axis=1)
+    rpn_logits = ops.take_along_axis(outputs["rpn_logits"], index, axis=1)
+    # Second stage: of the codes of all classes, those of the true one.
+    label = ops.maximum(of_head["classes"] - 1, 0)[..., None, None]
+    head_codes = ops.take_along_axis(outputs["head_codes"], label, axis=2)
+    return {
+        "rpn_boxes": losses.box_loss(rpn["classes"], rpn["codes"], rpn_codes),
+        "rpn_classes": losses.class_loss(rpn["classes"], rpn_logits),
+        "head_boxes": losses.box_loss(
+            of_head["classes"], of_head["codes"], head_codes[:, :, 0]
+        ),
+        "head_classes": losses.class_loss(
+            of_head["classes"], outputs["head_logits"]
+        ),
+    }
+
+
+# === Checks ===
+
+_LEAST = {
+    "rpn_filters": 1,
+    "rpn_samples": 2,
+    "head_samples": 4,
+    "num_proposals": 1,
+    "crop_size": 2,
+    "max_detections": 1,
+}
+
+
+def _check_options(
+    num_classes=None,
+    *,
+    bn_mode,
+    anchor_base,
+    anchor_scales,
+    anchor_ratios,
+    **others,
+):
+    checks.one_of("bn_mode", bn_mode, layers.BATCH_NORMALIZATION_MODES)
+    if anchor_base is not None:
+        checks.number("anchor_base", anchor_base, 1)
+    checks.numbers_of("anchor_scales", anchor_scales, 0, above=True)
+    checks.numbers_of("anchor_ratios", anchor_ratios, 0, above=True)
+    for name, least in _LEAST.items():
+        checks.number(name, others[name], least, whole=True)
+
+
+HEAD = head.Head(
+    build=FasterRCNN, task="detection", check_options=_check_options
+)

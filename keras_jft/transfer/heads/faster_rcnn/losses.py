@@ -1,4 +1,4 @@
-"""The losses of both stages: of each sample, then of each image.
+"""The losses of both stages, averaged over the samples of an image.
 
 Shapes: B batch, S samples, C classes with background.
 """
@@ -7,22 +7,22 @@ import keras
 from keras import ops
 
 
-def smooth_l1(targets, codes):
-    """Half the square of small errors, the size of large ones, less a half.
+def _smooth_l1(targets, codes):
+    """Return half the square of errors below 1, and |error| - 0.5 above.
 
     Args:
         targets: `(..., 4)`.
         codes: `(..., 4)`.
 
     Returns:
-        `(...)`, summed over the four.
+        `(...)`, summed over the four numbers of a code.
 
     References:
         Girshick 2015, https://arxiv.org/abs/1504.08083, equation 3.
 
     Example:
 
-    >>> float(smooth_l1(np.zeros(4), np.array([0.0, 0.5, 1.0, -3.0])))
+    >>> float(_smooth_l1(np.zeros(4), np.array([0.0, 0.5, 1.0, -3.0])))
     3.125
     """
     errors = ops.abs(codes - targets)
@@ -31,7 +31,7 @@ def smooth_l1(targets, codes):
 
 
 def class_loss(classes, logits):
-    """The softmax cross entropy, averaged over the samples of an image.
+    """Return the softmax cross entropy, averaged over samples of an image.
 
     Args:
         classes: `(B, S)` integers, 0 is background; negative: no sample.
@@ -48,39 +48,40 @@ def class_loss(classes, logits):
 
 
 def box_loss(classes, targets, codes):
-    """`smooth_l1` of the objects, over the number of samples of an image.
+    """Return the smooth L1 of objects, divided by the number of samples.
 
     Args:
-        classes: `(B, S)` as for `class_loss`.
+        classes: `(B, S)`, as for `class_loss`.
         targets: `(B, S, 4)`; those of background do not count.
         codes: `(B, S, 4)`.
 
     Returns:
         `(B,)`; 0 where there are no samples.
     """
-    # Not times zero: a code of background may be infinite.
+    # Not multiplied by zero: a code of background may be infinite.
     is_object = classes > 0
     targets = ops.where(is_object[..., None], targets, codes)
-    losses = smooth_l1(ops.stop_gradient(targets), codes)
+    losses = _smooth_l1(ops.stop_gradient(targets), codes)
     losses = ops.where(is_object, losses, 0.0)
     return ops.sum(losses, axis=-1) / _count(classes)
 
 
 def _count(classes):
+    """Return `(B,)` numbers of samples, at least 1."""
     return ops.maximum(ops.sum(ops.cast(classes >= 0, "float32"), axis=-1), 1.0)
 
 
 class OfImages(keras.losses.Loss):
     """Losses of images, averaged as Keras averages any loss.
 
-    That is by the weights of the images, and over the replicas.
+    Keras then applies `sample_weight` and averages over the replicas.
     """
 
     def __init__(self):
         super().__init__(dtype="float32")
 
     def call(self, y_true, y_pred):
-        """`(B,)` losses as they are.
+        """Return `(B,)` losses as they are.
 
         Args:
             y_true: Not used.

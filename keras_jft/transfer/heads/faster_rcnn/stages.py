@@ -1,9 +1,11 @@
-"""The layers between the convolutions: what Faster R-CNN does with boxes.
+"""The layers of Faster R-CNN that handle boxes, between its convolutions.
 
-All compute in float32, and no gradient flows through boxes.
+In the order of the data: `Anchors`, `Proposals`, the two samplings of what a
+step trains on, `Regions`, which crops the features of each proposal by `crop`,
+and `OfEachImage`. All compute in float32; no gradient flows through boxes.
 
-Shapes: B batch, h w feature side, A anchors, N boxes of an image, R regions, S
-samples or the side of a crop, C classes without background or channels.
+Shapes: B batch, H W image side, h w feature side, K anchors per feature, A
+anchors, N true boxes of an image, R proposals, S samples, C channels.
 """
 
 import keras
@@ -12,30 +14,34 @@ from keras import ops
 from keras_jft.transfer.heads.faster_rcnn import boxes as box_lib
 from keras_jft.transfer.heads.faster_rcnn.suppression import suppress
 
-# Spec of Huang et al. 2017: overlaps with which a candidate stands for a box
-# or for background, and the largest share of samples that stand for boxes.
+# As in Huang et al. 2017. The overlap above which a candidate (an anchor or a
+# proposal) stands for a box, and that below which it stands for background:
 ANCHOR_OVERLAPS = {"positive": 0.7, "negative": 0.3}
 PROPOSAL_OVERLAPS = {"positive": 0.5, "negative": 0.5}
+# The largest fraction of the samples that may stand for boxes:
 ANCHOR_SHARE, PROPOSAL_SHARE = 0.5, 0.25
+# Proposals that overlap a better one by more than this are left out.
 PROPOSAL_IOU = 0.7
-# A crop ends this much short of the last feature: rounded up beyond it, the
-# kernel would read zeros.
+# Crops end this much before the last feature: if rounding put them beyond it,
+# the kernel would read zeros.
 _INSIDE = 1.0 - 1e-6
 
 
 class _Stage(keras.layers.Layer):
+    """A layer in float32 that is not copied on its own."""
+
     def __init__(self, **kwargs):
         super().__init__(dtype="float32", **kwargs)
         # XLA has no kernels for suppression; JAX compiles the loop.
         self.supports_jit = keras.backend.backend() != "tensorflow"
 
     def get_config(self):
-        """Refused: a copy of the graph would ask for boxes to predict."""
+        """Refuse: a copy of the graph would need true boxes to predict."""
         raise ValueError(
-            "A `FasterRCNN` is not copied layer by layer, as `keras.models."
+            "A `FasterRCNN` cannot be copied layer by layer, as `keras.models."
             "clone_model` does: its inputs of truth are optional. Make another "
-            "one by `FasterRCNN.from_config(model.get_config())`, and give it "
-            "the weights by `set_weights(model.get_weights())`."
+            "one by `FasterRCNN.from_config(model.get_config())`, and copy the "
+            "weights by `set_weights(model.get_weights())`."
         )
 
 
@@ -43,8 +49,8 @@ class Anchors(_Stage):
     """The anchors of a feature map.
 
     Args:
-        stride: Pixels a feature.
-        sizes: `(K, 2)` heights and widths.
+        stride: Pixels between two features.
+        sizes: `(K, 2)` heights and widths in pixels.
         **kwargs: As for a Keras layer.
     """
 
@@ -54,16 +60,16 @@ class Anchors(_Stage):
         self.sizes = sizes
 
     def call(self, features):
-        """`(A, 4)` anchors of features `(B, h, w, C)`."""
+        """Return `(A, 4)` anchors of features `(B, h, w, C)`."""
         grid = ops.shape(features)[1:3]
         return box_lib.anchors(grid, self.stride, self.sizes)
 
 
 class Proposals(_Stage):
-    """The most likely objects among the anchors, moved as predicted.
+    """The anchors most likely to be objects, moved as their codes say.
 
     Args:
-        most: R, the number of proposals.
+        most: R, the most proposals per image.
         **kwargs: As for a Keras layer.
     """
 
@@ -72,7 +78,7 @@ class Proposals(_Stage):
         self.most = most
 
     def call(self, anchors, logits, codes, image_sizes):
-        """Proposals by falling score.
+        """Return proposals by falling score.
 
         Args:
             anchors: `(A, 4)`.
@@ -81,11 +87,14 @@ class Proposals(_Stage):
             image_sizes: `(B, 2)` heights and widths without padding.
 
         Returns:
-            `(B, R, 4)` boxes in the image; rows of zeros are padding.
+            `(B, R, 4)` boxes inside the image; rows of zeros are padding.
         """
+        # Proposals are constants for the second stage: no gradient.
         logits, codes = ops.stop_gradient(logits), ops.stop_gradient(codes)
+        # Move the anchors and cut them to the image.
         boxes = box_lib.decode(codes, anchors)
         boxes, is_left = box_lib.clip(boxes, image_sizes)
+        # Rank them; of those that overlap, keep the best.
         scores = ops.softmax(logits, axis=-1)[..., 1]
         scores = ops.where(is_left, scores, 0.0)
         kept = suppress(boxes, scores, PROPOSAL_IOU, self.most)
@@ -96,7 +105,7 @@ class Proposals(_Stage):
 
 
 class _Sampling(_Stage):
-    """Draws what a step trains on: at random in training, else always alike."""
+    """Draws what a step trains on: at random in training, else repeatably."""
 
     def __init__(self, size, **kwargs):
         super().__init__(**kwargs)
@@ -109,43 +118,48 @@ class _Sampling(_Stage):
 
 
 class AnchorSampling(_Sampling):
-    """The anchors that the first stage trains on, and what they stand for.
+    """The anchors that the first stage trains on, and their targets.
 
     Args:
-        size: S, samples of an image.
+        size: S, the samples per image.
         **kwargs: As for a Keras layer.
     """
 
     def call(
         self, anchors, image_sizes, boxes, labels, ignored=None, training=None
     ):
-        """Samples of the anchors that lie in the image.
+        """Return samples of the anchors that lie inside the image.
 
         Args:
             anchors: `(A, 4)`.
-            image_sizes: `(B, 2)`.
-            boxes: `(B, N, 4)` objects; None where there is no truth.
+            image_sizes: `(B, 2)` heights and widths without padding.
+            boxes: `(B, N, 4)` true boxes; None without truth.
             labels: `(B, N)`, -1 is padding.
             ignored: `(B, N)` bool; None: no box is ignored.
             training: Whether to draw at random.
 
         Returns:
             `{"indices": (B, S), "classes": (B, S), "codes": (B, S, 4)}`:
-            anchors; 1 for an object, 0 for background, -1 for no sample; the
-            codes of the objects. Or three None.
+            which anchors; 1 for an object, 0 for background, -1 for no sample;
+            the codes that would move the anchors to their objects. Without
+            truth, None for each.
         """
         if boxes is None:
             return {"indices": None, "classes": None, "codes": None}
+        # Match each anchor that lies inside the image with a box, with
+        # background or with neither; every box gets at least its best anchor.
         boxes, labels, ignored = box_lib.at_least_one(boxes, labels, ignored)
         matches, overlaps = box_lib.match(
             anchors, boxes, labels, ignored, **ANCHOR_OVERLAPS
         )
         allowed = box_lib.are_inside(anchors, image_sizes)
         matches = box_lib.force(matches, overlaps, allowed)
+        # Draw samples, and say what each should predict.
         indices, matches = self._sample(matches, ANCHOR_SHARE, training)
         matched = _boxes_of(matches, boxes)
         anchors = ops.take(anchors, indices, axis=0)
-        classes = ops.where(matches >= 0, 1, matches + 1)  # -1 to 0, -2 to -1
+        # BACKGROUND, -1, becomes class 0; UNCOUNTED, -2, becomes -1: no sample.
+        classes = ops.where(matches >= 0, 1, matches + 1)
         return {
             "indices": indices,
             "classes": classes,
@@ -154,19 +168,19 @@ class AnchorSampling(_Sampling):
 
 
 class ProposalSampling(_Sampling):
-    """The proposals that the second stage trains on; all where it does not.
+    """The proposals that the second stage trains on, and their targets.
 
     Args:
-        size: S, samples of an image.
+        size: S, the samples per image.
         **kwargs: As for a Keras layer.
     """
 
     def call(self, proposals, boxes, labels, ignored=None, training=None):
-        """Samples of the proposals.
+        """Return samples of the proposals, or all of them without truth.
 
         Args:
             proposals: `(B, R, 4)`; rows of zeros are padding.
-            boxes: `(B, N, 4)` objects; None where there is no truth.
+            boxes: `(B, N, 4)` true boxes; None without truth.
             labels: `(B, N)`, -1 is padding.
             ignored: `(B, N)` bool; None: no box is ignored.
             training: Whether to draw at random.
@@ -174,21 +188,24 @@ class ProposalSampling(_Sampling):
         Returns:
             `{"proposals": (B, S, 4), "classes": (B, S), "codes": (B, S, 4)}`:
             classes are 0 for background, label + 1 for an object, -1 for no
-            sample, whose proposal is zeros. Without truth all proposals, and
-            None.
+            sample, whose proposal is zeros. Without truth, all proposals, with
+            None for classes and codes.
         """
         if boxes is None:
             return {"proposals": proposals, "classes": None, "codes": None}
+        # Match each proposal with a box, with background or with neither.
         boxes, labels, ignored = box_lib.at_least_one(boxes, labels, ignored)
         matches, _ = box_lib.match(
             proposals, boxes, labels, ignored, **PROPOSAL_OVERLAPS
         )
         is_proposal = box_lib.area(proposals) > 0
         matches = ops.where(is_proposal, matches, box_lib.UNCOUNTED)
+        # Draw samples; rows that are left over become padding.
         indices, matches = self._sample(matches, PROPOSAL_SHARE, training)
         proposals = ops.take_along_axis(proposals, indices[..., None], axis=1)
         is_sample = matches != box_lib.UNCOUNTED
         proposals = ops.where(is_sample[..., None], proposals, 0.0)
+        # Classes as for anchors, one higher than the label of an object.
         matched = ops.take_along_axis(labels, ops.maximum(matches, 0), axis=-1)
         return {
             "proposals": proposals,
@@ -198,7 +215,7 @@ class ProposalSampling(_Sampling):
 
 
 def _boxes_of(matches, boxes):
-    """`(B, S, 4)` the box that each sample stands for, or any."""
+    """Return `(B, S, 4)`, each sample's box; any box if it has none."""
     return ops.take_along_axis(
         boxes, ops.maximum(matches, 0)[..., None], axis=1
     )
@@ -208,7 +225,7 @@ class Regions(_Stage):
     """The features of each proposal, cropped to one size.
 
     Args:
-        size: Side of a crop.
+        size: Side of a crop, in features.
         **kwargs: As for a Keras layer.
     """
 
@@ -217,15 +234,15 @@ class Regions(_Stage):
         self.size = size
 
     def call(self, features, proposals, images):
-        """Crops of all images, one after the other.
+        """Return the crops of all images, one image after another.
 
         Args:
             features: `(B, h, w, C)`.
             proposals: `(B, R, 4)` in pixels.
-            images: `(B, H, W, 3)`: their padded size is that of the features.
+            images: `(B, H, W, 3)`, whose size, with padding, the features span.
 
         Returns:
-            `(B R, size, size, C)`.
+            `(B * R, size, size, C)`.
         """
         height, width = (ops.cast(x, "float32") for x in ops.shape(images)[1:3])
         limits = ops.stack([width, height, width, height])
@@ -233,10 +250,10 @@ class Regions(_Stage):
 
 
 class OfEachImage(_Stage):
-    """Gives regions back to their images: `(B R, ...)` to `(B, R, ...)`.
+    """Reshapes outputs of regions, `(B * R, ...)`, by image: `(B, R, ...)`.
 
     Args:
-        shape: Of what belongs to a region.
+        shape: Shape of the output of one region.
         **kwargs: As for a Keras layer.
     """
 
@@ -245,33 +262,33 @@ class OfEachImage(_Stage):
         self.shape = tuple(shape)
 
     def call(self, outputs, proposals):
-        """`outputs` `(B R, ...)` as `(B, R, *shape)`.
+        """Return `outputs` as `(B, R, *shape)`.
 
         Args:
-            outputs: `(B R, ...)`.
-            proposals: `(B, R, 4)`.
+            outputs: `(B * R, ...)`.
+            proposals: `(B, R, 4)`, which tells B and R.
         """
         size = ops.shape(proposals)[:2]
         return ops.reshape(outputs, (*size, *self.shape))
 
 
 def crop(features, boxes, size):
-    """Features at S x S points of each box, its corners included.
+    """Return features at a grid of positions in each box, corners included.
 
-    No gradient flows to the boxes.
+    Features are interpolated bilinearly. No gradient flows to the boxes.
 
     Args:
         features: `(B, h, w, C)` float32; the first feature is at 0, the last
             at 1.
         boxes: `(B, R, 4)` x1, y1, x2, y2 in 0..1 of the feature map.
-        size: S.
+        size: Positions along each side of the grid, at least 2.
 
     Returns:
-        `(B R, S, S, C)`.
+        `(B * R, size, size, C)`.
 
     References:
-        `tf.image.crop_and_resize`, with which Huang et al. 2017,
-        https://arxiv.org/abs/1611.10012, trained.
+        `tf.image.crop_and_resize`, which Huang et al. 2017,
+        https://arxiv.org/abs/1611.10012, trained with.
     """
     boxes = ops.stop_gradient(ops.clip(boxes, 0.0, _INSIDE))
     if keras.backend.backend() == "tensorflow":
@@ -280,28 +297,31 @@ def crop(features, boxes, size):
 
 
 def _crop_tensorflow(features, boxes, size):
+    """Crop with TensorFlow's kernel, and with a gradient that is exact."""
     import tensorflow as tf
 
     shape, number = tf.shape(features), tf.shape(boxes)[1]
     images = tf.repeat(tf.range(shape[0]), number)
     yxyx = tf.reshape(tf.gather(boxes, [1, 0, 3, 2], axis=-1), [-1, 4])
 
-    # On a CPU several threads of TensorFlow's own gradient add to the same
-    # features at once, and some of what they add is lost (2.21). The product
-    # with the sparse matrix of the weights loses nothing.
+    # On a CPU, several threads of TensorFlow's own gradient add to the same
+    # features at once and lose some of the sums (version 2.21). The gradient
+    # here is exact: the product with the sparse matrix `(B h w, positions)` of
+    # the share that each feature has in each position.
     @tf.custom_gradient
     def cropped(features):
         def gradient(upstream):
             upstream = tf.reshape(upstream, [-1, shape[3]])
-            points = tf.range(tf.shape(upstream)[0])
-            places, weights = zip(*_corners(boxes, shape, size), strict=True)
+            positions = tf.range(tf.shape(upstream)[0])
+            places, shares = zip(*_corners(boxes, shape, size), strict=True)
             places = tf.reshape(tf.stack(places), [-1])
-            indices = tf.stack([places, tf.tile(points, [4])], axis=1)
+            indices = tf.stack([places, tf.tile(positions, [4])], axis=1)
             matrix = tf.SparseTensor(
                 tf.cast(indices, tf.int64),
-                tf.reshape(tf.stack(weights), [-1]),
+                tf.reshape(tf.stack(shares), [-1]),
                 tf.cast(
-                    [tf.reduce_prod(shape[:3]), tf.shape(points)[0]], tf.int64
+                    [tf.reduce_prod(shape[:3]), tf.shape(positions)[0]],
+                    tf.int64,
                 ),
             )
             product = tf.sparse.sparse_dense_matmul(matrix, upstream)
@@ -314,32 +334,42 @@ def _crop_tensorflow(features, boxes, size):
 
 
 def _crop_gathered(features, boxes, size):
+    """Crop by gathering the four features around each position."""
     shape = ops.shape(features)
     flat = ops.reshape(features, (-1, shape[3]))
     crops = sum(
-        weight[..., None] * ops.take(flat, place, axis=0)
-        for place, weight in _corners(boxes, shape, size)
+        share[..., None] * ops.take(flat, place, axis=0)
+        for place, share in _corners(boxes, shape, size)
     )
     return ops.reshape(crops, (-1, size, size, shape[3]))
 
 
 def _corners(boxes, shape, size):
-    """Index and weight `(B, R, S, S)` of the four features around points."""
+    """Return the four features around each position, and their shares.
+
+    Returns:
+        Four pairs of `(B, R, size, size)`: the flat index of a feature, and its
+        share in the position.
+    """
     batch, height, width, _ = (shape[i] for i in range(4))
     top, left, bottom, right = (boxes[..., i] for i in (1, 0, 3, 2))
     first = ops.arange(batch, dtype="int32")[:, None, None, None] * height
     columns = _neighbors(left, right, width, size)
     corners = []
-    for row, row_weight in _neighbors(top, bottom, height, size):
-        for column, column_weight in columns:
+    for row, row_share in _neighbors(top, bottom, height, size):
+        for column, column_share in columns:
             place = (first + row[..., None]) * width + column[..., None, :]
-            weight = row_weight[..., None] * column_weight[..., None, :]
-            corners.append((place, weight))
+            share = row_share[..., None] * column_share[..., None, :]
+            corners.append((place, share))
     return corners
 
 
 def _neighbors(low, high, side, size):
-    """Index and weight `(B, R, S)` of the features before and after points."""
+    """Return the features before and after positions on an axis, with shares.
+
+    Returns:
+        Two pairs of `(B, R, size)`: the index on the axis, and the share.
+    """
     steps = ops.arange(size, dtype="float32") / (size - 1)
     at = low[..., None] + steps * (high - low)[..., None]
     last = ops.cast(side - 1, "float32")

@@ -1,7 +1,7 @@
 """Greedy non-maximum suppression, for a batch at once.
 
-TensorFlow has kernels; elsewhere it is a loop over the boxes that are kept.
-Equal scores: the box that comes first is kept first.
+TensorFlow has kernels for it; other backends loop over the boxes to keep. Of
+boxes with equal scores the first is kept first.
 
 Shapes: B batch, N boxes, C classes, K boxes that are kept.
 """
@@ -13,11 +13,11 @@ _NONE = -1.0  # The score of a box that is suppressed.
 
 
 def suppress(boxes, scores, iou_threshold, most):
-    """The boxes of the largest scores that overlap no better one too much.
+    """Return the best boxes, without those that overlap a better one.
 
     Args:
         boxes: `(B, N, 4)` x1, y1, x2, y2.
-        scores: `(B, N)`; boxes of score 0 or less are left out.
+        scores: `(B, N)`; boxes with a score of 0 or less are left out.
         iou_threshold: Boxes that overlap by more are suppressed.
         most: K, the most boxes that are kept.
 
@@ -30,18 +30,18 @@ def suppress(boxes, scores, iou_threshold, most):
 
 
 def suppress_classes(boxes, scores, iou_threshold, most_per_class, most):
-    """`suppress` within each class, then the largest scores of all classes.
+    """Suppress within each class, then return the best boxes of all classes.
 
     Args:
         boxes: `(B, N, C, 4)` x1, y1, x2, y2.
-        scores: `(B, N, C)`; 0 or less: there is no such box.
+        scores: `(B, N, C)`; boxes with a score of 0 or less are left out.
         iou_threshold: As for `suppress`.
-        most_per_class: The most boxes of a class.
-        most: K, the most boxes.
+        most_per_class: The most boxes per class.
+        most: K, the most boxes that are kept.
 
     Returns:
-        `(B, K, 4)` boxes, `(B, K)` scores, `(B, K)` int32 labels, by falling
-        score; padding is -1 in all.
+        `(B, K, 4)` boxes, `(B, K)` scores and `(B, K)` int32 labels, by
+        falling score, all padded with -1.
     """
     if keras.backend.backend() == "tensorflow":
         found = _suppress_classes_tensorflow
@@ -113,7 +113,7 @@ def _suppress_loop(boxes, scores, iou_threshold, most):
 
 
 def _overlaps(boxes, box):
-    """`(B, N)` intersection over union of boxes with one `(B, 1, 4)`."""
+    """Return `(B, N)` IoU of boxes `(B, N, 4)` with one box, `(B, 1, 4)`."""
     low = ops.maximum(boxes[..., :2], box[..., :2])
     high = ops.minimum(boxes[..., 2:], box[..., 2:])
     both = ops.prod(ops.maximum(high - low, 0.0), axis=-1)
@@ -135,6 +135,7 @@ def _suppress_classes_loop(boxes, scores, iou_threshold, most_per_class, most):
     scores = ops.where(kept >= 0, scores, _NONE)
     boxes = ops.take_along_axis(boxes, index[..., None], axis=1)
 
+    # The best of all classes; candidates of a class are next to each other.
     scores = ops.reshape(scores, (batch, classes * most_per_class))
     boxes = ops.reshape(boxes, (batch, classes * most_per_class, 4))
     scores = ops.pad(scores, ((0, 0), (0, most)), constant_values=_NONE)

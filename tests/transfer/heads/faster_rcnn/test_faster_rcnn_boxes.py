@@ -111,7 +111,7 @@ def test_overlaps_are_intersection_over_union(rng):
     assert expected[0, 0, 0] == 1
     np.testing.assert_allclose(
         ops.convert_to_numpy(
-            box_lib.iou(ops.array(candidates), ops.array(boxes))
+            box_lib._iou(ops.array(candidates), ops.array(boxes))
         ),
         expected,
         atol=1e-6,
@@ -120,5 +120,5 @@ def test_overlaps_are_intersection_over_union(rng):
 
 def test_overlaps_hold_for_boxes_below_a_pixel():
     box = np.array([[0.1, 0.1, 0.2, 0.15]], "float32")  # 0.005 square pixels
-    found = box_lib.iou(ops.array(box), ops.array(box[None]))
+    found = box_lib._iou(ops.array(box), ops.array(box[None]))
     np.testing.assert_allclose(ops.convert_to_numpy(found), 1, atol=1e-4)

@@ -11,7 +11,7 @@ def test_smooth_l1_is_square_below_one_and_linear_above():
     targets = np.zeros((2, 4), "float32")
     codes = np.array([[0.5, -0.5, 1, 0], [2, -3, 0.1, 0]], "float32")
     np.testing.assert_allclose(
-        ops.convert_to_numpy(losses.smooth_l1(targets, ops.array(codes))),
+        ops.convert_to_numpy(losses._smooth_l1(targets, ops.array(codes))),
         [0.125 + 0.125 + 0.5, 1.5 + 2.5 + 0.005],
         rtol=1e-6,
     )

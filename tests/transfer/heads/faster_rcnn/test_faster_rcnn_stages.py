@@ -10,7 +10,7 @@ import numpy_rcnn
 import pytest
 from keras import ops
 
-from keras_jft.transfer.heads.faster_rcnn.faster_rcnn import image_losses
+from keras_jft.transfer.heads.faster_rcnn.faster_rcnn import _image_losses
 
 
 def _arrays(outputs):
@@ -63,7 +63,7 @@ def test_the_loss_is_that_of_the_loops(exhaustive, batch):
     loss = model.evaluate(batch, batch_size=3, verbose=0)
     expected = _numpy_loss(model, batch, outputs)
     np.testing.assert_allclose(loss, expected, rtol=1e-4)
-    parts = image_losses(
+    parts = _image_losses(
         model(model.step_inputs(batch["images"], model.targets(batch)))
     )
     assert all(float(ops.max(part)) > 0 for part in parts.values())
