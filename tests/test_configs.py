@@ -56,7 +56,7 @@ def of_kind(kind):
 
 
 @pytest.mark.parametrize(("config", "name"), of_kind(str))
-def test_a_name_is_one_of_those_there_are(config, name):
+def test_an_unknown_name_is_refused_with_those_there_are(config, name):
     if name in FREE:
         return
     with pytest.raises(ValueError, match=f"`{name}` must be") as error:
@@ -69,20 +69,20 @@ def test_a_name_is_one_of_those_there_are(config, name):
 
 @pytest.mark.parametrize("wrong", ["10", True, 1.5, [1], float("nan")])
 @pytest.mark.parametrize(("config", "name"), of_kind(int))
-def test_a_whole_number_is_no_text_and_no_boolean(config, name, wrong):
+def test_a_whole_number_must_be_a_finite_integer(config, name, wrong):
     with pytest.raises(ValueError, match=f"`{name}` must be a whole number"):
         config(**{name: wrong})
 
 
 @pytest.mark.parametrize("wrong", ["0.1", False, float("nan"), float("inf")])
 @pytest.mark.parametrize(("config", "name"), of_kind(float))
-def test_a_number_is_finite(config, name, wrong):
+def test_a_number_must_be_finite(config, name, wrong):
     with pytest.raises(ValueError, match=f"`{name}` must be a finite number"):
         config(**{name: wrong})
 
 
 @pytest.mark.parametrize(("config", "name"), of_kind(bool))
-def test_a_switch_is_true_or_false(config, name):
+def test_a_switch_must_be_true_or_false(config, name):
     with pytest.raises(ValueError, match=f"`{name}` must be True or False"):
         config(**{name: "no"})
 
@@ -91,7 +91,7 @@ def test_a_switch_is_true_or_false(config, name):
     ("config", "name"),
     [*of_kind(int), *of_kind(float)],
 )
-def test_nothing_is_negative(config, name):
+def test_negative_numbers_are_refused(config, name):
     with pytest.raises(ValueError, match=f"`{name}` must"):
         config(**{name: -1})
 
@@ -272,7 +272,7 @@ def test_the_task_of_an_evaluation_is_that_of_the_head():
         )
 
 
-def test_a_run_shows_its_head_what_the_head_is_for():
+def test_the_data_sets_of_a_run_must_fit_the_task_of_its_head():
     shown = {"options": {"task": "segmentation"}}
     other = {"options": {"task": "classification"}}
 
@@ -351,7 +351,7 @@ def test_a_head_and_an_evaluation_fit_the_net():
     [
         ("classification", {"label_smoothing": 1}, r"must lie in \[0, 1\)"),
         ("classification", {"label_smoothing": "0.1"}, "a finite number"),
-        ("classification", {"name": 3}, "`name` must be a text"),
+        ("classification", {"name": 3}, "`name` must be a string"),
         ("deeplab_aspp", {"output_stride": 3}, "`output_stride` must be one"),
         ("deeplab_aspp", {"rates": 6}, "`rates` must be a tuple"),
         ("deeplab_aspp", {"rates": ()}, "`rates` must be a tuple"),
@@ -389,7 +389,7 @@ def test_a_head_has_no_more_classes_than_it_can_tell_apart():
         )
 
 
-def test_a_run_has_all_that_its_data_sets_need():
+def test_a_run_without_options_that_its_data_sets_need_is_refused():
     shown = {"options": {"task": "classification"}}
 
     def run(pretrain=None, transfer=shown, evaluation=shown):

@@ -1,4 +1,4 @@
-"""From a backbone to a task."""
+"""Transfer: a backbone in, a model trained for one task out."""
 
 from keras_jft.transfer.freezing import freeze
 from keras_jft.transfer.heads import HEADS

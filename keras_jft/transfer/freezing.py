@@ -1,33 +1,33 @@
-"""The paper's frozen setting, for any head on any backbone."""
+"""Freezing of a backbone's first stages, under any head."""
 
 from keras_jft.backbones.backbone import layers_by_stage
 
-# He et al.'s names of the stages that end in a level.
+# The level that ends each stage, by He et al.'s name of the stage.
 LEVELS = {f"conv{i}": f"P{i}" for i in range(2, 6)}
 
 
 def freeze(model, before="conv5"):
-    """Freeze the stages of the backbone before one, and only those.
+    """Freeze the stages of the backbone before a given one, and only those.
 
-    Stages follow from the graph, not from names of layers: what a level of
-    `backbone.pyramid_outputs` depends on is frozen before the level after it.
-    Frozen batch normalization uses its moving statistics and leaves them as
-    they are. Compile after freezing.
+    Stages are read from the graph, not from names of layers: a layer is frozen
+    if one of the levels in `backbone.pyramid_outputs` below the given stage
+    depends on it. Frozen batch normalization uses its moving statistics and
+    leaves them unchanged. Compile after freezing.
 
     Args:
-        model: A model of any head, one that has its backbone as a layer, or a
-            backbone.
+        model: A model with any head, a model that has its backbone as a layer,
+            or a backbone.
         before: The first stage that trains: a level of the pyramid such as
-            `"P5"`, or its name in a ResNet, `"conv5"` (the paper's frozen
-            setting); `"head"` (the whole backbone is frozen); `"conv1"`
-            (nothing is frozen).
+            `"P5"`, or its name in a ResNet, such as `"conv5"` (the paper's
+            frozen setting). `"head"` freezes the whole backbone, `"conv1"`
+            freezes nothing.
 
     Returns:
         The model.
 
     Raises:
-        ValueError: If the model shows no backbone, or the backbone no such
-            stage, or nothing comes before the stage.
+        ValueError: If no backbone is found, it does not have the stage, or
+            nothing comes before the stage.
 
     References:
         Sun et al. 2017, section 5.2 (Figure 4: all layers before conv5 frozen).
@@ -41,7 +41,7 @@ def freeze(model, before="conv5"):
 
 
 def _before(backbone, before):
-    """The layers that come before a stage."""
+    """Return the layers that come before a stage."""
     if before == "conv1":
         return []
     if before == "head":
@@ -58,7 +58,7 @@ def _before(backbone, before):
             + (
                 "nothing comes before."
                 if stage == first
-                else "has no layers of its own there."
+                else "has no layers of its own in it."
             )
         )
     earlier = list(stages)[: list(stages).index(stage)]
@@ -66,8 +66,8 @@ def _before(backbone, before):
 
 
 def _set_trainable(layer, value):
-    # One by one: on TensorFlow, Keras passes over the layers inside of one
-    # that has the value already.
+    # One by one: on TensorFlow, Keras skips the layers inside of a layer that
+    # has the value already.
     for inner in layer._flatten_layers():
         inner.trainable = value
 

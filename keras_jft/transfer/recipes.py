@@ -1,4 +1,4 @@
-"""The settings that published transfers were trained with, by name."""
+"""Recipes: the settings of published transfers, by head and name."""
 
 import dataclasses
 
@@ -29,8 +29,8 @@ _IMAGENET = Config(
     steps=5_000_000,
 )
 
-# Sun et al. 2017, section 5.2. `options` has room for `exclude`, the ids of
-# minival*, and for `directory`.
+# Sun et al. 2017, section 5.2. Add to `options` the `directory`, and `exclude`
+# with the ids of minival*.
 _COCO = Config(
     head="faster_rcnn",
     num_classes=80,
@@ -48,9 +48,10 @@ _COCO = Config(
     steps=3_000_000,
 )
 
-# Batch and steps are those of one worker of an asynchronous run: R synchronous
-# replicas of that batch each divide all numbers of steps by R. The learning
-# rate stays: the paper's 9 workers each pushed gradients of one image at it.
+# Batch size and steps are those of one worker of an asynchronous run: with R
+# synchronous replicas of that batch size each, divide all numbers of steps by
+# R. Keep the learning rate: with it, each of the paper's 9 workers pushed
+# gradients of one image at a time.
 RECIPES = {
     "classification": {
         "small": Config(),
@@ -62,10 +63,10 @@ RECIPES = {
     },
     "deeplab_aspp": {
         "small": Config(head="deeplab_aspp"),
-        # Section 5.3: warped to 513, no augmentation. It is silent on
-        # multipliers and batch normalization: those of the public DeepLab of
-        # Chen et al. 2017, https://arxiv.org/abs/1606.00915. To pad instead of
-        # warping: `transforms=(ResizeShortest(513, 513), PadTo((513, 513)))`.
+        # Section 5.3: warped to 513, no augmentation. It does not mention
+        # multipliers and batch normalization; these are from the public
+        # DeepLab of Chen et al. 2017, https://arxiv.org/abs/1606.00915. To pad
+        # instead: `transforms=(ResizeShortest(513, 513), PadTo((513, 513)))`.
         "voc2012": Config(
             head="deeplab_aspp",
             head_options={"bn_mode": "affine"},
@@ -122,8 +123,9 @@ RECIPES = {
             image_size=(65, 49),
             learning_rate=0.005,
         ),
-        # Section 5.4. The rate, which it does not print, and the batch are
-        # those of Papandreou et al. 2017, https://arxiv.org/abs/1701.01779.
+        # Section 5.4. The learning rate, which it does not print, and the
+        # batch size are those of Papandreou et al. 2017,
+        # https://arxiv.org/abs/1701.01779.
         "coco": Config(
             head="pose",
             num_classes=17,
@@ -143,8 +145,8 @@ RECIPES = {
     "deeplab_v3_plus": {
         "small": Config(head="deeplab_v3_plus"),
         # Chen et al. 2018, section 4: the schedule of Chen et al. 2017,
-        # https://arxiv.org/abs/1706.05587, sections 4.1 and A. Their crops of
-        # 513 are 512 here, their L2 that of TensorFlow's public DeepLab for
+        # https://arxiv.org/abs/1706.05587, sections 4.1 and A. Crops are 512
+        # instead of 513; the L2 is that of TensorFlow's public DeepLab for
         # ResNets.
         "voc2012": Config(
             head="deeplab_v3_plus",
@@ -163,8 +165,6 @@ RECIPES = {
         ),
     },
     "retinanet": {
-        # Lin et al. 2017, section 4: 0.01 at 16 images a step, / 10 at 60k
-        # and 80k of 90k steps.
         "small": Config(
             head="retinanet",
             options={"task": "detection", "image_size": 64},
@@ -172,6 +172,8 @@ RECIPES = {
             clipnorm=10.0,
             batch_size=8,
         ),
+        # Lin et al. 2017, section 4: a learning rate of 0.01 for 16 images per
+        # step, divided by 10 at 60k and 80k of 90k steps.
         "coco": Config(
             head="retinanet",
             num_classes=80,
@@ -196,20 +198,20 @@ RECIPES = {
 
 
 def recipe(head, name, steps=None):
-    """What `Model.compile` takes, for a head's recipe by name.
+    """Return the arguments of `Model.compile` for a head's recipe.
 
     Args:
         head: A key of `HEADS`.
         name: A key of `RECIPES[head]`.
-        steps: Steps of the whole run; a cosine schedule needs them where the
+        steps: Steps of the whole run. A cosine schedule needs them if the
             recipe counts epochs.
 
     Returns:
-        A dict with `optimizer`, `l2` and `multipliers`. Loss and metrics are
-        the model's own.
+        A dict with `optimizer`, `l2` and `multipliers`. The model has its own
+        loss and metrics.
 
     Raises:
-        ValueError: If there is no such recipe, or `steps` is missing.
+        ValueError: If the recipe is unknown, or `steps` is missing.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Heads: what a backbone is transferred to. `HEADS` is the table."""
+"""Heads: models for one task on top of a backbone. `HEADS` lists them."""
 
 from keras_jft.transfer.heads import (
     classification,

@@ -1,4 +1,4 @@
-"""`Classifier`: one label an image."""
+"""`Classifier`: one label per image."""
 
 import math
 
@@ -15,13 +15,13 @@ class Classifier(training.Model):
     """Pooled features of a backbone, then a softmax over classes.
 
     Targets are `labels` `(B,)`; the loss is the softmax cross entropy. Calling
-    or predicting gives logits `(B, num_classes)` in float32.
+    or predicting returns logits `(B, num_classes)` in float32.
 
     Args:
-        backbone: A backbone, by the contract of `jft.backbones`.
+        backbone: A backbone that keeps the contract of `jft.backbones`.
         num_classes: Number of classes.
-        label_smoothing: Share of a label that the loss spreads over all
-            classes, in [0, 1).
+        label_smoothing: Fraction of the target that is spread over all classes,
+            in [0, 1).
         name: Name of the model.
 
     Raises:
@@ -64,7 +64,7 @@ class Classifier(training.Model):
         self.label_smoothing = label_smoothing
 
     def check_targets(self, y):
-        """Raise a `ValueError` unless `y` is one class id an image."""
+        """Raise a `ValueError` unless `y` holds one class id per image."""
         _check_labels(y)
         if isinstance(y, np.ndarray) and y.size:
             low, high = y.min(), y.max()
@@ -72,20 +72,20 @@ class Classifier(training.Model):
                 raise ValueError(
                     "Labels must be class ids in "
                     f"0..{self.num_classes - 1}. Received values in "
-                    f"{low}..{high}. Build the model with as many "
-                    "`num_classes` as there are, and count from 0."
+                    f"{low}..{high}. Count from 0, and build the model with "
+                    "as many `num_classes` as there are."
                 )
 
     def default_loss(self):
-        """The softmax cross entropy of integer labels."""
+        """Return the softmax cross entropy of integer labels."""
         return SmoothedCrossentropy(self.label_smoothing)
 
     def default_metrics(self):
-        """The accuracy."""
+        """Return the accuracy."""
         return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
 
     def get_config(self):
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "num_classes": self.num_classes,
@@ -95,12 +95,12 @@ class Classifier(training.Model):
 
     @classmethod
     def from_config(cls, config):
-        """A model of the same arguments."""
+        """Return a model with these arguments."""
         return cls(**keras.saving.deserialize_keras_object(config))
 
 
 def smoothed_cross_entropy(labels, logits, label_smoothing=0.0):
-    """Softmax cross entropy with `label_smoothing` spread over all classes.
+    """Return the softmax cross entropy with smoothed labels.
 
     Args:
         labels: `(B,)` integer labels.
@@ -108,7 +108,7 @@ def smoothed_cross_entropy(labels, logits, label_smoothing=0.0):
         label_smoothing: s: the target is `(1 - s) one_hot + s / C`.
 
     Returns:
-        `(B,)` losses; nan of a label that is no class, unless the backend
+        `(B,)` losses; nan for a label that is not a class, unless the backend
         raises an error.
 
     References:
@@ -139,19 +139,19 @@ class SmoothedCrossentropy(keras.losses.Loss):
         self.label_smoothing = label_smoothing
 
     def __call__(self, y_true, y_pred, sample_weight=None):
-        """The loss, reduced; one-hot targets are refused."""
+        """Return the reduced loss; refuse one-hot targets."""
         y_true = ops.convert_to_tensor(y_true)
         if len(y_true.shape) > 1:
             _check_labels(y_true)
         return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true, y_pred):
-        """`(B,)` losses of labels `(B,)`, or `(B, 1)`."""
+        """Return `(B,)` losses of labels `(B,)` or `(B, 1)`."""
         labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
         return smoothed_cross_entropy(labels, y_pred, self.label_smoothing)
 
     def get_config(self):
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {"label_smoothing": self.label_smoothing, "name": self.name}
 
 
@@ -160,19 +160,19 @@ def _check_labels(labels):
     shape = tuple(labels.shape)
     if len(shape) == 2 and shape[1] not in (1, None):
         raise ValueError(
-            "Labels must be class ids, one integer label an image, (batch,). "
+            "Labels must be class ids, one integer per image, (batch,). "
             f"Received: shape {shape}. If they are one-hot: "
             "`y.argmax(axis=-1)` gives the class ids."
         )
     if len(shape) not in (1, 2):
         raise ValueError(
-            "Labels must be class ids, one integer label an image, (batch,). "
+            "Labels must be class ids, one integer per image, (batch,). "
             f"Received: shape {shape}."
         )
     dtype = keras.backend.standardize_dtype(labels.dtype)
     if "int" not in dtype:
         raise ValueError(
-            "Labels must be class ids, integer labels. Received: "
+            "Labels must be class ids, which are integers. Received: "
             f"{dtype}. Convert whole numbers with `.astype('int32')`."
         )
 

@@ -18,29 +18,29 @@ from keras_jft.transfer.heads.segmenter import (
 
 @keras.saving.register_keras_serializable("keras_jft")
 class DeepLabASPP(Segmenter):
-    """Four summed 3x3 convolutions of growing rate on the last feature map.
+    """The sum of 3x3 convolutions of growing rate on the last feature map.
 
-    Targets are `segmentation_masks` `(B, H, W, 1)`, 255 is void. The loss is
-    the softmax cross entropy at each feature position with the mask subsampled
-    there, all positions equal, void left out. Calling gives logits
-    `(B, h, w, C)` in float32; predicting gives int32 masks `(B, H, W)`.
+    Targets are `segmentation_masks` `(B, H, W, 1)`; 255 is void. The loss is
+    the softmax cross entropy against the mask's pixel at each feature, averaged
+    over all features whose pixel is not void. Calling returns logits
+    `(B, h, w, C)` in float32; predicting returns int32 masks `(B, H, W)`.
 
     Args:
-        backbone: A backbone, by the contract of `jft.backbones`. One of
-            another output stride is rebuilt with its weights.
+        backbone: A backbone that keeps the contract of `jft.backbones`. One
+            with another output stride is rebuilt, with the same weights.
         num_classes: Number of classes, background included.
         output_stride: Pixels between two features.
         rates: Dilation rates of the branches.
         bn_mode: What the backbone's batch normalization does in training, see
-            `FusedBatchNormalization`. `"affine"`, with which it keeps its
-            moving statistics, is what public DeepLabs do with their small
-            batches (the recipe `"voc2012"` sets it); not for a backbone of
-            random weights, which has none.
+            `FusedBatchNormalization`. `"affine"` keeps the moving statistics,
+            as public DeepLabs do because of their small batches (the recipe
+            `"voc2012"` sets it). Do not use it with random weights, whose
+            moving statistics mean nothing.
         name: Name of the model.
 
     Raises:
-        ValueError: There are more classes than masks can hold, a rate occurs
-            twice, or the backbone cannot be rebuilt.
+        ValueError: If there are more classes than masks can hold, a rate
+            occurs twice, or the backbone cannot be rebuilt.
 
     References:
         Chen et al. 2017, "DeepLab", https://arxiv.org/abs/1606.00915, section
@@ -103,20 +103,20 @@ class DeepLabASPP(Segmenter):
 
     @property
     def logits_stride(self):
-        """Pixels between two logits; the first is that of pixel (0, 0)."""
+        """Pixels between two logits; the first is at pixel (0, 0)."""
         return self.output_stride
 
     def default_loss(self):
-        """`SubsampledCrossentropy` at the output stride."""
+        """Return `SubsampledCrossentropy` at the output stride."""
         return SubsampledCrossentropy(self.output_stride)
 
     def loss_count(self, x, y):
-        """How many positions count."""
+        """Return how many features count in the loss."""
         masks = y[:, :: self.output_stride, :: self.output_stride]
         return ops.sum(ops.cast(masks != VOID, "int32"))
 
     def get_config(self):
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "num_classes": self.num_classes,
@@ -128,7 +128,7 @@ class DeepLabASPP(Segmenter):
 
     @classmethod
     def from_config(cls, config):
-        """A model of the same arguments."""
+        """Return a model with these arguments."""
         return cls(**keras.saving.deserialize_keras_object(config))
 
 

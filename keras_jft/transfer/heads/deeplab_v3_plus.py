@@ -1,4 +1,4 @@
-"""`DeepLabV3Plus`: KerasCV's decoder on a backbone of ours, an adapter."""
+"""`DeepLabV3Plus`: an adapter of KerasCV's decoder to our backbones."""
 
 import keras
 from keras import ops
@@ -15,7 +15,7 @@ from keras_jft.transfer.heads.segmenter import (
     rebuilt,
 )
 
-# Features of P2 on a feature of P5: how far KerasCV's decoder upsamples.
+# How far KerasCV's decoder upsamples: features of P2 per feature of P5.
 ENLARGED = 8
 
 
@@ -23,28 +23,29 @@ ENLARGED = 8
 class DeepLabV3Plus(Segmenter):
     """KerasCV's DeepLabV3+ with the targets and the contract of our heads.
 
-    Pooled pyramid of P5, enlarged eight times and decoded with P2. KerasCV's
-    graph, but for its end: the softmax is in the loss, and the logits come
-    before they are enlarged, which a 1x1 convolution without bias allows.
+    The spatial pyramid pooling of P5 is enlarged eight times and decoded with
+    P2. The graph is KerasCV's up to its end: here the loss applies the softmax,
+    and logits are upsampled after the last 1x1 convolution instead of before,
+    which is the same as it has no bias.
 
-    Targets are `segmentation_masks` `(B, H, W, 1)`, 255 is void. The loss is
-    the softmax cross entropy at each pixel, void left out. Calling gives logits
-    `(B, h, w, C)` in float32 at the stride of P2; predicting gives int32 masks
-    `(B, H, W)`.
+    Targets are `segmentation_masks` `(B, H, W, 1)`; 255 is void. The loss is
+    the softmax cross entropy at each pixel that is not void. Calling returns
+    logits `(B, h, w, C)` in float32 at the stride of P2; predicting returns
+    int32 masks `(B, H, W)`.
 
     Args:
-        backbone: A backbone, by the contract of `jft.backbones`, for images of
-            a size: sides that P5 divides (multiples of 32). One that is
-            dilated is rebuilt with its weights.
+        backbone: A backbone that keeps the contract of `jft.backbones`, for
+            images of a fixed size whose sides are multiples of P5's stride
+            (32). One that is dilated is rebuilt, with the same weights.
         num_classes: Number of classes, background included.
         rates: Dilation rates of the pyramid's branches.
         projection_filters: Channels of P2 in the decoder.
         name: Name of the model.
 
     Raises:
-        ImportError: KerasCV or TensorFlow, which it needs on every backend, is
-            not installed.
-        ValueError: The images have sides that do not fit, the backbone has no
+        ImportError: If KerasCV or TensorFlow is not installed; it needs both
+            on every backend.
+        ValueError: If the sides of the images do not fit, the backbone has no
             P2, or there are more classes than masks can hold.
 
     References:
@@ -68,7 +69,7 @@ class DeepLabV3Plus(Segmenter):
         backbone = rebuilt(backbone, output_stride=_undilated(backbone))
 
         # === Layers ===
-        # In the backbone's policy, when it is loaded, too.
+        # Under the backbone's dtype policy, also when a file is loaded.
         with dtype_policy(backbone.dtype_policy.name):
             model = _network(
                 keras_cv, backbone, num_classes, rates, projection_filters
@@ -85,19 +86,19 @@ class DeepLabV3Plus(Segmenter):
 
     @property
     def logits_stride(self):
-        """Pixels between two logits; the first is that of pixel (0, 0)."""
+        """Pixels between two logits; the first is at pixel (0, 0)."""
         return self.backbone.output_stride // ENLARGED
 
     def default_loss(self):
-        """`UpsampledCrossentropy` at the stride of P2."""
+        """Return `UpsampledCrossentropy` at the stride of P2."""
         return UpsampledCrossentropy(self.logits_stride)
 
     def loss_count(self, x, y):
-        """How many pixels count."""
+        """Return how many pixels count in the loss."""
         return ops.sum(ops.cast(y != VOID, "int32"))
 
     def get_config(self):
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "num_classes": self.num_classes,
@@ -108,7 +109,7 @@ class DeepLabV3Plus(Segmenter):
 
     @classmethod
     def from_config(cls, config):
-        """A model of the same arguments."""
+        """Return a model with these arguments."""
         return cls(**keras.saving.deserialize_keras_object(config))
 
 
@@ -145,20 +146,20 @@ def _keras_cv():
         import keras_cv
     except ImportError as error:
         raise ImportError(
-            "`DeepLabV3Plus` is KerasCV's, which needs TensorFlow, whatever "
-            "the backend. Install keras-cv and tensorflow, or take "
+            "`DeepLabV3Plus` uses KerasCV, which needs TensorFlow with every "
+            "backend. Install keras-cv and tensorflow, or use "
             "`DeepLabASPP`, which needs neither."
         ) from error
     return keras_cv
 
 
 def _undilated(backbone):
-    """The output stride at which P5 is an eighth of P2, for sides that fit."""
+    """Return the output stride at which P5 is an eighth of P2."""
     if "P2" not in getattr(backbone, "pyramid_outputs", {}):
         raise ValueError(
             "`DeepLabV3Plus` decodes with the level 'P2' of "
             "`backbone.pyramid_outputs`. Received a backbone without it: "
-            f"{backbone!r}. Use one of `jft.backbones`."
+            f"{backbone!r}. Use a backbone of `jft.backbones`."
         )
     sizes = [
         tensor.shape[1:3]
@@ -170,11 +171,11 @@ def _undilated(backbone):
         if not (height % stride or width % stride):
             return stride
     raise ValueError(
-        "`DeepLabV3Plus` needs images of known sides that P5 divides (32, or "
-        "8 with a small stem): its decoder enlarges P5 to the size of P2. "
-        f"Received a backbone for images of {sizes[0]}. Use "
-        "`backbone.rebuild(image_shape=...)`, for 513 with 512, and resize or "
-        "pad to it."
+        "`DeepLabV3Plus` needs images of a fixed size, with sides that are "
+        "multiples of the stride of P5 (32, or 8 with a small stem): its "
+        "decoder enlarges P5 to the size of P2. Received a backbone for images "
+        f"of {sizes[0]}. Use `backbone.rebuild(image_shape=...)`, with 512 for "
+        "513, and resize or pad images to it."
     )
 
 

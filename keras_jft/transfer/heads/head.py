@@ -1,8 +1,8 @@
 """The contract of a head: a backbone in, a model for one task out.
 
-A head is a `keras_jft.training.Model` that owns its targets and its loss, so
-that `compile(optimizer)` and `fit(batches)` are enough. It keeps the backbone
-whose layers it applies as `backbone`.
+A head is a `keras_jft.training.Model` that defines its targets and its loss, so
+that `compile(optimizer)` and `fit(batches)` are enough to train it. Its
+attribute `backbone` is the backbone whose layers it uses.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from keras_jft.backbones import resnet
 
-# What a head may ask of a backbone with any stem.
+# All output strides that a backbone may have, whatever its stem.
 OUTPUT_STRIDES = tuple(
     sorted({s for strides in resnet.OUTPUT_STRIDES.values() for s in strides})
 )
@@ -22,11 +22,11 @@ class Head:
     """One row of `HEADS`.
 
     Attributes:
-        build: `build(backbone, num_classes, ...)` gives the model.
+        build: `build(backbone, num_classes, ...)` returns the model.
         task: The task whose metric measures it, a key of `jft.metrics.METRICS`.
         check_options: `check_options(num_classes, **options)` raises a
-            `ValueError` for options of `build` that no backbone can serve;
-            `num_classes` may be None, if it is not known yet.
+            `ValueError` for options of `build` that fail with any backbone;
+            `num_classes` may be None if it is not known yet.
     """
 
     build: Callable
@@ -34,10 +34,10 @@ class Head:
     check_options: Callable
 
     def check(self, num_classes, options):
-        """Raise `ValueError` for options with which no model can be built.
+        """Raise a `ValueError` for options with which no model can be built.
 
         Args:
-            num_classes: Number of classes, None if it is not known yet.
+            num_classes: Number of classes; None if it is not known yet.
             options: Keyword arguments of `build`.
         """
         parameters = inspect.signature(self.build).parameters.values()
@@ -49,7 +49,7 @@ class Head:
         given |= options
         if not isinstance(given["name"], str):
             raise ValueError(
-                f"`name` must be a text. Received: name={given['name']!r}."
+                f"`name` must be a string. Received: name={given['name']!r}."
             )
         if not isinstance(given.get("trainable", True), bool):
             raise ValueError(

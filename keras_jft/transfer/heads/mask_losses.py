@@ -1,4 +1,4 @@
-"""Cross entropy of masks, at the positions of the logits or at each pixel.
+"""Cross entropy of masks, at each logit or at each pixel.
 
 Shapes: B batch, H W image side, h w logits, C classes.
 """
@@ -11,10 +11,10 @@ from keras_jft.transfer.heads.upsampling import upsample
 
 
 def mask_cross_entropy(masks, logits):
-    """Cross entropy at each position, and where it counts.
+    """Return the cross entropy at each position, and where it counts.
 
     Args:
-        masks: `(B, h, w)` integers, 255 is void.
+        masks: `(B, h, w)` integers; 255 is void.
         logits: `(B, h, w, C)`.
 
     Returns:
@@ -26,17 +26,17 @@ def mask_cross_entropy(masks, logits):
     losses = ops.sparse_categorical_crossentropy(
         labels, logits, from_logits=True
     )
-    # Where a backend is silent on a label that is no class, the loss tells.
+    # Some backends accept a label that is not a class; nan makes it visible.
     known = (labels >= 0) & (labels < logits.shape[-1])
     losses = ops.where(known, losses, float("nan"))
     return ops.where(counted, losses, 0.0), counted
 
 
 def subsampled_cross_entropy(masks, logits, stride):
-    """`mask_cross_entropy` at the logits, of the masks' pixels there.
+    """Return `mask_cross_entropy` at each logit, against the pixel there.
 
     Args:
-        masks: `(B, H, W, 1)` integers, 255 is void.
+        masks: `(B, H, W, 1)` integers; 255 is void.
         logits: `(B, h, w, C)`, h = ceil(H / stride).
         stride: Pixels between two logits.
 
@@ -44,17 +44,17 @@ def subsampled_cross_entropy(masks, logits, stride):
         `(B, h, w)` losses, zero at void, and `(B, h, w)` bool: not void.
 
     References:
-        Chen et al. 2017, https://arxiv.org/abs/1606.00915, section 4 (the loss
-        is at the output's resolution).
+        Chen et al. 2017, https://arxiv.org/abs/1606.00915, section 4 (a loss at
+        the resolution of the output).
     """
     return mask_cross_entropy(masks[:, ::stride, ::stride, 0], logits)
 
 
 def upsampled_cross_entropy(masks, logits, stride):
-    """`mask_cross_entropy` at each pixel, of logits interpolated there.
+    """Return `mask_cross_entropy` at each pixel, with interpolated logits.
 
     Args:
-        masks: `(B, H, W, 1)` integers, 255 is void.
+        masks: `(B, H, W, 1)` integers; 255 is void.
         logits: `(B, h, w, C)`.
         stride: Pixels between two logits.
 
@@ -82,7 +82,7 @@ class _MaskLoss(keras.losses.Loss):
         self.stride = stride
 
     def call(self, y_true, y_pred):
-        """`(B,)` losses whose mean is that over all positions that count."""
+        """Return `(B,)` losses whose mean is that over counted positions."""
         losses, counted = self.unreduced(y_true, y_pred, self.stride)
         count = ops.sum(ops.cast(counted, losses.dtype))
         images = ops.cast(ops.shape(losses)[0], losses.dtype)
@@ -90,7 +90,7 @@ class _MaskLoss(keras.losses.Loss):
         return ops.sum(losses, axis=(1, 2)) * share
 
     def get_config(self):
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {"stride": self.stride, "name": self.name}
 
 

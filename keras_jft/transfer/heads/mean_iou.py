@@ -1,4 +1,4 @@
-"""The mean IoU while Keras evaluates; `jft.metrics.Segmentation` in a model.
+"""The mean IoU as a Keras metric: `jft.metrics.Segmentation` in a model.
 
 Shapes: B batch, H W image side, h w logits, C classes.
 """
@@ -11,8 +11,8 @@ from keras_jft.data.batch import VOID
 from keras_jft.metrics.segmentation import warn_of_one_class
 from keras_jft.transfer.heads.upsampling import upsample
 
-# Counts are carried over in units of this, so that int32, the widest integer
-# of every backend, holds the pixels of any data set.
+# Counts are a remainder and carried multiples of this, so that int32, the
+# widest integer that all backends have, can count the pixels of any data set.
 CARRY = 2**20
 
 
@@ -20,15 +20,16 @@ CARRY = 2**20
 class MeanIoU(keras.metrics.Metric):
     """Mean intersection over union of all pixels seen, streaming and exact.
 
-    One confusion matrix of all images; void does not count, and classes that
-    are in no mask and in no prediction are left out of the mean. Memory does
-    not grow with the images. Under a strategy the counts of the replicas are
-    added. `keras.metrics.MeanIoU` wants predictions of the size of the mask
-    and counts in 32 bits, 8,000 images of 513 x 513 at most.
+    It keeps one confusion matrix for all images. Void pixels do not count, and
+    classes that occur in no mask and no prediction are left out of the mean.
+    Memory does not grow with the number of images. Under a strategy the counts
+    of the replicas are added. By contrast, `keras.metrics.MeanIoU` needs
+    predictions of the size of the mask and counts in 32 bits, which suffices
+    for 8,000 images of 513 x 513.
 
-    `fit` reads it on validation data, not in training steps, and `evaluate` at
-    the end. Masks are those of the transformed images; `jft.evaluation` scores
-    in original pixels.
+    `fit` computes it on validation data, not in training steps; `evaluate`
+    computes it at the end. Masks are those of the transformed images, whereas
+    `jft.evaluation` scores in original pixels.
 
     Args:
         num_classes: Number of classes C.
@@ -59,12 +60,13 @@ class MeanIoU(keras.metrics.Metric):
         return self.add_variable(shape, "zeros", dtype="int32", name=name)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        """Adds masks `(B, H, W, 1)` and logits `(B, h, w, C)`."""
+        """Add masks `(B, H, W, 1)` and logits `(B, h, w, C)`."""
         if sample_weight is not None:
             raise ValueError(
-                "MeanIoU has no weights of images or pixels. Received a "
-                "`sample_weight`: list it under `metrics=`, not "
-                "`weighted_metrics=`, and mark pixels as void, 255."
+                "MeanIoU does not weigh images or pixels. Received a "
+                "`sample_weight`: list the metric under `metrics=`, not "
+                "`weighted_metrics=`, and mark pixels as void, 255, to leave "
+                "them out."
             )
         num = self.num_classes
         masks = ops.cast(ops.convert_to_tensor(y_true)[..., 0], "int32")
@@ -73,7 +75,7 @@ class MeanIoU(keras.metrics.Metric):
         classes = ops.cast(ops.argmax(logits, axis=-1), "int32")
         is_stray = (masks != VOID) & ((masks < 0) | (masks >= num))
         is_counted = (masks != VOID) & ~is_stray
-        # What does not count goes to a bin that is cut off.
+        # Pixels that do not count go to one more bin, which is cut off.
         bins = ops.where(is_counted, masks * num + classes, num * num)
         bins = ops.reshape(bins, (-1,))
         counts = ops.segment_sum(
@@ -85,10 +87,10 @@ class MeanIoU(keras.metrics.Metric):
         self.strays.assign_add(ops.sum(ops.cast(is_stray, "int32")))
 
     def merge(self, states):
-        """The state that one device would have, from those of several.
+        """Return the state that one device would have, from those of several.
 
         Args:
-            states: For each device, arrays in the order of `variables`.
+            states: One list per device, of arrays in the order of `variables`.
 
         Returns:
             Arrays in the order of `variables`.
@@ -101,7 +103,7 @@ class MeanIoU(keras.metrics.Metric):
         return [part.astype("int32") for part in (confusion, carried, strays)]
 
     def result(self):
-        """The mean IoU, a scalar; nan if no pixel counts."""
+        """Return the mean IoU, a scalar; nan if no pixel counts."""
         self._check()
         confusion = ops.cast(self.confusion, "float32")
         confusion += ops.cast(self.carried, "float32") * CARRY
@@ -127,11 +129,11 @@ class MeanIoU(keras.metrics.Metric):
             raise ValueError(
                 f"{strays} pixels of masks are neither 0.."
                 f"{self.num_classes - 1} nor void, {VOID}. Give the model as "
-                "many classes as the masks have."
+                "many classes as the masks need."
             )
 
     def get_config(self):
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {
             "num_classes": self.num_classes,
             "stride": self.stride,

@@ -26,26 +26,27 @@ RATIOS = (0.5, 1.0, 2.0)
 class RetinaNet(training.Model):
     """KerasCV's RetinaNet: its pyramid, heads, anchors, losses and decoding.
 
-    Targets are `bounding_boxes` `(B, N, 4)` in pixels with `labels` `(B, N)`,
-    -1 for padding. Calling gives `box` `(B, A, 4)` and `classification` `(B,
-    A, C)` of the anchors, in float32. Predicting gives `boxes` `(B, n, 4)`,
-    `scores` `(B, n)` and int32 `labels` `(B, n)`, padded with -1, as
-    `FasterRCNN` does. Ignored objects are background to it, and images that
-    are padded are taken whole.
+    Targets are `bounding_boxes` with `boxes` `(B, N, 4)` in pixels and `labels`
+    `(B, N)`, -1 for padding. Calling returns `box` `(B, A, 4)` and
+    `classification` `(B, A, C)` of the anchors, in float32. Predicting returns
+    `boxes` `(B, n, 4)`, `scores` `(B, n)` and int32 `labels` `(B, n)`, padded
+    with -1, as `FasterRCNN` does. It treats ignored objects as background, and
+    the padding of images as part of them.
 
     Args:
-        backbone: A backbone, by the contract of `jft.backbones`, for images of
-            a fixed size, whose sides P5 divides: multiples of 32.
+        backbone: A backbone that keeps the contract of `jft.backbones`, for
+            images of a fixed size whose sides are multiples of P5's stride
+            (32).
         num_classes: Number of classes, background not counted.
-        anchor_size: Side in pixels of the smallest anchor of P3; None: four
-            features, 32 px after an ImageNet stem.
+        anchor_size: Side in pixels of the smallest anchor of P3. None: four
+            features, which is 32 px after an ImageNet stem.
         name: Name of the model.
 
     Raises:
-        ImportError: TensorFlow or KerasCV is not installed.
-        ValueError: Keras runs on another backend than TensorFlow, or the
-            backbone is for images of any size, or of such a size that P4 is
-            not twice as large as P5.
+        ImportError: If TensorFlow or KerasCV is not installed.
+        ValueError: If Keras runs on another backend than TensorFlow, or the
+            backbone takes images of any size, or of a size for which P4 is not
+            twice as large as P5.
 
     References:
         Lin et al. 2017, "Focal Loss for Dense Object Detection",
@@ -69,7 +70,7 @@ class RetinaNet(training.Model):
         keras_cv = _keras_cv()
         stride = _stride(backbone)
         size = anchor_size or 4 * stride
-        # In the backbone's policy, when it is loaded, too.
+        # Under the backbone's dtype policy, also when a file is loaded.
         with training.dtype_policy(backbone.dtype_policy.name):
             detector = _detector(keras_cv, backbone, num_classes, size, stride)
         detector.compile(box_loss="smoothl1", classification_loss="focal")
@@ -98,11 +99,11 @@ class RetinaNet(training.Model):
         self.backbone = backbone
         self.num_classes = num_classes
         self.anchor_size = anchor_size
-        # In a namespace, where Keras does not count its layers again.
+        # In a namespace, so that Keras does not track its layers twice.
         self._keras_cv = types.SimpleNamespace(detector=detector)
 
     def targets(self, batch):
-        """Boxes, labels and, if there, which are ignored."""
+        """Return boxes, labels and, if given, which are ignored."""
         entry = self.entry(batch, "bounding_boxes")
         keys = ("boxes", "labels", "ignored")
         return {key: entry[key] for key in keys if key in entry}
@@ -114,22 +115,22 @@ class RetinaNet(training.Model):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        """KerasCV's: focal loss of classes and smooth L1 of boxes.
+        """Return KerasCV's focal loss of classes plus smooth L1 of boxes.
 
         Args:
             x: Images.
-            y: What `targets` gave.
-            y_pred: What calling gave.
-            sample_weight: None; there are no weights of images.
+            y: What `targets` returned.
+            y_pred: What calling returned.
+            sample_weight: None; images cannot be weighed.
             training: Not used.
         """
         if self.loss is not None or sample_weight is not None:
             raise ValueError(
-                "KerasCV's detector has its own loss, without weights. "
+                "KerasCV's detector has its own loss, which weighs no images. "
                 f"Received: compile(loss={self.loss!r}) or a `sample_weight`. "
                 "Leave them out, or use `FasterRCNN`."
             )
-        # It knows no images without a row of boxes, and no ignored ones.
+        # KerasCV needs a row of boxes for every image, and has no ignored ones.
         boxes, labels, ignored = at_least_one(
             y["boxes"], y["labels"], y.get("ignored")
         )
@@ -142,10 +143,10 @@ class RetinaNet(training.Model):
         )
 
     def decode(self, outputs, images):
-        """Detections after KerasCV's non-maximum suppression.
+        """Return detections after KerasCV's non-maximum suppression.
 
         Args:
-            outputs: What calling gave.
+            outputs: What calling returned.
             images: Images `(B, H, W, 3)`.
 
         Returns:
@@ -167,7 +168,7 @@ class RetinaNet(training.Model):
         }
 
     def get_config(self):
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "num_classes": self.num_classes,
@@ -177,14 +178,14 @@ class RetinaNet(training.Model):
 
     @classmethod
     def from_config(cls, config):
-        """A model of the same arguments."""
+        """Return a model with these arguments."""
         return cls(**keras.saving.deserialize_keras_object(config))
 
 
 def _keras_cv():
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
-            "`RetinaNet` is KerasCV's, which trains on TensorFlow alone. "
+            "`RetinaNet` uses KerasCV, which trains only on TensorFlow. "
             f"Received: the backend {keras.backend.backend()!r}. Use "
             "`FasterRCNN`."
         )
@@ -192,7 +193,7 @@ def _keras_cv():
         import keras_cv
     except ImportError as error:
         raise ImportError(
-            "`RetinaNet` is KerasCV's, which needs TensorFlow. Install "
+            "`RetinaNet` uses KerasCV, which needs TensorFlow. Install "
             "keras-cv and tensorflow, or use `FasterRCNN`."
         ) from error
     return keras_cv
@@ -212,7 +213,7 @@ def _detector(keras_cv, backbone, num_classes, size, stride):
             clip_boxes=True,
         ),
         feature_pyramid=_feature_pyramid(),
-        # Its own default drops all that scores below 0.5.
+        # KerasCV's default drops all detections that score below 0.5.
         prediction_decoder=keras_cv.layers.NonMaxSuppression(
             bounding_box_format="xyxy",
             from_logits=True,
@@ -223,16 +224,17 @@ def _detector(keras_cv, backbone, num_classes, size, stride):
 
 
 def _feature_pyramid():
-    """KerasCV's, with layers of ours where it has strides.
+    """Return KerasCV's feature pyramid, with our layers where it has strides.
 
-    Small images leave one feature there, which few taps of a kernel see.
+    Small images have one feature there, which only a few taps of a kernel see:
+    Keras's layer would leave the gradients of the others uninitialized.
     """
     from keras_cv.src.models.object_detection.retinanet import feature_pyramid
 
     pyramid = feature_pyramid.FeaturePyramid()
     for name in ("conv_c6_3x3", "conv_c7_3x3"):
         theirs = getattr(pyramid, name)
-        # Their initializer draws no other seed: the model starts as KerasCV's.
+        # With their initializer no new seed is drawn: weights start as theirs.
         config = {
             **theirs.get_config(),
             "kernel_initializer": theirs.kernel_initializer,
@@ -242,7 +244,7 @@ def _feature_pyramid():
 
 
 def _stride(backbone):
-    """Pixels a feature of P3."""
+    """Return the pixels per feature of P3, checked to fit the pyramid."""
     size = backbone.input_shape[1:3]
     shapes = [backbone.pyramid_outputs[level].shape[1:3] for level in LEVELS]
     if None in size:
@@ -254,16 +256,17 @@ def _stride(backbone):
     for finer, coarser in itertools.pairwise(shapes):
         if finer != tuple(2 * side for side in coarser):
             raise ValueError(
-                "`RetinaNet` adds a level of the pyramid to the one below, "
-                "twice as large: the sides of images must be multiples of the "
-                f"stride of P5. Received: images of {size} with levels "
-                f"{shapes}. Pad them, and `backbone.rebuild(image_shape=...)`."
+                "`RetinaNet` adds each level of the pyramid to the next finer "
+                "one, which is twice as large: the sides of images must be "
+                f"multiples of the stride of P5. Received: images of {size} "
+                f"with levels {shapes}. Pad the images, and use "
+                "`backbone.rebuild(image_shape=...)`."
             )
     return size[0] // shapes[0][0]
 
 
 def _of_all(predict, features, units, name):
-    """Predictions of all levels, `(B, A, units)`."""
+    """Return the predictions of all levels, `(B, A, units)`."""
     flat = [
         keras.layers.Reshape((-1, units), name=f"{name}_{level}")(
             predict(feature)
@@ -274,7 +277,7 @@ def _of_all(predict, features, units, name):
 
 
 def _levels(features):
-    """Features by level, P3 first, as KerasCV orders its anchors."""
+    """Return features by level, P3 first, as KerasCV orders its anchors."""
     if isinstance(features, dict):
         return sorted(features.items())
     return [(f"P{i}", feature) for i, feature in enumerate(features, start=3)]

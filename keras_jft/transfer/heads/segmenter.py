@@ -1,4 +1,4 @@
-"""What the segmentation heads share: masks as targets, masks as predictions.
+"""Base of the segmentation heads: masks as targets and as predictions.
 
 Shapes: B batch, H W image side, h w logits, C classes.
 """
@@ -18,23 +18,23 @@ class Segmenter(training.Model):
     """A model from images to logits `(B, h, w, C)` that predicts masks.
 
     A subclass sets `num_classes` and `logits_stride`, the pixels between two
-    logits, of which the first is that of pixel (0, 0).
+    logits; the first logit is at pixel (0, 0).
     """
 
     logits_stride: int
     _instead_of_class_weight = "Weigh classes in a loss of your own"
 
     def targets(self, batch):
-        """Masks `(B, H, W, 1)`, 255 is void."""
+        """Return masks `(B, H, W, 1)`; 255 is void."""
         return self.entry(batch, "segmentation_masks")
 
     def check_targets(self, y):
-        """Raise a `ValueError` unless `y` is masks of class ids."""
+        """Raise a `ValueError` unless `y` holds masks of class ids."""
         shape = tuple(y.shape)
         if len(shape) != 4 or shape[-1] not in (1, None):
             raise ValueError(
                 "Masks must be class ids, (batch, height, width, 1). Received: "
-                f"shape {shape}. Add the last axis; of one-hot masks take "
+                f"shape {shape}. Add the last axis; for one-hot masks, take "
                 "`argmax(axis=-1)` first."
             )
         if isinstance(y, np.ndarray) and y.size:
@@ -43,8 +43,8 @@ class Segmenter(training.Model):
             ):
                 raise ValueError(
                     "Masks must hold whole class ids. Received: dtype "
-                    f"{y.dtype}, with values that are not whole numbers. Round "
-                    "them to ids, or find what divided or interpolated them."
+                    f"{y.dtype}, with values that are not whole numbers. Find "
+                    "what divided or interpolated them, or round them to ids."
                 )
             self._check_ids(y)
 
@@ -59,34 +59,34 @@ class Segmenter(training.Model):
             )
         if not known.size:
             warnings.warn(
-                "Every pixel of the masks is 255, void, which no loss counts: "
-                "nothing is learned. Give objects ids from 1.",
+                "Every pixel of the masks is 255, which is void and counts in "
+                "no loss: nothing is learned. Give objects ids from 1.",
                 stacklevel=3,
             )
-        # Of more classes, a batch may well show the background alone.
+        # With more classes, a batch may well show only the background.
         elif (
             self.num_classes == 2 and not known.any() and (masks == VOID).any()
         ):
             warnings.warn(
                 "The masks hold 0 and 255, and no pixel of class 1. 255 is "
-                "void, so that only the background is learned. If objects are "
-                "255 there, give `masks // 255`.",
+                "void, so that only the background is learned. If 255 marks "
+                "objects, give `masks // 255`.",
                 stacklevel=3,
             )
 
     def default_metrics(self):
-        """The mean IoU at the pixels of the masks, of `evaluate` alone."""
+        """Return the mean IoU over pixels, which only `evaluate` computes."""
         return [MeanIoU(self.num_classes, self.logits_stride)]
 
     def decode(self, outputs, images):
-        """The class of the largest upsampled logit at each pixel."""
+        """Return the class of the largest upsampled logit at each pixel."""
         size = ops.shape(images)[1:3]
         logits = upsample(outputs, size, self.logits_stride)
         return ops.cast(ops.argmax(logits, axis=-1), "int32")
 
 
 def check_num_classes(num_classes):
-    """Raises unless masks can tell `num_classes` classes from void."""
+    """Raise unless masks can tell `num_classes` classes from void."""
     if num_classes is not None and not 1 <= num_classes <= VOID:
         raise ValueError(
             f"`num_classes` must be in 1..{VOID}: masks are uint8, and {VOID} "
@@ -95,7 +95,7 @@ def check_num_classes(num_classes):
 
 
 def check_rates(rates):
-    """Raises unless `rates` are dilation rates, each once."""
+    """Raise unless `rates` are dilation rates, each given once."""
     checks.numbers_of("rates", rates, 1, whole=True)
     if len({*rates}) < len(rates):
         raise ValueError(
@@ -105,12 +105,12 @@ def check_rates(rates):
 
 
 def rebuilt(backbone, **wanted):
-    """`backbone`, or one with its weights where it is not as `wanted`."""
+    """Return `backbone`, rebuilt if its attributes are not as `wanted`."""
     lacking = [n for n in (*wanted, "rebuild") if not hasattr(backbone, n)]
     if lacking:
         raise ValueError(
             "This head dilates its backbone, which needs one of "
-            f"`jft.backbones`. Received: {backbone!r}, which has no {lacking}."
+            f"`jft.backbones`. Received: {backbone!r}, without {lacking}."
         )
     if all(getattr(backbone, key) == wanted[key] for key in wanted):
         return backbone

@@ -1,4 +1,4 @@
-"""Upsampling of feature maps to pixels, shared by the dense heads.
+"""Upsampling of feature maps to pixels, for segmentation and pose.
 
 Shapes: B batch, H W image side, h w feature side, C channels.
 """
@@ -7,16 +7,16 @@ from keras import ops
 
 
 def upsample(features, size, stride):
-    """Features at every pixel, bilinear, with feature i at pixel `stride * i`.
+    """Return features at every pixel, bilinear, feature i at `stride * i`.
 
-    Strided convolutions with symmetric padding put feature i there. At sides of
-    the form `stride * n + 1` (513, 353, 257) this is `align_corners=True`; at
-    others the last features reach on to the border.
+    Strided convolutions with symmetric padding put feature i at that pixel. For
+    sides of the form `stride * n + 1` (513, 353, 257) this is
+    `align_corners=True`; for others the last features extend to the border.
 
     Args:
         features: `(B, h, w, C)`.
         size: `(H, W)`, integers or scalar tensors.
-        stride: Pixels a feature.
+        stride: Pixels between two features.
 
     Returns:
         `(B, H, W, C)` in the dtype of `features`.
@@ -36,15 +36,15 @@ def upsample(features, size, stride):
 
 
 def upsample_planes(features, size, stride):
-    """As `upsample`, by two matrix products: for losses and votes of pixels.
+    """Return what `upsample` does, channels first, by two matrix products.
 
     Args:
         features: `(B, h, w, C)`.
         size: `(H, W)`, integers.
-        stride: Pixels a feature.
+        stride: Pixels between two features.
 
     Returns:
-        `(B, C, H, W)`: channels first.
+        `(B, C, H, W)`.
     """
     height, width = size
     h, w, channels = features.shape[1:]
@@ -59,15 +59,15 @@ def upsample_planes(features, size, stride):
 
 
 def interpolation(pixels, features, stride):
-    """Weights of the features at pixels of one axis; each row sums to one.
+    """Return the share of each feature at pixels of one axis.
 
     Args:
         pixels: `(..., S)` positions of pixels on the axis.
-        features: How many features the axis has.
-        stride: Pixels a feature.
+        features: Number of features on the axis.
+        stride: Pixels between two features.
 
     Returns:
-        `(..., S, features)` float32.
+        `(..., S, features)` float32; the shares of a pixel add up to one.
     """
     at = ops.cast(pixels, "float32") / stride
     at = ops.clip(at, 0.0, ops.cast(features - 1, "float32"))

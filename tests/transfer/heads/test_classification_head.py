@@ -45,7 +45,7 @@ def test_a_classifier_trains_with_its_own_smoothing(tiny_backbone, rng):
 
 
 @pytest.mark.parametrize("label", [-1, 3])
-def test_a_label_that_is_no_class_is_not_learned(label):
+def test_a_label_that_is_not_a_class_is_not_learned(label):
     logits = np.zeros((1, 3), "float32")
     if keras.backend.backend() == "tensorflow":
         with pytest.raises(Exception, match="outside the valid range"):

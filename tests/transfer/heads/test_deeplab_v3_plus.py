@@ -81,7 +81,7 @@ def test_freezing_reaches_the_backbone_inside(backbone):
 
 @pytest.mark.parametrize("size", [(65, 65), (64, 48), (None, None)])
 def test_sides_that_do_not_fit_are_refused(backbone, size):
-    with pytest.raises(ValueError, match=r"known sides.*rebuild\(image_shape"):
+    with pytest.raises(ValueError, match=r"a fixed size.*rebuild\(image_shape"):
         DeepLabV3Plus(backbone.rebuild(image_shape=(*size, 3)), 3)
 
 
@@ -94,12 +94,12 @@ def test_the_true_size_gives_logits_at_stride_4():
 
 def test_without_keras_cv_the_error_says_what_to_install(backbone, monkeypatch):
     monkeypatch.setitem(sys.modules, "keras_cv", None)
-    with pytest.raises(ImportError, match="keras-cv and tensorflow, or take"):
+    with pytest.raises(ImportError, match="keras-cv and tensorflow, or use"):
         DeepLabV3Plus(backbone, 3)
 
 
 def test_all_weights_are_loaded_from_its_own_file(model, tmp_path):
-    """KerasCV's pyramid has layers in a layer, which Keras numbers."""
+    """Keras numbers the layers inside of KerasCV's pyramid layer."""
     model.save_weights(tmp_path / "a.weights.h5")
     again = DeepLabV3Plus.from_config(model.get_config())
     table = training.load_weights(again, tmp_path / "a.weights.h5")

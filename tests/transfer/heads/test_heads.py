@@ -112,7 +112,7 @@ def test_a_head_says_what_its_batch_lacks(name, tiny_backbone, batch):
 
 @pytest.mark.parametrize("name", ["deeplab_aspp", "pose", "faster_rcnn"])
 def test_a_head_leaves_the_backbone_as_it_was(name, tiny_backbone, batch):
-    """On JAX steps give buffers away: what was shared would be gone."""
+    """Steps on JAX donate buffers: shared weights would be deleted."""
     expected = ops.convert_to_numpy(tiny_backbone(batch["images"]))
     for _ in range(2):
         model = HEADS[name].build(tiny_backbone, 3, **OPTIONS[name])

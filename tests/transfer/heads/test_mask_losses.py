@@ -79,7 +79,7 @@ def test_the_arguments_of_a_loss_survive_saving(cls):
 
 
 @pytest.mark.parametrize("label", [3, 7])
-def test_a_label_that_is_no_class_is_not_learned(label):
+def test_a_label_that_is_not_a_class_is_not_learned(label):
     masks = np.full((1, 4, 4, 1), label, "uint8")
     if keras.backend.backend() == "tensorflow":
         with pytest.raises(Exception, match="outside the valid range"):

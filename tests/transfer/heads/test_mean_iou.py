@@ -73,7 +73,7 @@ def test_full_counts_are_carried_over():
 
 
 @pytest.mark.ops
-def test_classes_that_are_none_and_weights_are_refused(pair):
+def test_values_that_are_not_classes_and_sample_weights_are_refused(pair):
     masks, logits = pair
     metric = MeanIoU(num_classes=5, stride=1)
     with pytest.raises(ValueError, match="mark pixels as void"):

@@ -18,7 +18,7 @@ def test_a_backbone_that_cannot_be_dilated_is_refused_by_name():
     inputs = keras.Input((16, 16, 3))
     stock = keras.Model(inputs, keras.layers.Conv2D(4, 1)(inputs))
     stock.pyramid_outputs = {"P3": stock.output}
-    with pytest.raises(ValueError, match="which has no .*output_stride"):
+    with pytest.raises(ValueError, match="without .*output_stride"):
         DeepLabASPP(stock, 2)
     with pytest.raises(ValueError, match="the level 'P2'"):
         DeepLabV3Plus(stock, 2)

@@ -1,4 +1,4 @@
-"""Human pose, top down: a person's crop to keypoints, as in G-RMI."""
+"""Top-down human pose: from a crop of one person to keypoints (G-RMI)."""
 
 from keras_jft.transfer.heads.pose.estimator import HEAD, PoseEstimator
 

@@ -1,7 +1,7 @@
 """Hough voting: heat maps and offsets to keypoints.
 
-Every pixel votes, as strongly as its heat, for the place that its offset says;
-a vote is shared by the four pixels around that place.
+Every pixel casts a vote, as strong as its heat, for the place that its offset
+points to. The four pixels around that place share the vote.
 
 Shapes: B crops, K keypoints, H W crop side, h w feature side.
 
@@ -17,10 +17,10 @@ from keras_jft.transfer.heads.upsampling import upsample_planes
 
 
 def maps(outputs, size, stride):
-    """Heat maps and offsets at every pixel of the crop.
+    """Return heat maps and offsets at every pixel of the crop.
 
     Args:
-        outputs: `(B, h, w, 4K)`, as `PoseEstimator` gives them.
+        outputs: `(B, h, w, 4K)`, as `PoseEstimator` returns them.
         size: `(H, W)`, integers.
         stride: Pixels between two outputs.
 
@@ -35,23 +35,26 @@ def maps(outputs, size, stride):
 
 
 def vote(heat, offsets, radius):
-    """The score of each pixel as the place of each keypoint, Equation 1.
+    """Return the score of each pixel as the place of a keypoint (Equation 1).
 
     Args:
         heat: `(B, K, H, W)` in 0..1.
         offsets: `(B, K, 2, H, W)` x, y in pixels.
-        radius: Of the disks that the heat maps were trained on: about 1 is
-            the score of a place for which a whole disk votes.
+        radius: Radius in pixels of the disks that the heat maps were trained
+            on. A place for which a whole disk votes scores about 1.
 
     Returns:
-        `(B, K, H, W)` scores. Votes for places outside of the crop are lost.
+        `(B, K, H, W)` scores. Votes for places outside of the crop do not
+        count.
     """
     _, count, height, width = heat.shape
     pixels = height * width
+    # Where each pixel's vote goes, and how its four neighbors share it.
     x = offsets[:, :, 0] + ops.cast(ops.arange(width), heat.dtype)
     y = offsets[:, :, 1] + ops.cast(ops.arange(height), heat.dtype)[:, None]
     left, top = ops.floor(x), ops.floor(y)
     right_share, lower_share = x - left, y - top
+    # All votes, with the flat index of the pixel that each one is for.
     planes = ops.shape(heat)[0] * count
     first = ops.reshape(
         ops.arange(planes, dtype="int32") * pixels, (-1, count, 1, 1)
@@ -77,14 +80,14 @@ def vote(heat, offsets, radius):
 
 
 def best(scores):
-    """The place of the highest score of each keypoint, and the pose's score.
+    """Return the best place of each keypoint, and the score of each pose.
 
     Args:
         scores: `(B, K, H, W)`.
 
     Returns:
         `{"keypoints": (B, K, 3), "scores": (B,)}`: x and y in pixels and the
-        score there, and the mean over the keypoints, Equation 4.
+        score there; and the mean of those scores, Equation 4.
     """
     _, count, height, width = scores.shape
     flat = ops.reshape(scores, (-1, count, height * width))

@@ -1,7 +1,6 @@
 """`PoseEstimator`: heat maps and offsets of a person's keypoints, G-RMI.
 
-Shapes: B crops, P people, N boxes, K keypoints, H W crop side, h w feature
-side.
+Shapes: B crops, P people, K keypoints, H W crop side, h w feature side.
 """
 
 import math
@@ -18,39 +17,40 @@ from keras_jft.transfer.heads.pose.losses import PoseLoss
 
 @keras.saving.register_keras_serializable("keras_jft")
 class PoseEstimator(training.Model):
-    """A dilated backbone and a 1x1 convolution: heat maps and offsets.
+    """Heat maps and offsets by 1x1 convolutions on a dilated backbone.
 
-    Takes crops around one person each (`jft.data.transforms.CropPerson`).
-    Targets are `keypoints` `(B, K, 3)`; where `bounding_boxes` hold keypoints
-    too, those of row 1 on are people in the background. Calling gives
+    Inputs are crops of one person each (`jft.data.transforms.CropPerson`).
+    Targets are `keypoints` `(B, K, 3)`; if `bounding_boxes` hold keypoints too,
+    those from row 1 on belong to people in the background. Calling returns
     `(B, h, w, 4K)` in float32: K heat-map logits, the offset to each keypoint
-    in x and y, in pixels, and K heat-map logits from the middle of conv4 that
-    serve training alone. Predicting gives `{"keypoints": (B, K, 3), "scores":
-    (B,)}`: x and y in pixels of the crop and the score of each keypoint, and
-    their mean.
+    in x and y, in pixels, and K auxiliary heat-map logits from the middle of
+    conv4, which only training uses. Predicting returns `{"keypoints": (B, K,
+    3), "scores": (B,)}`: x and y in pixels of the crop and the score of each
+    keypoint; and the mean of those scores.
 
     Args:
-        backbone: A backbone, by the contract of `jft.backbones`, for images of
-            one size, that of the crops: the paper's are 353 high, 257 wide.
-            One of another output stride is rebuilt with its weights.
+        backbone: A backbone that keeps the contract of `jft.backbones`, for
+            images of one size, that of the crops: the paper's are 353 high and
+            257 wide. One with another output stride is rebuilt, with the same
+            weights.
         num_keypoints: Number of keypoints K.
         output_stride: Pixels between two features.
-        radius: Pixels around a keypoint where its heat map is hot and its
-            offsets are trained. The paper's 25 suit crops 353 high: take as
-            much less as the crops are smaller.
-        loss_weights: Weights of heat maps and of offsets in the loss.
-        keypoint_names: One name per keypoint, `data.info.keypoint_names`;
-            `flip_test` needs them, or `flip_pairs` of positions.
-        flip_test: Whether predictions are those of the crop and of its mirror
-            image, averaged before they are decoded.
+        radius: Radius in pixels around a keypoint where its heat map is 1 and
+            its offsets are trained. The paper's 25 is for crops 353 high:
+            reduce it in proportion for smaller crops.
+        loss_weights: Factors of heat maps and of offsets in the loss.
+        keypoint_names: One name per keypoint, `data.info.keypoint_names`.
+            `flip_test` needs them, unless `flip_pairs` are positions.
+        flip_test: Whether to predict for the crop and for its mirror image, and
+            average the two before decoding.
         flip_pairs: Pairs of keypoints, by name or by position, that change
-            places in a mirror; None where their names say it.
+            places in a mirror image; None reads them from the names.
         name: Name of the model.
 
     Raises:
         ValueError: If the backbone takes images of any size, an argument is
-            out of range, or `flip_test` lacks names or cannot tell left from
-            right by them.
+            out of range, or `flip_test` has no names, or names that do not
+            tell left from right.
 
     References:
         Papandreou et al. 2017, https://arxiv.org/abs/1701.01779, section 3.2.
@@ -96,7 +96,7 @@ class PoseEstimator(training.Model):
                 num_keypoints,
                 1,
                 strides=strides,
-                # The share of a crop that a disk is.
+                # So that a heat map starts at the share of a crop in a disk.
                 bias_initializer=keras.initializers.Constant(
                     math.log(share / (1 - share))
                 ),
@@ -105,7 +105,7 @@ class PoseEstimator(training.Model):
             )
             for layer, strides in (
                 ("head_heatmaps", 1),
-                # Every so many features of conv4, if they are denser.
+                # Skips features of conv4 if they are denser than the output.
                 (
                     "head_auxiliary",
                     round(middle.shape[1] / backbone.output.shape[1]),
@@ -144,7 +144,7 @@ class PoseEstimator(training.Model):
         return tuple(self.input.shape[1:3])
 
     def targets(self, batch):
-        """Keypoints `(B, P, K, 3)`: the person's, then those of others."""
+        """Return keypoints `(B, P, K, 3)`: of the person, then of others."""
         people = self.entry(batch, "keypoints")[:, None]
         if people.shape[2] != self.num_keypoints:
             raise ValueError(
@@ -158,24 +158,24 @@ class PoseEstimator(training.Model):
         return ops.concatenate([people, others[:, 1:]], axis=1)
 
     def default_loss(self):
-        """`PoseLoss` at the size of the crops."""
+        """Return `PoseLoss` at the size of the crops."""
         return PoseLoss(
             self.image_size, self.output_stride, self.radius, self.loss_weights
         )
 
     def views(self, images):
-        """The crops and, for `flip_test`, their mirror images after them."""
+        """Return the crops, followed by mirror images if `flip_test`."""
         if not self.flip_test:
             return images
         return ops.concatenate([images, ops.flip(images, axis=2)], axis=0)
 
     def decode(self, outputs, images):
-        """Keypoints by Hough voting, and the score of each pose."""
+        """Return keypoints by Hough voting, and the score of each pose."""
         if tuple(images.shape[1:3]) != self.image_size:
             raise ValueError(
-                f"Crops must be {self.image_size} pixels high and wide. "
-                f"Received: {tuple(images.shape)}. `transforms.CropPerson"
-                "(model.image_size)` makes them."
+                f"Crops must be {self.image_size} pixels, height and width. "
+                f"Received: shape {tuple(images.shape)}. Make them by "
+                "`transforms.CropPerson(model.image_size)`."
             )
         heat, offsets = decoding.maps(
             outputs, self.image_size, self.output_stride
@@ -191,7 +191,7 @@ class PoseEstimator(training.Model):
         return decoding.best(scores)
 
     def heatmaps(self, images):
-        """Heat maps `(B, K, H, W)` in 0..1, NumPy, for a look at them.
+        """Return heat maps `(B, K, H, W)` in 0..1 as NumPy, to look at.
 
         Args:
             images: Crops `(B, H, W, 3)` in 0..255.
@@ -203,7 +203,7 @@ class PoseEstimator(training.Model):
         return ops.convert_to_numpy(heat)
 
     def get_config(self):
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "num_keypoints": self.num_keypoints,
@@ -218,7 +218,7 @@ class PoseEstimator(training.Model):
 
     @classmethod
     def from_config(cls, config):
-        """A model of the same arguments."""
+        """Return a model with these arguments."""
         return cls(**keras.saving.deserialize_keras_object(config))
 
 
@@ -228,12 +228,14 @@ def _check(backbone, num_keypoints, radius):
         raise ValueError(
             "`backbone` must take crops of one size. Received one for images "
             f"of shape {tuple(backbone.input.shape[1:])}. Build it with "
-            "`image_shape=(353, 257, 3)`, or rebuild it so."
+            "`image_shape=(353, 257, 3)`, or use "
+            "`backbone.rebuild(image_shape=(353, 257, 3))`."
         )
     if num_keypoints < 1 or not 0 < radius <= max(size):
         raise ValueError(
-            "`num_keypoints` must be above 0, `radius` in pixels of a crop "
-            f"{size[0]} high and {size[1]} wide. Received: num_keypoints="
+            "`num_keypoints` must be above 0, and `radius` above 0 and no "
+            f"longer than a side of the crop, {size[0]} pixels high and "
+            f"{size[1]} wide. Received: num_keypoints="
             f"{num_keypoints}, radius={radius}."
         )
 
@@ -244,8 +246,8 @@ def _check_names(num_keypoints, keypoint_names, flip_test, flip_pairs):
     # The number of keypoints may not be known yet.
     if names not in ((num_keypoints,) if needed else (0, num_keypoints)):
         raise ValueError(
-            "`keypoint_names` must name every keypoint, or be left out without "
-            f"`flip_test`. Received: {names} names, num_keypoints="
+            "`keypoint_names` must name every keypoint; without `flip_test` "
+            f"you may leave them out. Received: {names} names, num_keypoints="
             f"{num_keypoints}, flip_test={flip_test}. Pass "
             "`data.info.keypoint_names`."
         )
@@ -254,9 +256,10 @@ def _check_names(num_keypoints, keypoint_names, flip_test, flip_pairs):
 
 
 def _middle_of_conv4(backbone):
-    """The output of unit 9 of 23 of conv4, or as far in with fewer; else P4.
+    """Return the output of unit 9 of conv4's 23, or P4 of another backbone.
 
-    Unit 9 ends at layer 49 of 101; the paper says 50.
+    With fewer units, the one as far into conv4. Unit 9 ends at layer 49 of 101;
+    the paper says 50.
     """
     units = [
         layer
@@ -284,7 +287,7 @@ def _check_options(
     checks.numbers_of("loss_weights", loss_weights, 0)
     if len(loss_weights) != 2:
         raise ValueError(
-            "`loss_weights` must be two, of heat maps and of offsets. "
+            "`loss_weights` must be two numbers, for heat maps and offsets. "
             f"Received: loss_weights={loss_weights}."
         )
     if num_keypoints is None:

@@ -1,8 +1,9 @@
 """Losses of heat maps and offsets, at the pixels of the crop.
 
 The outputs are upsampled to the crop. The logistic loss of a heat map is the
-softplus of the logit at every pixel, less the logit in the disk: the first part
-needs no target, the second no more than a window around the keypoint.
+softplus of the logit, summed over all pixels, minus the logit, summed over the
+disk around the keypoint. The first sum needs no target, the second only a
+window around the keypoint.
 
 Shapes: B crops, P people, K keypoints, H W crop side, h w feature side, S
 window side.
@@ -22,38 +23,41 @@ from keras_jft.transfer.heads.upsampling import interpolation, upsample_planes
 
 
 def keypoint_losses(people, outputs, size, stride, radius):
-    """The three losses of each keypoint, summed over the crop.
+    """Return the three losses of each keypoint, summed over the crop.
 
     Args:
         people: `(B, P, K, 3)` keypoints, x, y in pixels and visibility: first
-            those of the person whose crop it is, then those of others. What is
-            not labeled is 0, 0, 0.
+            those of the person whose crop it is, then those of others.
+            Keypoints that are not labeled are 0, 0, 0.
         outputs: `(B, h, w, 4K)`: K heat-map logits, K times the offset to
             the keypoint in x and y, K auxiliary heat-map logits.
         size: `(H, W)` of the crop.
         stride: Pixels between two outputs.
-        radius: Of the disks, in pixels.
+        radius: Radius of the disks, in pixels.
 
     Returns:
-        `(B, K)` logistic loss of the heat maps, all pixels; Huber loss of the
-        length of the offsets' error, in the person's disks; and logistic loss
-        of the auxiliary heat maps, without the disks of others. Keypoints that
-        are not labeled have none.
+        Three `(B, K)` losses, 0 for keypoints that are not labeled: the
+        logistic loss of the heat maps, over all pixels; the Huber loss of the
+        length of the offsets' error, over the person's disks; and the logistic
+        loss of the auxiliary heat maps, over all pixels but the disks of
+        others.
     """
     count = people.shape[2]
     heat, auxiliary = outputs[..., :count], outputs[..., 3 * count :]
     labeled = ops.cast(people[:, 0, :, 2] > 0, "float32")
-    # Or XLA's maximum and comparisons hide what is no number.
+    # Without this, XLA's maximum and comparisons hide a nan in keypoints.
     is_finite = ops.all(ops.isfinite(people[:, 0]), axis=-1)
     labeled = ops.where(is_finite, labeled, math.nan)
     window = targets.windows(people[:, 0], size, radius)
     in_window = _in_windows(outputs, window, stride)  # (B, K, 4, S, S)
 
+    # The first part of the logistic losses: softplus at every pixel.
     heat = ops.softplus(upsample_planes(heat, size, stride))
     auxiliary = ops.softplus(upsample_planes(auxiliary, size, stride))
     if people.shape[1] != 1:
         others = targets.background(people, size, radius)
         auxiliary = ops.where(others, 0.0, auxiliary)
+    # The second part: minus the logits in the disks.
     heat, auxiliary = (
         labeled * ops.sum(dense, axis=(2, 3))
         - ops.sum(window.disks * logits, axis=(2, 3))
@@ -62,6 +66,7 @@ def keypoint_losses(people, outputs, size, stride, radius):
             (auxiliary, in_window[:, :, 3]),
         )
     )
+    # Offsets: Huber loss of the length of the error, in the disks.
     squared = (in_window[:, :, 1] - window.across) ** 2
     squared = squared + (in_window[:, :, 2] - window.down) ** 2
     offsets = ops.sum(window.disks * huber_of_norm(squared), axis=(2, 3))
@@ -69,9 +74,9 @@ def keypoint_losses(people, outputs, size, stride, radius):
 
 
 def huber_of_norm(squared):
-    """Huber loss, of delta 1, of a length whose square is given.
+    """Return the Huber loss, with delta 1, of lengths given as squares.
 
-    Its slope is finite at 0, where that of a square root is not.
+    Its slope is finite at 0, unlike that of a square root.
 
     Args:
         squared: Squares of lengths, any shape.
@@ -91,7 +96,10 @@ def huber_of_norm(squared):
 
 
 def _in_windows(outputs, window, stride):
-    """`(B, K, 4, S, S)`: upsampled heat, offset x and y, auxiliary heat."""
+    """Return upsampled heat, offset x, offset y, auxiliary heat in windows.
+
+    As `(B, K, 4, S, S)`.
+    """
     h, w, channels = outputs.shape[1:]
     count = channels // 4
     side = window.rows.shape[-1]
@@ -112,17 +120,17 @@ def _in_windows(outputs, window, stride):
 
 @keras.saving.register_keras_serializable("keras_jft")
 class PoseLoss(keras.losses.Loss):
-    """The weighted sum of `keypoint_losses`, a crop, in disks of one keypoint.
+    """The weighted sum of a crop's `keypoint_losses`, over the area of a disk.
 
-    The paper's sums over pixels and keypoints, divided by the constant
-    `pi * radius**2`: they do not grow with the crop and the radius, so that the
-    paper's learning rate serves all sizes.
+    The paper sums over pixels and keypoints. Divided by the constant
+    `pi * radius**2`, sums do not grow with the crop and the radius, so that one
+    learning rate, the paper's, works for all sizes.
 
     Args:
         image_size: `(H, W)` of the crop.
         stride: Pixels between two outputs.
-        radius: Of the disks, in pixels.
-        weights: Weight of the heat maps, main and auxiliary, and of offsets.
+        radius: Radius of the disks, in pixels.
+        weights: Factor of the heat maps, main and auxiliary, and of offsets.
         name: Name of the loss.
     """
 
@@ -136,7 +144,7 @@ class PoseLoss(keras.losses.Loss):
         self.weights = tuple(weights)
 
     def call(self, y_true, y_pred):
-        """`(B,)` losses of people `(B, P, K, 3)`."""
+        """Return `(B,)` losses of people `(B, P, K, 3)`."""
         heat, offsets, auxiliary = keypoint_losses(
             y_true, y_pred, self.image_size, self.stride, self.radius
         )
@@ -145,7 +153,7 @@ class PoseLoss(keras.losses.Loss):
         return ops.sum(total, axis=1) / (math.pi * self.radius**2)
 
     def get_config(self):
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {
             "image_size": list(self.image_size),
             "stride": self.stride,

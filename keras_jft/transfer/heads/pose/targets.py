@@ -1,7 +1,7 @@
-"""Disks around keypoints: where heat maps should be hot, offsets right.
+"""Disks around keypoints: where heat maps are 1 and offsets are trained.
 
-A disk is looked at through a square window of its own, so that nothing of the
-crop's size is made for it. Positions count from the center of pixel (0, 0).
+Each disk has a square window of its own, so that no target as large as the crop
+is made. Positions count from the center of pixel (0, 0).
 
 Shapes: B crops, P people, K keypoints, H W crop side, S window side.
 """
@@ -18,12 +18,12 @@ class Windows:
     """Windows around keypoints, each as wide as a disk.
 
     Attributes:
-        rows: `(B, K, S)` row of the crop that each row of a window is.
-        columns: `(B, K, S)`.
+        rows: `(B, K, S)` the crop's row for each row of a window.
+        columns: `(B, K, S)` the crop's column for each column of a window.
         down: `(B, K, S, 1)` pixels from a row down to the keypoint.
         across: `(B, K, 1, S)` pixels from a column right to the keypoint.
-        disks: `(B, K, S, S)` float32, 1 in the disk, 0 elsewhere: outside of
-            the crop, and everywhere if the keypoint is not labeled.
+        disks: `(B, K, S, S)` float32, 1 in the disk and 0 elsewhere; 0 outside
+            of the crop, and everywhere if the keypoint is not labeled.
     """
 
     rows: Any
@@ -34,15 +34,16 @@ class Windows:
 
 
 def windows(keypoints, size, radius):
-    """The disks of the keypoints of one person a crop.
+    """Return windows with the disks of one person's keypoints per crop.
 
     Args:
         keypoints: `(B, K, 3)` x, y in pixels and visibility.
         size: `(H, W)` of the crop.
-        radius: Of a disk, in pixels; pixels at that distance belong to it.
+        radius: Radius of a disk, in pixels; it includes pixels at exactly that
+            distance.
 
     Returns:
-        `Windows` of S = 2 * ceil(radius) + 1.
+        `Windows` with S = 2 * ceil(radius) + 1.
 
     References:
         Papandreou et al. 2017, https://arxiv.org/abs/1701.01779, section 3.2.1.
@@ -64,13 +65,13 @@ def windows(keypoints, size, radius):
 
 
 def background(people, size, radius):
-    """Pixels in disks of people in the background, and in none of the person's.
+    """Return which pixels are in disks of other people only.
 
     Args:
         people: `(B, P, K, 3)` keypoints, first those of the person whose crop
-            it is.
+            it is, then those of people in the background.
         size: `(H, W)` of the crop.
-        radius: Of a disk, in pixels.
+        radius: Radius of a disk, in pixels.
 
     Returns:
         `(B, K, H, W)` bool.
@@ -81,7 +82,7 @@ def background(people, size, radius):
         keypoints = ops.take(people, person, axis=1)
         return ops.minimum(nearest, _squared_distance(keypoints, size))
 
-    # One person after the other: all at once would be P times as large.
+    # One person after another: all at once would take P times the memory.
     nearest = ops.fori_loop(
         1, ops.shape(people)[1], nearer, ops.full_like(own, 1e12)
     )
@@ -89,9 +90,13 @@ def background(people, size, radius):
 
 
 def positions(keypoints):
-    """x and y `(..., K)` from pixel (0, 0)'s center, and which are labeled.
+    """Return x and y from pixel (0, 0)'s center, and which are labeled.
 
-    Those of keypoints that are not labeled are 0.
+    Args:
+        keypoints: `(..., K, 3)` x, y in pixels and visibility.
+
+    Returns:
+        `(..., K)` x, y, and bool. x and y are 0 where nothing is labeled.
     """
     labeled = keypoints[..., 2] > 0
     x, y = (
@@ -101,7 +106,7 @@ def positions(keypoints):
 
 
 def _squared_distance(keypoints, size):
-    """`(B, K, H, W)` from each pixel to a keypoint; large if not labeled."""
+    """Return `(B, K, H, W)` from pixels to keypoints; large if unlabeled."""
     height, width = size
     x, y, labeled = positions(keypoints)
     down = ops.cast(ops.arange(height), "float32") - y[..., None]

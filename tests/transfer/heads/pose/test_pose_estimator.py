@@ -197,7 +197,7 @@ def test_bad_arguments_and_keypoints_are_refused(tiny_backbone, crops):
         PoseEstimator(ResNet((1, 1, 1, 1), width=16), 3)
     with pytest.raises(ValueError, match="`radius` must be above 0"):
         _small(tiny_backbone, radius=0)
-    with pytest.raises(ValueError, match="`radius` in pixels of a crop 16"):
+    with pytest.raises(ValueError, match="a side of the crop, 16 pixels high"):
         _small(tiny_backbone, radius=17)
     with pytest.raises(ValueError, match="must name every keypoint.*0 names"):
         _small(tiny_backbone, flip_test=True)
@@ -221,7 +221,7 @@ def test_crops_of_another_size_are_refused(tiny_backbone):
         model.decode(ops.array(outputs), np.zeros((1, 20, 12, 3)))
 
 
-def test_a_keypoint_that_is_no_number_stops_the_run(tiny_backbone, crops):
+def test_a_keypoint_that_is_nan_stops_the_run(tiny_backbone, crops):
     model = _small(tiny_backbone)
     model.compile("sgd")
     crops["keypoints"][1, 2, 0] = np.nan

@@ -79,7 +79,7 @@ def test_losses_equal_sums_over_all_pixels(people, outputs):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
 
 
-def test_nobody_behind_excludes_nothing(people, outputs):
+def test_without_people_in_the_background_no_pixel_is_excluded(people, outputs):
     found = keypoint_losses(
         ops.array(people[:, :1]), ops.array(outputs), SIZE, STRIDE, RADIUS
     )

@@ -69,7 +69,7 @@ def test_the_paper_s_disk_has_1961_pixels():
     assert float(ops.sum(window.disks)) == 1961
 
 
-def test_what_lies_behind_is_in_others_disks_and_not_in_the_person_s(people):
+def test_the_background_is_in_disks_of_others_and_not_of_the_person(people):
     found = ops.convert_to_numpy(
         targets.background(ops.array(people), SIZE, RADIUS)
     )
