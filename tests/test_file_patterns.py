@@ -21,7 +21,7 @@ def test_paths_patterns_and_lists_name_files(paths, tmp_path):
     assert files_of(tmp_path, suffix=".csv") == paths
 
 
-def test_what_names_no_file_is_refused(paths, tmp_path):
+def test_patterns_that_match_no_file_are_refused(paths, tmp_path):
     for wrong in (tmp_path, tmp_path / "d.csv", [paths[0], "no*.csv"]):
         with pytest.raises(ValueError, match="There must be a file"):
             files_of(wrong)

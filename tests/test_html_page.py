@@ -52,7 +52,7 @@ class Reader(html.parser.HTMLParser):
             self.text.append(data)
 
 
-def test_what_a_block_says_is_text_and_never_a_tag():
+def test_texts_of_a_block_are_escaped():
     read = Reader(html_page.to_html(NASTY, BLOCKS))
     assert "script" not in read.tags
     # Two titles, one in all other blocks but for: cards 4, tables 4 and 2,

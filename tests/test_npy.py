@@ -75,7 +75,9 @@ _INTS = "{'descr': '<i8', 'fortran_order': False, 'shape': %s}"
         (_bytes(np.array([1 + 2j])), "it holds complex128"),
     ],
 )  # fmt: skip
-def test_what_is_not_there_is_not_made_room_for(content, message, tmp_path):
+def test_headers_that_do_not_fit_the_content_are_refused(
+    content, message, tmp_path
+):
     with pytest.raises(ValueError, match=message):
         npy.from_bytes(content)
     path = tmp_path / "a.npy"

@@ -71,7 +71,7 @@ def test_importing_the_package_is_enough_to_load_a_model():
     assert done.stdout == "MultiLabelClassifier\n"
 
 
-def test_rows_on_record_are_of_the_runs_that_would_be_done_now():
+def test_recorded_rows_have_the_keys_of_the_runs_of_today():
     rows = jft.scaling.read_rows(RESULTS)
     sys.path.insert(0, str(ROOT / "examples"))
     try:

@@ -136,7 +136,9 @@ def test_what_the_user_has_set_stays():
     assert "absl::InitializeLog" in done.stderr
 
 
-def test_what_is_no_chatter_passes_even_with_an_error(capfd, monkeypatch):
+def test_only_known_noise_is_kept_from_stderr_even_after_an_error(
+    capfd, monkeypatch
+):
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
     with pytest.raises(RuntimeError), startup._without_chatter():
         os.write(2, b"I0000 00:00:1 cudart_stub.cc:31] no drivers\n")
@@ -157,7 +159,7 @@ def test_what_is_no_chatter_passes_even_with_an_error(capfd, monkeypatch):
         ("avx", None, False),
     ],
 )
-def test_too_late_is_said_where_the_cpu_would_gain(
+def test_onednn_set_too_late_is_logged_if_the_cpu_would_gain(
     flags, setting, said, tmp_path, monkeypatch, caplog
 ):
     (tmp_path / "cpuinfo").write_text(f"vendor\nflags\t\t: fpu {flags}\n")

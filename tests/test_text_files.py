@@ -95,7 +95,7 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
             [*text_files.read_lines(path)]
 
 
-def test_what_an_error_shows_is_short():
+def test_errors_show_only_a_short_part_of_the_input():
     nested = 1
     for _ in range(500):
         nested = [nested]

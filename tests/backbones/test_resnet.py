@@ -21,7 +21,7 @@ STAGES = {
 
 
 class NumpyResNet:
-    """The network of section 1.1 of He et al., one loop a kernel tap."""
+    """The network of section 1.1 of He et al., one loop per kernel tap."""
 
     def __init__(self, backbone):
         self.weights = {

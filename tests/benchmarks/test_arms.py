@@ -93,12 +93,12 @@ def test_the_table_has_means_spreads_and_slopes(arms):
     assert fast == ["fast", "30.0", "±28.3", "70.0", "±14.1", "+40.0"]
 
 
-def test_a_slope_is_that_of_what_was_trained(arms):
+def test_a_slope_leaves_out_runs_that_were_not_trained(arms):
     scores = arms.frame(rows_of({"a": [[0.1], [0.2], [0.4]]}, (0, 10, 100)))
     assert arms.slope(scores) == pytest.approx(20)
 
 
-def test_two_modes_of_nets_are_curves(arms):
+def test_two_modes_are_drawn_as_curves_of_one_panel(arms):
     import capacity
 
     rows = rows_of(SCORES)
@@ -107,7 +107,7 @@ def test_two_modes_of_nets_are_curves(arms):
     assert len(capacity.draw(both).axes) == 1
 
 
-def test_the_figure_has_a_curve_an_arm(arms):
+def test_the_figure_has_one_curve_per_arm(arms):
     (ax,) = arms.plot(rows_of(SCORES)).axes
     names = [text.get_text() for text in ax.get_legend().get_texts()]
     assert names == ["slow", "fast"]
@@ -132,7 +132,7 @@ def test_the_best_rate_is_chosen_without_the_score_it_is_given(arms):
     pd.testing.assert_frame_equal(found, expected)
 
 
-def test_a_subset_of_classes_has_every_so_manieth(arms, tmp_path):
+def test_a_subset_of_classes_has_every_nth_class(arms, tmp_path):
     import classes
 
     for i in range(8):

@@ -143,7 +143,7 @@ def test_a_malformed_record_is_named(field, value, tmp_path):
 
 
 @pytest.mark.parametrize("root", [{"annotations": []}, 3, [1], None])
-def test_a_file_that_is_no_list_of_records_is_refused(root, tmp_path):
+def test_a_file_that_is_not_a_list_of_records_is_refused(root, tmp_path):
     path = tmp_path / "results.json"
     path.write_text(json.dumps(root))
     with pytest.raises(ValueError, match=r"results\.json"):

@@ -49,7 +49,7 @@ def test_the_decision_on_each_curve_is_printed_and_written(run, tmp_path):
     assert sheet.headline in page.read_text()
 
 
-def test_range_factor_score_and_curves_are_taken_as_given(run):
+def test_range_factor_score_and_curves_come_from_the_options(run):
     text = SCORES.replace("score", "bleu").replace("mode", "arm")
     options = ["--score", "bleu", "--metric-range", 0, 60]
     out = run(text, *options, "--by", "arm", "--factor", 3)

@@ -68,7 +68,9 @@ def test_a_dry_run_says_what_there_is_to_do(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "new").exists()
 
 
-def test_a_helper_does_the_study_from_its_other_end(tmp_path, monkeypatch):
+def test_a_second_process_runs_the_study_in_reverse_order(
+    tmp_path, monkeypatch
+):
     ended = []
     monkeypatch.setattr(
         jft.scaling.Study, "run", lambda self: ended.append(self)
@@ -84,8 +86,9 @@ def test_a_helper_does_the_study_from_its_other_end(tmp_path, monkeypatch):
     not hasattr(os, "sched_setaffinity") or os.cpu_count() < 2,
     reason="needs two cores that a process can be bound to",
 )
-def test_what_a_helper_leaves_is_done_without_it(tmp_path, monkeypatch):
-    """Such as all, where it ends at once."""
+def test_the_study_is_complete_if_the_second_process_fails(
+    tmp_path, monkeypatch
+):
     commands, start = [], subprocess.Popen
     cores = os.sched_getaffinity(0)
     seen = []

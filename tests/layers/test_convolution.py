@@ -214,7 +214,7 @@ for side, features in (16, 4), (8, 3), (16, 8), (16, 15), (16, 16), (16, 17):
 @pytest.mark.parametrize("side", [1, 2, 5, None])
 @pytest.mark.parametrize("sides, strides", [(3, 2), ((7, 2), (3, 2))])
 def test_a_tap_that_sees_no_pixel_has_no_gradient(side, sides, strides):
-    """And not what memory held: oneDNN forgets it in bfloat16."""
+    """oneDNN leaves it uninitialized in bfloat16."""
     import tensorflow as tf
 
     layer = Conv2D(

@@ -124,7 +124,7 @@ def _part(entry, *limits):
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_a_metric_keeps_its_contract(name):
+def test_every_metric_keeps_the_contract(name):
     # Four keypoints have no falloffs that everybody uses.
     options = {"sigmas": [0.079] * 4} if name == "pose" else {}
     check_metric(lambda: METRICS[name](num_classes=4, **options), CASES[name])

@@ -26,7 +26,7 @@ def test_copies_are_more_alike_than_others(images, name, rng):
             assert hash_distance(one, copy) < hash_distance(one, other)
 
 
-def test_an_image_is_itself(images):
+def test_an_image_correlates_perfectly_with_itself(images):
     assert correlation(images[0], images[0]) == pytest.approx(1, abs=1e-5)
     assert hash_distance(images[0], images[0]) == 0
     assert perceptual_hash(images[0]).shape == (64,)

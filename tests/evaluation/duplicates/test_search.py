@@ -32,7 +32,7 @@ def small_blocks(monkeypatch):
 @pytest.mark.ops
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("chunk", [1, 6, 7, 40, 101])
-def test_it_finds_what_brute_force_finds(rng, small_blocks, method, chunk):
+def test_search_finds_what_brute_force_finds(rng, small_blocks, method, chunk):
     queries, references = _rows(rng, 13), _rows(rng, 101)
     chunks = (references[i : i + chunk] for i in range(0, 101, chunk))
     found = find(queries, chunks, 0.5, method=method)
@@ -44,7 +44,7 @@ def test_it_finds_what_brute_force_finds(rng, small_blocks, method, chunk):
 
 @pytest.mark.ops
 @pytest.mark.parametrize("method", METHODS)
-def test_of_equal_references_the_first_counts(rng, small_blocks, method):
+def test_of_equal_references_the_first_is_found(rng, small_blocks, method):
     queries = _rows(rng, 6)
     # Each query stands there four times, in other chunks and in one block.
     references = np.concatenate([_rows(rng, 3), *[queries] * 4, _rows(rng, 9)])
@@ -57,7 +57,9 @@ def test_of_equal_references_the_first_counts(rng, small_blocks, method):
 
 @pytest.mark.ops
 @pytest.mark.parametrize("method", METHODS)
-def test_references_that_the_product_cannot_tell_apart_are_told(rng, method):
+def test_references_closer_than_the_product_resolves_are_told_apart(
+    rng, method
+):
     """They differ by less than bfloat16 and float32 sums resolve."""
     query = _rows(rng, 1, width=512)
     step = 1e-5 * _rows(rng, 200, width=512)

@@ -31,7 +31,7 @@ def test_brightness_does_not_matter_and_content_does(rng):
 
 
 @pytest.mark.ops
-def test_at_its_own_size_it_is_even_and_odd_parts(rng):
+def test_a_thumbnail_has_an_even_and_an_odd_part_of_the_image(rng):
     image = rng.integers(0, 256, (1, 2, 2, 3)).astype("float32")
     left, right = (image - image.mean((0, 1, 2)))[0].swapaxes(0, 1)
     expected = np.stack([left + right, abs(left - right)], axis=1)
@@ -51,7 +51,7 @@ def test_an_image_of_one_color_is_not_zero():
     assert np.linalg.norm(_embed(np.full((1, 8, 8, 3), 99.0))) > 0
 
 
-def test_its_side_survives_a_config():
+def test_the_side_of_a_thumbnail_survives_its_config():
     assert Thumbnail.from_config(Thumbnail(6).get_config()).side == 6
 
 

@@ -31,7 +31,7 @@ def _drawn(axes):
     return corners, [t.get_text() for t in axes.texts], boxes
 
 
-def test_truth_is_left_and_what_was_found_right():
+def test_truth_is_drawn_on_the_left_and_detections_on_the_right():
     figure = plot_detections(IMAGES, TRUTH, FOUND, ("cat", "dog"))
     panels = np.array(figure.axes).reshape(2, 2)
     corners, texts, boxes = _drawn(panels[0, 0])

@@ -27,7 +27,7 @@ def closed():
     plt.close("all")
 
 
-def test_points_lie_where_they_are_and_bones_join_them(poses):
+def test_keypoints_are_drawn_in_place_and_joined_by_bones(poses):
     images = [np.zeros((30, 20, 3)), np.zeros((40, 24, 3))]
     poses[1][0, 2] = 0
     figure = plot_poses(images, poses, NAMES, BONES, titles=["a", "b"])

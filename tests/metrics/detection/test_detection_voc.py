@@ -58,7 +58,7 @@ def _overlap(a, b):
 
 
 def _devkit(truth, found, label):
-    """Areas and 11 points of one class, line by line as VOCevaldet.m."""
+    """Return the area and the 11-recall mean of a class, as VOCevaldet.m."""
     lines = [
         (score, image, box)
         for image, entry in enumerate(found)

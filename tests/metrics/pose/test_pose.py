@@ -1,4 +1,4 @@
-"""Ten numbers as pycocotools has them from files, PCK by hand, bad input."""
+"""COCO's ten numbers against pycocotools, PCK by hand, and bad input."""
 
 import contextlib
 import io
@@ -45,7 +45,7 @@ def images(rng):
 
 @pytest.fixture
 def poses(images, rng):
-    """Noisy, doubled and missing poses of those people, and inventions."""
+    """Noisy, doubled and missing poses of those people, and false ones."""
     found = []
     for number, people in enumerate(images):
         keypoints = people["keypoints"]
@@ -58,7 +58,7 @@ def poses(images, rng):
 
 
 def _by_files(images, poses, sigmas, tmp_path):
-    """What pycocotools says of the same in COCO's files."""
+    """The numbers of pycocotools for the same people and poses."""
     annotations, results = [], []
     for image, (people, found) in enumerate(zip(images, poses, strict=True)):
         for person in range(len(people["keypoints"])):
