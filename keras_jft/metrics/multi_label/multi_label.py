@@ -13,8 +13,8 @@ images of FastEval14k. This module has three readings of it:
 Scores are ranked by (-score, index): of equal scores the lower class id, or
 the earlier image, comes first. A score of nan counts as -infinity.
 
-Shapes: B images of a batch, N images, L labels an image, C classes, K = min(k,
-C) classes kept.
+Shapes: B images of a batch, N images, L label slots per image, C classes,
+K = min(k, C) classes kept.
 
 References:
     Chollet 2017, "Xception", https://arxiv.org/abs/1610.02357, section 4.1

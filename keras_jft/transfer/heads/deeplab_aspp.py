@@ -103,7 +103,7 @@ class DeepLabASPP(Segmenter):
 
     @property
     def logits_stride(self):
-        """Pixels between two logits; the first is at pixel (0, 0)."""
+        """Return the pixels between logits; the first is at pixel (0, 0)."""
         return self.output_stride
 
     def default_loss(self):

@@ -86,7 +86,7 @@ class DeepLabV3Plus(Segmenter):
 
     @property
     def logits_stride(self):
-        """Pixels between two logits; the first is at pixel (0, 0)."""
+        """Return the pixels between logits; the first is at pixel (0, 0)."""
         return self.backbone.output_stride // ENLARGED
 
     def default_loss(self):

@@ -140,7 +140,7 @@ class PoseEstimator(training.Model):
 
     @property
     def image_size(self):
-        """`(H, W)` of the crops."""
+        """Return `(H, W)` of the crops."""
         return tuple(self.input.shape[1:3])
 
     def targets(self, batch):
