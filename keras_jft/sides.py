@@ -37,7 +37,7 @@ _BEGINS = re.compile(r"(?<![^\W_])(left|right)", re.IGNORECASE)
 
 @dataclasses.dataclass(frozen=True)
 class Side:
-    """What the name of one keypoint says.
+    """The side and joint in the name of one keypoint.
 
     Attributes:
         side: "left", "right" or "".

@@ -433,7 +433,7 @@ def collate(examples, *, max_labels=None, max_boxes=None):
     they are padded to the largest, gray, and void in masks.
 
     Args:
-        examples: Examples as a `Dataset` gives them, at least one.
+        examples: One or more examples of a `Dataset`.
         max_labels: L to pad to; by default the most labels of any example.
         max_boxes: N to pad to; by default the most boxes of any example.
 

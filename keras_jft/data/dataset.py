@@ -167,8 +167,8 @@ class Dataset:
     def annotations(self, positions) -> list[Mapping]:
         """Return examples without `images` and `segmentation_masks`.
 
-        This is what counts of labels and boxes read. A subclass that knows
-        annotations without reading pixels overrides it.
+        Labels and boxes are counted from these. A subclass that knows them
+        without reading pixels overrides this method.
         """
         return [
             {key: example[key] for key in example if key not in _PIXELS}

@@ -76,7 +76,7 @@ def generators(keys):
     than creating a new one. Draw from it before taking the next.
 
     Args:
-        keys: `(n,)` uint64, as `hash64` gives them.
+        keys: `(n,)` uint64, as `hash64` returns them.
 
     Example:
 

@@ -88,7 +88,7 @@ def names_in(rows, where):
     numbers; other texts in that of their letters.
 
     Args:
-        rows: The labels of each row, as `labels_of` gives them.
+        rows: The labels of each row, as `labels_of` returns them.
         where: A function from a position to what errors call that row.
 
     Raises:

@@ -346,7 +346,7 @@ class Batches:
             yield batch
 
     def to_tf_data(self):
-        """Return the same batches as `jft.data.batches` gives them."""
+        """Return the same batches as `jft.data.batches` does."""
         from keras_jft.data.tf_data import dataset_of  # It imports this.
 
         return dataset_of(self)

@@ -101,8 +101,9 @@ class Subset(Dataset):
         return self.source.annotations(self._places(positions))
 
     def _places(self, positions):
-        """Return positions in the wrapped data set, all inside the subset."""
+        """Return the positions in the wrapped data set, after a range check."""
         positions = np.asarray(positions, "int64")
+        # The order itself continues beyond the subset.
         if positions.size and not (
             positions.min() >= 0 and positions.max() < len(self)
         ):

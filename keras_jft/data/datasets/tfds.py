@@ -118,8 +118,8 @@ class Tfds(Dataset):
     """Images and labels of a random-access source of TFDS.
 
     Args:
-        source: What `builder.as_data_source` gives; images are files' bytes
-            or arrays.
+        source: A source from `_source_of`; images are the bytes of files or
+            arrays.
         field: Name of the field of labels.
         info: The data set's `Info`; there is one label per image if `field`
             holds a scalar.

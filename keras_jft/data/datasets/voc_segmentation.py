@@ -90,7 +90,7 @@ def _inside(directory, wanted, name):
 
 
 def _listed(folder, split, sbd):
-    """Return the images of a split, as `voc.read_list` gives them."""
+    """Return the images of a split, as `voc.read_list` does."""
     images = voc.images_in(folder)
 
     def listed(name):

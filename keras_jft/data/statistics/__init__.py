@@ -1,1 +1,1 @@
-"""What a data set holds, in numbers and pictures."""
+"""Statistics of a data set, in numbers and pictures."""

@@ -2,8 +2,8 @@
 
 `LabelCounts`, `BoxCounts` and `LabelPairs` count annotations chunk by chunk.
 `examine` reads a sample of images into an `ImageSample`. `compare` puts the
-results beside the numbers that the paper gives for JFT-300M. `Histogram` and
-the small functions at the end serve them all.
+results beside the numbers in the paper for JFT-300M. All of them use the
+`Histogram` and the functions at the end.
 
 Shapes: C classes, K classes whose pairs are counted, n images of a chunk.
 """
@@ -63,7 +63,8 @@ class LabelCounts:
         specific: `Histogram` of labels per image without a more specific one.
         closed: How many labels there would be if all sets were closed upward.
         images: `(C,)` int64, images of each class.
-        specific_images: `(C,)` int64, images in which no label lies below it.
+        specific_images: `(C,)` int64, the same without images that also have
+            a label below the class.
         repeated: Repeats of a label in an image; the label counts once.
         out_of_range: Labels that are not a class; counted nowhere else.
         strays: Pairs of image id and label of the first labels out of range.

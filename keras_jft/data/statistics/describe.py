@@ -42,7 +42,7 @@ def describe(
     most_named=20,
     seed=0,
 ):
-    """Describe what a data set holds, to be read before training on it.
+    """Describe the contents of a data set, to be read before training on it.
 
     Labels are counted from `Dataset.annotations`, chunk by chunk, so memory
     grows with the number of classes, not of images; if reading annotations

@@ -20,7 +20,7 @@ _CHUNK = 2**17
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class View:
-    """Which part of which world is seen, and how.
+    """The settings of a view of a synthetic world.
 
     Attributes:
         task: Name in `TASKS`.
