@@ -150,11 +150,11 @@ def test_positional_arguments_are_those_of_keras(net, batches):
     [
         (np.eye(3, dtype="float32")[[0, 1]], "one-hot"),
         (np.eye(3, dtype="int64")[[0, 1]], "argmax"),
-        (np.array([0.0, 1.0]), "integer labels. Received: float64"),
+        (np.array([0.0, 1.0]), "which are integers. Received: float64"),
         (np.array([0, 3]), r"in 0\.\.2. Received values in 0\.\.3"),
         (np.array([0, -2]), r"values in -2\.\.0"),
         (np.array([-1, 0]), r"values in -1\.\.0"),
-        (np.zeros((2, 1, 1), "int32"), "one integer label an image"),
+        (np.zeros((2, 1, 1), "int32"), "one integer per image"),
         (np.array([0, 1, 2]), "2 images, targets of shape"),
     ],
 )
