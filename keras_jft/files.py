@@ -7,9 +7,13 @@ that tools leave beside a user's own, are ignored.
 import contextlib
 import glob
 import io
+import json
 import os
 import re
+import secrets
 from pathlib import Path
+
+PARTIAL = ".partial-"  # What begins with it is not whole.
 
 # What notebooks, photo viewers, disks and archives leave beside images, in
 # lower case. All names that begin with a dot are ignored as well.
@@ -230,37 +234,86 @@ def read_bytes(path):
 def write_bytes(path, content):
     """Write a file whole or not at all.
 
+    Args:
+        path: The file; its folder is made if need be.
+        content: Bytes.
+
     Raises:
         OSError: The file cannot be written.
     """
     with (
-        whole(path) as partial,
+        atomic_write(path) as partial,
         named_errors(path, "written"),
-        gfile().GFile(partial, "wb") as file,
+        (
+            open(partial, "wb")
+            if is_local(path)
+            else gfile().GFile(partial, "wb")
+        ) as file,
     ):
         file.write(content)
 
 
-@contextlib.contextmanager
-def whole(path):
-    """Yield a name to write a file under; rename the file at the end.
+def write_json(path, value):
+    """Write what JSON can hold, whole or not at all, as UTF-8.
 
-    If the block raises, the file is removed; if the process dies, the file
-    keeps the temporary name, `PATH.partial`.
+    Raises:
+        OSError: The file cannot be written.
+    """
+    write_bytes(path, json.dumps(value).encode())
+
+
+@contextlib.contextmanager
+def atomic_write(path):
+    """Yield a name to write a file under; the file gets its own at the end.
+
+    If the block raises, what was written is removed; if the process dies, it
+    keeps the temporary name, which starts with `PARTIAL` and ends like `path`.
+    Several processes may write one file: that of the last one stays.
 
     Args:
-        path: The file's final name.
+        path: The file's final name. A local folder is made if need be.
+
+    Raises:
+        OSError: The file cannot be written.
     """
-    partial = f"{path}.partial"
+    folder, name = os.path.split(str(path))
+    name = f"{PARTIAL}{secrets.token_hex(4)}-{name}"
+    partial = os.path.join(folder, name)
+    if is_local(path):
+        os.makedirs(folder or ".", exist_ok=True)
+        try:
+            yield partial
+            with open(partial, "rb") as file:
+                os.fsync(file.fileno())  # Before its name says: whole.
+            os.replace(partial, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.remove(partial)
+            raise
+        return
     try:
         yield partial
         with named_errors(path, "written"):
-            gfile().rename(partial, path, overwrite=True)
+            gfile().rename(partial, str(path), overwrite=True)
     except BaseException:
-        errors = tensorflow("Writing records").errors
+        errors = tensorflow("Writing to a bucket").errors
         with contextlib.suppress(errors.OpError, OSError):
             gfile().remove(partial)
         raise
+
+
+def remove_partial(path):
+    """Remove what processes that were killed have left of a file."""
+    folder, name = os.path.split(str(path))
+    if is_local(path):
+        pattern = f"{PARTIAL}*-{glob.escape(name)}"
+        for left in glob.glob(os.path.join(glob.escape(folder), pattern)):
+            with contextlib.suppress(OSError):
+                os.remove(left)
+        return
+    for left in matching(os.path.join(folder, f"{PARTIAL}*-{name}")):
+        with contextlib.suppress(OSError), named_errors(left, "removed"):
+            gfile().remove(left)
 
 
 def make_folder(folder):

@@ -11,6 +11,7 @@ import pathlib
 import re
 from typing import NamedTuple
 
+from keras_jft import files
 from keras_jft.text import printable
 
 STYLE = """
@@ -200,10 +201,9 @@ def write(path, title, blocks):
     """
     path = pathlib.Path(path)
     check_path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = path.with_suffix(".md")
     for file, render in ((path, to_html), (text, to_markdown)):
-        file.write_text(printable(render(title, blocks)), encoding="utf-8")
+        files.write_bytes(file, printable(render(title, blocks)).encode())
     return path, text
 
 

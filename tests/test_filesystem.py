@@ -43,9 +43,29 @@ def test_a_path_that_is_not_utf8_is_refused_by_name(folder):
 
 def test_a_file_that_fails_half_way_leaves_nothing(folder):
     path = f"{folder}/a"
-    with pytest.raises(KeyError), files.whole(path) as partial:
+    with pytest.raises(KeyError), files.atomic_write(path) as partial:
         files.write_bytes(partial, b"half")
         raise KeyError
+    assert files.list_folder(folder) == []
+
+
+def test_of_two_who_write_one_file_the_last_one_stays(folder):
+    path = f"{folder}/a.txt"
+    with files.atomic_write(path) as first:
+        with files.atomic_write(path) as second:
+            assert first != second and second.endswith("-a.txt")
+            files.write_bytes(second, b"second")
+        assert files.read_bytes(path) == b"second"
+        files.write_bytes(first, b"first")
+    assert files.read_bytes(path) == b"first"
+    assert files.list_folder(folder) == ["a.txt"]
+
+
+def test_what_a_killed_process_left_is_removed(folder):
+    for name in (".partial-12ab-a.txt", ".partial-12ab-b.txt"):
+        files.write_bytes(f"{folder}/{name}", b"half")
+    files.remove_partial(f"{folder}/a.txt")
+    files.remove_partial(f"{folder}/b.txt")
     assert files.list_folder(folder) == []
 
 

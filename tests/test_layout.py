@@ -12,10 +12,9 @@ ROOT = pathlib.Path(__file__).parent.parent
 PACKAGE = ROOT / "keras_jft"
 # Each room may import what stands before it, and itself.
 FLOORS = (
-    ("text",),
+    ("files", "text"),
     (
         "checks",
-        "files",
         "npy",
         "html_page",
         "sides",

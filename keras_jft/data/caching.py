@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import hashlib
-import json
 import math
 import os
 import tempfile
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_jft import npy
+from keras_jft import files, npy
 from keras_jft.data.batch import BOX_EXTRAS
 from keras_jft.data.dataset import Dataset
 from keras_jft.files import is_tool_name
@@ -173,19 +172,14 @@ def _claim(directory, data):
     if not note.exists():
         # Leftovers of a killed process do not matter.
         if directory.exists() and any(
-            not path.name.startswith(_NEW) for path in directory.iterdir()
+            not path.name.startswith((_NEW, files.PARTIAL))
+            for path in directory.iterdir()
         ):
             raise ValueError(
                 "`directory` must be new, empty or a cache. Received: "
                 f"{str(directory)!r}, which holds other files."
             )
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=directory, prefix=_NEW, delete=False, encoding="utf-8"
-        ) as file:
-            json.dump(wanted, file)
-        os.chmod(file.name, 0o644)  # Others may read it.
-        os.replace(file.name, note)
+        files.write_json(note, wanted)
     found = read_json(note)
     if found != wanted:
         raise ValueError(

@@ -8,13 +8,11 @@
 
 import dataclasses
 import json
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from keras_jft import checks, text
+from keras_jft import checks, files, text
 from keras_jft.data import keyed_random
 from keras_jft.data.dataset import Dataset
 from keras_jft.data.label_names import checked_list, is_text
@@ -153,19 +151,11 @@ def write_ids(data, path):
     path = Path(path)
     if path.suffix != ".jsonl":
         raise ValueError(f"`path` must end in .jsonl. Received: {str(path)!r}.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, delete=False, suffix=".part", **text.ENCODING
-    ) as file:
-        try:
-            file.writelines(_lines(data))
-            file.flush()
-            os.fsync(file.fileno())
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+    with (
+        files.atomic_write(path) as partial,
+        open(partial, "w", **text.ENCODING) as file,
+    ):
+        file.writelines(_lines(data))
 
 
 def _lines(data):

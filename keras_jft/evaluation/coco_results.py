@@ -7,13 +7,9 @@ References:
     https://cocodataset.org/#format-results.
 """
 
-import json
-import os
-from pathlib import Path
-
 import numpy as np
 
-from keras_jft import data
+from keras_jft import data, files
 from keras_jft.data.datasets.json_records import read_json, records_of
 from keras_jft.evaluation import evaluator
 
@@ -42,12 +38,7 @@ def save_detections(path, config, model, examples=None):
         # JSON cannot represent NumPy integers.
         ids = [np.asarray(example["ids"]).item() for example in originals]
         records += _records(ids, found, categories)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Beside its place, then renamed: whole, or not there.
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(records), encoding="utf-8")
-    os.replace(temporary, path)
+    files.write_json(path, records)
     return len(records)
 
 

@@ -3,11 +3,9 @@
 Shapes: B crops, N people in an image, K keypoints.
 """
 
-import json
-from pathlib import Path
-
 import numpy as np
 
+from keras_jft import files
 from keras_jft.data import suppression
 from keras_jft.metrics import keypoint_similarity, sigmas_of
 
@@ -127,7 +125,7 @@ def save_results(path, image_ids, poses, category_id=1):
             strict=True,
         )
     ]
-    Path(path).write_text(json.dumps(records), encoding="utf-8")
+    files.write_json(path, records)
 
 
 def _stacked(rows):

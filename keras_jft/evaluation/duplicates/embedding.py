@@ -10,16 +10,14 @@ Without a backbone, small thumbnails can serve as embeddings (`thumbnails`).
 
 import dataclasses
 import hashlib
-import json
-import os
 import pathlib
-import tempfile
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_jft import data as data_lib
+from keras_jft import files
 from keras_jft.data.datasets.json_records import read_json, records_of
 from keras_jft.evaluation.duplicates import search
 from keras_jft.files import is_tool_name
@@ -214,12 +212,7 @@ def _claim(directory, model, data, transforms, shard_size):
     }
     path = directory / _MANIFEST
     if not path.exists():
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=directory, delete=False, encoding="utf-8"
-        ) as file:
-            json.dump(wanted, file)
-        os.replace(file.name, path)
+        files.write_json(path, wanted)
     (found,) = records_of(path, [read_json(path)], None, "manifest")
     found = found.fields
     if found != wanted:

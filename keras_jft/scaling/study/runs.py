@@ -2,14 +2,12 @@
 
 import dataclasses
 import hashlib
-import os
 import pathlib
-import tempfile
 import time
 
 import keras
 
-from keras_jft import checks, data, evaluation, pretrain, transfer
+from keras_jft import checks, data, evaluation, files, pretrain, transfer
 from keras_jft.backbones import resnet
 from keras_jft.scaling.study import claims, fingerprints, study
 
@@ -181,12 +179,13 @@ class Runner:
         start = time.perf_counter()
         backbone = pretrain.run(config, examples, verbose=self.verbose)
         seconds = time.perf_counter() - start
-        _save(backbone, path)
-        self._path(config, ".seconds").write_text(
-            f"{seconds:.3f}\n", encoding="utf-8"
+        with files.atomic_write(path) as partial:
+            backbone.save(partial)
+        files.write_bytes(
+            self._path(config, ".seconds"), f"{seconds:.3f}\n".encode()
         )
         if read != "None":
-            kept.write_text(read, encoding="utf-8")
+            files.write_bytes(kept, read.encode())
         return backbone
 
     def examples(self, config):
@@ -275,12 +274,3 @@ def _source(config):
     """Return where examples come from, regardless of the split."""
     places = (config.options.get(key) for key in ("directory", "path"))
     return config.dataset, *places
-
-
-def _save(backbone, path):
-    """Save a backbone, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        temporary = pathlib.Path(folder) / path.name
-        backbone.save(temporary)
-        os.replace(temporary, path)

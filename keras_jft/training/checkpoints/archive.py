@@ -7,7 +7,6 @@ of one. Reading runs no code: no pickle, no compression, nothing outside; what
 is read is never larger than the file.
 """
 
-import contextlib
 import hashlib
 import json
 import os
@@ -17,9 +16,8 @@ import zipfile
 
 import numpy as np
 
-from keras_jft import npy
+from keras_jft import files, npy
 
-TEMPORARY = ".tmp"
 _DIGEST_BYTES = 64
 _DESCRIPTION = "description"
 
@@ -49,20 +47,14 @@ def write(path, arrays, description, also=None):
     ({'x': array([0, 1, 2])}, {'epoch': 1})
     """
     path = pathlib.Path(path)
-    temporary = path.with_name(path.name + TEMPORARY)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "w+b") as file:
-            _dump(file, arrays, description)
-            file.flush()
-            os.fsync(file.fileno())
-        if also is not None:
-            _name_too(temporary, path.with_name(also))
-        os.replace(temporary, path)
+        with files.atomic_write(path) as partial:
+            with open(partial, "w+b") as file:
+                _dump(file, arrays, description)
+            if also is not None:
+                _name_too(partial, path.with_name(also))
         _sync_folder(path.parent)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise OSError(
             f"`{path}` could not be written: {error}. {_free(path)} What was "
             "saved before is still there. Make room, or save elsewhere."
@@ -177,13 +169,11 @@ def _digest(file, chunk=1 << 20):
 
 def _name_too(temporary, path):
     """Makes `path` name the content of `temporary` as well, at once."""
-    second = path.with_name(path.name + TEMPORARY)
-    second.unlink(missing_ok=True)
-    try:
-        os.link(temporary, second)
-    except OSError:  # A file system without hard links.
-        shutil.copyfile(temporary, second)
-    os.replace(second, path)
+    with files.atomic_write(path) as second:
+        try:
+            os.link(temporary, second)
+        except OSError:  # A file system without hard links.
+            shutil.copyfile(temporary, second)
 
 
 def _sync_folder(folder):

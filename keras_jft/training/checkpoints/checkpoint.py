@@ -10,7 +10,7 @@ import warnings
 import keras
 import numpy as np
 
-from keras_jft import checks
+from keras_jft import checks, files
 from keras_jft.training import inputs
 from keras_jft.training.checkpoints import archive, resuming, state
 from keras_jft.training.distribution import replicas
@@ -434,7 +434,7 @@ def _check_whole(path, arrays, about):
 
 def _tidy(directory, step):
     """Removes what a killed run left, and sets aside what is unreadable."""
-    for path in directory.glob(f"*{archive.TEMPORARY}"):
+    for path in directory.glob(f"{files.PARTIAL}*"):
         path.unlink(missing_ok=True)
     for path in saved(directory):
         if int(path.stem.removeprefix("step-")) > step:

@@ -82,7 +82,7 @@ def test_an_interrupted_pass_goes_on_where_it_stopped(
 
 
 def test_a_torn_file_of_a_kill_is_no_shard(tmp_path, model):
-    (tmp_path / "000000-000010.npz.tmp").write_bytes(b"half")
+    (tmp_path / ".partial-0-000000-000010.npz").write_bytes(b"half")
     (tmp_path / "._000000-000010.npz").write_bytes(b"of another system")
     found = duplicates.embed(
         model, _Numbers(), tmp_path, batch_size=4, shard_size=10

@@ -290,7 +290,7 @@ def test_a_save_that_fails_stops_the_run_and_keeps_what_there_was(
 ):
     _interrupted(tmp_path, 3)
     before = [path.read_bytes() for path in checkpoint_lib.saved(tmp_path)]
-    (tmp_path / "step-0000000009.npz.tmp").write_bytes(b"half")
+    (tmp_path / ".partial-0-step-0000000009.npz").write_bytes(b"half")
 
     def fail(*args):
         raise OSError("No space left on device")
@@ -303,7 +303,7 @@ def test_a_save_that_fails_stops_the_run_and_keeps_what_there_was(
         _fit(_model(), checkpoint)
     after = [path.read_bytes() for path in checkpoint_lib.saved(tmp_path)]
     assert after == before
-    assert not list(tmp_path.glob("*.tmp"))
+    assert not list(tmp_path.glob(".partial-*"))
 
 
 def test_arguments_out_of_range_are_refused(tmp_path):

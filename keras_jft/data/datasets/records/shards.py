@@ -329,8 +329,9 @@ def writer(path, kind):
     Raises:
         OSError: It cannot be written.
     """
+    files.remove_partial(path)
     with (
-        files.whole(path) as partial,
+        files.atomic_write(path) as partial,
         files.named_errors(path, "written"),
     ):
         if kind == "tfrecord":

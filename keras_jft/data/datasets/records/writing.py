@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import dataclasses
-import json
 import os
 import threading
 import warnings
@@ -94,7 +93,7 @@ def write_records(
         )
         shards = writer.write(name, count, workers or min(8, os.cpu_count()))
     found = writer.seen.note(kind, shards)
-    files.write_bytes(note, json.dumps(found).encode())
+    files.write_json(note, found)
     return sum(shard["num_examples"] for shard in shards)
 
 
