@@ -1,6 +1,6 @@
 """Prediction intervals hold what they say when the law is unknown to the fit.
 
-30 curves a law here; `benchmarks/coverage.py` draws as many as wanted.
+20 curves a law here; `benchmarks/coverage.py` draws as many as wanted.
 """
 
 import pathlib
@@ -23,8 +23,8 @@ def measure():
 
 @pytest.mark.parametrize("family", jft.scaling.LAWS)
 def test_95_percent_intervals_hold_a_run_at_ten_times_more(family, measure):
-    rows = [measure(family, seed) for seed in range(30)]
-    # Were it 95%, fewer than 25 of 30 would be held once in 300 times; all
+    rows = [measure(family, seed) for seed in range(20)]
+    # Were it 95%, fewer than 16 of 20 would be held once in 390 times; all
     # would be held by an interval that says nothing, from 0 to 100 points.
-    assert sum(row["held"] for row in rows) >= 25
+    assert sum(row["held"] for row in rows) >= 16
     assert np.median([row["width"] for row in rows]) < 20
