@@ -1,16 +1,8 @@
-"""Models and runs for the tests of strategies, and a script for clusters.
-
-    python cluster_jobs.py JOB,JOB FOLDER
-
-runs jobs under the strategy that TF_CONFIG describes and leaves what they
-measured in `FOLDER/<job>_<task>.npz`.
-"""
+"""Models and runs for the tests of strategies, and jobs for clusters."""
 
 import json
 import os
-import pathlib
 import signal
-import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -316,7 +308,10 @@ JOBS = {
 
 
 def main(jobs, folder):
-    folder = pathlib.Path(folder)
+    """Run jobs, separated by commas, under the strategy of TF_CONFIG.
+
+    What they measured is left in `folder/<job>_<task>.npz`.
+    """
     task = json.loads(os.environ["TF_CONFIG"])["task"]
     strategy = training.strategy("auto")
     for job in jobs.split(","):
@@ -324,7 +319,3 @@ def main(jobs, folder):
             folder / f"{job}_{task['type']}{task['index']}.npz",
             **JOBS[job](folder, strategy),
         )
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

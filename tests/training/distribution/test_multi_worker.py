@@ -2,11 +2,10 @@
 
 import contextlib
 import json
-import pathlib
+import multiprocessing
+import os
 import re
 import signal
-import subprocess
-import sys
 import time
 
 import cluster_jobs as jobs
@@ -20,8 +19,19 @@ from keras_jft.training.distribution import launch
 pytestmark = pytest.mark.slow
 
 pytest.importorskip("tensorflow")
-SCRIPT = pathlib.Path(jobs.__file__)
 TIMEOUT = 300
+# All are forked from one process that has imported TensorFlow and run nothing.
+FORK = multiprocessing.get_context("forkserver")
+FORK.set_forkserver_preload(["keras_jft.pretrain", "keras_jft.transfer"])
+
+
+def _work(environment, names, folder, log):
+    """What the process of one worker does."""
+    with open(log, "w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.environ.update(environment)
+    jobs.main(names, folder)
 
 
 @contextlib.contextmanager
@@ -30,26 +40,22 @@ def _workers(count, folder, names):
     processes = []
     try:
         for task in launch.tasks(count):
-            with open(folder / f"log{task.index}", "w") as log:
-                processes.append(
-                    subprocess.Popen(
-                        [sys.executable, str(SCRIPT), names, str(folder)],
-                        env=task.environment,
-                        stdout=log,
-                        stderr=subprocess.STDOUT,
-                    )
-                )
+            log = folder / f"log{task.index}"
+            arguments = (task.environment, names, folder, log)
+            process = FORK.Process(target=_work, args=arguments)
+            process.start()
+            processes.append(process)
         yield processes
     finally:
         for process in processes:
             process.kill()
-            process.wait()
+            process.join()
 
 
 def _wait_for(condition, processes, folder):
     deadline = time.monotonic() + TIMEOUT
     while not condition():
-        ended = any(p.poll() for p in processes)
+        ended = any(p.exitcode for p in processes)
         if ended or time.monotonic() > deadline:
             logs = [path.read_text()[-3000:] for path in folder.glob("log*")]
             pytest.fail("\n=== next worker ===\n".join(logs))
@@ -67,9 +73,9 @@ def _results(folder, job, count):
 def two(tmp_path_factory):
     """The folder that two workers filled."""
     folder = tmp_path_factory.mktemp("two")
-    with _workers(2, folder, "equal,statistics,boxed,orders") as processes:
+    with _workers(2, folder, "statistics,boxed,orders") as processes:
         _wait_for(
-            lambda: all(p.poll() == 0 for p in processes), processes, folder
+            lambda: all(p.exitcode == 0 for p in processes), processes, folder
         )
     return folder
 
@@ -80,12 +86,14 @@ def three(tmp_path_factory):
     folder = tmp_path_factory.mktemp("three")
     with _workers(3, folder, "equal,whole,killed") as processes:
         _wait_for(
-            lambda: processes[0].poll() == -signal.SIGKILL,
+            lambda: processes[0].exitcode == -signal.SIGKILL,
             processes[1:],
             folder,
         )
         killed = time.monotonic()
-        codes = [p.wait(TIMEOUT) for p in processes[1:]]
+        for process in processes[1:]:
+            process.join(TIMEOUT)
+        codes = [process.exitcode for process in processes[1:]]
         seconds = time.monotonic() - killed
     logs = [(folder / f"log{index}").read_text() for index in (1, 2)]
     return folder, codes, seconds, logs
@@ -97,33 +105,22 @@ def again(three):
     folder, *_ = three
     with _workers(3, folder, "resumed") as processes:
         _wait_for(
-            lambda: all(p.poll() == 0 for p in processes), processes, folder
+            lambda: all(p.exitcode == 0 for p in processes), processes, folder
         )
     return folder
 
 
-@pytest.fixture(scope="module")
-def alone():
-    """What one device gets."""
+def test_three_workers_train_like_one_device(three):
+    folder, *_ = three
     model, history = jobs.train(
         jobs.many_label,
         jobs.batch(),
         training.strategy("one_device"),
         jobs.top_two,
     )
+    weights = jobs.arrays(model)
     logits = model.predict(jobs.batch(), batch_size=4, verbose=0)
-    return jobs.arrays(model), history, logits
-
-
-@pytest.mark.parametrize("count", [2, 3])
-def test_workers_train_like_one_device(count, alone, request):
-    weights, history, logits = alone
-    folder = (
-        request.getfixturevalue("two")
-        if count == 2
-        else request.getfixturevalue("three")[0]
-    )
-    results = _results(folder, "equal", count)
+    results = _results(folder, "equal", 3)
     for result in results:
         np.testing.assert_allclose(result.pop("logits"), logits, atol=1e-5)
         for key, values in json.loads(str(result.pop("history"))).items():
