@@ -13,6 +13,7 @@ belongs to that one. Stages are named by their levels, "P2" to "P5".
 import keras
 
 from keras_jft import checks
+from keras_jft.training import keras_internals
 
 
 class Backbone(keras.Model):
@@ -36,7 +37,7 @@ class Backbone(keras.Model):
     def pyramid_level_inputs(self):
         """Return `pyramid_outputs` as KerasCV has it, `{"P2": layer name}`."""
         return {
-            level: tensor._keras_history.operation.name
+            level: keras_internals.operation_of(tensor).name
             for level, tensor in self.pyramid_outputs.items()
         }
 

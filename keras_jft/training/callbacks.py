@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_jft.training.checkpoints.resuming import is_passing_over
+from keras_jft.training.keras_internals import model_of
 
 
 def without_writers(callbacks):
@@ -88,7 +89,7 @@ class Throughput(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Notes when a step (or a group of steps) ended."""
-        if not is_passing_over(self._model):
+        if not is_passing_over(model_of(self)):
             self._steps = [*self._steps[:1], (batch, time.perf_counter())]
             self._tell(logs)
 

@@ -12,6 +12,7 @@ from keras import ops
 from keras_jft.text_files import parse_json, read_lines, short
 from keras_jft.training.callbacks import Logger, Throughput
 from keras_jft.training.checkpoints.resuming import is_passing_over
+from keras_jft.training.keras_internals import model_of
 
 
 class JSONLogger(Logger):
@@ -56,9 +57,10 @@ class JSONLogger(Logger):
 
     def on_train_batch_end(self, batch, logs=None):
         """Writes a line if `every` steps are done."""
-        if self.every is None or is_passing_over(self._model):
+        model = model_of(self)
+        if self.every is None or is_passing_over(model):
             return
-        if (batch + 1) % self.every < self._model.steps_per_execution:
+        if (batch + 1) % self.every < model.steps_per_execution:
             self._write(logs)
 
     def on_epoch_end(self, epoch, logs=None):

@@ -10,7 +10,13 @@ from keras import ops, tree
 
 from keras_jft import checks
 from keras_jft.training import callbacks as callbacks_lib
-from keras_jft.training import epoch_metrics, export, inputs, updates
+from keras_jft.training import (
+    epoch_metrics,
+    export,
+    inputs,
+    keras_internals,
+    updates,
+)
 from keras_jft.training.checkpoints.checkpoint import Checkpoint
 from keras_jft.training.distribution import (
     jax_layouts,
@@ -34,7 +40,7 @@ def _remembered(check):
 
 
 @keras.saving.register_keras_serializable("keras_jft")
-class Model(keras.Model):
+class Model(keras_internals.HookedModel):
     """A Keras model that takes contract batches and owns its loss.
 
     `fit`, `evaluate` and `predict` take what Keras takes and, besides, contract
@@ -399,7 +405,7 @@ class Model(keras.Model):
                 return super().get_metrics_result()
         return epoch_metrics.results_of_others(self)
 
-    def _get_metrics_result_or_logs(self, logs):
+    def _logs_of_epoch(self, logs):
         if not self._evaluating:  # After an epoch of training.
             replicas.synchronize(self)
         # Keras drops metrics that a step did not report; ours come now.
@@ -407,9 +413,8 @@ class Model(keras.Model):
 
     # === Several replicas ===
 
-    def _make_function(self, step_function, **kwargs):
-        step = replicas.reducible(self, step_function)
-        return super()._make_function(step, **kwargs)
+    def _step_to_compile(self, step):
+        return replicas.reducible(self, step)
 
     @property
     def distribute_strategy(self):
@@ -418,13 +423,13 @@ class Model(keras.Model):
             return parameter_server.local_strategy()
         return super().distribute_strategy
 
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+    def _build_from_data(self, iterator=None, data_batch=None):
         if replicas.is_asynchronous(self):
             parameter_server.symbolic_build(self, iterator, data_batch)
         elif replicas.are_several(self):
             replicas.symbolic_build(self, iterator, data_batch)
         else:
-            super()._maybe_symbolic_build(iterator, data_batch)
+            super()._build_from_data(iterator, data_batch)
 
     @contextlib.contextmanager
     def _on_every_worker(self, kwargs):

@@ -11,6 +11,7 @@ import keras
 from keras import ops
 
 from keras_jft import checks
+from keras_jft.training import keras_internals
 from keras_jft.training.checkpoints.resuming import is_passing_over
 
 
@@ -183,7 +184,7 @@ class TF1RMSprop(keras.optimizers.RMSprop):
         if self.built:
             return
         super().build(var_list)
-        for mean_square in self._velocities:
+        for mean_square in keras_internals.mean_squares(self):
             if mean_square is not None:
                 mean_square.assign(ops.ones(mean_square.shape))
 

@@ -5,6 +5,8 @@ over replicas: the decay is then the same however many replicas train, and a
 multiplier scales the step of an adaptive optimizer too.
 """
 
+from keras_jft.training import keras_internals
+
 
 def adjust(model, l2=0.0, multipliers=None):
     """Makes the optimizer of `model` decay kernels and scale learning rates.
@@ -35,9 +37,7 @@ def adjust(model, l2=0.0, multipliers=None):
     update_step = optimizer.update_step
 
     def adjusted_update_step(gradient, variable, learning_rate):
-        # On TensorFlow the optimizer hands over bare tf.Variables.
-        index = optimizer._get_variable_index(variable)
-        known = optimizer._trainable_variables[index]
+        known = keras_internals.variable_of(optimizer, variable)
         if l2 and _is_kernel(known):
             gradient = gradient + l2 * variable
         factor = _factor(multipliers, known)

@@ -1,6 +1,7 @@
 """Freezing of a backbone's first stages, under any head."""
 
 from keras_jft.backbones.backbone import layers_by_stage
+from keras_jft.training import keras_internals
 
 # The level that ends each stage, by He et al.'s name of the stage.
 LEVELS = {f"conv{i}": f"P{i}" for i in range(2, 6)}
@@ -68,7 +69,7 @@ def _before(backbone, before):
 def _set_trainable(layer, value):
     # One by one: on TensorFlow, Keras skips the layers inside of a layer that
     # has the value already.
-    for inner in layer._flatten_layers():
+    for inner in keras_internals.flatten_layers(layer):
         inner.trainable = value
 
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_jft import checks, files
-from keras_jft.training import inputs
+from keras_jft.training import inputs, keras_internals
 from keras_jft.training.checkpoints import archive, resuming, state
 from keras_jft.training.distribution import replicas
 
@@ -168,7 +168,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._pass_over = None
         self._resumed, self._done, self._step = None, 0, 0
         self._best, self._history = None, {}
-        model._initial_epoch = None
+        keras_internals.begin_at(model, None)
         newest = _newest(self.directory)
         if newest is not None:
             try:
@@ -190,7 +190,7 @@ class Checkpoint(keras.callbacks.Callback):
         state.restore(model, arrays)
         self._compare_rates(model, path, saved, rates)
         # As keras.callbacks.BackupAndRestore tells `fit` where to begin.
-        model._initial_epoch = about["epoch"]
+        keras_internals.begin_at(model, about["epoch"])
         self._step, self._done = about["step"], about["done"]
         self._best, self._history = about["best"], about["history"]
         self._resumed = arrays
@@ -235,7 +235,7 @@ class Checkpoint(keras.callbacks.Callback):
         if self._pass_over is not None:
             self._pass_over.remove()
             self._pass_over = None
-        model._initial_epoch = None
+        keras_internals.begin_at(model, None)
         built = True
         if self._resumed is None:
             self._done = 0
@@ -310,7 +310,7 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         """Waits for the last checkpoint."""
         model = self.model
-        model._initial_epoch = None
+        keras_internals.begin_at(model, None)
         if self._pass_over is not None:
             self._pass_over.remove()
         self._source, self._passes_alike = self._told, False

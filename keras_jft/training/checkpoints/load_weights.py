@@ -18,6 +18,7 @@ import keras
 import ml_dtypes
 import numpy as np
 
+from keras_jft.training import keras_internals
 from keras_jft.training.checkpoints import archive
 
 _DEEPEST = 100  # Groups inside each other in an HDF5 file; Keras needs few.
@@ -231,20 +232,14 @@ def _values(key, weight, variable):
 def _weights(model):
     """`{key: (name, variable)}` by layer and name, and by layer and place."""
     by_name, by_place = {}, {}
-    for layer in _layers(model):
-        # Its own, without those of layers in it, in the order of Keras's files.
-        own = layer._trainable_variables + layer._non_trainable_variables
+    for layer in keras_internals.flatten_layers(model):
+        own = keras_internals.own_variables(layer)
         for place, variable in enumerate(own):
             name = f"{layer.name}/{variable.name}"
             if by_name.get(name, (name, variable))[1] is not variable:
                 variable = _SEVERAL
             by_name[name] = by_place[f"{layer.name}/{place}"] = name, variable
     return by_name, by_place
-
-
-def _layers(model):
-    """The model and all layers in it, those in other layers too."""
-    return model._flatten_layers(include_self=True, recursive=True)
 
 
 def _renumbered(found, wanted, model):
@@ -254,7 +249,8 @@ def _renumbered(found, wanted, model):
     first ended. Where as many layers of a kind are on both sides, the first
     there is the first here.
     """
-    kinds = {_kind_of_layer(layer) for layer in _layers(model)}
+    layers = keras_internals.flatten_layers(model)
+    kinds = {keras_internals.automatic_name(layer) for layer in layers}
     ours, theirs = (_numbered(side, kinds) for side in (wanted, found))
     names = {}
     for kind, layers in ours.items():
@@ -265,11 +261,6 @@ def _renumbered(found, wanted, model):
         layer, _, last = key.rpartition("/")
         renumbered[f"{names.get(layer, layer)}/{last}"] = weight
     return renumbered
-
-
-def _kind_of_layer(layer):
-    """The name that Keras gives the first such layer."""
-    return keras.src.utils.naming.to_snake_case(type(layer).__name__)
 
 
 def _numbered(keys, kinds):

@@ -2,14 +2,7 @@
 
 import keras
 
-# Private classes of `tf.data`: each gives one element for each that it reads,
-# in the same order.
-ELEMENT_BY_ELEMENT = {
-    "_MapDataset",
-    "_ParallelMapDataset",
-    "_PrefetchDataset",
-    "_OptionsDataset",
-}
+from keras_jft.training import keras_internals
 
 
 def source(data):
@@ -24,9 +17,9 @@ def source(data):
         found = getattr(data, "source", data)
         if hasattr(found, "position") and hasattr(found, "identity"):
             return found
-        if type(data).__name__ not in ELEMENT_BY_ELEMENT:
+        if type(data).__name__ not in keras_internals.ELEMENT_BY_ELEMENT:
             return None
-        data = data._input_dataset
+        [data] = keras_internals.datasets_before(data)
 
 
 class PassOver:

@@ -22,6 +22,7 @@ import keras
 import numpy as np
 from keras import tree
 
+from keras_jft.training import keras_internals
 from keras_jft.training.distribution import replicas, worker_data
 
 STEPS_A_WORKER = 2
@@ -134,13 +135,14 @@ class Driver:
     def __init__(self, model, data, spec, source):
         import tensorflow as tf
 
-        strategy = replicas.strategy_of(model)
+        strategy = keras_internals.strategy_of(model)
         self.spec = spec
         self._model, self._data, self._source = model, data, source
         self._coordinator = tf.distribute.coordinator.ClusterCoordinator(
             strategy
         )
-        workers = strategy._cluster_resolver.cluster_spec().num_tasks("worker")
+        resolver = keras_internals.cluster_resolver(strategy)
+        workers = resolver.cluster_spec().num_tasks("worker")
         self._window = STEPS_A_WORKER * workers
         self._pending = {}
         self._iterators = None
@@ -214,7 +216,7 @@ class Driver:
         self._step = tf.function(self._on_worker, reduce_retracing=True)
 
     def _on_worker(self, iterator, count):
-        strategy = replicas.strategy_of(self._model)
+        strategy = keras_internals.strategy_of(self._model)
         return strategy.run(
             self._model.train_step, (count, self._metrics, next(iterator))
         )
@@ -278,9 +280,7 @@ def train_step(model, *args):
     x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
     with tf.GradientTape() as tape:
         y_pred = model(x, training=True)
-        loss = model._compute_loss(
-            x=x, y=y, y_pred=y_pred, sample_weight=weight, training=True
-        )
+        loss = model.compute_loss(x, y, y_pred, weight, training=True)
     variables = model.trainable_variables
     gradients = tape.gradient(loss, [v.value for v in variables])
     optimizer = model.optimizer
@@ -291,7 +291,8 @@ def train_step(model, *args):
     zeros = [(v, tf.zeros(v.shape, v.dtype)) for v in metrics]
     with keras.StatelessScope(zeros) as scope:
         size = tf.shape(tree.flatten(x)[0])[0]
-        model._loss_tracker.update_state(loss, sample_weight=size)
+        tracker = keras_internals.loss_tracker(model)
+        tracker.update_state(loss, sample_weight=size)
         model.compute_metrics(x, y, y_pred, weight)
         return loss, [scope.get_current_value(v) for v in metrics]
 
@@ -310,7 +311,8 @@ def symbolic_build(model, iterator, data_batch):
     for metric in model.metrics:
         for variable in metric.variables:
             if "/job:ps" in variable.value.device:
-                variable._initialize(tf.Variable(variable.numpy()))
+                value = tf.Variable(variable.numpy())
+                keras_internals.move_variable(variable, value)
 
 
 def local_strategy():

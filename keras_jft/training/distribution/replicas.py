@@ -18,13 +18,10 @@ import keras
 import numpy as np
 from keras import tree
 
+from keras_jft.training import keras_internals
 from keras_jft.training.checkpoints import resuming
 from keras_jft.training.distribution import worker_data
-
-
-def strategy_of(model):
-    """The `tf.distribute.Strategy` that `model` was made under, or None."""
-    return getattr(model, "_distribute_strategy", None)
+from keras_jft.training.keras_internals import strategy_of
 
 
 def are_several(model):
@@ -35,7 +32,12 @@ def are_several(model):
 
 def is_asynchronous(model):
     """Whether workers train `model` by themselves, its weights on servers."""
-    return hasattr(strategy_of(model), "_is_parameter_server_strategy_v2")
+    strategy = strategy_of(model)
+    if strategy is None:
+        return False
+    import tensorflow as tf
+
+    return isinstance(strategy, tf.distribute.ParameterServerStrategy)
 
 
 def span_workers(model):
@@ -43,14 +45,14 @@ def span_workers(model):
     strategy = strategy_of(model)
     if strategy is None or is_asynchronous(model):
         return False
-    return bool(getattr(strategy.extended, "_in_multi_worker_mode", bool)())
+    return keras_internals.spans_workers(strategy)
 
 
 def is_chief(model):
     """Whether this process reports and writes files: one of all workers."""
     if not span_workers(model):
         return True
-    return strategy_of(model).extended._is_chief
+    return strategy_of(model).extended.should_checkpoint
 
 
 def scope(model):
@@ -157,9 +159,7 @@ def _loss(model, x, y, y_pred, weight, training):
     """
     import tensorflow as tf
 
-    loss = model._compute_loss(
-        x=x, y=y, y_pred=y_pred, sample_weight=weight, training=training
-    )
+    loss = model.compute_loss(x, y, y_pred, weight, training=training)
     count = tf.cast(model.loss_count(x, y), loss.dtype)
     images = tf.cast(tf.shape(tree.flatten(x)[0])[0], loss.dtype)
     context = tf.distribute.get_replica_context()
@@ -167,7 +167,7 @@ def _loss(model, x, y, y_pred, weight, training):
     replicas = context.num_replicas_in_sync
     loss *= tf.math.divide_no_nan(count * replicas, total)
     # The log is a mean over images, of the sum of the terms.
-    model._loss_tracker.update_state(
+    keras_internals.loss_tracker(model).update_state(
         loss * replicas, sample_weight=images / replicas
     )
     return loss
@@ -189,19 +189,14 @@ def symbolic_build(model, iterator, data_batch):
     """Builds losses and metrics from the first batch of this worker."""
     strategy = strategy_of(model)
     if iterator is not None:
-        if _is_built(model):
+        if keras_internals.is_built(model):
             return
         _, _, batches = next(iter(iterator))
         data_batch = tree.map_structure(
             lambda x: strategy.experimental_local_results(x)[0], next(batches)
         )
     with strategy.scope():
-        model._symbolic_build(data_batch=data_batch)
-
-
-def _is_built(model):
-    parts = (model._compile_loss, model._compile_metrics, model.optimizer)
-    return model.built and all(part is None or part.built for part in parts)
+        keras_internals.symbolic_build(model, data_batch)
 
 
 # === State ===
@@ -438,10 +433,9 @@ def _seeds(dataset):
 
     Those inside of `interleave` or `flat_map` are not seen.
     """
-    seeds = []
-    if type(dataset).__name__ == "_ShuffleDataset":
-        seeds.append((int(dataset._seed), int(dataset._seed2)))
-    for before in dataset._inputs():
+    own = keras_internals.shuffle_seeds(dataset)
+    seeds = [] if own is None else [own]
+    for before in keras_internals.datasets_before(dataset):
         seeds += _seeds(before)
     return seeds
 
@@ -562,9 +556,10 @@ def _lost_worker(strategy):
 
 
 def _lost_server(strategy):
+    resolver = keras_internals.cluster_resolver(strategy)
     return (
         "The chief lost a parameter server of "
-        f"{strategy._cluster_resolver.cluster_spec().as_dict()['ps']}, and the "
+        f"{resolver.cluster_spec().as_dict()['ps']}, and the "
         "variables that it held: start chief, workers and servers again."
     )
 

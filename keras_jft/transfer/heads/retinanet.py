@@ -212,7 +212,7 @@ def _detector(keras_cv, backbone, num_classes, size, stride):
             strides=[stride * 2**i for i in range(5)],
             clip_boxes=True,
         ),
-        feature_pyramid=_feature_pyramid(),
+        feature_pyramid=_feature_pyramid(keras_cv),
         # KerasCV's default drops all detections that score below 0.5.
         prediction_decoder=keras_cv.layers.NonMaxSuppression(
             bounding_box_format="xyxy",
@@ -223,15 +223,13 @@ def _detector(keras_cv, backbone, num_classes, size, stride):
     )
 
 
-def _feature_pyramid():
+def _feature_pyramid(keras_cv):
     """Return KerasCV's feature pyramid, with our layers where it has strides.
 
     Small images have one feature there, which only a few taps of a kernel see:
     Keras's layer would leave the gradients of the others uninitialized.
     """
-    from keras_cv.src.models.object_detection.retinanet import feature_pyramid
-
-    pyramid = feature_pyramid.FeaturePyramid()
+    pyramid = keras_cv.models.retinanet.FeaturePyramid()
     for name in ("conv_c6_3x3", "conv_c7_3x3"):
         theirs = getattr(pyramid, name)
         # With their initializer no new seed is drawn: weights start as theirs.

@@ -10,6 +10,7 @@ import pytest
 from keras import ops
 
 from keras_jft import data, training
+from keras_jft.training import keras_internals
 from keras_jft.training.checkpoints import archive, resuming
 from keras_jft.training.checkpoints import checkpoint as checkpoint_lib
 
@@ -170,7 +171,9 @@ def test_wrappers_of_one_element_for_each_are_those_of_tensorflow():
         base.prefetch(2),
         base.with_options(tf.data.Options()),
     ]
-    assert {type(w).__name__ for w in wrapped} == resuming.ELEMENT_BY_ELEMENT
+    assert {
+        type(w).__name__ for w in wrapped
+    } == keras_internals.ELEMENT_BY_ELEMENT
     source = base.source = _batches().source
     for dataset in wrapped:
         assert resuming.source(dataset.map(lambda x, y: (x, y))) is source

@@ -173,6 +173,7 @@ class FasterRCNN(training.Model):
         self.input_spec = None  # `call` adds missing inputs.
 
         # === Config ===
+        self._input_keys = tuple(inputs)
         self.backbone = backbone
         self.num_classes = num_classes
         self.anchor_base = anchor_base
@@ -196,7 +197,7 @@ class FasterRCNN(training.Model):
             mask: Not used.
         """
         given = inputs if isinstance(inputs, dict) else {"images": inputs}
-        complete = {key: given.get(key) for key in self._inputs_struct}
+        complete = {key: given.get(key) for key in self._input_keys}
         if complete["image_sizes"] is None:
             complete["image_sizes"] = _sizes_of(given["images"])
         outputs = super().call(complete, training=training)
