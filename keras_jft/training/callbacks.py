@@ -1,4 +1,4 @@
-"""Callbacks: what watches a run."""
+"""Callbacks that watch a run."""
 
 import time
 
@@ -10,7 +10,7 @@ from keras_jft.training.keras_internals import model_of
 
 
 def without_writers(callbacks):
-    """Callbacks for a process that leaves logs to another.
+    """Return the callbacks for a process that leaves logs to another.
 
     Args:
         callbacks: What `fit` was given; a `CallbackList` is left as it is.
@@ -33,19 +33,19 @@ _WRITERS = Logger, keras.callbacks.CSVLogger, keras.callbacks.TensorBoard
 class StopOnNonFiniteLoss(keras.callbacks.Callback):
     """Raises in the step whose loss is NaN or infinite.
 
-    Or after the epoch that leaves such weights, which a loss need not show: a
-    ReLU makes 0 of NaN.
+    It also raises after an epoch that leaves such weights, which the loss need
+    not show: a ReLU turns NaN into 0.
 
     `Model.fit` puts it before all other callbacks, so that none of them saves
     what the step left behind.
     """
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Remembers the epoch for the message."""
+        """Remember the epoch for the message."""
         self._epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        """Raises `FloatingPointError` if the running loss is not finite."""
+        """Raise `FloatingPointError` if the running loss is not finite."""
         loss = float((logs or {}).get("loss", 0.0))
         if not np.isfinite(loss):
             raise FloatingPointError(
@@ -57,7 +57,7 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
             )
 
     def on_epoch_end(self, epoch, logs=None):
-        """Raises `FloatingPointError` if a weight is not finite."""
+        """Raise `FloatingPointError` if a weight is not finite."""
         values = self.model.get_weights()
         for weight, value in zip(self.model.weights, values, strict=True):
             if not np.all(np.isfinite(value)):
@@ -71,12 +71,12 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
 class Throughput(keras.callbacks.Callback):
     """Adds `images_per_second` to the logs of steps and epochs.
 
-    The progress bar, which tells the time left by itself, shows it, and so do
-    the loggers that stand behind this one in the list of callbacks. The first
-    step (tracing), and steps done before a run was interrupted, do not count.
+    The progress bar, which has the time left already, shows it, and so do the
+    loggers after this one in the list of callbacks. The first step, which
+    traces, and steps done before a run was interrupted do not count.
 
     Args:
-        batch_size: Images a step, over all replicas.
+        batch_size: Images per step, over all replicas.
     """
 
     def __init__(self, batch_size):
@@ -84,17 +84,17 @@ class Throughput(keras.callbacks.Callback):
         self.batch_size = batch_size
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Forgets the last epoch's steps."""
+        """Forget the last epoch's steps."""
         self._steps = []
 
     def on_train_batch_end(self, batch, logs=None):
-        """Notes when a step (or a group of steps) ended."""
+        """Note when a step (or a group of steps) ended."""
         if not is_passing_over(model_of(self)):
             self._steps = [*self._steps[:1], (batch, time.perf_counter())]
             self._tell(logs)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Writes images a second, validation left out."""
+        """Write images per second, without validation."""
         self._tell(logs)
 
     def _tell(self, logs):

@@ -1,4 +1,4 @@
-"""Objects as bytes, and back without running what the bytes say.
+"""Encode objects as bytes, and decode them without running what they name.
 
 What a worker is sent, anyone who reaches its port could have sent. `pickle`
 would call any function that such bytes name, with any arguments; here bytes
@@ -47,7 +47,7 @@ _SENDABLE = {}
 
 
 def sendable(thing):
-    """Lets a class or a function be part of what workers are sent.
+    """Let a class or a function be part of what workers are sent.
 
     Workers find it by its name: its module must be imported before
     `strategy("parameter_server")` is called. What `keras_jft.data` has and what
@@ -80,7 +80,7 @@ def sendable(thing):
 
 
 def encode(thing):
-    """The bytes of an object.
+    """Return an object as bytes.
 
     Args:
         thing: Of the kinds that the head of this module lists.
@@ -104,7 +104,7 @@ def encode(thing):
 
 
 def decode(encoded):
-    """The object of `encode`.
+    """Return the object that `encode` was given.
 
     Args:
         encoded: Bytes; from anywhere.
@@ -149,7 +149,7 @@ def _header(encoded):
 
 
 def _named(name):
-    """The class or function of a name, or None if it may not be named."""
+    """Return the class or function of a name; None: it may not be named."""
     module, _, path = name.partition(":")
     if module == "builtins":
         thing = getattr(builtins, path, None)
@@ -183,7 +183,7 @@ class _Encoder:
         self._numbers, self._kept = {}, []  # Kept, so that ids are not reused.
 
     def tree(self, thing, where):
-        """What stands for `thing` in the header."""
+        """Return what stands for `thing` in the header."""
         kind = type(thing)
         if thing is None or kind in (bool, int, float, str):
             return thing
@@ -255,7 +255,7 @@ class _Encoder:
 
 
 def _name_of(thing, value, where):
-    """The name of a class or a function, which is part of `value`."""
+    """Return the name of a class or function, which is part of `value`."""
     name = f"{thing.__module__}:{thing.__qualname__}"
     if _named(name) is not thing:
         raise ValueError(
@@ -278,7 +278,7 @@ class _Decoder:
         self._read = []
 
     def thing(self, tree):
-        """What `tree` stands for."""
+        """Return what `tree` stands for."""
         if not isinstance(tree, list):
             if isinstance(tree, dict):
                 raise ValueError(f"Received a JSON object: {tree!r:.80}.")
@@ -292,7 +292,7 @@ class _Decoder:
         return [self.thing(tree) for tree in trees]
 
     def _number(self):
-        """Keeps a place for what is being read, for `["again", ...]`."""
+        """Keep a place for what is being read, for `["again", ...]`."""
         self._read.append(_Unread)
         return len(self._read) - 1
 

@@ -1,7 +1,7 @@
-"""Metrics over a whole epoch, which wait for its end.
+"""Metrics over a whole epoch, computed at its end.
 
-A metric with `result_at_epoch_end` sorts all it has seen: too slow for every
-step, and its state is made for a test set. Training steps pass it by;
+A metric with `result_at_epoch_end` sorts all that it has seen: too slow for
+every step, and its state has the size of a test set. Training steps skip it;
 `evaluate`, and validation in `fit`, read it once, at the end.
 """
 
@@ -9,13 +9,13 @@ import contextlib
 
 
 def waiting(model):
-    """The metrics of a model that wait for the end of an epoch."""
+    """Return the metrics of a model that wait for the end of an epoch."""
     return [part for part in _parts(model) if _waits(part)]
 
 
 @contextlib.contextmanager
 def passed_by(model):
-    """Lets a step of training update no metric that waits."""
+    """Keep a training step from updating metrics that wait."""
     metrics = waiting(model)
     for metric in metrics:
         metric.update_state = lambda *args, **kwargs: None
@@ -31,7 +31,7 @@ def passed_by(model):
 
 
 def results_of_others(model):
-    """`{name: value}` of the metrics that do not wait."""
+    """Return `{name: value}` of the metrics that do not wait."""
     return {
         part.name: part.result() for part in _parts(model) if not _waits(part)
     }

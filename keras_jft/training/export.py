@@ -1,15 +1,15 @@
-"""Models for serving: images in, decoded predictions out, no package needed."""
+"""Export models for serving: images in, decoded predictions out."""
 
 import keras
 
 
 def export(model, filepath, *, dtype="uint8", input_signature=None, **kwargs):
-    """Writes a model with its decoding inside.
+    """Write a model with its decoding inside.
 
     Args:
         model: A `Model`.
         filepath: Where to, a folder for a SavedModel.
-        dtype: Of the images that are served, in 0..255 whatever it is.
+        dtype: Type of the images that are served; they are in 0..255 for any.
         input_signature: As in `keras.Model.export`. Default: images of the
             model's shape, any number of them, of `dtype`.
         **kwargs: As in `keras.Model.export`: `format`, `verbose`, ...
@@ -26,7 +26,7 @@ def _is_image(tensor):
 
 
 class _Decoded(keras.Model):
-    """What `predict` gives, as a model."""
+    """A model whose outputs are those of `predict`."""
 
     def __init__(self, model):
         super().__init__(name=model.name)

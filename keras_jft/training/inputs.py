@@ -1,8 +1,8 @@
-"""What `fit`, `evaluate` and `predict` take, as what Keras takes.
+"""Inputs of `fit`, `evaluate` and `predict`, converted to what Keras takes.
 
 Keras takes arrays, `tf.data.Dataset`s, `keras.utils.PyDataset`s and generators
 of `(x, y)`. Each of them may hold contract batches instead, and so may a list
-or another iterable that knows its length, such as `jft.data.iterate` gives.
+or another iterable that knows its length, such as `jft.data.iterate` returns.
 """
 
 import inspect
@@ -29,11 +29,11 @@ def as_keras_takes(data, convert, check=lambda pair: None):
     """Return `data` with each contract batch in it converted.
 
     Args:
-        data: As above. What holds no contract batches is left as it is.
+        data: As above. Anything without contract batches is left as it is.
         convert: A function from a contract batch to a tuple, `(x, y)` or
             `(x,)`; of a `tf.data.Dataset`, from a batch of tensors.
-        check: A function that raises a `ValueError` for what is no such pair,
-            of what a `PyDataset` or a generator gives besides contract batches.
+        check: A function that raises a `ValueError` for what a `PyDataset` or a
+            generator yields that is neither a contract batch nor such a pair.
 
     Raises:
         ValueError: An iterable holds examples in place of batches, or nothing.
@@ -124,27 +124,27 @@ def check_finite(x):
 def check_arrays(x, y):
     """Check NumPy images, and that there is a target for each.
 
-    Warns where images seem to be in 0..1. What is no array of images, such as
-    a data set, is passed by.
+    Warn where images seem to be in 0..1. Anything else than an array of
+    images, such as a data set, is not checked.
 
     Args:
         x: What a model is called with, or anything else.
         y: Targets, or None.
 
     Raises:
-        ValueError: There are no images, or not as many targets, or images are
-            not finite.
+        ValueError: There are no images, another number of targets, or images
+            that are not finite.
     """
     if isinstance(x, (list, tuple)) and not x:
         raise ValueError(
-            f"There must be a batch at least. Received: {x}, which is empty."
+            f"There must be at least one batch. Received: {x}, which is empty."
         )
     images = x.get("images") if isinstance(x, dict) else x
     if not isinstance(images, np.ndarray) or images.ndim != 4:
         return
     if not len(images):
         raise ValueError(
-            "There must be an image at least. Received: images of shape "
+            "There must be at least one image. Received: images of shape "
             f"{images.shape}."
         )
     for target in keras.tree.flatten(y):
@@ -171,7 +171,7 @@ def plain_error(error):
         error: What reading data, or a compiled step on it, raised.
 
     Returns:
-        None, if it is neither of an id that is no class nor of shapes.
+        None, if the error is neither about an id out of range nor about shapes.
     """
     text = str(error)
     if found := _OUT_OF_RANGE.search(text):
@@ -316,7 +316,7 @@ def _sized(batches, convert):
 
 
 def _streamed(pairs):
-    """A generator, as TensorFlow reads targets of any width from it."""
+    """Return a generator from which TensorFlow reads targets of any width."""
     if keras.backend.backend() != "tensorflow":
         return pairs
     first = [*itertools.islice(pairs, 2)]  # Keras, too, looks at two.
@@ -328,7 +328,7 @@ def _streamed(pairs):
 
 
 def _tf_data(pairs, first):
-    """A `tf.data.Dataset` of pairs.
+    """Return a `tf.data.Dataset` of pairs.
 
     Args:
         pairs: A function that returns an iterator of tuples of arrays.

@@ -1,4 +1,4 @@
-"""What a run leaves to be read: JSON lines, CSV and TensorBoard."""
+"""Logs of a run: JSON lines, CSV and TensorBoard."""
 
 import importlib.util
 import json
@@ -16,16 +16,17 @@ from keras_jft.training.keras_internals import model_of
 
 
 class JSONLogger(Logger):
-    """Appends the logs of a run to a file, one JSON object a line.
+    """Appends the logs of a run to a file, one JSON object per line.
 
-    A line has `step` (steps since the run began), `epoch` (of the epochs that
-    ended), `seconds` (of this process), `learning_rate`, and what Keras logs.
-    A number that is not finite is null. A resumed run goes on in the same
-    file; what it does again, it writes again: `read_log` keeps the last.
+    A line has `step` (since the run began), `epoch` (at the end of one),
+    `seconds` (since this process began to train), `learning_rate`, and what
+    Keras logs. A number that is not finite is null. A resumed run continues in
+    the same file and writes repeated steps again: `read_log` keeps the last.
 
     Args:
         path: The file.
-        every: Steps between two lines inside an epoch; None: only epochs.
+        every: Steps from one line to the next within an epoch; None: a line per
+            epoch only.
 
     Raises:
         ValueError: `every` is not positive.
@@ -52,11 +53,11 @@ class JSONLogger(Logger):
         self.path, self.every = pathlib.Path(path), every
 
     def on_train_begin(self, logs=None):
-        """Starts the clock."""
+        """Start the clock."""
         self._began = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
-        """Writes a line if `every` steps are done."""
+        """Write a line if `every` steps are done."""
         model = model_of(self)
         if self.every is None or is_passing_over(model):
             return
@@ -64,7 +65,7 @@ class JSONLogger(Logger):
             self._write(logs)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Writes the line of the epoch."""
+        """Write the line of the epoch."""
         self._write(logs, epoch=epoch + 1)
 
     def _write(self, logs, **more):
@@ -89,17 +90,17 @@ class JSONLogger(Logger):
 
 
 def read_log(path):
-    """The lines of a `JSONLogger`: a list of dicts in the order of steps.
+    """Return the lines of a `JSONLogger` as dicts, in the order of steps.
 
     Of lines for the same step, of which a resumed run may write two, the last
-    is taken. A line that a kill has torn is left out.
+    is kept. A line that was cut off by a kill is left out.
 
     Args:
         path: The file.
 
     Raises:
-        ValueError: There is no such file, it is not UTF-8, or a line is of
-            another kind than a `JSONLogger` writes.
+        ValueError: There is no such file, it is not UTF-8, or a line is not
+            what a `JSONLogger` writes.
     """
     lines = {}
     for number, text in read_lines(path):
@@ -119,13 +120,13 @@ def read_log(path):
 
 
 def loggers(directory, batch_size, every=None):
-    """Callbacks that write all there is to watch to a directory.
+    """Return callbacks that write every kind of log to a directory.
 
     Args:
         directory: Gets `log.jsonl`, `log.csv` and, where tensorboard is
             installed, its event files in `tensorboard/`.
-        batch_size: Images a step, over all replicas.
-        every: Steps between two lines of `log.jsonl` inside an epoch.
+        batch_size: Images per step, over all replicas.
+        every: Steps from one line of `log.jsonl` to the next within an epoch.
 
     Returns:
         A list for `fit(callbacks=...)`; `Throughput` is in it.

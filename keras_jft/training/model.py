@@ -26,7 +26,7 @@ from keras_jft.training.distribution import (
 
 
 def _remembered(check):
-    """`check`, what it raises kept: TensorFlow buries it in a longer error."""
+    """Wrap `check` to keep what it raises: TensorFlow buries it in its own."""
 
     @functools.wraps(check)
     def remembering(self, batch):
@@ -43,7 +43,7 @@ def _remembered(check):
 class Model(keras_internals.HookedModel):
     """A Keras model that takes contract batches and owns its loss.
 
-    `fit`, `evaluate` and `predict` take what Keras takes and, besides, contract
+    `fit`, `evaluate` and `predict` take what Keras takes, and also contract
     batches (`jft.data.check_batch`): a dict of arrays, or dicts in a
     `tf.data.Dataset`, in what `jft.data.iterate` gives, in a list, in a
     `keras.utils.PyDataset` or out of a generator.
@@ -60,7 +60,7 @@ class Model(keras_internals.HookedModel):
     `multipliers`, which such a model does not take, it raises a `TypeError`.
 
     A model made under a strategy (`jft.training.strategy`) trains under it: on
-    several replicas as on one device, whatever is left for the last batch.
+    several replicas as on one device, however few images the last batch has.
     On several workers all run the same script; each calls `fit`, `evaluate`,
     `predict` and `save`, the chief shows progress and writes the files.
     Under parameter servers the chief alone runs it: workers take the steps of
@@ -72,7 +72,7 @@ class Model(keras_internals.HookedModel):
     _decodes = True
     _evaluating = False
     _in_step = False
-    # What to do where Keras's `class_weight`, of one id an image, cannot work.
+    # What to do where Keras's `class_weight`, of one id per image, cannot work.
     _instead_of_class_weight = None
     _refusal = None
     _train_steps = 0
@@ -80,15 +80,15 @@ class Model(keras_internals.HookedModel):
     # === What a subclass overrides ===
 
     def inputs_of(self, batch):
-        """What the model is called with, from a contract batch."""
+        """Return what the model is called with, from a contract batch."""
         return batch["images"]
 
     def step_inputs(self, x, y):
-        """What a step with targets calls the model with: maybe with them."""
+        """Return what the model is called with in a step that has targets."""
         return x
 
     def targets(self, batch):
-        """What the loss compares with, from a contract batch."""
+        """Return what the loss compares outputs with, from a contract batch."""
         return self.entry(batch, "labels")
 
     def check_targets(self, y):
@@ -103,7 +103,7 @@ class Model(keras_internals.HookedModel):
         return False
 
     def entry(self, batch, key):
-        """One entry of a contract batch, or an error that says it lacks."""
+        """Return an entry of a contract batch; raise if it is not there."""
         if key not in batch:
             raise ValueError(
                 f"{type(self).__name__} needs `{key}` in a batch. Received the "
@@ -112,25 +112,25 @@ class Model(keras_internals.HookedModel):
         return batch[key]
 
     def loss_count(self, x, y):
-        """How many losses of a batch the loss averages over: its images."""
+        """Return how many terms the loss averages over: the images."""
         return ops.shape(tree.flatten(x)[0])[0]
 
     def views(self, images):
-        """What the network is shown to predict about images: here, just them.
+        """Return what the network is shown to predict images: here, just them.
 
-        `decode` is given the outputs for all of it.
+        `decode` is given the outputs of all these views.
         """
         return images
 
     def decode(self, outputs, images):
-        """Predictions from raw outputs; in `keras.ops`, compiled."""
+        """Return predictions from raw outputs; in `keras.ops`, compiled."""
         return outputs
 
     def default_loss(self):
-        """The loss when `compile` is given none; here, no loss."""
+        """Return the loss when `compile` is given none; here, no loss."""
 
     def default_metrics(self):
-        """The metrics when `compile` is given none; here, no metrics."""
+        """Return the metrics when `compile` is given none; here, no metrics."""
 
     # === Keras's methods ===
 
@@ -144,7 +144,7 @@ class Model(keras_internals.HookedModel):
         multipliers=None,
         **kwargs,
     ):
-        """Configures training, as `keras.Model.compile` does.
+        """Configure training, as `keras.Model.compile` does.
 
         Args:
             optimizer: As in Keras.
@@ -178,7 +178,7 @@ class Model(keras_internals.HookedModel):
         self._l2, self._multipliers = l2, dict(multipliers or {})
 
     def get_compile_config(self):
-        """Keras's compile configuration with `l2` and `multipliers`."""
+        """Return Keras's compile configuration with `l2` and `multipliers`."""
         config = super().get_compile_config()
         # Where used only: `keras.models.clone_model` compiles a plain model.
         if config and self._l2:
@@ -188,17 +188,18 @@ class Model(keras_internals.HookedModel):
         return config
 
     def compile_from_config(self, config):
-        """Compiles from `get_compile_config`, optimizer state included."""
+        """Compile from `get_compile_config`, optimizer state included."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
             self.optimizer.build(self.trainable_variables)
 
     def fit(self, x=None, y=None, *args, callbacks=None, **kwargs):
-        """Trains, as `keras.Model.fit` does.
+        """Train, as `keras.Model.fit` does.
 
         A loss that is not finite raises `FloatingPointError` within one step,
-        before any other callback sees the step (but for a `CallbackList`, which
-        is taken as it is). Of several workers the chief alone writes logs.
+        before any other callback sees the step (unless `callbacks` is a
+        `CallbackList`, which is used as it is). Of several workers, only the
+        chief writes logs.
 
         Args:
             x: As in Keras, or contract batches.
@@ -249,7 +250,7 @@ class Model(keras_internals.HookedModel):
             return super().fit(x, y, callbacks=callbacks, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
-        """Loss and compiled metrics, as `keras.Model.evaluate` gives them."""
+        """Return loss and metrics, as `keras.Model.evaluate` does."""
         if args:
             kwargs = inputs.by_name(keras.Model.evaluate, (x, y, *args), kwargs)
             x, y = kwargs.pop("x"), kwargs.pop("y")
@@ -263,7 +264,7 @@ class Model(keras_internals.HookedModel):
             self._evaluating = False
 
     def predict(self, x, *args, logits=False, **kwargs):
-        """Decoded predictions, or raw outputs.
+        """Return decoded predictions, or raw outputs.
 
         Args:
             x: Images `(B, H, W, 3)` in 0..255, or contract batches.
@@ -273,7 +274,7 @@ class Model(keras_internals.HookedModel):
             **kwargs: As in `keras.Model.predict`.
 
         Returns:
-            NumPy arrays; what they hold is said by the model's `decode`.
+            NumPy arrays; the model's `decode` says what they hold.
         """
         if args:
             kwargs = inputs.by_name(keras.Model.predict, (x, *args), kwargs)
@@ -284,7 +285,7 @@ class Model(keras_internals.HookedModel):
             return super().predict(self._images(x), **kwargs)
 
     def predict_on_batch(self, x, *, logits=False):
-        """Decoded predictions of one batch, or raw outputs.
+        """Return decoded predictions of one batch, or raw outputs.
 
         Args:
             x: Images `(B, H, W, 3)` in 0..255, or a contract batch.
@@ -305,7 +306,7 @@ class Model(keras_internals.HookedModel):
             self.predict_function = None
 
     def save(self, filepath, *args, **kwargs):
-        """Saves the model, as `keras.Model.save` does; all workers call it.
+        """Save the model, as `keras.Model.save` does; all workers call it.
 
         Raises:
             ValueError: The file is an `.h5`, out of which no registered class
@@ -317,16 +318,16 @@ class Model(keras_internals.HookedModel):
             super().save(filepath, *args, **kwargs)
 
     def save_weights(self, filepath, *args, **kwargs):
-        """Saves weights, as `keras.Model` does; all workers call it."""
+        """Save weights, as `keras.Model` does; all workers call it."""
         replicas.synchronize(self)
         if replicas.is_chief(self):
             super().save_weights(filepath, *args, **kwargs)
 
     def export(self, filepath, **kwargs):
-        """Writes the model for serving, `decode` inside; all workers call it.
+        """Write the model for serving, `decode` inside; all workers call it.
 
-        What is loaded takes images in 0..255 and gives what `predict` gives;
-        it needs TensorFlow (or what the format is for) alone.
+        The exported model takes images in 0..255 and returns what `predict`
+        does; it needs only TensorFlow, or what the format is made for.
 
         Args:
             filepath: Where to, a folder for a SavedModel.
@@ -338,17 +339,17 @@ class Model(keras_internals.HookedModel):
             export.export(self, filepath, **kwargs)
 
     def train_on_batch(self, x, y=None, *args, **kwargs):
-        """One step on a batch, as `keras.Model.train_on_batch` takes it."""
+        """Train on one batch, as `keras.Model.train_on_batch` does."""
         x, y = self._pairs(x, y)
         return super().train_on_batch(x, y, *args, **kwargs)
 
     def test_on_batch(self, x, y=None, *args, **kwargs):
-        """Loss and metrics of a batch, as in `keras.Model.test_on_batch`."""
+        """Evaluate one batch, as `keras.Model.test_on_batch` does."""
         x, y = self._pairs(x, y)
         return super().test_on_batch(x, y, *args, **kwargs)
 
     def predict_step(self, *args):
-        """One compiled step of `predict`."""
+        """Take one compiled step of `predict`."""
         if replicas.are_several(self):
             return replicas.predict_step(self._predict_images, *args)
         return self._predict_images(*args)
@@ -367,7 +368,7 @@ class Model(keras_internals.HookedModel):
         return self.decode(outputs, images) if self._decodes else outputs
 
     def train_step(self, *args):
-        """One compiled step of `fit`."""
+        """Take one compiled step of `fit`."""
         args = self._with_step_inputs(args)
         with epoch_metrics.passed_by(self):
             if replicas.is_asynchronous(self):
@@ -377,7 +378,7 @@ class Model(keras_internals.HookedModel):
             return super().train_step(*args)
 
     def test_step(self, *args):
-        """One compiled step of `evaluate`."""
+        """Take one compiled step of `evaluate`."""
         args = self._with_step_inputs(args)
         if replicas.are_several(self):
             return replicas.test_step(self, *args)
@@ -388,7 +389,7 @@ class Model(keras_internals.HookedModel):
         return *args[:-1], (self.step_inputs(x, y), y, weight)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """Updates the metrics; gives those that are cheap in every step."""
+        """Update the metrics; return those that are cheap in every step."""
         self._in_step = True
         try:
             return super().compute_metrics(x, y, y_pred, sample_weight)
@@ -396,7 +397,7 @@ class Model(keras_internals.HookedModel):
             self._in_step = False
 
     def get_metrics_result(self):
-        """`{name: value}`; what waits for the end of `evaluate` comes there."""
+        """Return `{name: value}`, at the end of `evaluate` of all metrics."""
         waiting = epoch_metrics.waiting(self)
         if not waiting:
             return super().get_metrics_result()
@@ -418,7 +419,7 @@ class Model(keras_internals.HookedModel):
 
     @property
     def distribute_strategy(self):
-        """What Keras's loop runs under: in a chief, this process alone."""
+        """Return the strategy of Keras's loop: in a chief, this process."""
         if replicas.is_asynchronous(self):
             return parameter_server.local_strategy()
         return super().distribute_strategy
@@ -440,7 +441,7 @@ class Model(keras_internals.HookedModel):
 
     @contextlib.contextmanager
     def _plain_errors(self):
-        """Raises what a check said, not the graph in which TensorFlow did."""
+        """Raise what a check said, not the graph in which TensorFlow did."""
         self._refusal = None
         try:
             yield

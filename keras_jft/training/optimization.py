@@ -1,7 +1,7 @@
-"""How a run is driven: optimizer, learning rate, decay, batch and length.
+"""Optimizer, learning rate, decay, batch size and length of a run.
 
-Optimizers and learning-rate schedules stand by name in two tables; most are
-Keras's own.
+Optimizers and learning-rate schedules are listed by name in two tables; most
+are Keras's own.
 """
 
 import dataclasses
@@ -17,27 +17,27 @@ from keras_jft.training.checkpoints.resuming import is_passing_over
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Optimization:
-    """How a run is driven; the configs of the stages begin with it.
+    """How a run is optimized; the configs of the stages extend it.
 
     Attributes:
         optimizer: A name in `OPTIMIZERS`.
-        momentum: Of `"momentum"` and `"rmsprop"`.
-        epsilon: Of RMSProp, inside the root.
-        weight_decay: Of AdamW: decoupled, and not of biases and batch
+        momentum: Momentum of `"momentum"` and `"rmsprop"`.
+        epsilon: Added to the mean square of RMSProp, inside the root.
+        weight_decay: Decoupled decay of AdamW, except of biases and batch
             normalization.
         clipnorm: The largest norm of the gradient of one variable; None does
             not clip.
         schedule: A name in `SCHEDULES`.
         learning_rate: The peak.
-        base_batch_size: The batch size that `learning_rate` is meant for: it
-            grows in proportion to `batch_size`. None takes it as it is.
+        base_batch_size: The batch size that `learning_rate` is meant for: the
+            rate is scaled by `batch_size / base_batch_size`. None: not scaled.
         warmup: Fraction of the steps over which `"cosine"` warms up.
-        decay_steps: Steps of a stair of `"staircase"`.
-        decay_rate: Factor of a stair or at a boundary.
+        decay_steps: Steps per stair of `"staircase"`.
+        decay_rate: Factor from one stair to the next, or at a boundary.
         boundaries: Steps at which `"piecewise"` falls.
         power: Exponent of `"polynomial"`.
         l2: `l2 * kernel` is added to the gradient of each kernel.
-        batch_size: Images a step, over all replicas.
+        batch_size: Images per step, over all replicas.
         epochs: Passes over the data; None where `steps` are given.
         steps: Optimizer steps; None where `epochs` are given.
 
@@ -99,12 +99,12 @@ class Optimization:
 
     @property
     def peak(self):
-        """The largest learning rate, scaled with the batch."""
+        """Largest learning rate, scaled with the batch size."""
         scale = self.batch_size / (self.base_batch_size or self.batch_size)
         return self.learning_rate * scale
 
     def build_optimizer(self, steps=None):
-        """A fresh Keras optimizer with its schedule.
+        """Build a fresh Keras optimizer with its schedule.
 
         Args:
             steps: Steps of the whole run, where the config counts epochs.
@@ -127,7 +127,7 @@ class Optimization:
 
 
 def fit(model, batches, config, callbacks=(), **options):
-    """Fits for the epochs or the steps of a config.
+    """Fit for the epochs or the steps of a config.
 
     Args:
         model: A compiled `Model`.
@@ -148,7 +148,7 @@ def fit(model, batches, config, callbacks=(), **options):
 
 
 class _StopAfter(keras.callbacks.Callback):
-    """Stops `fit` when the optimizer has taken so many steps in all."""
+    """Stops `fit` when the optimizer has taken a number of steps in all."""
 
     def __init__(self, steps):
         super().__init__()
@@ -157,7 +157,7 @@ class _StopAfter(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         iterations = self.model.optimizer.iterations
         self._before = int(ops.convert_to_numpy(iterations))
-        self._passed = 0  # Steps of this epoch that a run before has done.
+        self._passed = 0  # Steps of this epoch that an earlier run has done.
 
     def on_train_batch_end(self, batch, logs=None):
         if is_passing_over(self.model):
@@ -180,7 +180,7 @@ class TF1RMSprop(keras.optimizers.RMSprop):
     """
 
     def build(self, var_list):
-        """Creates the slots."""
+        """Create the slots."""
         if self.built:
             return
         super().build(var_list)
@@ -221,7 +221,7 @@ OPTIMIZERS = {
 
 
 def warmup_cosine(peak, steps, warmup=0.1):
-    """A linear warm-up to `peak`, then a cosine down to 0.
+    """Return a linear warm-up to `peak`, then a cosine down to 0.
 
     Args:
         peak: The largest learning rate.
@@ -249,12 +249,12 @@ def warmup_cosine(peak, steps, warmup=0.1):
 
 
 def staircase(peak, decay_steps, decay_rate):
-    """`peak * decay_rate ** floor(step / decay_steps)`.
+    """Return `peak * decay_rate ** floor(step / decay_steps)`.
 
     Args:
         peak: The first learning rate.
-        decay_steps: Steps of a stair.
-        decay_rate: Factor of a stair.
+        decay_steps: Steps per stair.
+        decay_rate: Factor from one stair to the next.
 
     Returns:
         A `keras.optimizers.schedules.ExponentialDecay`.
@@ -271,7 +271,7 @@ def staircase(peak, decay_steps, decay_rate):
 
 
 def piecewise(peak, boundaries, decay_rate):
-    """`peak`, multiplied by `decay_rate` at each boundary.
+    """Return `peak`, multiplied by `decay_rate` at each boundary.
 
     Args:
         peak: The first learning rate.
@@ -295,7 +295,7 @@ def piecewise(peak, boundaries, decay_rate):
 
 
 def polynomial(peak, steps, power):
-    """`peak * (1 - step / steps) ** power`.
+    """Return `peak * (1 - step / steps) ** power`.
 
     Args:
         peak: The first learning rate.

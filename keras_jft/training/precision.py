@@ -1,4 +1,4 @@
-"""Which dtype policy this machine multiplies fastest."""
+"""The dtype policy that is fastest on this machine."""
 
 import contextlib
 
@@ -8,10 +8,10 @@ from keras_jft import startup
 
 
 def fastest_dtype_policy():
-    """`"mixed_bfloat16"` where the hardware multiplies it, else `"float32"`.
+    """Return `"mixed_bfloat16"` where the hardware has it, else `"float32"`.
 
-    A GPU (or TPU) seen by the backend is taken to do so; a CPU is asked for
-    AMX or AVX512-BF16, without which bfloat16 is emulated and slow.
+    A GPU or TPU that the backend sees is assumed to multiply bfloat16; a CPU
+    must have AMX or AVX512-BF16, without which it is emulated and slow.
     """
     if accelerators() or _cpu_multiplies_bfloat16():
         return "mixed_bfloat16"
@@ -19,7 +19,7 @@ def fastest_dtype_policy():
 
 
 def accelerators():
-    """Names of the GPUs and TPUs that the Keras backend sees."""
+    """Return the names of the GPUs and TPUs that the Keras backend sees."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -40,7 +40,7 @@ def _cpu_multiplies_bfloat16():
 
 
 def check_dtype_policy(name):
-    """Raises a ValueError unless a net can be trained under a dtype policy.
+    """Raise a ValueError unless a net can be trained under a dtype policy.
 
     Args:
         name: A Keras dtype policy of floats, or `"fastest"`.
@@ -65,7 +65,7 @@ def check_dtype_policy(name):
 
 @contextlib.contextmanager
 def dtype_policy(name):
-    """Builds layers under a dtype policy, then restores the former one.
+    """Build layers under a dtype policy, then restores the former one.
 
     Args:
         name: A Keras dtype policy, or `"fastest"` for

@@ -1,7 +1,7 @@
 """L2 on kernels and learning rates by layer, for any Keras optimizer.
 
 Both act where an optimizer updates one variable, after gradients are reduced
-over replicas: the decay is then the same however many replicas train, and a
+over replicas: the decay is then the same for any number of replicas, and a
 multiplier scales the step of an adaptive optimizer too.
 """
 
@@ -9,7 +9,7 @@ from keras_jft.training import keras_internals
 
 
 def adjust(model, l2=0.0, multipliers=None):
-    """Makes the optimizer of `model` decay kernels and scale learning rates.
+    """Make the optimizer of `model` decay kernels and scale learning rates.
 
     Args:
         model: A model after `keras.Model.compile`.

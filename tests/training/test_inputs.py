@@ -188,7 +188,7 @@ def test_images_in_0_to_1_and_no_images_are_told(net):
         model.fit(images, np.array([0, 1]), verbose=0)
     with pytest.warns(UserWarning, match="multiply by 255"):
         model.predict(images, verbose=0)
-    with pytest.raises(ValueError, match="an image at least"):
+    with pytest.raises(ValueError, match="must be at least one image"):
         model.fit(images[:0], np.array([], "int32"), verbose=0)
 
 
@@ -275,9 +275,9 @@ def test_what_lacks_targets_or_numbers_or_anything_is_told(net):
                 call(images, names, verbose=0)
         with pytest.raises(ValueError, match="several lengths"):
             call(images, [[0], [1, 2], [0]], verbose=0)
-        with pytest.raises(ValueError, match="a batch at least"):
+        with pytest.raises(ValueError, match="must be at least one batch"):
             call([], verbose=0)
-    with pytest.raises(ValueError, match="a batch at least"):
+    with pytest.raises(ValueError, match="must be at least one batch"):
         model.predict([], verbose=0)
 
 

@@ -1,10 +1,10 @@
 """Files of named arrays that are either whole or refused.
 
 An archive is an uncompressed `.npz`, which `np.load` opens anywhere, whose zip
-comment is the SHA-256 of all that stands before it. It is written beside its
-place, synced to the disk and then renamed, so that its place never holds half
-of one. Reading runs no code: no pickle, no compression, nothing outside; what
-is read is never larger than the file.
+comment is the SHA-256 of everything before it. It is written to a temporary
+file, synced to the disk and then renamed, so that its path never holds half of
+one. Reading runs no code: no pickle, no compression, no other file; what is
+read is never larger than the file.
 """
 
 import hashlib
@@ -23,20 +23,20 @@ _DESCRIPTION = "description"
 
 
 class UnreadableArchive(ValueError):
-    """A file that is damaged, cut, or no archive of this package."""
+    """A file is damaged, cut off, or not an archive of this package."""
 
 
 def write(path, arrays, description, also=None):
-    """Writes an archive whole, or not at all.
+    """Write a whole archive, or nothing.
 
     Args:
-        path: The file; one that is there is replaced at the end.
+        path: The file; an existing one is replaced at the end.
         arrays: `{name: array}`.
-        description: What JSON can hold.
+        description: A dict of what JSON can hold.
         also: A second name for the same file, given just before `path`.
 
     Raises:
-        OSError: It could not be written; what was at `path` still is.
+        OSError: It could not be written; what was at `path` is still there.
 
     Example:
 
@@ -62,13 +62,14 @@ def write(path, arrays, description, also=None):
 
 
 def read(path):
-    """`({name: array}, description)` of an archive; the arrays are read-only.
+    """Return `({name: array}, description)` of an archive, read-only.
 
     Args:
         path: The file.
 
     Raises:
-        UnreadableArchive: It is damaged, cut, or no archive of this package.
+        UnreadableArchive: It is damaged, cut off, or not an archive of this
+            package.
         OSError: It could not be opened.
     """
     with open(path, "rb") as file:
@@ -111,7 +112,7 @@ def _dump(file, arrays, description):
 
 
 def _arrays(archive, size):
-    """`{name: array}` of an archive, which together fit into its `size`."""
+    """Return `{name: array}` of an archive, together no larger than `size`."""
     members = archive.infolist()
     names = [info.filename.removesuffix(".npy") for info in members]
     if len(set(names)) != len(names):
@@ -126,7 +127,7 @@ def _arrays(archive, size):
 
 
 def _array(archive, info):
-    """One array of an archive; no larger than the file says it is."""
+    """Return one array of an archive, no larger than the file says it is."""
     if info.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"`{info.filename}` is compressed")
     if info.compress_size != info.file_size:
@@ -138,7 +139,7 @@ def _array(archive, info):
 
 
 def _foreign(name):
-    """The type of `ml_dtypes` of that name, such as bfloat16."""
+    """Return the type of `ml_dtypes` of that name, such as bfloat16."""
     dtype = np.dtype(name)
     if dtype.type.__module__ != "ml_dtypes":
         raise ValueError(f"it names the type {name!r}")
@@ -156,7 +157,7 @@ def _check_digest(file):
 
 
 def _digest(file, chunk=1 << 20):
-    """SHA-256 in hex of all before the digest's place; stops at that place."""
+    """Return the SHA-256 in hex of all before the digest; stop there."""
     left = file.seek(0, os.SEEK_END) - _DIGEST_BYTES
     file.seek(0)
     digest = hashlib.sha256()
@@ -168,7 +169,7 @@ def _digest(file, chunk=1 << 20):
 
 
 def _name_too(temporary, path):
-    """Makes `path` name the content of `temporary` as well, at once."""
+    """Make `path` name the content of `temporary` as well, at once."""
     with files.atomic_write(path) as second:
         try:
             os.link(temporary, second)
@@ -177,7 +178,7 @@ def _name_too(temporary, path):
 
 
 def _sync_folder(folder):
-    """Makes a rename in `folder` last through a loss of power."""
+    """Make a rename in `folder` last through a loss of power."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

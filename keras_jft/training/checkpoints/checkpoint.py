@@ -1,4 +1,4 @@
-"""`Checkpoint`: a run that is killed goes on as if it had not been."""
+"""`Checkpoint`: a killed run resumes as if it had not been interrupted."""
 
 import concurrent.futures
 import copy
@@ -33,34 +33,34 @@ _NO_POSITION = (
 class Checkpoint(keras.callbacks.Callback):
     """Saves a run while it is fit, and resumes it.
 
-    `model.fit(batches, epochs=10, callbacks=[Checkpoint("run/")])` goes on
-    where the newest checkpoint in `run/` was taken, in the middle of an epoch
-    too, and ends with the weights, bit for bit, of a run that was never
+    `model.fit(batches, epochs=10, callbacks=[Checkpoint("run/")])` continues
+    where the newest checkpoint in `run/` was taken, even in the middle of an
+    epoch, and ends with the weights, bit for bit, of a run that was never
     interrupted (on a machine whose operations are deterministic, as on one
     CPU). `epochs` counts from the very beginning: a finished run only loads.
 
     A checkpoint holds weights, optimizer, seeds of random layers, metrics, the
     position in the data and the history. It is one archive (`archive.py`),
-    written beside its place and renamed. A damaged one is set aside with a
-    warning and the one before it is used.
+    written to a temporary file and renamed. A damaged one is set aside with a
+    warning, and the one before it is used.
     The state of other callbacks (the patience of an `EarlyStopping`) is not
     saved. Of several workers the chief writes, and all read the same directory.
 
     A run resumes only with the model, optimizer, loss, L2 and multipliers that
     it had. The learning rate is saved where it is a number and not a schedule:
-    a resumed run goes on with it, and a warning says so if it was compiled with
-    another one. A schedule may be another one, which gives a warning too.
+    a resumed run continues with it, and a warning says so if it was compiled
+    with another one. A schedule may differ, which gives a warning too.
 
-    What `jft.data.batches` gives is begun at the right batch, also after `map`,
-    `prefetch` and `with_options` of `tf.data`. Of other data, the batches seen
-    in the epoch are read and dropped, which is exact where all passes are
+    What `jft.data.batches` returns is read from the right batch on, also after
+    `map`, `prefetch` and `with_options` of `tf.data`. Of other data, batches
+    seen in the epoch are read and dropped, which is exact where all passes are
     alike; `fit` warns when it starts unless they are arrays that it does not
     shuffle.
 
     Args:
-        directory: Where checkpoints lie: local or mounted, one run each.
-        save_every: Steps between two checkpoints. One is saved at the end of
-            every epoch besides.
+        directory: Where checkpoints are saved: local or mounted, one per run.
+        save_every: Steps from one checkpoint to the next. Another is saved at
+            the end of every epoch.
         keep: How many of the newest to keep.
         best: Name of a value in the logs of an epoch. The checkpoint of the
             best epoch is kept as `best.npz`, besides the `keep` newest.
@@ -131,14 +131,14 @@ class Checkpoint(keras.callbacks.Callback):
         self._source, self._passes_alike = self._told, False
 
     def reads(self, x, y=None, source=None, shuffle=True):
-        """Notes what the next `fit` reads; `jft.training.Model` tells it.
+        """Note what the next `fit` reads; `jft.training.Model` tells it.
 
         Args:
             x: As `keras.Model.fit` takes it.
             y: As `keras.Model.fit` takes it.
             source: What has the position in `x`, if anything does: an object
                 with `position` (the number of the batch to begin with, in an
-                endless stream), `len` (batches a pass) and `identity`. None:
+                endless stream), `len` (batches per pass) and `identity`. None:
                 looked for in `x`.
             shuffle: As `keras.Model.fit` takes it.
         """
@@ -153,10 +153,10 @@ class Checkpoint(keras.callbacks.Callback):
     # === Resuming ===
 
     def on_train_begin(self, logs=None):
-        """Restores the newest checkpoint that can be read."""
+        """Restore the newest checkpoint that can be read."""
         model = self.model
         self._finish_writing()
-        replicas.wait_for_all(model)  # Of a fit before, one may still write.
+        replicas.wait_for_all(model)  # A fit before may still be writing.
         if resuming.is_passing_over(model):  # That fit was interrupted.
             model.train_function.remove()
         if not model.optimizer.built:
@@ -204,7 +204,7 @@ class Checkpoint(keras.callbacks.Callback):
             )
 
     def _compare_rates(self, model, path, saved, rates):
-        """Says which learning rate a run goes on with, where there are two."""
+        """Warn of the learning rate that a run continues with, if in doubt."""
         for before, now in rates:
             if isinstance(now, dict):
                 changed = "; ".join(state.differences(before, now))
@@ -229,7 +229,7 @@ class Checkpoint(keras.callbacks.Callback):
             )
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Puts the data, and in a resumed epoch the metrics, in position."""
+        """Put the data, and in a resumed epoch the metrics, in position."""
         model = self.model
         self._epoch = epoch
         if self._pass_over is not None:
@@ -255,9 +255,9 @@ class Checkpoint(keras.callbacks.Callback):
             self._source.position = first
 
     def _finish_resuming(self, model, epoch):
-        """What Keras would undo if it were done when training begins.
+        """Restore what Keras would undo if it were restored earlier.
 
-        Returns whether the metrics are made; else the first step makes them.
+        Return whether the metrics are made; if not, the first step makes them.
         """
         arrays, self._resumed = self._resumed, None
         if getattr(model, "history", None) is not None:
@@ -282,7 +282,7 @@ class Checkpoint(keras.callbacks.Callback):
     # === Saving ===
 
     def on_train_batch_end(self, batch, logs=None):
-        """Saves if `save_every` steps are done."""
+        """Save if `save_every` steps are done."""
         steps = batch + 1 - self._done
         if steps <= 0:  # Done before the run was interrupted.
             return
@@ -292,7 +292,7 @@ class Checkpoint(keras.callbacks.Callback):
             self._save(self._epoch, self._done)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Saves, and keeps the best."""
+        """Save, and keeps the best."""
         logs = {name: float(value) for name, value in (logs or {}).items()}
         for name, value in logs.items():
             self._history.setdefault(name, []).append(value)
@@ -308,7 +308,7 @@ class Checkpoint(keras.callbacks.Callback):
         return value < self._best if self.mode == "min" else value > self._best
 
     def on_train_end(self, logs=None):
-        """Waits for the last checkpoint."""
+        """Wait for the last checkpoint."""
         model = self.model
         keras_internals.begin_at(model, None)
         if self._pass_over is not None:
@@ -374,13 +374,13 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 def saved(directory):
-    """Paths of the checkpoints in a directory, the oldest first."""
+    """Return the paths of the checkpoints in a directory, oldest first."""
     directory = pathlib.Path(directory)
     return sorted(p for p in directory.glob("*") if _NAME.fullmatch(p.name))
 
 
 def _newest(directory):
-    """`(path, arrays, description)` of the newest that can be read, if any."""
+    """Return `(path, arrays, description)` of the newest readable one."""
     errors = []
     for path in reversed(saved(directory)):
         try:
@@ -404,7 +404,7 @@ def _newest(directory):
 
 
 def _check_whole(path, arrays, about):
-    """Raises unless an archive, whoever signed it, has all that a run needs."""
+    """Raise unless an archive, whoever signed it, has all that a run needs."""
     if about.get("kind") != _KIND:
         raise archive.UnreadableArchive(f"`{path}` holds no run.")
     counts = {name: about.get(name) for name in _COUNTS}
@@ -433,7 +433,7 @@ def _check_whole(path, arrays, about):
 
 
 def _tidy(directory, step):
-    """Removes what a killed run left, and sets aside what is unreadable."""
+    """Remove what a killed run left, and set aside what is unreadable."""
     for path in directory.glob(f"{files.PARTIAL}*"):
         path.unlink(missing_ok=True)
     for path in saved(directory):

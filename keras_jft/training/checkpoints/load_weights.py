@@ -1,9 +1,9 @@
-"""Weights from any file into any model, and a table of what fitted.
+"""Load weights from any file into any model, with a table of what fitted.
 
 Only numbers are read: no configuration is deserialized, no pickle, no link to
 another file, nothing compressed. A weight is found by the name of its layer and
-its own; in Keras's files, which do not name it, by its place in a layer of as
-many weights.
+its own name; in Keras's files, which do not name weights, by its place in a
+layer with the same number of weights.
 """
 
 import collections
@@ -31,14 +31,14 @@ class _OtherLayout(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Loaded:
-    """What `load_weights` did; printed, it is a table.
+    """Result of `load_weights`; printed, it is a table.
 
     Attributes:
         loaded: Names of the weights that the model took over.
-        other_shape: Of those that it did not, for their shape: `(name, shape
-            in the file, shape in the model)`; how many weights the layer has,
-            or whether they are whole numbers, where that differs.
-        only_in_model: Names that the file lacks; as they were.
+        other_shape: Weights that do not fit: `(name, shape in the file, shape
+            in the model)`; in place of shapes, the number of weights of the
+            layer, or whether they are whole numbers, where that differs.
+        only_in_model: Names that the file lacks; these weights are unchanged.
         only_in_file: Names that the model lacks.
     """
 
@@ -65,7 +65,7 @@ class Loaded:
 
 
 def load_weights(model, path):
-    """Gives `model` the weights of a file that fit, and says which did.
+    """Give `model` the weights of a file that fit, and say which did.
 
     Args:
         model: A built `keras.Model`.
@@ -76,10 +76,10 @@ def load_weights(model, path):
         A `Loaded`.
 
     Raises:
-        ValueError: Nothing fits, a weight that does is not finite or belongs to
-            one of several layers of its name; or the file is damaged, claims
-            more than it holds, links to others, or is of a kind that is not
-            read. `model` is left as it was.
+        ValueError: Nothing fits; a weight that fits is not finite or belongs to
+            one of several layers with the same name; or the file is damaged,
+            claims more than it holds, links to others, or is of a kind that
+            is not read. `model` is left as it was.
 
     Example:
 
@@ -132,7 +132,7 @@ def load_weights(model, path):
 
 
 def load_all_weights(model, path):
-    """Gives `model` all its weights from a file.
+    """Give `model` all its weights from a file.
 
     Args:
         model: A built `keras.Model`.
@@ -154,7 +154,7 @@ def load_all_weights(model, path):
 
 
 def _unlike(wanted, found):
-    """`{key: (theirs, ours)}` of layers with other numbers of weights there."""
+    """Return `{key: (theirs, ours)}` where numbers of weights differ."""
     ours, theirs = (
         collections.Counter(key.rpartition("/")[0] for key in side)
         for side in (wanted, found)
@@ -168,7 +168,7 @@ def _unlike(wanted, found):
 
 
 def _fitting(wanted, found, unlike):
-    """A `Loaded`, and `[(variable, value)]` of what it says is loaded."""
+    """Return a `Loaded` and `[(variable, value)]` of what it says is loaded."""
     values, loaded, other_shape = [], [], []
     for key, (name, variable) in wanted.items():
         if key in unlike:
@@ -204,7 +204,7 @@ def _shape(weight):
 
 
 def _kind(weight):
-    """What numbers a variable, array or HDF5 data set holds."""
+    """Return what numbers a variable, array or HDF5 data set holds."""
     if isinstance(weight, keras.Variable):
         dtype = np.dtype(weight.dtype)
     else:
@@ -216,7 +216,7 @@ def _kind(weight):
 
 
 def _values(key, weight, variable):
-    """A weight of a file as an array for `variable`, or an error."""
+    """Return a weight of a file as an array for `variable`; or raise."""
     array = np.asarray(weight[...])
     if array.dtype == "V2":  # As HDF5 has bfloat16.
         array = array.view(ml_dtypes.bfloat16)
@@ -230,7 +230,7 @@ def _values(key, weight, variable):
 
 
 def _weights(model):
-    """`{key: (name, variable)}` by layer and name, and by layer and place."""
+    """Return `{key: (name, variable)}` by name, and by place in the layer."""
     by_name, by_place = {}, {}
     for layer in keras_internals.flatten_layers(model):
         own = keras_internals.own_variables(layer)
@@ -243,11 +243,11 @@ def _weights(model):
 
 
 def _renumbered(found, wanted, model):
-    """`found` with the numbers that layers have here whose names are Keras's.
+    """Return `found` with the automatic layer names of this model.
 
-    They count the layers of a process, so that a second model begins where the
-    first ended. Where as many layers of a kind are on both sides, the first
-    there is the first here.
+    Their numbers count the layers of a process, so that those of a second model
+    begin where the first ended. Where both sides have the same number of layers
+    of a kind, the first there is the first here.
     """
     layers = keras_internals.flatten_layers(model)
     kinds = {keras_internals.automatic_name(layer) for layer in layers}
@@ -264,7 +264,7 @@ def _renumbered(found, wanted, model):
 
 
 def _numbered(keys, kinds):
-    """`{kind: names}` of layers that Keras named, in the order of numbers."""
+    """Return `{kind: names}` of layers that Keras named, by number."""
     numbers = collections.defaultdict(dict)
     for key in keys:
         layer = key.rpartition("/")[0]
@@ -284,7 +284,7 @@ def _numbered(keys, kinds):
 
 @contextlib.contextmanager
 def _naming(path):
-    """Turns what a file can do wrong into an error that names it."""
+    """Turn whatever goes wrong in a file into an error that names it."""
     try:
         yield
     except archive.UnreadableArchive:
@@ -346,9 +346,9 @@ def _of_keras(path):
 
 
 def _walk(group, size, found, seen, depth=0):
-    """Adds `{layer/place: data set}` of a group; takes each object once.
+    """Add `{layer/place: data set}` of a group to `found`, each object once.
 
-    Keras has a group `vars` for each layer, which tells the layer's name.
+    Keras writes a group `vars` for each layer, which has the layer's name.
     """
     import h5py
 
@@ -360,7 +360,7 @@ def _walk(group, size, found, seen, depth=0):
             raise ValueError(f"a link at {where}, to elsewhere on this machine")
         item = group[key]
         address = h5py.h5o.get_info(item.id).addr
-        if address in seen:  # In a circle, or on two of 2 ** 45 ways.
+        if address in seen:  # A circle, or one of many paths to it.
             raise ValueError(f"a second name, {where}, of one object")
         seen.add(address)
         if isinstance(item, h5py.Group):
@@ -382,7 +382,7 @@ def _layer(group):
 
 
 def _check_data_set(item, size):
-    """Raises unless `item` holds as many real numbers as it claims."""
+    """Raise unless `item` holds as many real numbers as it claims."""
     is_bfloat16 = item.dtype == "V2" and item.attrs.get("dtype") == "bfloat16"
     if item.shape is None or (
         item.dtype.kind not in "fiub" and not is_bfloat16

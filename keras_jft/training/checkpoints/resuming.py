@@ -1,4 +1,4 @@
-"""Beginning in the middle of an epoch of Keras's own `fit`."""
+"""Begin in the middle of an epoch of Keras's own `fit`."""
 
 import keras
 
@@ -6,7 +6,7 @@ from keras_jft.training import keras_internals
 
 
 def source(data):
-    """Return what has the position in `data`; None: nothing does.
+    """Return what has the position in `data`; None: nothing has.
 
     Args:
         data: What `jft.data.batches` or `iterate` returns, also after `map`,
@@ -25,13 +25,13 @@ def source(data):
 class PassOver:
     """Stands for a model's train function until the steps done are passed.
 
-    `fit` counts the steps of a resumed epoch from its first. For those that
-    were done before, this does nothing, so that the progress bar, the length
-    of the epoch and the numbers that callbacks see are those of an epoch that
-    was not interrupted.
+    `fit` counts the steps of a resumed epoch from its first one. For steps
+    that were done before, this does nothing, so that the progress bar, the
+    length of the epoch and the numbers that callbacks see are those of an epoch
+    that was not interrupted.
 
-    On TensorFlow a model may make its metrics in its first step. That step is
-    then taken, on a batch that was seen before, and undone by `restore`.
+    On TensorFlow a model may create its metrics in its first step. That step
+    is then taken on a batch that was seen before, and undone by `restore`.
 
     Args:
         model: A `keras.Model`, between `on_train_begin` and the first step.
@@ -62,7 +62,7 @@ class PassOver:
         model.train_function = self
 
     def __call__(self, *args):
-        """One step: of those passed over, or the model's own.
+        """Take one step: one that is passed over, or the model's own.
 
         Args:
             *args: `iterator`; on JAX `state, iterator`.
@@ -82,7 +82,7 @@ class PassOver:
         return self._logs
 
     def remove(self):
-        """Gives the model its own train function back."""
+        """Give the model its own train function back."""
         self._model.train_function = self._function
 
     def _restore_state(self):

@@ -1,9 +1,9 @@
-"""All that changes in a model while it is fit, as named arrays.
+"""The state of a model in training, as named arrays.
 
 Weights, seeds of random layers (`keras.random.SeedGenerator`, as Dropout and
 augmentation layers keep them), the optimizer and the metrics. A random
-operation outside of layers that is given no seed has its state in Keras, not
-in the model, and is not here.
+operation outside of layers that is not given a seed keeps its state in Keras,
+not in the model, so that it is not saved.
 """
 
 import json
@@ -22,11 +22,11 @@ _DRAWN = {"seed", "shared_object_id"}
 
 
 def snapshot(model, metrics=True):
-    """`{name: array}` of the state of `model`, copied to the host.
+    """Return the state of `model` as `{name: array}`, copied to the host.
 
     Args:
         model: A built, compiled model.
-        metrics: Whether the metrics are in it: in the middle of an epoch.
+        metrics: Whether to include the metrics: in the middle of an epoch.
     """
     return {
         name: np.array(ops.convert_to_numpy(variable))
@@ -35,7 +35,7 @@ def snapshot(model, metrics=True):
 
 
 def not_finite(arrays):
-    """Names of the weights and optimizer slots with a NaN or an infinity."""
+    """Return the names of weights and optimizer slots that are not finite."""
     return [
         name
         for name, array in arrays.items()
@@ -46,11 +46,11 @@ def not_finite(arrays):
 
 
 def restore(model, arrays, metrics=False):
-    """Gives `model` the state that `snapshot` took of one built alike.
+    """Give `model` a state that `snapshot` took of a model built alike.
 
     Args:
         model: A built, compiled model.
-        arrays: What `snapshot` gave.
+        arrays: What `snapshot` returned.
         metrics: Whether to restore the metrics (only) instead of the rest.
 
     Raises:
@@ -83,7 +83,7 @@ def has_metrics(model, arrays):
 
 
 def reset(model, fresh):
-    """Gives a compiled model fresh weights and a fresh optimizer state.
+    """Give a compiled model fresh weights and a fresh optimizer state.
 
     Compiling anew traces anew, which costs seconds; a study of many small runs
     resets one model instead.
@@ -106,7 +106,7 @@ def reset(model, fresh):
 
 
 def architecture(model):
-    """The configuration of `model` as JSON has it; None where it has none."""
+    """Return the configuration of `model` as JSON data; None: it has none."""
     try:
         with warnings.catch_warnings():
             # Keras warns of what the model was compiled with, too.
@@ -118,9 +118,10 @@ def architecture(model):
 
 
 def compilation(model):
-    """What `model` was compiled with that changes its training, as JSON has it.
+    """Return what `model` was compiled with, as JSON data.
 
-    None stands for a part that has no configuration.
+    Only what changes its training. None stands for a part that has no
+    configuration.
     """
     parts = {
         "optimizer": model.optimizer,
@@ -139,11 +140,11 @@ def compilation(model):
 
 
 def check_compiled(saved, now):
-    """Raises unless two compilations differ at most in numbers of their rates.
+    """Raise unless two compilations differ at most in numbers of their rates.
 
     Args:
-        saved: What `compilation` gave in the run; None: not known.
-        now: What it gives in this process.
+        saved: What `compilation` returned in the run; None: not known.
+        now: What it returns in this process.
 
     Returns:
         `[(learning rate in the run, learning rate now), ...]` that differ: two
@@ -176,7 +177,7 @@ def check_compiled(saved, now):
 
 
 def check_same(saved, now, what):
-    """Raises unless two configurations agree, but for numbers in names.
+    """Raise unless two configurations agree, but for numbers in names.
 
     Args:
         saved: A dict from a checkpoint, or None.
@@ -218,7 +219,7 @@ def differences(saved, now):
 
 
 def plain(name):
-    """A name without the numbers that Keras adds to tell instances apart."""
+    """Return a name without the numbers that Keras adds to instances."""
     return re.sub(r"_\d+(?=_|/|$)", "", name)
 
 
@@ -262,13 +263,13 @@ def _differences(arrays, variables):
 
 
 def _place(name):
-    """A variable's name without numbers and without that of the optimizer."""
+    """Return a variable's name without numbers and the optimizer's name."""
     group, *path = plain(name).split("/")
     return "/".join([group, *(path[1:] if group == "optimizer" else path)])
 
 
 def _plain(config):
-    """`config` as JSON has it, without the addresses of objects."""
+    """Return `config` as JSON data, without the addresses of objects."""
     return json.loads(
         json.dumps(
             config,
@@ -278,7 +279,7 @@ def _plain(config):
 
 
 def _without_rates(config, rates):
-    """`config` with the kinds of learning rates; they are put into `rates`."""
+    """Return `config` with kinds for learning rates, which go to `rates`."""
     if not isinstance(config, dict):
         return config
     rest = {}
@@ -291,7 +292,7 @@ def _without_rates(config, rates):
 
 
 def _without_names(config):
-    """`config` without the names of instances, which change no number."""
+    """Return `config` without names of instances, which change no number."""
     if isinstance(config, dict):
         return {
             key: _without_names(value)
@@ -304,7 +305,7 @@ def _without_names(config):
 
 
 def _lambda_as_text(loss):
-    """A lambda by what it computes, wherever it stands; all else as it is."""
+    """Return a lambda as text of what it computes; all else as it is."""
     if getattr(loss, "__name__", None) != "<lambda>":
         return loss
     code = loss.__code__
@@ -313,7 +314,7 @@ def _lambda_as_text(loss):
 
 
 def _loss_by_class(config):
-    """A loss, as JSON has it, as the class of Keras that it is short for.
+    """Return a loss, as JSON data, as the Keras class that it is short for.
 
     "mse", `keras.losses.mean_squared_error` and `MeanSquaredError()` are one
     loss. None: not known.

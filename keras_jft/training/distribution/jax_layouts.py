@@ -1,4 +1,4 @@
-"""Where variables and outputs are on several devices of the JAX backend."""
+"""Layouts of variables and outputs on several devices, for JAX."""
 
 from keras import distribution, tree
 
@@ -6,14 +6,14 @@ from keras_jft import checks
 
 
 def layout_map(device_mesh, axis="model"):
-    """The layouts that split a wide head for `keras.distribution`.
+    """Return layouts that split a wide head, for `keras.distribution`.
 
     The kernels of the head (`head_logits`), and with them the optimizer's
-    slots, are split by their rows, one a feature; each device multiplies the
-    features that it has, and the sum over devices is the logits. So the number
-    of labels need not divide by that of devices, as 18,291 does not; the
-    number of features, 2,048 of a ResNet-101, does. Everything else is whole
-    on each device. Layouts of further variables can be added to the map.
+    slots, are split by rows, one per feature; each device multiplies the
+    features that it has, and the logits are the sum over devices. So it is not
+    the number of labels, such as 18,291, that must be divisible by the number
+    of devices, but that of features, 2,048 in a ResNet-101. Everything else is
+    whole on each device. Layouts of further variables can be added to the map.
 
     Args:
         device_mesh: A `keras.distribution.DeviceMesh`.
@@ -24,7 +24,7 @@ def layout_map(device_mesh, axis="model"):
         A `keras.distribution.LayoutMap`, for `ModelParallel`.
 
     Raises:
-        ValueError: If the mesh has no such axis.
+        ValueError: If the mesh does not have this axis.
 
     Example:
 
@@ -40,9 +40,9 @@ def layout_map(device_mesh, axis="model"):
 
 
 def whole(outputs):
-    """`outputs` of a compiled step, such that every process has all rows.
+    """Return `outputs` of a compiled step so that every process has all rows.
 
-    Without it a process cannot read what lies on devices of another.
+    Without this, a process cannot read what is on devices of another.
     """
     current = distribution.distribution()
     if current is None:

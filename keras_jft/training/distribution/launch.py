@@ -1,4 +1,4 @@
-"""Starts a cluster on this machine: one process a task, all of one script.
+"""Start a cluster on this machine: one process per task, all of one script.
 
     python -m keras_jft.training.launch --workers 2 script.py --its --options
     python -m keras_jft.training.launch --workers 2 --servers 2 script.py
@@ -8,15 +8,16 @@ port of this machine; `keras_jft.training.strategy` reads it. Lines of output
 begin with the task that wrote them.
 
 Tasks find each other at 127.0.0.1, but TensorFlow's servers listen on all
-interfaces and cannot be told otherwise. Who reaches their ports can run graphs
-in the tasks, without a password: `docs/clusters.md` says how to close them.
+interfaces and cannot be told otherwise. Anyone who reaches their ports can run
+graphs in the tasks, without a password: `docs/clusters.md` says how to close
+them.
 
-Workers alone train synchronously: when one dies the launcher stops the others
-and returns the code of the dead; else it returns 0 when all are done.
+Workers without servers train synchronously: when one dies, the launcher stops
+the others and returns its exit code; else it returns 0 when all are done.
 
-With parameter servers there is a chief besides, and the run is over when it
-ends. A worker that dies is started again, a few times; a server that dies has
-taken variables along, so that the chief gets a minute to say so.
+With parameter servers there is also a chief, and the run is over when it ends.
+A worker that dies is started again, a few times. A server that dies takes its
+variables with it, so the chief gets a minute to say so and end.
 
 The tasks and what they start end with the launcher, however it ends: at Ctrl-C,
 a signal, a closed terminal, or killed without a word.
@@ -41,11 +42,11 @@ import time
 RESTARTS = 3
 """How often a worker is started again before the run is given up."""
 PATIENCE = 60
-"""Seconds that a chief has to end after one of its servers has."""
+"""Seconds that a chief has to end after one of its servers ended."""
 GRACE = 5
 """Seconds that tasks have to end by themselves when they are told to."""
 PORTS = range(10_000, 32_768)
-"""Where ports are chosen: none that systems give to connections that go out,
+"""Range of ports, outside of those that systems give to outgoing connections,
 so that a port stays free until its task, or the next one, listens there."""
 OPEN = (
     "TensorFlow's servers listen on all interfaces of this machine, not on "
@@ -71,16 +72,16 @@ class Task:
 
     @property
     def name(self):
-        """What its lines of output begin with."""
+        """Name that its lines of output begin with."""
         return f"{self.job} {self.index}"
 
 
 def tasks(workers, servers=0):
-    """The tasks of a cluster at free ports of this machine, chief first.
+    """Return the tasks of a cluster at free ports of this machine, chief first.
 
     Args:
         workers: Number of workers.
-        servers: Number of parameter servers. If any, there is a chief besides.
+        servers: Number of parameter servers. If any, there is also a chief.
 
     Returns:
         A list of `Task`s.
@@ -108,7 +109,7 @@ def tasks(workers, servers=0):
 
 
 def _no_proxy():
-    """Hosts that gRPC reaches without a proxy; tasks would wait for it."""
+    """Return the hosts that gRPC reaches directly, not through a proxy."""
     names = ("no_grpc_proxy", "no_proxy")
     given = next((os.environ[n] for n in names if os.environ.get(n)), "")
     return ",".join(filter(None, [given, "127.0.0.1"]))
@@ -120,7 +121,7 @@ def _config(cluster, job, index):
 
 
 def _free_ports(count):
-    """Ports where nobody listens, on any interface: TensorFlow takes all."""
+    """Return ports that are free on all interfaces: TensorFlow takes all."""
     found = set()
     # Seeded by the system: a script's seed must not choose ports.
     for port in random.SystemRandom().sample(PORTS, k=len(PORTS)):
@@ -138,7 +139,7 @@ def _free_ports(count):
 
 
 def launch(command, workers, servers=0):
-    """Runs a command as every task of a cluster on this machine.
+    """Run a command as every task of a cluster on this machine.
 
     Args:
         command: Program and arguments.
@@ -255,7 +256,7 @@ def _echo(task, process):
 
 
 def _stop(running, guard):
-    """Ends all processes and what they started; shows their last lines."""
+    """End all processes and what they started; show their last lines."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(guard.pid, number)
@@ -273,7 +274,7 @@ def _code(code):
 
 
 def main(arguments=None):
-    """The command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m keras_jft.training.launch",
         description="Run a script as every task of a cluster on one machine.",
@@ -312,7 +313,7 @@ def main(arguments=None):
 
 
 def _end_on_signals():
-    """A launcher that is told to stop takes its cluster along."""
+    """Let a launcher that is told to stop end its cluster too."""
 
     def end(number, frame):
         sys.exit(128 + number)

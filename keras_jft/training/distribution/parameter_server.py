@@ -1,10 +1,20 @@
-"""Asynchronous training behind `fit`: steps that workers take when they can.
+"""Train asynchronously behind `fit`: workers take steps when they can.
 
-The chief runs Keras's own loop, callbacks and all; in place of a step it hands
-one to the workers, each of which reads the weights from the servers, computes
-the gradients of a batch of its own and lets the servers apply them, while the
-others do the same. A step is taken at least once: one whose worker dies is
-handed to another.
+The chief runs Keras's own loop with its callbacks. Where Keras would take a
+step, the chief schedules one for any worker that is free:
+
+1. `driving` puts a `Driver` in the place of the model's train function and
+   gives `fit` the numbers of the steps in place of the data;
+2. the driver schedules a step (`Driver.__call__`), at most `STEPS_PER_WORKER`
+   per worker at a time, and waits where there are more;
+3. the worker reads the weights from the servers, computes the gradients of a
+   batch of its own and lets the servers apply them (`train_step`), while the
+   others do the same with weights that may be a few steps older;
+4. the driver adds the metrics of steps that are done to its own and checks
+   their losses (`Driver._collect`); Keras sees them in the logs of a later
+   step.
+
+A step is taken at least once: if its worker dies, another one takes it.
 
 References:
     Dean et al. 2012, "Large Scale Distributed Deep Networks" (Downpour SGD).
@@ -25,26 +35,26 @@ from keras import tree
 from keras_jft.training import keras_internals
 from keras_jft.training.distribution import replicas, worker_data
 
-STEPS_A_WORKER = 2
-"""Steps handed out at a time: one in work, and the next."""
+STEPS_PER_WORKER = 2
+"""Steps that a worker has at a time: the one it takes, and the next."""
 PATIENCE = 20
-"""Seconds that a run which ends waits for steps that are still handed out."""
+"""Seconds that a run waits at its end for steps that are not done."""
 
 
 @contextlib.contextmanager
 def driving(model, given, pairs, options):
-    """What `keras.Model.fit` takes while workers take the steps of `model`.
+    """Yield what `keras.Model.fit` is given while workers train `model`.
 
-    Under other strategies, `pairs` as they are.
+    Under other strategies, these are `pairs` as they are.
 
     Args:
         model: A compiled `keras_jft.training.Model`.
         given: `x` as `fit` was given it.
         pairs: `(x, y)` as Keras takes them.
-        options: Other arguments of `fit`; those of the data are taken out.
+        options: Other arguments of `fit`; those about the data are removed.
 
     Raises:
-        ValueError: The data or an argument are not for workers.
+        ValueError: The data or an argument cannot be used by workers.
         RuntimeError: A parameter server is lost.
     """
     if not replicas.is_asynchronous(model):
@@ -94,13 +104,13 @@ def _check(model, options):
 
 
 def _worker_data(model, given, pairs, options):
-    """What workers read, and the `tf.TensorSpec`s of a batch."""
+    """Return what workers read, and the `tf.TensorSpec`s of a batch."""
     import tensorflow as tf
 
     batch_size = options.pop("batch_size", None)
     weight = options.pop("sample_weight", None)
     shuffle = options.pop("shuffle", True)
-    options["shuffle"] = False  # Of the numbers of steps.
+    options["shuffle"] = False  # Keras is given the numbers of the steps.
     if batch_size is not None:
         options.setdefault("validation_batch_size", batch_size)
     x, y = pairs
@@ -119,17 +129,17 @@ def _worker_data(model, given, pairs, options):
 
 
 class Driver:
-    """Stands for the train function of a model: hands steps to workers.
+    """Train function of a model that schedules steps for workers.
 
-    The count of steps is the chief's own: the schedule of the learning rate
-    follows it, and it is what `optimizer.iterations` holds. Metrics are
-    computed by the workers, batch by batch, and added up here.
+    The chief counts the steps: the schedule of the learning rate follows its
+    count, which is written to `optimizer.iterations`. Workers compute metrics
+    batch by batch, and they are added up here.
 
     Args:
         model: A compiled model.
         data: `WorkerData` of Keras's pairs.
         spec: `tf.TensorSpec`s of a batch.
-        source: What has the position in the data, if anything does.
+        source: What has the position in the data, if anything has.
     """
 
     def __init__(self, model, data, spec, source):
@@ -143,16 +153,16 @@ class Driver:
         )
         resolver = keras_internals.cluster_resolver(strategy)
         workers = resolver.cluster_spec().num_tasks("worker")
-        self._window = STEPS_A_WORKER * workers
-        self._pending = {}
+        self._window = STEPS_PER_WORKER * workers
+        self._pending = {}  # Future of a step: its remote value and count.
         self._iterators = None
         self._done = False  # Whether any step of the epoch is.
 
     def __call__(self, iterator):
-        """Hands out a step (or `steps_per_execution`) of Keras's loop.
+        """Schedule a step (or `steps_per_execution`) of Keras's loop.
 
         Args:
-            iterator: Of the numbers of the steps in the epoch.
+            iterator: Iterator over the numbers of the steps in the epoch.
 
         Returns:
             The logs of the steps of the epoch that are done.
@@ -162,29 +172,33 @@ class Driver:
         model = self._model
         numbers = itertools.islice(iterator, model.steps_per_execution)
         for number in map(int, numbers):
-            if self._iterators is None:
+            if self._iterators is None:  # The first step of `fit`.
                 self._begin(number)
+            # Step 0 begins an epoch, whose metrics Keras has reset.
             self._done = self._done and number > 0
+            # Wait while every worker has as many as it may have.
             while len(self._pending) >= self._window:
                 self._collect(concurrent.futures.FIRST_COMPLETED)
             remote = self._coordinator.schedule(
                 self._step,
                 args=(self._iterators, tf.constant(self._count, tf.int64)),
             )
+            # Steps that are being taken count, too.
             self._count += 1
             self._wait_for(remote, self._count)
             model.optimizer.iterations.assign(self._count)
+        # What is done by now goes into the logs, without waiting.
         self._collect(concurrent.futures.FIRST_COMPLETED, timeout=0)
         return model.get_metrics_result() if self._done else {}
 
     def join(self):
-        """Waits until all steps that were handed out are done."""
+        """Wait until all steps that were scheduled are done."""
         while self._pending:
             self._collect(concurrent.futures.ALL_COMPLETED)
 
     def close(self):
-        """Ends; what is still handed out is done, and forgotten."""
-        # Where a server is lost there may be nobody to wait for.
+        """End the run; steps that are not done are taken, but forgotten."""
+        # If a server is lost, this may never return.
         joining = threading.Thread(target=self._finish, daemon=True)
         joining.start()
         joining.join(timeout=PATIENCE)
@@ -199,13 +213,14 @@ class Driver:
         import tensorflow as tf
 
         model = self._model
+        # In a resumed run, batches and steps may be counted from other starts.
         self._count = int(model.optimizer.iterations)
         start = number if self._source is None else self._source.position
         self._offset = start - self._count
         count = model.optimizer.iterations.value
 
         def build():
-            # A worker that comes back begins where the run stands.
+            # A worker that is started again begins at the run's current step.
             dataset = self._data.build(count.read_value() + self._offset)
             return dataset.prefetch(tf.data.AUTOTUNE)
 
@@ -224,14 +239,14 @@ class Driver:
     def _wait_for(self, remote, count, delay=0.0):
         future = concurrent.futures.Future()
 
-        def fetch():
+        def fetch():  # Blocks until the step is done.
             time.sleep(delay)
             try:
                 future.set_result(remote.fetch())
             except Exception as error:
                 future.set_exception(error)
 
-        # Not of a pool, which a process waits for when it ends.
+        # Not in a pool: a process waits for its pools when it ends.
         threading.Thread(target=fetch, daemon=True).start()
         self._pending[future] = remote, count
 
@@ -242,8 +257,8 @@ class Driver:
         for future in done:
             remote, count = self._pending.pop(future)
             if future.exception() is not None:
-                self._coordinator.done()  # Raises what ends the run.
-                # The worker died before its result was read: once more.
+                self._coordinator.done()  # Raises an error that ends the run.
+                # Else the worker died before its result was read: again.
                 self._wait_for(remote, count, delay=0.2)
                 continue
             loss, states = future.result()
@@ -253,13 +268,14 @@ class Driver:
                     "learning rate, clip gradients (`clipnorm=`), or look for "
                     "bad values in the data."
                 )
+            # The state of a metric is a sum over batches.
             for variable, more in zip(self._metrics, states, strict=True):
                 variable.assign_add(more)
             self._done = True
 
 
 def train_step(model, *args):
-    """A step on a worker: `(loss, what it adds to the metrics)`.
+    """Take a step on a worker; return `(loss, what it adds to metrics)`.
 
     Args:
         model: The model.
@@ -267,7 +283,7 @@ def train_step(model, *args):
             the metrics; a batch.
 
     Raises:
-        ValueError: This is no step of `fit`.
+        ValueError: This is not a step of `fit`.
     """
     import tensorflow as tf
 
@@ -284,10 +300,10 @@ def train_step(model, *args):
     variables = model.trainable_variables
     gradients = tape.gradient(loss, [v.value for v in variables])
     optimizer = model.optimizer
-    # Workers that count for themselves lose counts to each other.
+    # At the chief's count: workers that increment one variable lose increments.
     with keras.StatelessScope([(optimizer.iterations, count)]):
         optimizer.apply(gradients, variables)
-    # As replicas do: the state of a metric is a sum over them.
+    # From a state of zero, so that what comes out is what this batch adds.
     zeros = [(v, tf.zeros(v.shape, v.dtype)) for v in metrics]
     with keras.StatelessScope(zeros) as scope:
         size = tf.shape(tree.flatten(x)[0])[0]
@@ -298,10 +314,10 @@ def train_step(model, *args):
 
 
 def symbolic_build(model, iterator, data_batch):
-    """Builds losses and metrics; the metrics are moved to the chief.
+    """Build losses and metrics, and move the metrics to the chief.
 
-    The chief alone reads and writes them. What is not built is built on the
-    servers, as all in the scope of the strategy.
+    Only the chief reads and writes them, but what is built in the scope of the
+    strategy is put on the servers.
     """
     import tensorflow as tf
 
@@ -316,10 +332,10 @@ def symbolic_build(model, iterator, data_batch):
 
 
 def local_strategy():
-    """The strategy of a process by itself.
+    """Return the strategy of a process by itself.
 
     Raises:
-        ValueError: This is called in the scope of another one.
+        ValueError: This is called in the scope of another strategy.
     """
     import tensorflow as tf
 

@@ -1,11 +1,22 @@
-"""What `Model` does for replicas: copies of it that train on parts of a batch.
+"""Train copies of a `Model`, its replicas, each on a part of every batch.
 
 Keras sums the gradients over the replicas of a `tf.distribute` strategy. What
-it leaves to its users is here: every part of a batch counts by its size, the
-moving statistics of batch normalization are averaged, metrics are exact, and
-`fit` runs on several workers. `Model` calls these functions; TensorFlow only.
+it leaves to its users is done here: each part of a batch counts by its size,
+the moving statistics of batch normalization are averaged, metrics are exact,
+and `fit` runs on several workers. `Model` calls these functions; TensorFlow
+only.
 
-Letters: R replicas, n what the loss averages over, in one replica.
+A step on one replica:
+
+1. the forward pass, on one black image if the replica has none (`_outputs`);
+2. the loss, a mean over n terms that Keras divides by R, times n R / sum(n):
+   the sum over the replicas is then the mean over the whole batch (`_loss`);
+3. gradients, which the optimizer sums over the replicas, and one update;
+4. metrics, which every replica keeps for its own images. Their variables are
+   summed when they are read; a metric that cannot be summed is merged
+   (`merged`).
+
+Letters: R replicas, n terms that the loss of one replica averages over.
 """
 
 import contextlib
@@ -56,18 +67,18 @@ def is_chief(model):
 
 
 def scope(model):
-    """The scope in which what `model` needs is made."""
+    """Return the scope in which to make what `model` needs."""
     strategy = strategy_of(model)
     return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
 def check_variables(model, parts):
-    """Raises `ValueError` if a part was made outside the scope of `model`.
+    """Raise `ValueError` if a part was made outside the scope of `model`.
 
     Args:
         model: A model.
-        parts: What it trains with: itself, its optimizer, its metrics. Those
-            that hold no variables, such as names of metrics, are passed by.
+        parts: What it trains with: itself, its optimizer, its metrics. Parts
+            without variables, such as names of metrics, are ignored.
     """
     strategy = strategy_of(model)
     if strategy is None:
@@ -88,22 +99,24 @@ def check_variables(model, parts):
 
 
 def train_step(model, data):
-    """A replica's part of a step of `fit`: Keras's, on its part of a batch."""
+    """Take a step of `fit` on one replica's part of a batch."""
     import tensorflow as tf
 
     x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+    # As the train step of Keras, but for the outputs and the loss.
     with tf.GradientTape() as tape:
         y_pred = _outputs(model, x, training=True)
         loss = _loss(model, x, y, y_pred, weight, training=True)
         loss = model.optimizer.scale_loss(loss)
     variables = model.trainable_weights
     gradients = tape.gradient(loss, variables)
+    # Sums the gradients over the replicas before it updates.
     model.optimizer.apply_gradients(zip(gradients, variables, strict=True))
     return model.compute_metrics(x, y, y_pred, sample_weight=weight)
 
 
 def test_step(model, data):
-    """A replica's part of a step of `evaluate`."""
+    """Take a step of `evaluate` on one replica's part of a batch."""
     x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
     y_pred = _outputs(model, x, training=False)
     _loss(model, x, y, y_pred, weight, training=False)
@@ -111,17 +124,18 @@ def test_step(model, data):
 
 
 def predict_step(step, data):
-    """`step(data)`, a step of `predict`, of images or of none at all."""
+    """Return `step(data)`, a step of `predict`, also for no images."""
     x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
     size, x = _at_least_one(x)
     return tree.map_structure(lambda output: output[:size], step((x,)))
 
 
 def _outputs(model, x, training):
-    """`model(x)`, of images or of none: the end of an epoch leaves some.
+    """Return `model(x)`, also where the last batch left a replica no images.
 
     TensorFlow's convolutions of no images give wrong shapes on a CPU (oneDNN,
-    2.21), so that one black image stands in and leaves no trace.
+    2.21). So one black image stands in: its outputs are cut off again, and
+    moving statistics are set back to what they were.
     """
     import tensorflow as tf
 
@@ -137,7 +151,7 @@ def _outputs(model, x, training):
 
 
 def _at_least_one(x):
-    """How many images there are, and they or a black one."""
+    """Return the number of images, and the images or a black one."""
     import tensorflow as tf
 
     size = tf.shape(tree.flatten(x)[0])[0]
@@ -152,21 +166,24 @@ def _at_least_one(x):
 
 
 def _loss(model, x, y, y_pred, weight, training):
-    """The term of this replica; their sum is the loss of the whole batch.
+    """Return this replica's term of the loss; their sum is the batch's.
 
-    Keras divides a replica's mean by R, which is right for equal parts. The
-    factor n R / sum(n) makes it right for all.
+    Keras divides each replica's mean by R: the sum of these is the mean over
+    the batch if all parts have the same size. The factor n R / sum(n) makes it
+    so for parts of any size.
     """
     import tensorflow as tf
 
     loss = model.compute_loss(x, y, y_pred, weight, training=training)
+    # n and sum(n), and likewise the number of images.
     count = tf.cast(model.loss_count(x, y), loss.dtype)
     images = tf.cast(tf.shape(tree.flatten(x)[0])[0], loss.dtype)
     context = tf.distribute.get_replica_context()
     total, images = context.all_reduce("SUM", [count, images])
     replicas = context.num_replicas_in_sync
     loss *= tf.math.divide_no_nan(count * replicas, total)
-    # The log is a mean over images, of the sum of the terms.
+    # The log weighs a batch by its images. It holds the sum of the terms, which
+    # is the mean over R replicas of R times a term.
     keras_internals.loss_tracker(model).update_state(
         loss * replicas, sample_weight=images / replicas
     )
@@ -174,19 +191,19 @@ def _loss(model, x, y, y_pred, weight, training):
 
 
 def reducible(model, step):
-    """`step` with logs that Keras's loop can average over workers."""
+    """Return `step` with logs that Keras's loop can average over workers."""
     if not span_workers(model):
         return step
 
     def vector_step(data):
-        # Keras averages over the first axis, which a scalar lacks.
+        # Keras averages over the first axis, which a scalar does not have.
         return tree.map_structure(lambda log: log[None], step(data))
 
     return vector_step
 
 
 def symbolic_build(model, iterator, data_batch):
-    """Builds losses and metrics from the first batch of this worker."""
+    """Build losses and metrics from the first batch of this worker."""
     strategy = strategy_of(model)
     if iterator is not None:
         if keras_internals.is_built(model):
@@ -203,7 +220,7 @@ def symbolic_build(model, iterator, data_batch):
 
 
 def synchronize(model):
-    """Averages the moving statistics of a model over its replicas.
+    """Average the moving statistics of a model over its replicas.
 
     Keras lets each replica keep its own, and reads and saves those of the
     first. `Model` calls this after each epoch of `fit` and before it
@@ -223,7 +240,7 @@ def synchronize(model):
 
 
 def wait_for_all(model):
-    """Waits until all processes that train a model have come here."""
+    """Wait until all processes that train a model have called this."""
     if keras.backend.backend() == "jax":
         import jax
 
@@ -270,8 +287,8 @@ def _averaging(model):
 
 
 def _statistics(model):
-    """The `tf.Variable`s that hold moving statistics."""
-    # A frozen kernel is trainable to TensorFlow, and the same everywhere.
+    """Return the `tf.Variable`s that hold moving statistics."""
+    # To TensorFlow a frozen kernel is trainable; replicas all have the same.
     return [
         v.value
         for v in model.non_trainable_weights
@@ -281,11 +298,11 @@ def _statistics(model):
 
 @contextlib.contextmanager
 def merged(model, metrics):
-    """Lets `metrics` answer for all replicas.
+    """Let `metrics` give their results over all replicas.
 
     Args:
         model: The model that they belong to.
-        metrics: Metrics with `merge`, which makes one state of several.
+        metrics: Metrics whose `merge` makes one state of several.
     """
     if not are_several(model):
         yield
@@ -303,7 +320,7 @@ def merged(model, metrics):
 
 
 def _states(strategy, metric):
-    """The state of `metric` in each replica: R lists of NumPy arrays."""
+    """Return the state of `metric` in each replica: R lists of arrays."""
     import tensorflow as tf
 
     def read():
@@ -320,15 +337,15 @@ def _states(strategy, metric):
 
 
 def shard_by_element(model, x):
-    """`x`; if a data set, one whose batches are split over the workers.
+    """Return `x`, or a data set whose batches are split over the workers.
 
-    By default TensorFlow deals out files where it finds some: the batches
-    then depend on the number of workers, and predictions come out of order.
+    By default TensorFlow deals out files to workers where it finds some: then
+    batches depend on the number of workers, and predictions come out of order.
 
     Raises:
-        ValueError: `x` is a part of the data already: of it, each worker would
-            read a part once more, and nobody the rest; or it is shuffled
-            without a seed, in another order on each worker.
+        ValueError: `x` is a part of the data already, of which each worker
+            would read a part again, and nobody would read the rest; or it is
+            shuffled without a seed, in another order on each worker.
     """
     if span_workers(model) or is_asynchronous(model):
         _check_whole(getattr(x, "source", x))
@@ -365,16 +382,16 @@ _ONE_ORDER = (
 def in_one_order(model, x, y, options):
     """Return `(x, y)` for `fit` in an order that is the same on all workers.
 
-    Keras shuffles arrays in each process by itself: shares of the workers would
-    overlap, and some examples never be seen. So arrays become a data set that
-    is shuffled by a seed of the chief. Of other data, what is known of them
-    without reading them is compared.
+    Keras shuffles arrays in each process by itself: the shares of workers would
+    overlap, and some examples would never be seen. So arrays become a data set
+    that is shuffled by a seed of the chief. Of other data, whatever can be
+    known without reading them is compared.
 
     Args:
-        model: A model; of one process, all is left as it is.
+        model: A model; if it trains in one process, nothing is changed.
         x: As `keras.Model.fit` takes it.
         y: As `keras.Model.fit` takes it.
-        options: Other arguments of `fit`; those of arrays are taken out.
+        options: Other arguments of `fit`; those about arrays are removed.
 
     Raises:
         ValueError: The workers were given other data, or a `PyDataset` to
@@ -392,6 +409,7 @@ def in_one_order(model, x, y, options):
     arrays = keras.utils.pack_x_y_sample_weight(
         x, y, options.get("sample_weight")
     )
+    # Compare a digest of what is known; draw the seed of the chief.
     leaves = tree.flatten(arrays)
     are_arrays = all(hasattr(leaf, "shape") for leaf in leaves)
     known = [_known(leaf) for leaf in leaves]
@@ -405,6 +423,7 @@ def in_one_order(model, x, y, options):
         )
     if not (are_arrays and shuffle):
         return x, y
+    # Shuffle arrays here, by that seed, and not in Keras.
     options.pop("sample_weight", None)
     options["shuffle"] = False
     arrays = arrays if isinstance(arrays, tuple) else (arrays,)
@@ -412,7 +431,7 @@ def in_one_order(model, x, y, options):
 
 
 def _known(data):
-    """Text on data that differs where the data do, as far as can be told."""
+    """Return text that differs where data do, as far as can be told."""
     source = resuming.source(data)
     if source is not None:
         return f"{source.identity}, position {source.position}"
@@ -429,9 +448,9 @@ def _known(data):
 
 
 def _seeds(dataset):
-    """The two seeds of every `shuffle` in a `tf.data.Dataset`; 0, 0: none.
+    """Return the two seeds of every `shuffle` in a data set; 0, 0: none set.
 
-    Those inside of `interleave` or `flat_map` are not seen.
+    Shuffles inside of `interleave` or `flat_map` are not seen.
     """
     own = keras_internals.shuffle_seeds(dataset)
     seeds = [] if own is None else [own]
@@ -441,7 +460,7 @@ def _seeds(dataset):
 
 
 def _of_all(model, numbers):
-    """The lists of whole numbers of all replicas; the chief's is the first."""
+    """Return the lists of whole numbers of all replicas, the chief's first."""
     import tensorflow as tf
 
     row = tf.constant([numbers], tf.int64)
@@ -458,7 +477,7 @@ def _gathering(strategy):
 
 
 def _shuffled(arrays, seed, options):
-    """Arrays as a data set of batches, in a new order in every pass."""
+    """Return arrays as a data set of batches, in a new order in every pass."""
     import tensorflow as tf
 
     size = len(tree.flatten(arrays)[0])
@@ -476,12 +495,12 @@ def _shuffled(arrays, seed, options):
     arrays = tree.map_structure(worker_data.in_keras_dtype, arrays)
     leaves, passes = tree.flatten(arrays), itertools.count()
 
-    def order():  # By the seed alone: one of TensorFlow mixes in its global.
+    def order():  # By this seed alone: TensorFlow mixes in its global seed.
         rng = np.random.default_rng((seed, next(passes)))
         return rng.permutation(size)
 
     def read(rows):
-        found = tf.numpy_function(  # Which keeps arrays out of the graph.
+        found = tf.numpy_function(  # It keeps the arrays out of the graph.
             lambda rows: [leaf[rows] for leaf in leaves],
             [rows],
             [leaf.dtype for leaf in leaves],
@@ -520,7 +539,7 @@ def _check_whole(source):
 
 @contextlib.contextmanager
 def lost_workers(model):
-    """Says what to do where TensorFlow says that a socket was closed."""
+    """Say what to do where TensorFlow says that a socket was closed."""
     if not (span_workers(model) or is_asynchronous(model)):
         yield
         return
@@ -535,7 +554,7 @@ def lost_workers(model):
     try:
         yield
     except Exception as error:
-        # What a step raised comes wrapped from where steps are handed out.
+        # The coordinator, which hands out steps, wraps what a step raised.
         cause = getattr(error, "original_exception", error)
         if not isinstance(cause, lost):
             raise
@@ -565,10 +584,10 @@ def _lost_server(strategy):
 
 
 def metric_variables(model):
-    """Variables of the metrics that training steps update."""
+    """Yield the variables of the metrics that training steps update."""
     for metric in model.metrics:
         # Keras's container of compiled metrics hides them.
         for part in getattr(metric, "metrics", [metric]):
-            # Those are large, and training steps leave them alone.
+            # These are large, and training steps do not update them.
             if not getattr(part, "result_at_epoch_end", False):
                 yield from part.variables

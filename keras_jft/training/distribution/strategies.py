@@ -1,4 +1,4 @@
-"""One function for every way of using devices and machines."""
+"""Strategies: on which devices and machines a model is trained."""
 
 import contextlib
 import functools
@@ -20,7 +20,7 @@ PATIENCE = 120
 
 
 def strategy(name="auto", *, devices=None, resolver=None):
-    """How a model is trained: on which devices, in which processes.
+    """Return a strategy: on which devices and in which processes to train.
 
     Make the backbone, the model, its optimizer and its metrics inside
     `strategy.scope()`; then `fit`, `evaluate` and `predict` work as on one
@@ -28,15 +28,16 @@ def strategy(name="auto", *, devices=None, resolver=None):
 
     `"multi_worker"` reads the environment variable `TF_CONFIG`, which `python
     -m keras_jft.training.launch` sets on one machine. Every process runs the
-    same script, and makes its strategy before anything runs on a device.
+    same script and makes its strategy before anything runs on a device.
 
     `"parameter_server"` reads it too, with the jobs "chief", "worker" and
-    "ps": in the chief this returns, and the script goes on as on one device;
+    "ps": in the chief this returns, and the script continues as on one device;
     in workers and servers it serves the chief and ends the process when the
     chief is gone.
 
     Under both, TensorFlow's servers listen on all interfaces and run what
-    anyone sends: keep their ports in a private network (`docs/clusters.md`).
+    anyone sends them: keep their ports in a private network
+    (`docs/clusters.md`).
 
     Args:
         name: `"auto"`: what `TF_CONFIG` describes, else all accelerators of
@@ -95,13 +96,13 @@ def strategy(name="auto", *, devices=None, resolver=None):
 
 
 class _OneDevice:
-    """What a backend does by itself."""
+    """The strategy of a backend that needs none."""
 
     scope = staticmethod(contextlib.nullcontext)
 
 
 def _task():
-    """`TF_CONFIG`: `{"cluster": {job: [address, ...]}, "task": {...}}`."""
+    """Return the cluster of `TF_CONFIG` and the job of this process."""
     text = os.environ.get("TF_CONFIG") or "{}"
     try:
         config = json.loads(text)
@@ -169,8 +170,8 @@ def _tensorflow(name, devices):
     return tf.distribute.get_strategy()
 
 
-# TensorFlow numbers the reductions of each strategy from the same start: of two
-# over the same devices one would wait for what the other sends.
+# Cached: TensorFlow numbers the reductions of every strategy from the same
+# start, so that of two over the same devices one would wait for the other's.
 
 
 @functools.cache
@@ -192,7 +193,7 @@ def _parameter_server(resolver=None):
     import tensorflow as tf
 
     if resolver is None:
-        # Its default protocol is none, which servers do not take.
+        # By default it has no protocol, which servers refuse.
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver(
             rpc_layer="grpc"
         )
@@ -205,18 +206,18 @@ def _parameter_server(resolver=None):
         raise ValueError(
             "A worker of a parameter-server cluster trains on one accelerator. "
             f"Received workers with {strategy.num_replicas_in_sync}. Start one "
-            "worker an accelerator, each with CUDA_VISIBLE_DEVICES set."
+            "worker per accelerator, each with CUDA_VISIBLE_DEVICES set."
         )
     return strategy
 
 
 def serve(resolver):
-    """Serves the chief of a cluster; ends this process when it is gone.
+    """Serve the chief of a cluster; end this process when the chief is gone.
 
-    A process that the chief has not reached yet waits for it without end. One
-    that it has reached ends with code 0 when nobody has listened at the
-    chief's address for `PATIENCE` seconds. A chief that is started again
-    within them finds it where it was.
+    A process that the chief has not reached yet waits for it forever. After
+    that it ends with code 0 when nobody has listened at the chief's address for
+    `PATIENCE` seconds. A chief that is started again within that time finds it
+    where it was.
 
     Args:
         resolver: A `tf.distribute.cluster_resolver.ClusterResolver`; the task
@@ -244,12 +245,12 @@ def serve(resolver):
 
 
 def wait_while_up(address, patience=None, interval=1.0):
-    """Returns when somebody listened at `address` and then nobody any more.
+    """Return when somebody has listened at `address` and nobody does any more.
 
     Args:
         address: `"host:port"`.
         patience: Seconds without anybody; `PATIENCE` by default.
-        interval: Seconds between two looks.
+        interval: Seconds from one look to the next.
     """
     patience = PATIENCE if patience is None else patience
     seen, missed = False, 0  # Looks, not seconds: this process may be paused.

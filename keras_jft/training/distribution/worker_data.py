@@ -4,10 +4,10 @@ The chief hands out steps, not batches. Of W workers, number w takes batches w,
 w + W, w + 2 W, ... of an endless stream that begins where the run stands: no
 batch is read twice, and one worker never waits for another.
 
-What `jft.data.batches` gives is known by the number of a batch: its source goes
-to the workers, as `encoding` writes it, and each reads its own numbers. Of any
-other `tf.data.Dataset`, the graph goes there, and each worker passes over the
-batches of the others. Arrays go along inside such a graph.
+Batches of `jft.data.batches` can be read by number: its source is sent to the
+workers, as `encoding` writes it, and each reads its own numbers. Of any other
+`tf.data.Dataset`, the graph is sent, and each worker skips the batches of the
+others. Arrays are sent inside such a graph.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from keras_jft import text
 from keras_jft.training import encoding
 
 MOST_BYTES = 2**30
-"""Largest source or graph: TensorFlow sends no message of 2 GiB."""
+"""Largest source or graph: TensorFlow cannot send a message of 2 GiB."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,11 +40,11 @@ class WorkerData:
 
 
 def from_source(source, element_spec):
-    """What workers read of `jft.data.batches`.
+    """Return what workers read of `jft.data.batches`.
 
     Args:
         source: Its `source`: `batch(number)` gives a dict of arrays, and `len`
-            the batches of a pass.
+            the number of batches per pass.
         element_spec: `tf.TensorSpec`s of such a dict.
 
     Returns:
@@ -79,16 +79,16 @@ def from_source(source, element_spec):
 
 
 def from_dataset(dataset):
-    """What workers read of a `tf.data.Dataset` that TensorFlow can send.
+    """Return what workers read of a `tf.data.Dataset` that can be sent.
 
     Args:
-        dataset: Batches; of no Python function, which the workers lack.
+        dataset: Batches, without Python functions, which workers do not have.
 
     Returns:
         A `WorkerData`.
 
     Raises:
-        ValueError: A Python function is in it, or it holds too much.
+        ValueError: There is a Python function in it, or it is too large.
     """
     import tensorflow as tf
 
@@ -116,7 +116,7 @@ def from_dataset(dataset):
         batches = tf.data.experimental.from_variant(
             tf.raw_ops.DatasetFromGraph(graph_def=graph), dataset.element_spec
         ).repeat()
-        if steps is not None:  # All passes are taken to be alike.
+        if steps is not None:  # All passes are assumed to be alike.
             batches = batches.skip(start % steps)
         return batches.shard(count, index)
 
@@ -124,18 +124,20 @@ def from_dataset(dataset):
 
 
 def from_arrays(arrays, batch_size, shuffle):
-    """What workers read of arrays: shuffled anew in each pass, alike on all.
+    """Return what workers read of arrays, in the same order on all.
+
+    Each pass is shuffled anew.
 
     Args:
         arrays: A tree of arrays of equal length.
-        batch_size: Examples a batch, 32 by default.
+        batch_size: Examples per batch, 32 by default.
         shuffle: Whether to shuffle.
 
     Returns:
         A `WorkerData`, and the `tf.TensorSpec`s of a batch.
 
     Raises:
-        ValueError: These are not arrays, or more of them than can be sent.
+        ValueError: These are not arrays, or too large to be sent.
     """
     import tensorflow as tf
 
@@ -178,7 +180,7 @@ def from_arrays(arrays, batch_size, shuffle):
 
 
 def in_keras_dtype(array):
-    """What Keras's own `fit` makes of an array."""
+    """Return an array in the type that Keras's own `fit` gives it."""
     array = keras.ops.convert_to_numpy(array)
     return (
         array.astype(keras.config.floatx())
@@ -203,10 +205,10 @@ _SOURCE = {}
 
 
 def register(index=0, count=1):
-    """Makes the Python functions that the graphs of workers call.
+    """Register the Python functions that the graphs of workers call.
 
-    TensorFlow knows such a function by its number in a process, so that every
-    task calls this at the same place of the same script.
+    TensorFlow knows such a function by its number in a process, so every task
+    must call this at the same place of the same script.
 
     Args:
         index: Which worker this process is.
@@ -234,17 +236,17 @@ def _call(name, inputs, dtypes):
 
 
 def _open(encoded):
-    """`(key, index, count)`: of an encoded source, if any, and this worker."""
+    """Return `(key, index, count)` of an encoded source and this worker."""
     digest = hashlib.sha256(encoded).digest()
     key = int.from_bytes(digest[:8], "little", signed=True)
     if encoded and key not in _SOURCE:
-        _SOURCE.clear()  # Of a `fit` before.
+        _SOURCE.clear()  # Of an earlier `fit`.
         _SOURCE[key] = encoding.decode(encoded)
     return tuple(map(np.int64, (key, _WORKER["index"], _WORKER["count"])))
 
 
 def _read(key, number):
-    """The arrays of a batch."""
+    """Return the arrays of a batch."""
     import tensorflow as tf
 
     arrays = tf.nest.flatten(_SOURCE[int(key)].batch(int(number)))
