@@ -1,9 +1,14 @@
 """Shared fixtures, two virtual CPUs on TensorFlow, and the order of files."""
 
+import gc
 import os
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Every process has a core of its own: more threads would only wait.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import keras_jft  # noqa: F401, I001  First: it sets what TensorFlow reads.
 import keras
 import numpy as np
 import pytest
@@ -16,6 +21,12 @@ if keras.backend.backend() == "tensorflow":
         tf.config.list_physical_devices("CPU")[0],
         [tf.config.LogicalDeviceConfiguration()] * 2,
     )
+
+
+def pytest_collection_finish():
+    """Let the garbage collector pass over all that imports have made."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items):
