@@ -241,16 +241,15 @@ def write_bytes(path, content):
     Raises:
         OSError: The file cannot be written.
     """
-    with (
-        atomic_write(path) as partial,
-        named_errors(path, "written"),
-        (
-            open(partial, "wb")
-            if is_local(path)
-            else gfile().GFile(partial, "wb")
-        ) as file,
-    ):
-        file.write(content)
+    with atomic_write(path) as partial:
+        if is_local(path):
+            Path(partial).write_bytes(content)
+        else:
+            with (
+                named_errors(path, "written"),
+                gfile().GFile(partial, "wb") as file,
+            ):
+                file.write(content)
 
 
 def write_json(path, value):

@@ -23,16 +23,22 @@ if keras.backend.backend() == "tensorflow":
     )
 
 
-def pytest_collection_finish():
-    """Let the garbage collector pass over all that imports have made."""
-    gc.collect()
-    gc.freeze()
-
-
 def pytest_collection_modifyitems(items):
     """Files with slow tests come first: processes then end together."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget():
+    """Drop what Keras keeps of a file's models, and look at the rest no more.
+
+    A collection of garbage would look at all of it again, for a minute at last.
+    """
+    yield
+    keras.utils.clear_session()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -92,7 +92,7 @@ def test_a_save_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
         raise OSError("No space left on device")
 
     _pretrain_nothing(monkeypatch)
-    monkeypatch.setattr("keras_jft.scaling.study.runs.os.replace", full)
+    monkeypatch.setattr("os.replace", full)
     with pytest.raises(OSError, match="No space left"):
         jft.scaling.Runner(tmp_path).backbone(RUN.pretrain)
     # But for the empty file whose lock the trainer held.
