@@ -317,6 +317,8 @@ def test_a_pydataset_of_other_widths_is_told_in_a_sentence(net, batches):
 
 def test_ids_that_are_no_class_are_told_in_a_sentence(net, tiny_backbone):
     tf = pytest.importorskip("tensorflow")
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("There the loss is not finite, which stops `fit`, too.")
     x = np.zeros((2, 16, 16, 3), "uint8")
     ids = np.int32([1, 9])
     masks = np.full((2, 16, 16, 1), 9, "uint8")
