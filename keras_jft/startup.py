@@ -124,12 +124,16 @@ class _AtImport(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def __init__(self, name, then=lambda: None):
         self.name = name
         self.then = then
+        self.is_asking = False
 
     def find_spec(self, fullname, path=None, target=None):
-        if fullname != self.name:
+        if fullname != self.name or self.is_asking:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        self.is_asking = True  # The other finders.
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self.is_asking = False
         if spec is None:
             return None
         self.loader, spec.loader = spec.loader, self
@@ -143,6 +147,8 @@ class _AtImport(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         module.__spec__.loader = module.__loader__ = self.loader
         with _without_chatter():
             self.loader.exec_module(module)
+        # Not before: a spec may be asked for, or an import fail, without one.
+        sys.meta_path.remove(self)
         self.then()
 
 
@@ -194,7 +200,7 @@ def _without_chatter():
 
     It is passed on at the end, even after an exception.
     """
-    if os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0":
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
         yield
         return
     try:

@@ -94,6 +94,9 @@ jft.scaling.rows.rows.provenance()
     [
         "import keras_jft, keras",
         "from keras_jft.layers import Conv2D\nimport keras",
+        # As packages do that want to know whether there is Keras.
+        "import keras_jft\nfrom importlib import util\n"
+        "assert util.find_spec('keras')\nimport keras",
     ],
 )
 def test_keras_learns_of_the_classes_whatever_is_imported_first(imports):
@@ -108,6 +111,14 @@ def test_keras_learns_of_the_classes_whatever_is_imported_first(imports):
         KERAS_BACKEND="numpy",
     )
     assert done.stdout == "jft\n"
+
+
+def test_keras_may_come_after_tensorflow_and_the_package():
+    done = _python(
+        "import tensorflow, keras_jft, keras\n"
+        "print('keras_jft>ResNet' in keras.saving.get_custom_objects())"
+    )
+    assert done.stdout == "True\n"
 
 
 def test_what_files_may_name_is_what_is_registered():
