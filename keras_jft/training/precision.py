@@ -1,17 +1,30 @@
 """The dtype policy that is fastest on this machine."""
 
 import contextlib
+import os
 
 import keras
 
 from keras_jft import startup
+
+# What oneDNN can be held to that has no product of bfloat16.
+WITHOUT_BFLOAT16 = {
+    "SSE41",
+    "AVX",
+    "AVX2",
+    "AVX2_VNNI",
+    "AVX512_CORE",
+    "AVX512_CORE_VNNI",
+}
 
 
 def fastest_dtype_policy():
     """Return `"mixed_bfloat16"` where the hardware has it, else `"float32"`.
 
     A GPU or TPU that the backend sees is assumed to multiply bfloat16; a CPU
-    must have AMX or AVX512-BF16, without which it is emulated and slow.
+    must have AMX or AVX512-BF16, and oneDNN, which uses them, must be neither
+    off nor held below them (`ONEDNN_MAX_CPU_ISA`): bfloat16 is slow without,
+    and where oneDNN is held to AVX2 TensorFlow cannot run it at all.
     """
     if accelerators() or _cpu_multiplies_bfloat16():
         return "mixed_bfloat16"
@@ -36,6 +49,10 @@ def accelerators():
 
 
 def _cpu_multiplies_bfloat16():
+    if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
+        return False
+    if os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL") in WITHOUT_BFLOAT16:
+        return False
     return not startup.cpu_flags().isdisjoint({"avx512_bf16", "amx_bf16"})
 
 

@@ -21,6 +21,29 @@ def test_bfloat16_is_used_where_the_cpu_multiplies_it(
     (tmp_path / "cpuinfo").write_text(flags)
     monkeypatch.setattr(startup, "CPUINFO", str(tmp_path / "cpuinfo"))
     monkeypatch.setattr(precision, "accelerators", list)
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    assert training.fastest_dtype_policy() == expected
+
+
+@pytest.mark.parametrize(
+    "variable, value, expected",
+    [
+        ("TF_ENABLE_ONEDNN_OPTS", "0", "float32"),
+        ("TF_ENABLE_ONEDNN_OPTS", "1", "mixed_bfloat16"),
+        ("ONEDNN_MAX_CPU_ISA", "AVX2", "float32"),
+        ("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16", "mixed_bfloat16"),
+    ],
+)
+def test_bfloat16_is_not_used_where_onednn_may_not(
+    variable, value, expected, tmp_path, monkeypatch
+):
+    (tmp_path / "cpuinfo").write_text("flags : avx512_bf16")
+    monkeypatch.setattr(startup, "CPUINFO", str(tmp_path / "cpuinfo"))
+    monkeypatch.setattr(precision, "accelerators", list)
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    monkeypatch.setenv(variable, value)
     assert training.fastest_dtype_policy() == expected
 
 
