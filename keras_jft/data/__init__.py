@@ -2,6 +2,7 @@
 
 from keras_jft.data.batch import check_batch, collate, label_ids
 from keras_jft.data.caching import cache
+from keras_jft.data.dataset import Wrapped
 from keras_jft.data.datasets import (
     ANNOTATED_FOR,
     DATASETS,
@@ -39,6 +40,7 @@ __all__ = [
     "LabelHierarchy",
     "NoisyLabels",
     "UnreadableImage",
+    "Wrapped",
     "batches",
     "cache",
     "check_batch",

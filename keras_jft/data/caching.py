@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_jft import files, npy
 from keras_jft.data.batch import BOX_EXTRAS
-from keras_jft.data.dataset import Dataset
+from keras_jft.data.dataset import Dataset, Wrapped
 from keras_jft.files import is_tool_name
 from keras_jft.text_files import read_json
 
@@ -61,7 +61,7 @@ def cache(data, directory=None):
     return Cache(data, _parallel(chunk, range(0, len(data), _CHUNK)))
 
 
-class Cache(Dataset):
+class Cache(Wrapped):
     """Examples of a data set held as columns of arrays, chunk by chunk.
 
     Args:
@@ -70,16 +70,11 @@ class Cache(Dataset):
     """
 
     def __init__(self, data, chunks):
-        self._data, self._chunks = data, chunks
-        self.info = data.info
+        super().__init__(data)
+        self._chunks = chunks
 
-    def ids(self, positions):
-        """Return the ids of the wrapped data set."""
-        return self._data.ids(positions)
-
-    def image_bytes(self, position):
-        """Return the image file of the wrapped data set."""
-        return self._data.image_bytes(position)
+    # From the cache: `data` may have to decode images for its annotations.
+    annotations = Dataset.annotations
 
     def take(self, positions):
         """Return examples at `positions`, as views of the cache."""

@@ -175,3 +175,65 @@ class Dataset:
             for start in range(0, len(positions), _GROUP)
             for example in self.take(positions[start : start + _GROUP])
         ]
+
+
+class Wrapped(Dataset):
+    """A data set made from another one: the base of subsets, noise and caches.
+
+    On its own it has the same examples. A subclass overrides `change` to have
+    other labels or boxes, and `positions_in_data` to have fewer examples or
+    another order. If it changes images, it also overrides `image_bytes`.
+
+    Args:
+        data: The `Dataset` to wrap.
+        **info: The attributes of `Info` that differ from those of `data`.
+
+    Example:
+
+    >>> class Merged(keras_jft.data.Wrapped):
+    ...     def __init__(self, data):
+    ...         super().__init__(data, label_names=("thing",))
+    ...
+    ...     def change(self, examples):
+    ...         return [{**e, "labels": np.int32(0)} for e in examples]
+    >>> data = Merged(keras_jft.data.load("synthetic", num_examples=9))
+    >>> int(data[8]["labels"]), data.info.label_names
+    (0, ('thing',))
+    """
+
+    def __init__(self, data, **info):
+        self.data = data
+        self.info = (
+            dataclasses.replace(data.info, **info) if info else data.info
+        )
+
+    def positions_in_data(self, positions):
+        """Return where the examples at `positions` are in `data`."""
+        return positions
+
+    def change(self, examples):
+        """Return examples of `data`, or their annotations, with the changes.
+
+        Args:
+            examples: A list of dicts, which must not be changed in place.
+        """
+        return examples
+
+    def ids(self, positions):
+        """Return the ids that the examples have in `data`."""
+        return self.data.ids(self.positions_in_data(positions))
+
+    def image_bytes(self, position):
+        """Return the image file that `data` has."""
+        (position,) = self.positions_in_data([position])
+        return self.data.image_bytes(position)
+
+    def take(self, positions):
+        """Return examples at `positions` with the changes."""
+        return self.change(self.data.take(self.positions_in_data(positions)))
+
+    def annotations(self, positions):
+        """Return annotations at `positions` with the changes."""
+        return self.change(
+            self.data.annotations(self.positions_in_data(positions))
+        )

@@ -1,20 +1,19 @@
 """Wrong and missing labels at known rates, to measure what noise costs."""
 
-import dataclasses
 import numbers
 
 import numpy as np
 
 from keras_jft.data import keyed_random
 from keras_jft.data.batch import PADDING
-from keras_jft.data.dataset import Dataset
+from keras_jft.data.dataset import Wrapped
 from keras_jft.data.label_sets import label_sets
 
 # Streams of independent draws for one label of one example.
 _MISSING, _WRONG, _KIND, _CHOICE = range(4)
 
 
-class NoisyLabels(Dataset):
+class NoisyLabels(Wrapped):
     """The examples of a data set with some of their labels spoiled.
 
     The most specific labels of an example are spoiled independently, and the
@@ -49,12 +48,10 @@ class NoisyLabels(Dataset):
                 "`confusable` needs a hierarchy to find siblings in. Received "
                 f"confusable={confusable} and data without one."
             )
-        self.source, self.seed = data, seed
-        self.wrong, self.missing, self.confusable = wrong, missing, confusable
         # Unknown now: a replacement may have more labels above it.
-        self.info = dataclasses.replace(
-            data.info, class_counts=None, max_labels=None
-        )
+        super().__init__(data, class_counts=None, max_labels=None)
+        self.seed = seed
+        self.wrong, self.missing, self.confusable = wrong, missing, confusable
         self._leaves = np.arange(len(data.info.label_names), dtype="int32")
         if data.info.hierarchy is not None:
             self._leaves = data.info.hierarchy.leaves
@@ -65,27 +62,13 @@ class NoisyLabels(Dataset):
                 f"label_names={data.info.label_names}."
             )
 
-    def ids(self, positions):
-        """Return the ids of the wrapped data set."""
-        return self.source.ids(positions)
-
-    def image_bytes(self, position):
-        """Return the image file of the wrapped data set."""
-        return self.source.image_bytes(position)
-
-    def take(self, positions):
-        """Return the wrapped data set's examples with spoiled labels."""
-        return self._spoiled(self.source.take(positions), positions)
-
-    def annotations(self, positions):
-        """Return the wrapped data set's annotations with spoiled labels."""
-        return self._spoiled(self.source.annotations(positions), positions)
-
-    def _spoiled(self, examples, positions):
+    def change(self, examples):
+        """Return the examples with spoiled labels."""
         sets = self._sets(examples)
         owners = sets.owners[sets.is_specific]
         labels = sets.labels[sets.is_specific]
-        keys = keyed_random.hash64(self.seed, self.ids(positions))[owners]
+        ids = [example["ids"] for example in examples]
+        keys = keyed_random.hash64(self.seed, ids)[owners]
         kept = keyed_random.uniform(keys, labels, _MISSING) >= self.missing
         labels = self._replace(labels, keys)
         rows = self._closed(owners[kept], labels[kept], len(examples))

@@ -6,7 +6,6 @@
 - `class_subset`, `with_labels` and `OnlyLabels` choose by label.
 """
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from keras_jft import checks, files, text
 from keras_jft.data import keyed_random
-from keras_jft.data.dataset import Dataset
+from keras_jft.data.dataset import Wrapped
 from keras_jft.data.label_names import checked_list, is_text
 from keras_jft.text_files import read_json_lines, short
 
@@ -50,7 +49,7 @@ def subset(data, num_examples, seed=0):
         )
     # So a subset of a subset is the same as that subset of the whole.
     if isinstance(data, Subset) and data.seed == seed:
-        data, positions = data.source, data.positions
+        data, positions = data.data, data.positions
     elif _ids_are_positions(data):
         positions = keyed_random.permutation(len(data), seed)
     else:
@@ -59,47 +58,26 @@ def subset(data, num_examples, seed=0):
     return Subset(data, positions, num_examples, seed)
 
 
-class Subset(Dataset):
+class Subset(Wrapped):
     """The first `num_examples` examples of a data set in a given order.
 
     Args:
-        source: The `Dataset` that is wrapped.
+        data: The `Dataset` that is wrapped.
         positions: A function from an array of places in the order to an array
-            of positions in `source`.
+            of positions in `data`.
         num_examples: Size of the subset.
         seed: The seed of the order, or None.
     """
 
-    def __init__(self, source, positions, num_examples, seed):
-        self.source = source
+    def __init__(self, data, positions, num_examples, seed):
+        super().__init__(
+            data, num_examples=num_examples, class_counts=None, people=None
+        )
         self.positions = positions
         self.seed = seed
-        self.info = dataclasses.replace(
-            source.info,
-            num_examples=num_examples,
-            class_counts=None,
-            people=None,
-        )
 
-    def ids(self, positions):
-        """Return the ids of the wrapped data set."""
-        return self.source.ids(self._places(positions))
-
-    def image_bytes(self, position):
-        """Return the image file of the wrapped data set."""
-        (position,) = self._places([position])
-        return self.source.image_bytes(position)
-
-    def take(self, positions):
-        """Return examples of the wrapped data set."""
-        return self.source.take(self._places(positions))
-
-    def annotations(self, positions):
-        """Return annotations of the wrapped data set."""
-        return self.source.annotations(self._places(positions))
-
-    def _places(self, positions):
-        """Return the positions in the wrapped data set, after a range check."""
+    def positions_in_data(self, positions):
+        """Return positions in the whole data set, after a range check."""
         positions = np.asarray(positions, "int64")
         # The order itself continues beyond the subset.
         if positions.size and not (
@@ -110,6 +88,11 @@ class Subset(Dataset):
                 f"{positions.min()}..{positions.max()}."
             )
         return self.positions(positions)
+
+
+def at(data, positions):
+    """Return the examples at an array of positions, in that order."""
+    return Subset(data, positions.__getitem__, len(positions), seed=None)
 
 
 def _in_order_of_ids(ids, seed):
@@ -253,7 +236,7 @@ def select(data, ids, num_examples=None):
             f"`ids` must not be repeated. Received {len(ids)}, of which "
             f"{len(np.unique(positions))} differ."
         )
-    return Subset(data, positions.__getitem__, len(positions), seed=None)
+    return at(data, positions)
 
 
 def class_subset(data, labels, num_examples=None, *, seed=0, only=False):
@@ -325,10 +308,10 @@ def with_labels(data, labels):
             "There must be an example with one of `labels`. Received: "
             f"{len(data)} examples, none with any of {list(labels)[:5]}."
         )
-    return Subset(data, positions.__getitem__, len(positions), seed=None)
+    return at(data, positions)
 
 
-class OnlyLabels(Dataset):
+class OnlyLabels(Wrapped):
     """The examples of a data set with only some labels, renumbered.
 
     Label i is the i-th of `labels`; there is no hierarchy.
@@ -340,33 +323,20 @@ class OnlyLabels(Dataset):
 
     def __init__(self, data, labels):
         ids = label_ids(data.info, labels)
-        self.source = data
         self._new = np.full(len(data.info.label_names) + 1, -1, "int32")
         self._new[ids] = np.arange(len(ids))
         counts, most = data.info.class_counts, data.info.max_labels
-        self.info = dataclasses.replace(
-            data.info,
+        super().__init__(
+            data,
             label_names=tuple(data.info.label_names[i] for i in ids),
             hierarchy=None,
             class_counts=None if counts is None else counts[ids],
             max_labels=None if most is None else min(most, len(ids)),
         )
 
-    def ids(self, positions):
-        """Return the ids of the wrapped data set."""
-        return self.source.ids(positions)
-
-    def image_bytes(self, position):
-        """Return the image file of the wrapped data set."""
-        return self.source.image_bytes(position)
-
-    def take(self, positions):
-        """Return the wrapped data set's examples without other labels."""
-        return [*map(self._renumbered, self.source.take(positions))]
-
-    def annotations(self, positions):
-        """Return the wrapped data set's annotations without other labels."""
-        return [*map(self._renumbered, self.source.annotations(positions))]
+    def change(self, examples):
+        """Return the examples without other labels."""
+        return [*map(self._renumbered, examples)]
 
     def _renumbered(self, example):
         renumbered = dict(example)

@@ -95,27 +95,26 @@ def edit(image, name, rng):
     return np.asarray(copy.convert("RGB"))
 
 
-class Copies(data_lib.Dataset):
-    """Edited copies of the examples of a data set; ids are those of `source`.
+class Copies(data_lib.Wrapped):
+    """Edited copies of the examples of a data set; ids are those of `data`.
 
     Args:
-        source: A `Dataset`.
+        data: A `Dataset`.
         name: A key of `EDITS`.
         seed: Seed of the edits; those of an example also depend on its id.
     """
 
-    def __init__(self, source, name, seed=0):
+    def __init__(self, data, name, seed=0):
+        super().__init__(data)
         checks.one_of("name", name, EDITS)
-        self.source, self.name, self.seed = source, name, seed
-        self.info = source.info
+        self.name, self.seed = name, seed
 
-    def ids(self, positions):
-        """Return the ids of the source's examples."""
-        return self.source.ids(positions)
+    def image_bytes(self, position):
+        """Return None: an edited image is not that of a file."""
 
     def take(self, positions):
         """Return examples with edited images."""
-        examples = self.source.take(positions)
+        examples = super().take(positions)
         ids = [example["ids"] for example in examples]
         draws = keyed_random.generators(keyed_random.hash64(self.seed, ids))
         return [

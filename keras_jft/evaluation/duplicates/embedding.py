@@ -8,7 +8,6 @@ backbone.
 Without a backbone, small thumbnails can serve as embeddings (`thumbnails`).
 """
 
-import dataclasses
 import hashlib
 import pathlib
 
@@ -18,6 +17,7 @@ from keras import ops
 
 from keras_jft import data as data_lib
 from keras_jft import files
+from keras_jft.data import subsets
 from keras_jft.data.datasets.json_records import read_json, records_of
 from keras_jft.evaluation.duplicates import search
 from keras_jft.files import is_tool_name
@@ -72,7 +72,9 @@ def embed(
     for number in range(index, shards, count):
         if number in there:
             continue
-        span = _Span(data, number * shard_size, shard_size)
+        start = number * shard_size
+        stop = min(start + shard_size, len(data))
+        span = subsets.at(data, np.arange(start, stop))
         batches = data_lib.iterate(
             span, batch_size, transforms=transforms, tolerate=tolerate
         )
@@ -144,22 +146,6 @@ class _Shard:
     def __init__(self, path):
         self.path = path
         self.number, self.count = map(int, path.stem.split("-"))
-
-
-class _Span(data_lib.Dataset):
-    """Up to `size` examples of `source`, from number `start` on."""
-
-    def __init__(self, source, start, size):
-        self._source, self._start = source, start
-        self.info = dataclasses.replace(
-            source.info, num_examples=min(size, len(source) - start)
-        )
-
-    def ids(self, positions):
-        return self._source.ids(np.asarray(positions) + self._start)
-
-    def take(self, positions):
-        return self._source.take(np.asarray(positions) + self._start)
 
 
 def _shards(directory):
