@@ -319,18 +319,23 @@ def label_ids(labels, num_classes=None):
 
 
 @contextlib.contextmanager
-def on_command_line():
+def on_command_line(program=None, told=str):
     """End a script with a one-line message if its user made a mistake.
 
-    `OSError` and `ValueError` are printed as `argparse` prints its own errors,
-    without a traceback, and end the script with code 2; all others propagate.
+    `OSError`, `ValueError` and `ImportError` are printed as `argparse` prints
+    its own errors, without a traceback, and end the script with code 2; all
+    others propagate.
+
+    Args:
+        program: What the message begins with; by default the script's name.
+        told: A function from a message to the one that is printed, such as one
+            that names options in place of arguments.
     """
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         notes = getattr(error, "__notes__", ())
-        text = " ".join(map(str, (error, *notes)))
-        print(
-            f"{pathlib.Path(sys.argv[0]).name}: error: {text}", file=sys.stderr
-        )
+        text = told(" ".join(map(str, (error, *notes))))
+        program = program or pathlib.Path(sys.argv[0]).name
+        print(f"{program}: error: {text}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -27,6 +27,8 @@ FLOORS = (
     ("pretrain", "transfer"),
     ("evaluation",),
     ("scaling",),
+    ("cli",),
+    ("__main__",),
 )
 LEVEL = {room: i for i, floor in enumerate(FLOORS) for room in floor}
 MODULES = sorted(PACKAGE.rglob("*.py"))
