@@ -131,7 +131,9 @@ def end_with_parent():
     """End this helper when its standard input closes: its parent has ended."""
 
     def wait():
-        sys.stdin.buffer.read()
+        # Not `sys.stdin`, whose lock Python could not take when it ends.
+        while os.read(0, 1024):
+            pass
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()

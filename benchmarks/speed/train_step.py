@@ -48,19 +48,16 @@ The last two lines: had a step nothing to do but its products, at the rate of
 one large product. Another run of resnet50, its cores shared, gave 1.20x and
 1.97x, and 1.44x for PyTorch.
 
-By columns, the small net on the same EPYC (5 rounds of 20 steps). Ten other
-threads had its two cores, so that speeds are a third to a half of those above,
-and ratios differ by 0.2 between runs; those of a run before are behind:
+By columns, the small net on the same EPYC (7 rounds of 20 steps, idle cores):
 
                               off, ALL    on, ALL     off, AVX2   on, AVX2
-    keras float32             239         325         291         482 images/s
-    keras_jft float32         201         573         333         567
-                              0.98 1.01   1.11 0.99   1.07 1.09   1.21 1.01
-    keras mixed_bfloat16                  1.14 1.51
-    keras_jft mixed_bfloat16              2.36 1.92
+    keras float32             620         1005        652         993 images/s
+    keras_jft float32         622  1.00x  1264  1.26x 622  0.97x  1003  1.01x
+    keras mixed_bfloat16                   948  1.00x
+    keras_jft mixed_bfloat16              1568  1.56x
 
 So beside stock Keras the gain in float32 is small in every column; it is oneDNN
-that makes the step twice as fast, also with AVX2 alone.
+that makes the step 1.6 to 2 times as fast, also with AVX2 alone.
 """
 
 import argparse
