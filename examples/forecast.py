@@ -10,4 +10,4 @@ import sys
 from keras_jft import cli
 
 if __name__ == "__main__":
-    sys.exit(cli.main(["forecast", *sys.argv[1:]]))
+    cli.main(["forecast", *sys.argv[1:]])
