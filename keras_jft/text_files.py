@@ -11,6 +11,8 @@ import json
 import reprlib
 from pathlib import Path
 
+from keras_jft import files
+
 _REPR = reprlib.Repr()
 _REPR.maxlist = _REPR.maxdict = 40
 _REPR.maxstring = _REPR.maxother = 80
@@ -73,6 +75,53 @@ def read_json(path):
         ValueError: There is no such file, or `parse_json` refuses its text.
     """
     return parse_json(read_text(path), repr(str(path)))
+
+
+def claim_folder(folder, note, contents, what):
+    """Mark a folder as that of some contents, or check that it is marked so.
+
+    Several processes may claim one folder for the same contents at once.
+
+    Args:
+        folder: A local folder; it is made if need be.
+        note: Name of the JSON file in it that is the mark.
+        contents: A dict that JSON can hold; it tells these contents from
+            others.
+        what: What errors call the contents, such as "a cache".
+
+    Raises:
+        ValueError: The folder is marked as that of something else, or it is
+            not marked and holds files, other than those of tools.
+    """
+    path = Path(folder, note)
+    if not path.exists():
+        others = [
+            name
+            for name in files.names_in(folder)
+            if name != note and not files.is_tool_name(name)
+        ]
+        if others:
+            raise ValueError(
+                f"`directory` must be new, empty or hold {what}. Received: "
+                f"{str(folder)!r}, which holds other files: {others[:5]}."
+            )
+        files.write_json(path, contents)
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise ValueError(
+            f"{str(path)!r} must hold a JSON object. Received: {short(found)}. "
+            "Delete its folder, or pass another `directory`."
+        )
+    differing = [
+        f"`{key}` is {short(found.get(key))}, not {short(contents.get(key))}"
+        for key in {**contents, **found}
+        if found.get(key) != contents.get(key)
+    ]
+    if differing:
+        raise ValueError(
+            f"{str(folder)!r} holds {what} of something else: "
+            f"{'; '.join(differing)}. Delete it, or pass another `directory`."
+        )
 
 
 def read_json_lines(path):

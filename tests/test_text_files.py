@@ -1,5 +1,6 @@
 """Text and JSON of files: what is not UTF-8 or not JSON is an error."""
 
+import functools
 import io
 import json
 
@@ -102,3 +103,29 @@ def test_errors_show_only_a_short_part_of_the_input():
     for value in ("a" * 10**6, list(range(10**5)), nested, {1: nested}):
         assert len(text_files.short(value)) <= 80
     assert text_files.short([1, "a", None]) == "[1, 'a', None]"
+
+
+def test_a_folder_is_claimed_once_for_the_same_contents(tmp_path):
+    claim = functools.partial(text_files.claim_folder, what="a cache")
+    folder = tmp_path / "made" / "here"
+    claim(folder, "note.json", {"size": 3})
+    (folder / "000").mkdir()
+    claim(folder, "note.json", {"size": 3})
+    assert json.loads((folder / "note.json").read_text()) == {"size": 3}
+    with pytest.raises(ValueError, match="`size` is 3, not 4; `more` is None"):
+        claim(folder, "note.json", {"size": 4, "more": 1})
+    with pytest.raises(ValueError, match="`size` is 3, not None"):
+        claim(folder, "note.json", {})
+    (folder / "note.json").write_text("[3]")
+    with pytest.raises(ValueError, match=r"note\.json' must hold a JSON obj"):
+        claim(folder, "note.json", {"size": 3})
+
+
+def test_a_folder_of_other_things_is_not_claimed(tmp_path):
+    (tmp_path / ".DS_Store").write_text("")
+    (tmp_path / "@eaDir").mkdir()
+    text_files.claim_folder(tmp_path, "note.json", {"size": 3}, "a cache")
+    (tmp_path / "note.json").rename(tmp_path / "thesis.tex")
+    with pytest.raises(ValueError, match="hold a cache.*'thesis.tex'"):
+        text_files.claim_folder(tmp_path, "note.json", {"size": 3}, "a cache")
+    assert not (tmp_path / "note.json").exists()

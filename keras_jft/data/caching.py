@@ -11,13 +11,11 @@ import numpy as np
 
 from keras_jft import files, npy
 from keras_jft.data.batch import BOX_EXTRAS
-from keras_jft.data.dataset import Dataset, Wrapped
+from keras_jft.data.dataset import Dataset, Wrapped, probes
 from keras_jft.files import is_tool_name
-from keras_jft.text_files import read_json
+from keras_jft.text_files import claim_folder
 
 _CHUNK = 512  # Examples that are built together.
-_PROBES = 64  # Examples by which a data set is recognized.
-_NEW = "new-"  # Prefix of files and folders that are not complete yet.
 # The column of each entry of `bounding_boxes`.
 _BOX_COLUMNS = {"boxes": "boxes"} | {
     key: f"box_{key}" for key in ("labels", *BOX_EXTRAS)
@@ -48,7 +46,8 @@ def cache(data, directory=None):
             another data set.
     """
     if directory is not None:
-        _claim(Path(directory), data)
+        claimed = {"num_examples": len(data), "fingerprint": _digest(data)}
+        claim_folder(directory, "cache.json", claimed, "a cache")
 
     def chunk(start):
         if directory is None:
@@ -160,41 +159,17 @@ def _flat(example):
 # === On disk ===
 
 
-def _claim(directory, data):
-    """Make `directory` the cache of `data`, or raise if it cannot be."""
-    note = directory / "cache.json"
-    wanted = {"num_examples": len(data), "fingerprint": _fingerprint(data)}
-    if not note.exists():
-        # Leftovers of a killed process do not matter.
-        if directory.exists() and any(
-            not path.name.startswith((_NEW, files.PARTIAL))
-            for path in directory.iterdir()
-        ):
-            raise ValueError(
-                "`directory` must be new, empty or a cache. Received: "
-                f"{str(directory)!r}, which holds other files."
-            )
-        files.write_json(note, wanted)
-    found = read_json(note)
-    if found != wanted:
-        raise ValueError(
-            f"{str(directory)!r} is the cache of another data set. Found "
-            f"{found}, expected {wanted}. Delete it, or pass another "
-            "`directory`."
-        )
+def _digest(data):
+    """Return a digest of the probed examples and of the classes.
 
-
-def _fingerprint(data):
-    """Return a digest of evenly spread examples and of the classes.
-
-    Reading the whole data set would cost as much as the cache saves.
+    Unlike ids, it changes with labels and pixels. Reading the whole data set
+    would cost as much as the cache saves.
     """
     digest = hashlib.blake2b(digest_size=16)
     counts = data.info.class_counts
     known = data.info.label_names, None if counts is None else counts.tolist()
     digest.update(repr(known).encode())
-    positions = np.unique(np.linspace(0, len(data) - 1, _PROBES).astype(int))
-    for example in data.take(positions):
+    for example in data.take(probes(data)):
         for key, array in sorted(_flat(example).items()):
             digest.update(f"{key} {array.dtype} {array.shape}".encode())
             digest.update(array.tobytes())
@@ -202,8 +177,10 @@ def _fingerprint(data):
 
 
 def _write(folder, columns):
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=_NEW) as new:
-        whole = Path(new, folder.name)
+    with tempfile.TemporaryDirectory(
+        dir=folder.parent, prefix=files.PARTIAL
+    ) as partial:
+        whole = Path(partial, folder.name)
         whole.mkdir()
         for key, column in columns.items():
             _save(whole / f"{key}.npy", column.values)

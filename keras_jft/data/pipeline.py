@@ -23,6 +23,7 @@ import numpy as np
 from keras_jft import checks, sides
 from keras_jft.data import keyed_random
 from keras_jft.data.batch import collate
+from keras_jft.data.dataset import fingerprint
 from keras_jft.data.failures import UNREADABLE, cause_of
 from keras_jft.data.transforms import RandomFlip
 from keras_jft.data.transforms.geometry import IN_PLACE
@@ -165,9 +166,6 @@ class Examples:
                 f"{self.tolerate}: {error}",
                 stacklevel=2,
             )
-
-
-_PROBES = 16  # Examples whose ids identify a data set.
 
 
 def iterate(
@@ -328,15 +326,12 @@ class Batches:
             "training": self.examples.training,
             "shards": self.places.step,
             "mixup": self.mixup,
-            "ids": self._some_ids,
+            "fingerprint": self._fingerprint,
         }
 
     @functools.cached_property
-    def _some_ids(self):
-        """A hash of some ids, 16 hexadecimal digits, to identify the data."""
-        data = self.examples.data
-        places = np.linspace(0, len(data) - 1, _PROBES).astype("int64")
-        return f"{keyed_random.hash64(0, data.ids(places)).sum():016x}"
+    def _fingerprint(self):
+        return fingerprint(self.examples.data)
 
     def __iter__(self):
         numbers = range(self.position, self.position + self.steps)

@@ -116,3 +116,12 @@ def test_a_position_is_that_of_these_examples(make_data):
     assert first == same
     assert first != mixed and first != other
     assert json.loads(json.dumps(first)) == first
+
+
+def test_a_position_is_that_of_an_order_of_examples(listed, make_data):
+    data = make_data(40)
+    backwards = listed(data.examples[::-1])
+    one, two = (
+        iterate(d, 4, training=True).identity for d in (data, backwards)
+    )
+    assert one != two

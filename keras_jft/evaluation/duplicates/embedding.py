@@ -16,11 +16,12 @@ import numpy as np
 from keras import ops
 
 from keras_jft import data as data_lib
-from keras_jft import files
 from keras_jft.data import subsets
-from keras_jft.data.datasets.json_records import read_json, records_of
+from keras_jft.data.dataset import fingerprint
+from keras_jft.data.datasets.json_records import records_of
 from keras_jft.evaluation.duplicates import search
 from keras_jft.files import is_tool_name
+from keras_jft.text_files import claim_folder, read_json
 from keras_jft.training.checkpoints import archive
 
 _MANIFEST = "manifest.json"
@@ -65,7 +66,14 @@ def embed(
     """
     directory = pathlib.Path(directory)
     model = _pooled(backbone)
-    _claim(directory, model, data, transforms, shard_size)
+    made_from = {
+        "num_examples": len(data),
+        "shard_size": shard_size,
+        "data": fingerprint(data),
+        "model": _digest_of_weights(model),
+        "transforms": repr(transforms),
+    }
+    claim_folder(directory, _MANIFEST, made_from, "embeddings")
     index, count = part
     there = {shard.number for shard in _shards(directory)}
     shards = -(-len(data) // shard_size)
@@ -185,34 +193,6 @@ def _normalized(rows, ids):
             "these images out."
         )
     return rows / lengths[:, None]
-
-
-def _claim(directory, model, data, transforms, shard_size):
-    """Mark `directory` as that of these embeddings; raise if it has others."""
-    wanted = {
-        "num_examples": len(data),
-        "shard_size": shard_size,
-        "data": _digest_of_ids(data),
-        "model": _digest_of_weights(model),
-        "transforms": repr(transforms),
-    }
-    path = directory / _MANIFEST
-    if not path.exists():
-        files.write_json(path, wanted)
-    (found,) = records_of(path, [read_json(path)], None, "manifest")
-    found = found.fields
-    if found != wanted:
-        differing = [key for key in wanted if found.get(key) != wanted[key]]
-        raise ValueError(
-            f"{str(directory)!r} holds other embeddings: {differing} differ. "
-            "Give another `directory`, or delete it."
-        )
-
-
-def _digest_of_ids(data):
-    positions = np.unique(np.linspace(0, len(data) - 1, 64).astype(int))
-    ids = np.asarray(data.ids(positions)).tolist()
-    return hashlib.sha256(repr(ids).encode()).hexdigest()[:16]
 
 
 def _digest_of_weights(model):

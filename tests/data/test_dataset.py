@@ -1,10 +1,13 @@
-"""A wrapper passes on what its data set has, but for what it changes."""
+"""Data sets are told apart; a wrapper passes on all that it does not change."""
+
+import hashlib
 
 import numpy as np
 import pytest
 
 import keras_jft as jft
 from keras_jft.data import subsets
+from keras_jft.data.dataset import fingerprint
 from keras_jft.evaluation.duplicates.copies import Copies
 
 NAMES = ("x", "y", "z")
@@ -104,3 +107,19 @@ def test_edited_copies_are_not_the_images_of_files():
     copies = Copies(Files(), "flip")
     assert copies.image_bytes(0) is None
     assert copies.ids([1]).tolist() == ["b"]
+
+
+def test_a_fingerprint_is_a_digest_of_ids_in_their_order(make_data, listed):
+    data = make_data(100)
+    # 64 positions from 0 to 99, rounded down.
+    ids = sorted({int(i * 99 / 63) for i in range(64)})
+    digest = hashlib.sha256(repr(ids).encode()).hexdigest()
+    assert fingerprint(data) == digest[:16]
+    assert not data.reads
+    assert fingerprint(listed(data.examples[::-1])) != fingerprint(data)
+    assert fingerprint(make_data(2)) != fingerprint(make_data(3))
+
+
+def test_numbers_and_texts_have_other_fingerprints(make_data):
+    numbers, texts = make_data(3), make_data(3, ids=["0", "1", "2"])
+    assert fingerprint(numbers) != fingerprint(texts)
