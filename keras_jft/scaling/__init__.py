@@ -4,7 +4,7 @@ import typing
 
 from keras_jft import startup
 from keras_jft.scaling.decision.alternatives import Alternative, alternatives
-from keras_jft.scaling.decision.forecast import Forecast, forecast
+from keras_jft.scaling.decision.forecast import Forecast, forecast, forecasts
 from keras_jft.scaling.law.backtesting import backtest
 from keras_jft.scaling.law.families import LAWS
 from keras_jft.scaling.law.fitting import fit, trend
@@ -18,10 +18,11 @@ from keras_jft.scaling.reporting.figures import (
     plot_data_sizes,
 )
 from keras_jft.scaling.reporting.page import report
-from keras_jft.scaling.reporting.tables import forecasts, table
-from keras_jft.scaling.rows.cost import Outlook
+from keras_jft.scaling.reporting.tables import table
 from keras_jft.scaling.rows.rows import append as append_row
 from keras_jft.scaling.rows.rows import read as read_rows
+from keras_jft.scaling.rows.table import Rows
+from keras_jft.scaling.study.outlook import Outlook
 from keras_jft.scaling.study.study import Study
 
 if typing.TYPE_CHECKING:
@@ -35,6 +36,7 @@ __all__ = [
     "Law",
     "Outlook",
     "PaperTable",
+    "Rows",
     "Run",
     "Runner",
     "Study",

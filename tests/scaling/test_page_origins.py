@@ -1,9 +1,10 @@
 from keras_jft import html_page
 from keras_jft.scaling.reporting import page
+from keras_jft.scaling.rows.table import Rows
 
 
 def blocks_of(rows):
-    return list(page._made_by(rows))
+    return list(page._made_by(Rows(rows)))
 
 
 def test_settings_are_told_apart_by_whether_runs_share_them():

@@ -5,12 +5,13 @@ from scipy import stats
 
 from keras_jft.scaling import LAWS
 from keras_jft.scaling.law import evidence, posterior
+from keras_jft.scaling.rows.table import Rows
 
 SIZES = np.geomspace(100, 10_000, 9).round()
 
 
 def evidence_of(rows):
-    return evidence.gather(rows, "num_examples", "top1")
+    return evidence.gather(Rows(rows), "num_examples", "top1")
 
 
 def test_the_evidence_is_the_likelihood_integrated_over_line_and_noise(rng):

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from keras_jft.scaling.law import evidence
-from keras_jft.scaling.rows import cost, units
+from keras_jft.scaling.rows import units
+from keras_jft.scaling.rows.table import Rows
 
 
 class Alternative(NamedTuple):
@@ -50,8 +50,8 @@ def alternatives(rows, base, y=None, *, direction=None):
     settings but one are used.
 
     Args:
-        rows: Rows of one task and mode, of any arms, a list of dicts or a
-            DataFrame.
+        rows: Rows of one task and mode, of any arms, a list of dicts, a
+            DataFrame or `Rows`.
         base: `{name: value}` for every setting that varies between the rows,
             except the seed. A name is a column, or a dotted path into
             `config`, such as `"pretrain.epochs"`.
@@ -84,22 +84,20 @@ def alternatives(rows, base, y=None, *, direction=None):
         num_examples 3000: 0.06, 0.030/h
         depth 101: 0.02, 0.020/h
     """
-    table = evidence.succeeded(rows)
+    rows = Rows(rows).succeeded()
     # Arms may be mixed: their settings tell them apart.
-    evidence.curves(table.drop(columns="arm", errors="ignore"))
-    y = evidence.score_of(table, y)
-    evidence.check_numbers(table, y)
-    records = table.to_dict("records")
-    settings = {n: [evidence.setting(r, n) for r in records] for n in base}
+    rows.check_one_curve(besides=["arm"])
+    y = rows.score(y)
+    rows.check_numbers(y)
+    settings = {name: rows.settings(name) for name in base}
     same = {
         name: np.array([_same(value, base[name]) for value in values])
         for name, values in settings.items()
     }
-    _check(settings, same, base, table)
+    _check(settings, same, base, rows.table)
     direction = units.direction_of(y, (), direction)
-    scores = table[y].to_numpy(np.float64)
+    scores = rows.table[y].to_numpy(np.float64)
     scores = scores if direction == "max" else -scores
-    hours = cost.hours_of(table)
     at_base = np.all(list(same.values()), axis=0)
     found = []
     for name, values in settings.items():
@@ -115,7 +113,7 @@ def alternatives(rows, base, y=None, *, direction=None):
                     base[name],
                     end,
                     *_difference(scores[at_base], scores[there]),
-                    *_price(scores, hours, at_base, there),
+                    *_price(scores, rows.hours, at_base, there),
                     (int(at_base.sum()), int(there.sum())),
                 )
             )

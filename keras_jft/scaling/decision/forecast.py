@@ -10,8 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_jft.scaling.decision.next_runs import NextRuns, plan
+from keras_jft.scaling.law.evidence import gather
+from keras_jft.scaling.law.fitting import FEWEST_SIZES, fit
 from keras_jft.scaling.law.law import Law
 from keras_jft.scaling.rows import units
+from keras_jft.scaling.rows.table import Rows
 
 COLLECT = "collect"
 DO_NOT_COLLECT = "do not collect"
@@ -272,6 +275,101 @@ def forecast(law, factor=10, worth=None):
         doubts=doubts,
         next_runs=plan(law, factor) if verdict == NOT_ENOUGH_EVIDENCE else (),
     )
+
+
+def forecasts(
+    rows,
+    x="num_examples",
+    y=None,
+    by=None,
+    *,
+    bounds=None,
+    direction=None,
+    **options,
+):
+    """Return the forecast of each curve of a study.
+
+    Args:
+        rows: Rows, a list of dicts, a DataFrame or `Rows`.
+        x: The column of sizes.
+        y: The column of scores. None means `score` or the main metric of the
+            task.
+        by: Columns that tell curves apart; None means those of `task`, `mode`
+            and `arm` that the rows have.
+        bounds: Lowest and highest possible score. None infers them from the
+            scores of all modes of a task together, as `fit` does.
+        direction: `"max"` or `"min"`, as for `fit`.
+        **options: `factor` and `worth`, as for `forecast`.
+
+    Returns:
+        `{name: Forecast}`; each name is a tuple of the values of `by`. A curve
+        with too few sizes, or without a successful run, has a string that says
+        so in place of the `Forecast`.
+
+    Raises:
+        ValueError: As for `fit` and `forecast`, except for too few sizes.
+
+    Example:
+        >>> scores = {300: 0.32, 1_000: 0.38, 3_000: 0.5, 10_000: 0.6}
+        >>> rows = [
+        ...     {"mode": "frozen", "num_examples": n, "score": scores[n]}
+        ...     for n in scores
+        ... ]
+        >>> rows.append({"mode": "tuned", "num_examples": 300, "score": 0.4})
+        >>> found = forecasts(rows)
+        >>> print(found["frozen",].headline)
+        10x more: +19.0 [5.9, 29.2] points
+        >>> found["tuned",]
+        '1 size, a forecast needs 4'
+    """
+    rows = Rows(rows)
+    rows.check_columns(x)
+    by = rows.curve_columns(by)
+    curves = rows.curves(by or None)
+    direction = _direction(rows, curves.values(), x, y, direction)
+    bounds_of = {
+        panel: part.scores(y, bounds, direction).bounds
+        for panel, part in rows.succeeded().panels(by).items()
+    }
+    return {
+        name or (): _forecast_of(
+            curve, x, y, bounds_of.get(_panel(by, name)), direction, options
+        )
+        for name, curve in curves.items()
+    }
+
+
+def _direction(rows, curves, x, y, direction):
+    """Return the direction of all curves, judging each task by its column."""
+    columns = {}
+    for curve in curves:
+        if not curve.failed.all():
+            data = gather(curve, x, curve.succeeded().score(y))
+            columns.setdefault(data.y_name, []).append((data.x, data.y))
+    found = {
+        units.direction_of(name, parts, direction, rows.metrics)
+        for name, parts in columns.items()
+    }
+    return found.pop() if found else direction
+
+
+def _panel(by, name):
+    """Return the name of a curve's panel: all columns but the mode."""
+    values = zip(by, name or (), strict=True)
+    return tuple(value for column, value in values if column != "mode")
+
+
+def _forecast_of(curve, x, y, bounds, direction, options):
+    """Return a `Forecast`, or a string that says why there is none."""
+    if curve.failed.all():
+        return "no run succeeded"
+    y = curve.succeeded().score(y)
+    sizes = len(gather(curve, x, y).sizes)
+    if sizes < FEWEST_SIZES:
+        plural = "s" * (sizes != 1)
+        return f"{sizes} size{plural}, a forecast needs {FEWEST_SIZES}"
+    law = fit(curve, x, y, bounds=bounds, direction=direction)
+    return forecast(law, **options)
 
 
 def _checked_worth(law, worth):

@@ -1,11 +1,10 @@
 """Back-tests: forecasts of known curves from their smaller sizes."""
 
-import pandas as pd
-
 from keras_jft.scaling.law import evidence
 from keras_jft.scaling.law.families import LAWS
 from keras_jft.scaling.law.fitting import fit
 from keras_jft.scaling.rows import units
+from keras_jft.scaling.rows.table import Rows
 
 CHOICE = "choice"  # All laws, weighed: what `fit` returns.
 
@@ -18,7 +17,7 @@ def backtest(rows, x, y, by=None, factor=10, bounds=None, laws=None):
     forecast for it.
 
     Args:
-        rows: Rows, a list of dicts or a DataFrame.
+        rows: Rows, a list of dicts, a DataFrame or `Rows`.
         x: The column of sizes.
         y: The column of scores.
         by: Column or columns that tell curves apart; None for a single curve.
@@ -51,13 +50,12 @@ def backtest(rows, x, y, by=None, factor=10, bounds=None, laws=None):
     """
     names = tuple(LAWS) if laws is None else tuple(laws)
     found = []
-    for curve, part in evidence.curves(rows, by).items():
+    for curve, part in Rows(rows).curves(by).items():
         data = evidence.gather(part, x, y)
         largest = data.sizes[-1]
         ends = units.bounds_of(data.y, bounds, y)
         far = largest / factor * (1 + 1e-9)
-        shown = pd.DataFrame(part)
-        shown = shown[shown[x] <= far]
+        shown = part.where(part.table[x] <= far)
         left = (data.sizes <= far).sum()
         runs = data.y[data.x == largest]
         for name in (*names, CHOICE):

@@ -13,6 +13,7 @@ from keras_jft.scaling.law import evidence, posterior
 from keras_jft.scaling.law.families import LAWS
 from keras_jft.scaling.law.law import Candidate, Law
 from keras_jft.scaling.rows import units
+from keras_jft.scaling.rows.table import Rows
 
 # The log-linear law has two parameters; two more sizes show how well it fits.
 FEWEST_SIZES = min(family.fewest_sizes for family in LAWS.values())
@@ -31,7 +32,7 @@ def fit(rows, x, y, by=None, bounds=None, laws=None, *, direction=None):
     left out; the law's `evidence.left_out` counts them.
 
     Args:
-        rows: Rows of one task and mode, a list of dicts or a DataFrame.
+        rows: Rows of one task and mode, a list of dicts, a DataFrame or `Rows`.
         x: The column of sizes, such as `"num_examples"`.
         y: The column of scores, such as `"top1"`.
         by: Column or columns that tell curves apart, such as
@@ -67,13 +68,13 @@ def fit(rows, x, y, by=None, bounds=None, laws=None, *, direction=None):
         0.5
     """
     names = _names(laws)
+    rows = Rows(rows)
     gathered = {
         curve: evidence.gather(part, x, y)
-        for curve, part in evidence.curves(rows, by).items()
+        for curve, part in rows.curves(by).items()
     }
     curves = [(data.x, data.y) for data in gathered.values()]
-    metrics = evidence.metrics_of(rows)
-    direction = units.direction_of(y, curves, direction, metrics)
+    direction = units.direction_of(y, curves, direction, rows.metrics)
     fitted = {
         curve: _fit_one(data, bounds, names, direction)
         for curve, data in gathered.items()
@@ -85,7 +86,7 @@ def trend(rows, x, y):
     """Return the rank correlation (Spearman's) of `x` and `y` on one curve.
 
     Args:
-        rows: Rows of one task and mode, a list of dicts or a DataFrame.
+        rows: Rows of one task and mode, a list of dicts, a DataFrame or `Rows`.
         x: The column of sizes.
         y: The column of scores.
 
@@ -101,8 +102,9 @@ def trend(rows, x, y):
         >>> print(f"{trend(rows, x='num_examples', y='top1'):.1f}")
         0.5
     """
-    (part,) = evidence.curves(rows).values()
-    data = evidence.gather(part, x, y)
+    rows = Rows(rows)
+    rows.check_one_curve()
+    data = evidence.gather(rows, x, y)
     if len(data.sizes) < 2:
         raise ValueError(
             "A trend needs >= 2 sizes. Received "

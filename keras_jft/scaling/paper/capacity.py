@@ -7,10 +7,9 @@ import pandas as pd
 from scipy import stats
 
 from keras_jft.metrics import METRICS
-from keras_jft.scaling.law import evidence
 from keras_jft.scaling.paper import paper as printed
 from keras_jft.scaling.reporting.figures import LOOKS, PANEL, STYLE, short
-from keras_jft.scaling.rows import units
+from keras_jft.scaling.rows.table import CURVES, Rows
 
 
 def plot_capacity(
@@ -23,7 +22,7 @@ def plot_capacity(
     with a 95% interval (Student's t) over the seeds that ran both sizes.
 
     Args:
-        rows: Rows of one task and mode, a list of dicts or a DataFrame.
+        rows: Rows of one task and mode, a list of dicts, a DataFrame or `Rows`.
         capacity: The column that tells nets apart: numbers, or names, shown in
             the order of the rows.
         x: The column of sizes; random initialization (0) is left out.
@@ -89,27 +88,29 @@ def gains(table, nets, capacity, x, y):
 
 def _checked(rows, capacity, x, y):
     """Return the trained runs as a DataFrame, with fractions in percent."""
-    table = evidence.succeeded(rows)
-    y = evidence.score_of(table, y)
-    evidence.check_columns(table, [capacity, x, y])
-    for column in set(evidence.CURVES) - {capacity}:
+    rows = Rows(rows).succeeded()
+    y = rows.score(y)
+    rows.check_columns(capacity, x, y)
+    table = rows.table
+    for column in set(CURVES) - {capacity}:
         if column in table and table[column].nunique() > 1:
             raise ValueError(
                 f"All rows of a capacity figure must have the same `{column}`. "
                 f"Received rows of {sorted(table[column].unique())}. Choose "
                 "one."
             )
-    evidence.check_numbers(table, y)
-    table = table[~evidence.untrained(table)]
+    rows.check_numbers(y)
+    rows = rows.where(~rows.untrained)
+    table = rows.table
     if table[x].nunique() < 2:
         raise ValueError(
             f"A gain needs two sizes or more in `{x}`. Received: "
             f"{sorted(table[x].unique())}."
         )
     if "seed" not in table:
-        table = table.assign(seed=0)
-    scale = units.points(units.bounds_of(table[y], None, y))
-    return table.assign(**{y: table[y] * scale}), y, scale == 100
+        rows = rows.assign(seed=0)
+    factor = rows.scores(y).unit.factor
+    return rows.scaled(y, factor).table, y, factor == 100
 
 
 def _title(table, y):

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from keras_jft import checks
-from keras_jft.scaling.law import evidence
 from keras_jft.scaling.paper import paper
 from keras_jft.scaling.rows import units
+from keras_jft.scaling.rows.table import Rows
 
 BY = ("mode", "arm", "num_examples")
 # Other spellings of VOC's classes, with those of the paper.
@@ -64,8 +64,8 @@ def paper_table(number, rows=None, *, by=None, class_names=None):
 
     Args:
         number: 1 to 14.
-        rows: Rows, a list of dicts or a DataFrame; rows of other tasks than
-            the table's are ignored. None gives the paper's numbers alone.
+        rows: Rows, a list of dicts, a DataFrame or `Rows`; rows of other tasks
+            than the table's are ignored. None gives the paper's numbers alone.
         by: Columns that group the rows; each group is a column of the table.
             None means those of `mode`, `arm` and `num_examples` that the rows
             have. A column holds means over its rows, whatever else they differ
@@ -116,20 +116,21 @@ def paper_table(number, rows=None, *, by=None, class_names=None):
 
 def _yours(number, printed, rows, by, class_names):
     """Return a DataFrame: a row per quantity or class, a column per group."""
-    table = evidence.succeeded(rows)
+    rows = Rows(rows).succeeded()
     columns = {}
     for line in printed["lines"]:
-        part = _of_task(table, line.get("task", printed["task"]))
+        part = _of_task(rows, line.get("task", printed["task"]))
         if line["score"] in part:
-            values = _percent(part[line["score"]])
+            values = _percent(part.table[line["score"]])
         elif "setting" in line:
-            values = _settings(part, line["setting"])
+            values = part.settings(line["setting"])
+            values = pd.Series(values, part.table.index, dtype="float64")
         else:
             continue
         for group, places in _groups(part, by):
             columns.setdefault(group, {})[line["name"]] = values[places].mean()
     if class_names is not None and "classes" in printed:
-        part = _of_task(table, printed["task"])
+        part = _of_task(rows, printed["task"])
         scores = _class_scores(number, printed, part, class_names)
         for group, places in _groups(part, by):
             means = scores[places].mean().to_dict()
@@ -140,30 +141,25 @@ def _yours(number, printed, rows, by, class_names):
         raise ValueError(
             f"Table {number} needs rows with one of the scores {wanted}, of "
             f"the task {printed['task'] or 'that a line names'}. Received "
-            f"rows with the columns {sorted(map(str, table))}."
+            f"rows with the columns {sorted(map(str, rows.table))}."
         )
     return pd.DataFrame(columns)
 
 
-def _settings(table, name):
-    """Return a setting of each row as a number, nan if the row lacks it."""
-    values = [evidence.setting(row, name) for row in table.to_dict("records")]
-    return pd.Series(values, table.index, dtype="float64")
+def _of_task(rows, task):
+    return rows.where(rows.table["task"] == task) if "task" in rows else rows
 
 
-def _of_task(table, task):
-    return table[table["task"] == task] if "task" in table else table
-
-
-def _groups(table, by):
+def _groups(rows, by):
     """Yield pairs of a column's name and a mask of the rows in it."""
     if by is None:
-        by = [column for column in BY if column in table]
+        by = [column for column in BY if column in rows]
     by = [by] if isinstance(by, str) else list(by)
-    evidence.check_columns(table, by)
+    rows.check_columns(*by)
     if not by:
-        yield "yours", np.ones(len(table), bool)
+        yield "yours", np.ones(len(rows), bool)
         return
+    table = rows.table
     for values in table[by].drop_duplicates().sort_values(by).to_numpy():
         name = ", ".join(map(_said, values))
         yield f"yours: {name}", (table[by] == values).all(axis=1).to_numpy()
@@ -185,11 +181,11 @@ def _percent(scores):
     return scores * units.points(units.natural_bounds(known))
 
 
-def _class_scores(number, printed, table, class_names):
+def _class_scores(number, printed, rows, class_names):
     """Return a DataFrame: a row per run, a column per class, paper's names."""
     column = printed["classes"]
-    evidence.check_columns(table, [column])
-    counts = {len(scores) for scores in table[column]}
+    rows.check_columns(column)
+    counts = {len(scores) for scores in rows.table[column]}
     if counts != {len(class_names)}:
         raise ValueError(
             f"Table {number} has classes: `{column}` of each row must have "
@@ -198,7 +194,7 @@ def _class_scores(number, printed, table, class_names):
         )
     called = {_spelled(line["name"]): line["name"] for line in printed["lines"]}
     scores = pd.DataFrame(
-        table[column].tolist(),
+        rows.table[column].tolist(),
         columns=[called.get(_spelled(name), name) for name in class_names],
         dtype="float64",
     )

@@ -6,8 +6,8 @@ Letters: C classes.
 import numpy as np
 import pandas as pd
 
-from keras_jft.scaling.law import evidence
 from keras_jft.scaling.rows import units
+from keras_jft.scaling.rows.table import Rows
 from keras_jft.text import printable
 
 
@@ -15,8 +15,8 @@ def class_scores(rows, class_names, x="num_examples"):
     """Return the score of each class in each run.
 
     Args:
-        rows: Rows of one task with a column `per_class`, a list of dicts or a
-            DataFrame.
+        rows: Rows of one task with a column `per_class`, a list of dicts, a
+            DataFrame or `Rows`.
         class_names: C names, in the order of `per_class`.
         x: The column of sizes.
 
@@ -28,8 +28,9 @@ def class_scores(rows, class_names, x="num_examples"):
     Raises:
         ValueError: If rows have no `per_class`, or not C scores in it.
     """
-    table = evidence.succeeded(rows)
-    evidence.check_columns(table, ["per_class", x])
+    rows = Rows(rows).succeeded()
+    rows.check_columns("per_class", x)
+    table = rows.table if "mode" in rows else rows.assign(mode="all").table
     counts = set(table["per_class"].map(np.size))
     if counts != {len(class_names)}:
         raise ValueError(
@@ -41,7 +42,7 @@ def class_scores(rows, class_names, x="num_examples"):
     scale = units.points(units.natural_bounds(scores[~np.isnan(scores)]))
     return pd.DataFrame(
         {
-            "mode": np.repeat(_modes(table), len(class_names)),
+            "mode": np.repeat(table["mode"], len(class_names)),
             x: np.repeat(table[x].to_numpy(), len(class_names)),
             "class": np.tile(np.arange(len(class_names)), len(table)),
             "score": scale * scores.ravel(),
@@ -95,7 +96,3 @@ def class_table(rows, class_names, x="num_examples"):
         cells = cells.rename_axis(mode.replace("_", " "), axis=1)
         blocks.append(cells.to_string())
     return "\n\n".join(blocks)
-
-
-def _modes(table):
-    return table["mode"] if "mode" in table else ["all"] * len(table)

@@ -7,10 +7,11 @@ import numpy as np
 
 from keras_jft.html_page import drawable
 from keras_jft.metrics import METRICS
-from keras_jft.scaling.law import evidence, fitting
+from keras_jft.scaling.law.fitting import FEWEST_SIZES, fit
 from keras_jft.scaling.paper import paper as printed
 from keras_jft.scaling.reporting import classes
 from keras_jft.scaling.rows import units
+from keras_jft.scaling.rows.table import Rows
 
 # Okabe and Ito's colors, which color-blind readers can tell apart, each with a
 # marker of its own for prints without color.
@@ -55,7 +56,7 @@ def plot_data_size(
     initialization (rows with `num_examples` 0).
 
     Args:
-        rows: Rows of one task, a list of dicts or a DataFrame.
+        rows: Rows of one task, a list of dicts, a DataFrame or `Rows`.
         ax: Matplotlib axes to draw on, or None for new ones.
         x: The column of sizes.
         y: The column of scores. None means `score` or the main metric of the
@@ -80,14 +81,14 @@ def plot_data_size(
     """
     import matplotlib.pyplot as plt
 
-    table = evidence.succeeded(rows)
-    tasks = _values(table, "task")
+    rows = Rows(rows).succeeded()
+    tasks = rows.values("task")
     if len(tasks) > 1:
         raise ValueError(
             f"One panel shows one task. Received rows of {tasks}. Choose one, "
             "or draw all with `plot_data_sizes`."
         )
-    y = evidence.score_of(table, y)
+    y = rows.score(y)
     if not units.is_finite(factor) or factor < 1:
         raise ValueError(
             "`factor` must be 1 or more, and finite. Received: "
@@ -96,10 +97,10 @@ def plot_data_size(
     with plt.rc_context(STYLE):
         if ax is None:
             _, ax = plt.subplots(figsize=PANEL, layout="constrained")
-        modes = modes or _values(table, "mode")
-        _draw_panel(ax, table, x, y, modes, factor=factor, bounds=bounds)
+        modes = modes or rows.values("mode")
+        _draw_panel(ax, rows, x, y, modes, factor=factor, bounds=bounds)
         if paper:
-            _draw_paper(ax, table, x, y)
+            _draw_paper(ax, rows, x, y)
     return ax
 
 
@@ -119,12 +120,12 @@ def plot_data_sizes(rows, x="num_examples", *, paper=False):
     """
     import matplotlib.pyplot as plt
 
-    table = evidence.succeeded(rows)
-    tasks = _values(table, "task")
+    rows = Rows(rows).succeeded()
+    tasks = rows.values("task")
     if not tasks:
         raise ValueError(
             "The rows need a column `task`, since each task is a panel. They "
-            f"have: {sorted(map(str, table.columns))}."
+            f"have: {sorted(map(str, rows.table.columns))}."
         )
     # Up to three side by side, four as two by two.
     columns = len(tasks) if len(tasks) <= 3 else math.ceil(len(tasks) ** 0.5)
@@ -140,10 +141,10 @@ def plot_data_sizes(rows, x="num_examples", *, paper=False):
         for ax in panels.flat[len(tasks) :]:
             ax.remove()
         for task, ax in zip(tasks, panels.flat, strict=False):
-            part = table[table["task"] == task]
+            part = rows.where(rows.table["task"] == task)
             # A mode looks the same in all panels, even if a task lacks others.
-            y = evidence.score_of(part)
-            _draw_panel(ax, part, x, y, _values(table, "mode"))
+            y = part.score()
+            _draw_panel(ax, part, x, y, rows.values("mode"))
             if paper:
                 _draw_paper(ax, part, x, y)
     return figure
@@ -173,6 +174,7 @@ def plot_classes(rows, class_names, x="num_examples"):
     """
     import matplotlib.pyplot as plt
 
+    rows = Rows(rows)
     scores = classes.class_scores(rows, class_names, x)
     with plt.rc_context(STYLE):
         figure, (left, right) = plt.subplots(
@@ -193,7 +195,7 @@ def _draw_gains(ax, scores, class_names, x):
     gains = means.iloc[:, -1] - means.iloc[:, 0]
     errors = np.sqrt((errors**2).sum(axis=1))
     order = gains.groupby("class").mean().sort_values().index
-    modes = _values(scores, "mode")
+    modes = sorted(scores["mode"].unique())
     height = 0.8 / len(modes)
     for i, (mode, look) in enumerate(
         zip(modes, itertools.cycle(LOOKS), strict=False)
@@ -221,66 +223,52 @@ def _draw_gains(ax, scores, class_names, x):
     ax.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.16), ncols=2)
 
 
-def _values(table, column):
-    """Return the sorted distinct values of a column; none if it is missing."""
-    if column not in table:
-        return []
-    if table[column].isna().any():
-        raise ValueError(
-            f"Either all rows must have a `{column}`, or none of them. "
-            f"Received: no value in {int(table[column].isna().sum())} of "
-            f"{len(table)} rows."
-        )
-    return sorted(table[column].unique())
-
-
-def _draw_panel(ax, table, x, y, modes, *, factor=1, bounds=None):
+def _draw_panel(ax, rows, x, y, modes, *, factor=1, bounds=None):
     """Draw the curves of one task, its axes and its legend."""
-    evidence.check_numbers(table, x)
-    evidence.check_numbers(table, y)
-    bounds = units.bounds_of(table[y], bounds, y)
-    scale = units.points(bounds)
-    table = table.assign(**{y: table[y] * scale})
-    bounds = tuple(scale * bound for bound in bounds)
+    rows.check_numbers(x)
+    scores = rows.scores(y, bounds)
+    scale = scores.unit.factor
+    rows = rows.scaled(y, scale)
+    bounds = tuple(scale * bound for bound in scores.bounds)
     percent = scale == 100 and bounds[0] == 0
     if not modes:
-        modes, table = ["runs"], table.assign(mode="runs")
+        modes, rows = ["runs"], rows.assign(mode="runs")
     for mode, look in zip(modes, itertools.cycle(LOOKS), strict=False):
-        part = table[table["mode"] == mode]
-        if part.empty:
+        part = rows.where(rows.table["mode"] == mode)
+        if not len(part):
             continue
         laws = {"factor": factor, "bounds": bounds}
         name = drawable(str(mode).replace("_", " "))
         _draw_curve(ax, part, x, y, name, *look, **laws)
-    sizes = np.unique(table.loc[~evidence.untrained(table), x])
+    sizes = np.unique(rows.table.loc[~rows.untrained, x])
     ax.set_xscale("log")
     ticks = np.unique([*sizes, *(sizes[-1:] * factor)])
     ax.set_xticks(ticks, [short(size) for size in ticks])
     ax.set_xticks([], minor=True)
     images = "Pre-training images" if x == "num_examples" else x
     ax.set_xlabel(drawable(f"{images} (log scale)"))
-    (task,) = _values(table, "task") or [None]
+    (task,) = rows.values("task") or [None]
     known = task in METRICS and METRICS[task].score == y
     title = METRICS[task].title if known else y
     ax.set_ylabel(drawable(f"{title} (%)" if percent else title))
     ax.set_title(drawable(units.titled(str(task))) if task else "")
     ax.grid(axis="y", alpha=0.25, linewidth=0.5)
     # Colors are modes; the legend explains bands and dashes once, in gray.
-    if len(sizes) >= fitting.FEWEST_SIZES:
+    if len(sizes) >= FEWEST_SIZES:
         ax.fill_between([], [], color="gray", label=BAND, **SHADE)
-    if evidence.untrained(table).any():
+    if rows.untrained.any():
         ax.plot([], [], color="gray", label="random initialization", **DASHED)
     # Below the axes, since inside it would cover an interval or a line.
     ax.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.16))
 
 
-def _draw_paper(ax, table, x, y):
+def _draw_paper(ax, rows, x, y):
     """Draw the scores that the paper prints for a task and metric, if any."""
-    (task,) = _values(table, "task") or [None]
+    (task,) = rows.values("task") or [None]
     if x != "num_examples" or (task, y) not in printed.POINTS:
         return
     name, points = printed.POINTS[task, y]
-    percent = units.natural_bounds(table[y]) == (0, 100)
+    percent = units.natural_bounds(rows.table[y]) == (0, 100)
     percent = percent or ax.get_ylabel().endswith("(%)")
     scores = np.array(list(points.values())) / (1 if percent else 100)
     ax.plot(
@@ -305,18 +293,17 @@ def _apart(sizes):
     return kept
 
 
-def _draw_curve(ax, table, x, y, name, color, marker, *, factor, bounds):
+def _draw_curve(ax, rows, x, y, name, color, marker, *, factor, bounds):
     """Draw the runs, means, law and random initialization of one mode."""
-    untrained = evidence.untrained(table)
-    trained = table[~untrained]
+    untrained, trained = rows.table[rows.untrained], rows.table[~rows.untrained]
     ax.scatter(trained[x], trained[y], s=9, alpha=0.45, lw=0, color=color)
     means = trained.groupby(x)[y].mean()
     mean = {"color": color, "marker": marker, "markersize": 5}
-    if len(means) < fitting.FEWEST_SIZES:  # A line through the means instead.
+    if len(means) < FEWEST_SIZES:  # A line through the means instead.
         ax.plot(means.index, means, label=name, **mean)
     else:
         # The direction does not change any line.
-        law = fitting.fit(table, x, y, bounds=bounds, direction="max")
+        law = fit(rows, x, y, bounds=bounds, direction="max")
         largest = means.index.max()
         grid = np.geomspace(means.index.min(), factor * largest, 100)
         low, high = law.prediction_interval(grid)
@@ -328,8 +315,8 @@ def _draw_curve(ax, table, x, y, name, color, marker, *, factor, bounds):
         unit = law.unit
         label = f"{name}: {unit.text(slope, '+')} {unit.name} per decade"
         ax.plot(means.index, means, label=label, linestyle="none", **mean)
-    if untrained.any():
-        ax.axhline(table.loc[untrained, y].mean(), color=color, **DASHED)
+    if len(untrained):
+        ax.axhline(untrained[y].mean(), color=color, **DASHED)
 
 
 def short(number):

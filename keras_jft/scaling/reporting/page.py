@@ -30,13 +30,14 @@ from keras_jft.scaling.decision.forecast import (
     COLLECT,
     DO_NOT_COLLECT,
     NOT_ENOUGH_EVIDENCE,
+    forecasts,
 )
-from keras_jft.scaling.law import evidence
 from keras_jft.scaling.law.families import LAWS
 from keras_jft.scaling.paper.tables import paper_table
-from keras_jft.scaling.reporting import tables
 from keras_jft.scaling.reporting.figures import plot_data_size
-from keras_jft.scaling.rows import cost, units
+from keras_jft.scaling.reporting.tables import means
+from keras_jft.scaling.rows import units
+from keras_jft.scaling.rows.table import SECONDS, Rows
 
 CAVEATS = (
     "Each interval is a 95% prediction interval of one new run. It includes "
@@ -91,7 +92,7 @@ def report(
     self-contained file; the Markdown beside it says the same without figures.
 
     Args:
-        rows: Rows, a list of dicts or a DataFrame.
+        rows: Rows, a list of dicts, a DataFrame or `Rows`.
         path: Where to write the page, `*.html`.
         x: The column of sizes.
         y: The column of scores. None means `score` or the main metric of the
@@ -133,8 +134,9 @@ def report(
             f"returned. Received: {alternatives!r}."
         )
     options = {"x": x, "y": y, "bounds": bounds}
-    by = tables.curve_columns(rows, by)
-    found = tables.forecasts(
+    rows = Rows(rows)
+    by = rows.curve_columns(by)
+    found = forecasts(
         rows,
         by=by,
         factor=factor,
@@ -142,9 +144,12 @@ def report(
         direction=direction,
         **options,
     )
-    table = evidence.succeeded(rows)
-    panels = _panels(table, by)
-    modes = sorted(table["mode"].unique()) if "mode" in by else None
+    done = rows.succeeded()
+    panels = {
+        units.titled(_called(name)): part
+        for name, part in done.panels(by).items()
+    }
+    modes = sorted(done.table["mode"].unique()) if "mode" in by else None
     blocks = [
         Text(_in_short(found)),
         Heading("The decision"),
@@ -154,16 +159,16 @@ def report(
         Pictures(
             tuple(
                 _picture(*panel, modes=modes, factor=factor, **options)
-                for panel in panels
+                for panel in panels.items()
             )
         ),
         Heading("Scores"),
-        *(_scores(*panel, by, **options) for panel in panels),
+        *(_scores(*panel, by, **options) for panel in panels.items()),
         *_beside_the_paper(paper_tables, rows),
         Heading("Laws"),
         _laws(found),
         Heading("Caveats"),
-        Points(_common_caveats(table)),
+        Points(_common_caveats(done)),
         Heading("For these curves", level=3),
         _caveats(found),
         Heading("How the numbers were made"),
@@ -277,44 +282,30 @@ def _or_unknown(text, otherwise="unknown"):
 # === Figures and scores ===
 
 
-def _panels(table, by):
-    """Return pairs of a title and the rows of a figure, a curve per mode."""
-    apart = [column for column in by if column != "mode"]
-    if not apart:
-        return [("All runs", table)]
-    return [
-        (units.titled(_called(name)), part)
-        for name, part in table.groupby(apart)
-    ]
-
-
 def _picture(title, part, *, x, y, factor, **options):
     ax = plot_data_size(part, x=x, y=y, factor=factor, **options)
     return Picture(
         svg_of(ax.figure),
-        f"{title}: {evidence.score_of(part, y)} by {x}. Small markers are "
+        f"{title}: {part.score(y)} by {x}. Small markers are "
         "runs, large ones means. The forecast is dotted, its interval shaded, "
         f"up to {factor:g} times the largest size.",
     )
 
 
 def _scores(title, part, by, x, y, bounds):
-    y = evidence.score_of(part, y)
-    unit = units.unit_of(units.bounds_of(part[y], bounds, y), part[y], y)
+    scores = part.scores(y, bounds)
     modes = [column for column in by if column == "mode"]
-    cells = tables.means(
-        part.assign(**{y: part[y] * unit.factor}), modes, x, y, unit.digits
-    )
-    runs = part.groupby([*modes, x]).size()
+    cells = means(part, modes, x, scores)
+    runs = part.table.groupby([*modes, x]).size()
     most = (
         f"{runs.min()}"
         if runs.min() == runs.max()
         else (f"{runs.min()} to {runs.max()}")
     )
-    in_points = " in points" * (unit.name == "points")
+    in_points = " in points" * (scores.unit.name == "points")
     return Table(
-        f"{title}: {y}{in_points}, mean ± standard deviation over {most} "
-        f"run(s) of each {x}",
+        f"{title}: {scores.name}{in_points}, mean ± standard deviation over "
+        f"{most} run(s) of each {x}",
         ("", *cells.columns),
         tuple(
             (str(mode).replace("_", " "), *row)
@@ -374,8 +365,8 @@ def _fitted(candidate):
     )
 
 
-def _common_caveats(table):
-    on_the_clock = {*cost.SECONDS} & {*table} == {"wall_seconds"}
+def _common_caveats(rows):
+    on_the_clock = {*SECONDS} & {*rows.table} == {"wall_seconds"}
     return (*CAVEATS, ON_THE_CLOCK) if on_the_clock else CAVEATS
 
 
@@ -403,10 +394,10 @@ def _caveats(found):
 
 def _made_by(rows, command=None):
     """Yield blocks on how the rows were made, as far as they say."""
-    table = evidence.table_of(rows)
+    table = rows.table
     if command:
         yield Code("The command that makes the rows", command)
-    facts = [("Rows", f"{len(table):,}"), *_facts(table)]
+    facts = [("Rows", f"{len(rows):,}"), *_facts(rows)]
     yield Table("What the rows say", ("", "values"), tuple(facts), words=True)
     configs = [c for c in table.get("config", ()) if isinstance(c, dict)]
     if not configs:
@@ -427,19 +418,20 @@ def _made_by(rows, command=None):
     yield Code("Settings that all runs share", "\n".join(lines))
 
 
-def _facts(table):
+def _facts(rows):
     """Yield pairs of a recorded fact and its values."""
+    table = rows.table
     if "error" in table:
-        yield "Failed runs", f"{int(evidence.failed(table).sum()):,}"
+        yield "Failed runs", f"{int(rows.failed.sum()):,}"
     if "seed" in table:
         yield "Seeds", _values(table["seed"])
     if "time" in table:
         times = [time for time in table["time"] if isinstance(time, str)]
         if times:
             yield "Made (UTC)", f"{min(times)} to {max(times)}"
-    hours = cost.hours_of(table)
-    if pd.notna(hours).any():
-        yield "Device-hours in all", f"{pd.Series(hours).sum():.3g}"
+    hours = pd.Series(rows.hours)
+    if hours.notna().any():
+        yield "Device-hours in all", f"{hours.sum():.3g}"
     for column, name in MADE_BY.items():
         if column in table:
             yield name, _values(table[column])

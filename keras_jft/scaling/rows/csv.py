@@ -6,7 +6,7 @@ import pathlib
 import re
 import warnings
 
-from keras_jft.scaling.law import evidence
+from keras_jft.scaling.rows.table import CURVES
 
 SIZES = "num_examples"
 NUMBER = re.compile("[+-]?[0-9.]+(e[+-]?[0-9]+)?%?", re.IGNORECASE)
@@ -157,7 +157,7 @@ def _row(path, number, cells, header, seen):
 
 def _value(name, text):
     """Return a cell as a number, None if empty, or text; names stay text."""
-    kinds = () if name in evidence.CURVES or "_" in text else (int, float)
+    kinds = () if name in CURVES or "_" in text else (int, float)
     for kind in kinds:
         try:
             return kind(text)

@@ -28,8 +28,8 @@ import warnings
 import numpy as np
 
 from keras_jft import text_files
-from keras_jft.scaling.law import evidence
 from keras_jft.scaling.rows import csv
+from keras_jft.scaling.rows.table import CURVES
 from keras_jft.version import __version__
 
 
@@ -227,7 +227,7 @@ def _content(file):
 
 def _check_names(where, row):
     """Raise a `ValueError` if what tells runs apart is not a single value."""
-    for name in ("key", "seed", *evidence.CURVES):
+    for name in ("key", "seed", *CURVES):
         if isinstance(row.get(name), (list, dict)):
             raise ValueError(
                 f"{where}: `{name}` must be text or a number. Received: "

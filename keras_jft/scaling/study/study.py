@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 
 from rich import console, progress
 
-from keras_jft.scaling.law import evidence
-from keras_jft.scaling.rows import cost
 from keras_jft.scaling.rows import rows as rows_lib
+from keras_jft.scaling.rows.table import is_failure
 from keras_jft.scaling.study import claims, fingerprints
+from keras_jft.scaling.study import outlook as outlook_lib
 
 # Fields of a config that become columns of its row.
 COLUMNS = ("task", "mode", "arm", "num_examples", "seed")
@@ -204,7 +204,7 @@ class Study:
             An `Outlook`; print it.
         """
         rows = rows_lib.read(self.path) if self.path.exists() else []
-        return cost.outlook(self.dry_run(), [*rows, *like])
+        return outlook_lib.outlook(self.dry_run(), [*rows, *like])
 
     def _by_key(self):
         """Return the last row of each key in the file."""
@@ -352,7 +352,7 @@ def _columns(config):
 
 
 def _has_failed(row):
-    return evidence.is_failure(row.get("error"))
+    return is_failure(row.get("error"))
 
 
 def _described(config):
