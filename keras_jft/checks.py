@@ -67,6 +67,20 @@ def number(argument, value, low, high=math.inf, *, above=False, whole=False):
     _in_range(argument, value, low, high, above)
 
 
+def fraction(argument, value):
+    """Raise `ValueError` unless a value is a number in [0, 1).
+
+    Args:
+        argument: Name of the argument, for the message.
+        value: What was passed.
+    """
+    number(argument, value, -math.inf)
+    if not 0 <= value < 1:
+        raise ValueError(
+            f"`{argument}` must lie in [0, 1). Received: {argument}={value}."
+        )
+
+
 def numbers_of(argument, values, low, *, above=False, whole=False):
     """Raise `ValueError` unless values are at least one number in a range.
 

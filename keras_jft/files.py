@@ -340,12 +340,45 @@ def list_folder(folder):
 
 
 def names_in(folder):
-    """Return the names of what is in a folder; none if it does not exist."""
+    """Yield the names of what is in a folder; none if it does not exist.
+
+    Those of a local folder are not sorted, and not held in memory.
+    """
     if not is_folder(folder):
-        return []
-    if is_local(folder):
-        return os.listdir(folder)
-    return [name.rstrip("/") for name in list_folder(folder)]
+        return
+    if not is_local(folder):
+        yield from (name.rstrip("/") for name in list_folder(folder))
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            yield entry.name
+
+
+def walk(folder, above=()):
+    """Yield the paths of all files below a local folder, in no order.
+
+    Files and folders that are hidden or left by tools (`is_tool_name`) are
+    left out; links to folders are followed.
+
+    Args:
+        folder: A folder.
+        above: The real paths of the folders above it. A link back to one of
+            them, or to one of its parents, is a cycle and is not followed.
+
+    Raises:
+        OSError: A folder cannot be listed.
+    """
+    real = Path(folder).resolve()
+    if any(parent.is_relative_to(real) for parent in above):
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if is_tool_name(entry.name):
+                continue
+            if entry.is_dir():
+                yield from walk(entry.path, (*above, real))
+            else:
+                yield Path(entry.path)
 
 
 def of_split(source, split):

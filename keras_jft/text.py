@@ -5,6 +5,8 @@ byte that is not as a lone surrogate, `\\udc80` to `\\udcff` (PEP 383). The
 functions here write those bytes back, so that such a name can serve as an id.
 """
 
+import unicodedata
+
 import numpy as np
 
 ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
@@ -64,6 +66,15 @@ def decode_array(array):
     array = np.asarray(array)
     decoded = [decode(data) for data in array.reshape(-1).tolist()]
     return np.array(decoded, str).reshape(array.shape)
+
+
+def composed(text):
+    """Return the one Unicode form (NFC) that all forms of a name share.
+
+    >>> len("e\u0301"), len(composed("e\u0301"))
+    (2, 1)
+    """
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def printable(text):

@@ -113,5 +113,5 @@ def test_names_in_a_folder_are_files_and_folders(folder):
     files.make_folder(f"{folder}/b")
     files.write_bytes(f"{folder}/b/c", b"")
     assert sorted(files.names_in(folder)) == ["a", "b"]
-    assert files.names_in(f"{folder}/none") == []
-    assert files.names_in(f"{folder}/a") == []
+    assert list(files.names_in(f"{folder}/none")) == []
+    assert list(files.names_in(f"{folder}/a")) == []

@@ -5,11 +5,11 @@ class of that name: it is an error that names file and row.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Set
 
 import numpy as np
 
+from keras_jft.text import composed
 from keras_jft.text_files import short
 
 # Whole numbers as Python and JSON write them; "007" and "1.0" are texts.
@@ -224,7 +224,7 @@ def almost(name, names):
     " (there is 'caf\xe9', of another Unicode form)"
     """
     for other in names:
-        one, two = (unicodedata.normalize("NFC", n) for n in (name, other))
+        one, two = composed(name), composed(other)
         if one == two:
             return f" (there is {other!r}, of another Unicode form)"
         if one.strip().casefold() == two.strip().casefold():
@@ -290,7 +290,7 @@ def _in_two_forms(names):
     """Return a name that equals another but for its Unicode form; or None."""
     forms = {}
     for name in sorted(names):
-        if forms.setdefault(unicodedata.normalize("NFC", name), name) != name:
+        if forms.setdefault(composed(name), name) != name:
             return name
     return None
 

@@ -6,6 +6,7 @@
 - `class_subset`, `with_labels` and `OnlyLabels` choose by label.
 """
 
+import itertools
 import json
 from pathlib import Path
 
@@ -15,7 +16,12 @@ from keras_jft import checks, files, text
 from keras_jft.data import keyed_random
 from keras_jft.data.dataset import Wrapped
 from keras_jft.data.label_names import checked_list, is_text
-from keras_jft.text_files import read_json_lines, short
+from keras_jft.text_files import (
+    read_json,
+    read_json_lines,
+    read_lines,
+    short,
+)
 
 _HASHED = 1_000_000  # Ids that are hashed at once.
 _READ = 10_000  # Examples whose ids or labels are read at once.
@@ -163,40 +169,56 @@ def _lines(data):
 
 
 def read_ids(path, num_examples=None):
-    """Read the ids of a file by `write_ids`, `(n,)` int64 or str.
+    """Read the ids of a file, `(n,)` int64 or str.
 
     Args:
-        path: The file.
+        path: A file of `write_ids`, `*.jsonl`; a JSON list, `*.json`; or a text
+            with one id per line, all of them texts.
         num_examples: How many ids to read; by default all.
 
     Raises:
-        ValueError: The file is missing or too short; or a line is not a JSON
-            object with an `id`, or its id has another type than those before
-            or is repeated. The error names the line. Blank lines are skipped.
+        ValueError: The file is missing or too short; or an id is neither a text
+            nor a whole number, has another type than those before, or is
+            repeated. The error names its place. Blank lines are skipped.
     """
     if not Path(path).is_file():
         raise ValueError(f"There must be a file {str(path)!r}. Received none.")
-    ids, lines = {}, read_json_lines(path)
-    while num_examples is None or len(ids) < num_examples:
-        number, line = next(lines, (None, None))
-        if number is None:
-            break
-        name = line.get("id") if isinstance(line, dict) else None
+    ids = {}
+    for place, name in itertools.islice(_ids_in(Path(path)), num_examples):
         kind = type(next(iter(ids), name))
         is_id = is_text(name) or (type(name) is int and abs(name) < 2**63)
         if not is_id or type(name) is not kind or name in ids:
             raise ValueError(
-                f"{str(path)!r}, line {number}: expected an object with an "
-                "`id`, a whole number or a text, that no other line has. "
-                f"Received: {short(name)}."
+                f"{str(path)!r}, {place}: expected an id, a whole number or a "
+                "text, that occurs nowhere else in the file. Received: "
+                f"{short(name)}."
             )
-        ids[name] = number
+        ids[name] = place
     if not ids or len(ids) < (num_examples or 0):
         raise ValueError(
-            f"{str(path)!r} must have {num_examples or 'some'} lines. "
+            f"{str(path)!r} must have {num_examples or 'some'} ids. "
             f"Received {len(ids)}."
         )
     return np.array(list(ids))
+
+
+def _ids_in(path):
+    """Yield the place of each id in a file, for errors, and the id."""
+    if path.suffix == ".jsonl":
+        for number, line in read_json_lines(path):
+            is_object = isinstance(line, dict)
+            yield f"line {number}", line.get("id") if is_object else None
+    elif path.suffix == ".json":
+        ids = read_json(path)
+        if not isinstance(ids, list):
+            raise ValueError(
+                f"{str(path)!r} must hold a list of ids. Received: "
+                f"{short(ids)}."
+            )
+        yield from ((f"number {i}", name) for i, name in enumerate(ids))
+    else:
+        for number, line in read_lines(path):
+            yield f"line {number}", line.strip()
 
 
 def select(data, ids, num_examples=None):
@@ -204,7 +226,7 @@ def select(data, ids, num_examples=None):
 
     Args:
         data: A `Dataset`.
-        ids: Ids, or the path of a file that `write_ids` wrote.
+        ids: Ids, or the path of a file that `read_ids` reads.
         num_examples: How many of the ids to use; by default all.
 
     Returns:
@@ -217,26 +239,44 @@ def select(data, ids, num_examples=None):
     if isinstance(ids, (str, Path)):
         ids = read_ids(ids, num_examples)
     ids = np.asarray(ids)[:num_examples]
-    known = np.asarray(data.ids(np.arange(len(data))))
-    order = np.argsort(known, kind="stable")
-    if len(ids) and ids.dtype.kind == known.dtype.kind:
-        places = np.searchsorted(known, ids, sorter=order)
-        positions = order[np.minimum(places, len(known) - 1)]
-        missing = ids[known[positions] != ids]
-    else:
-        positions, missing = order[:0], ids
-    if len(missing) or not len(ids):
-        raise ValueError(
-            f"`ids` must be ids of examples, such as {known[:3].tolist()}. "
-            f"Received {len(missing)} of {len(ids)} that are not: "
-            f"{missing[:5].tolist()}."
-        )
+    positions = find_ids(ids, data.ids(np.arange(len(data))))
+    if not len(ids):
+        raise ValueError("`ids` must name at least one example. Received none.")
     if len(np.unique(positions)) < len(positions):
         raise ValueError(
             f"`ids` must not be repeated. Received {len(ids)}, of which "
             f"{len(np.unique(positions))} differ."
         )
     return at(data, positions)
+
+
+def find_ids(ids, known, argument="ids"):
+    """Return the position of each id among the known ones, `(n,)` int64.
+
+    Args:
+        ids: n ids.
+        known: Different ids of examples.
+        argument: What errors call `ids`.
+
+    Raises:
+        ValueError: An id is not known, or of another type.
+    """
+    ids, known = np.asarray(ids), np.asarray(known)
+    order = np.argsort(known, kind="stable")
+    if not len(ids):
+        return order[:0]
+    positions, missing = order[:0], ids
+    if ids.dtype.kind == known.dtype.kind:
+        places = np.searchsorted(known, ids, sorter=order)
+        positions = order[np.minimum(places, len(known) - 1)]
+        missing = ids[known[positions] != ids]
+    if len(missing):
+        raise ValueError(
+            f"`{argument}` must be ids of examples, such as "
+            f"{known[:3].tolist()}. Received {len(missing)} of {len(ids)} that "
+            f"are not: {missing[:5].tolist()}."
+        )
+    return positions
 
 
 def class_subset(data, labels, num_examples=None, *, seed=0, only=False):

@@ -17,6 +17,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_jft import checks
 from keras_jft.pretrain import label_ids
 
 
@@ -63,11 +64,11 @@ def sigmoid_cross_entropy(
     num_classes = logits.shape[-1]
     positive = _weights("positive_weight", positive_weight, num_classes)
     weights = _weights("class_weights", class_weights, num_classes)
-    smoothing = _smoothing(label_smoothing)
+    checks.fraction("label_smoothing", label_smoothing)
 
     # For a target y, the loss of a class is a * softplus(x) - b * x.
     def coefficients(is_label, classes):
-        y = (1 - smoothing) * is_label + smoothing / num_classes
+        y = (1 - label_smoothing) * is_label + label_smoothing / num_classes
         factor, w = _at(weights, classes), _at(positive, classes)
         return factor * (1 - y + w * y), factor * w * y
 
@@ -127,10 +128,7 @@ def asymmetric_loss(
                 f"`gamma_{name}` must be 0 or at least 1, where its gradient "
                 f"is finite. Received: gamma_{name}={gamma}."
             )
-    if not 0 <= margin < 1:
-        raise ValueError(
-            f"`margin` must lie in [0, 1). Received: margin={margin}."
-        )
+    checks.fraction("margin", margin)
 
     def of_present(x):
         p, rest = ops.sigmoid(x), ops.sigmoid(-x)
@@ -191,7 +189,7 @@ def softmax_cross_entropy(labels, logits, *, label_smoothing=0.0):
         Mahajan et al. 2018, https://arxiv.org/abs/1805.00932, section 2.2.
         Szegedy et al. 2016, https://arxiv.org/abs/1512.00567, section 7.
     """
-    smoothing = _smoothing(label_smoothing)
+    checks.fraction("label_smoothing", label_smoothing)
     labels, weights = label_ids.split(labels)
     classes, is_label, _ = label_ids.read(ops.maximum(labels, -1))
     at_labels = ops.take_along_axis(logits, classes, axis=1)
@@ -200,9 +198,9 @@ def softmax_cross_entropy(labels, logits, *, label_smoothing=0.0):
         shares = shares * ops.cast(weights, logits.dtype)
     count = ops.sum(shares, axis=1)
     chosen = ops.sum(shares * at_labels, axis=1)
-    chosen = (1 - smoothing) * chosen / ops.where(count > 0, count, 1.0)
-    if smoothing:
-        chosen += smoothing * ops.mean(logits, axis=1)
+    chosen = (1 - label_smoothing) * chosen / ops.where(count > 0, count, 1.0)
+    if label_smoothing:
+        chosen += label_smoothing * ops.mean(logits, axis=1)
     losses = ops.logsumexp(logits, axis=1) - chosen
     losses = ops.where(count > 0, losses, 0.0)
     if weights is None:
@@ -226,15 +224,6 @@ def _weights(name, weights, num_classes):
             f"{array.min()} to {array.max()}."
         )
     return array if array.ndim else float(array)
-
-
-def _smoothing(label_smoothing):
-    if not 0 <= label_smoothing < 1:
-        raise ValueError(
-            "`label_smoothing` must lie in [0, 1). Received: "
-            f"label_smoothing={label_smoothing}."
-        )
-    return label_smoothing
 
 
 def _at(weights, classes):

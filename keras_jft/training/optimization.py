@@ -82,10 +82,7 @@ class Optimization:
             self, 0, math.inf, "clipnorm", "decay_rate", "power", above=True
         )
         checks.within(self, 0, 1, "momentum")
-        if not 0 <= self.warmup < 1:
-            raise ValueError(
-                f"`warmup` must lie in [0, 1). Received: warmup={self.warmup}."
-            )
+        checks.fraction("warmup", self.warmup)
         if list(self.boundaries) != sorted({0, *self.boundaries})[1:]:
             raise ValueError(
                 "`boundaries` must be steps, positive and rising. Received: "

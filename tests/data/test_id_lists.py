@@ -81,7 +81,7 @@ def test_examples_are_selected_by_a_list_of_ids(make_data):
     for ids, message in (
         (["x.jpg", NAMES[0]], r"1 of 2 that are not: \['x.jpg'\]"),
         ([4], "1 of 1 that are not"),
-        ([], "0 of 0"),
+        ([], "at least one example. Received none"),
         ([NAMES[0], NAMES[0]], "Received 2, of which 1 differ"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -153,10 +153,10 @@ def test_files_that_are_missing_or_too_short_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"a\.jsonl'. Received none"):
         jft_data.read_ids(path)
     path.write_text("")
-    with pytest.raises(ValueError, match="must have some lines"):
+    with pytest.raises(ValueError, match="must have some ids"):
         jft_data.read_ids(path)
     path.write_text('{"id": 4}\n')
-    with pytest.raises(ValueError, match="must have 2 lines. Received 1"):
+    with pytest.raises(ValueError, match="must have 2 ids. Received 1"):
         jft_data.read_ids(path, 2)
 
 
@@ -164,6 +164,21 @@ def test_a_byte_order_mark_and_blank_lines_are_passed_over(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"id": "a"}\r\n\r\n{"id": "b"}\r\n\r\n')
     assert jft_data.read_ids(path).tolist() == ["a", "b"]
+
+
+def test_lists_in_other_formats_choose_too(make_data, tmp_path):
+    data = make_data(101, ids=NAMES)
+    (tmp_path / "a.txt").write_text(f"{NAMES[60]}\n\n {NAMES[3]}\n")
+    (tmp_path / "a.json").write_text(json.dumps([NAMES[60], NAMES[3]]))
+    for path in (tmp_path / "a.txt", tmp_path / "a.json"):
+        assert _ids(jft_data.select(data, path)) == [NAMES[60], NAMES[3]]
+        assert jft_data.read_ids(path, 1).tolist() == [NAMES[60]]
+    (tmp_path / "a.json").write_text("[3, 4, 3]")
+    with pytest.raises(ValueError, match="number 2: expected an id.*: 3"):
+        jft_data.read_ids(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text('{"ids": [3]}')
+    with pytest.raises(ValueError, match="must hold a list of ids"):
+        jft_data.read_ids(tmp_path / "a.json")
 
 
 def test_names_of_files_that_are_not_utf_8_come_back(listed, tmp_path):

@@ -7,17 +7,14 @@ import numpy as np
 
 from keras_jft.data.dataset import Dataset
 from keras_jft.data.images import IMAGE_SUFFIXES, decode_image, read_file
-from keras_jft.files import is_tool_name
+from keras_jft.files import walk
 
 
 def files_below(folder, suffixes=IMAGE_SUFFIXES):
     """Return the sorted paths of the image files below a folder.
 
-    Files and folders that are hidden or left by tools (`is_tool_name`) are
-    left out; links to folders are followed.
-
     Args:
-        folder: A folder.
+        folder: A folder, which `keras_jft.files.walk` walks.
         suffixes: Suffixes of the files to return, in lower case.
 
     Raises:
@@ -25,33 +22,27 @@ def files_below(folder, suffixes=IMAGE_SUFFIXES):
     """
     return sorted(
         path
-        for path in all_files_below(folder)
+        for path in walk(folder)
         if path.name.lower().endswith(tuple(suffixes))
     )
 
 
-def all_files_below(folder, above=()):
-    """Yield the paths of all files below a folder; follow links to folders.
+def files_by_name(folder, suffixes=IMAGE_SUFFIXES):
+    """Return the files below a folder by their name without the suffix.
 
     Args:
-        folder: A folder.
-        above: The real paths of the folders above it. A link back to one of
-            them, or to one of its parents, is a cycle and is not followed.
+        folder: As for `files_below`.
+        suffixes: As for `files_below`.
 
-    Raises:
-        OSError: A folder cannot be listed.
+    Returns:
+        `{name: [path]}`, with several paths if files differ only in their
+        suffix. A name includes the sub-folder, as in "a/1".
     """
-    real = Path(folder).resolve()
-    if any(parent.is_relative_to(real) for parent in above):
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if is_tool_name(entry.name):
-                continue
-            if entry.is_dir():
-                yield from all_files_below(entry.path, (*above, real))
-            else:
-                yield Path(entry.path)
+    found = {}
+    for path in files_below(folder, suffixes):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        found.setdefault(name, []).append(path)
+    return found
 
 
 class ImageFiles(Dataset):

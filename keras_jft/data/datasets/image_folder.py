@@ -8,14 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from keras_jft.data.dataset import Info
-from keras_jft.data.datasets.image_files import (
-    ImageFiles,
-    all_files_below,
-)
+from keras_jft.data.datasets.image_files import ImageFiles
 from keras_jft.data.hierarchy import LabelHierarchy
 from keras_jft.data.images import IMAGE_SUFFIXES
 from keras_jft.data.label_names import almost, check_forms, checked_names
-from keras_jft.files import is_tool_name
+from keras_jft.files import is_tool_name, walk
 
 _SPLITS = {"train", "val", "valid", "validation", "test"}
 # Suffixes of notes, which nobody expects to be read as images.
@@ -111,11 +108,7 @@ def _class_names(root, classes, exclude):
             "Check `directory` and `split`; pass `split=None` if `directory` "
             "itself holds the class folders."
         )
-    found = sorted(
-        entry.name
-        for entry in os.scandir(root)
-        if entry.is_dir() and not is_tool_name(entry.name)
-    )
+    found = _folders_in(root)
     check_forms(found, repr(str(root)))
     classes = found if classes is None else checked_names(classes, "classes")
     exclude = checked_names(exclude, "exclude")
@@ -136,13 +129,23 @@ def _class_names(root, classes, exclude):
     return names
 
 
+def _folders_in(folder):
+    """Return the sorted names of the folders in a folder."""
+    with os.scandir(folder) as entries:
+        return sorted(
+            entry.name
+            for entry in entries
+            if entry.is_dir() and not is_tool_name(entry.name)
+        )
+
+
 def _image_paths(root, name):
     """Return the sorted paths of images, and of other files, of a class.
 
     Paths are relative to `root`; notes are in neither list.
     """
     images, others = [], []
-    for path in all_files_below(root / name):
+    for path in walk(root / name):
         suffix = path.suffix.lower()
         if suffix not in _NOTES:
             kind = images if suffix in IMAGE_SUFFIXES else others
@@ -155,11 +158,7 @@ def _check_no_splits(root, names):
     splits = [
         name
         for name in names
-        if name.lower() in _SPLITS
-        and any(
-            entry.is_dir() and not is_tool_name(entry.name)
-            for entry in Path(root, name).iterdir()
-        )
+        if name.lower() in _SPLITS and _folders_in(root / name)
     ]
     if len(splits) > 1:
         raise ValueError(

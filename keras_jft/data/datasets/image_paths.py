@@ -9,10 +9,10 @@ table from elsewhere must not decide which files of this machine are read.
 
 import os
 import posixpath
-import unicodedata
 
 from keras_jft import files
 from keras_jft.data.images import IMAGE_SUFFIXES
+from keras_jft.text import composed
 from keras_jft.text_files import short
 
 # No system opens longer paths.
@@ -128,11 +128,11 @@ class ImageFinder:
         """Return the files that a relative path can mean."""
         if self._is_file(path):
             return [path]
-        parts, found = path.split("/"), self._alike(path, _composed)
+        parts, found = path.split("/"), self._alike(path, composed)
         for n in range(1, len(parts)):
             prefix = "/".join(["", *parts[:n], ""])
             if not found and any(r.endswith(prefix) for r in self._roots):
-                found = self._alike("/".join(parts[n:]), _composed)
+                found = self._alike("/".join(parts[n:]), composed)
         return found
 
     def _alike(self, path, fold):
@@ -167,12 +167,7 @@ def _only(name, found):
     return found[0]
 
 
-def _composed(part):
-    """Return the one Unicode form (NFC) that all forms of a name share."""
-    return part if part.isascii() else unicodedata.normalize("NFC", part)
-
-
 def _loosely(part):
     """Return a name without case and without the suffix of an image."""
-    stem, suffix = posixpath.splitext(_composed(part).casefold())
+    stem, suffix = posixpath.splitext(composed(part).casefold())
     return stem if suffix in IMAGE_SUFFIXES else stem + suffix

@@ -16,7 +16,7 @@ import numpy as np
 from keras_jft import checks
 from keras_jft.data.batch import VOID
 from keras_jft.data.dataset import Dataset, Info, warn_of_absent_classes
-from keras_jft.data.datasets.image_files import files_below
+from keras_jft.data.datasets.image_files import files_by_name
 from keras_jft.data.images import (
     IMAGE_SUFFIXES,
     AnnotatedImages,
@@ -329,17 +329,15 @@ def files(folder, suffixes=IMAGE_SUFFIXES, ending="", without=()):
             f"without {str(folder)!r}. Check `directory` and `split`."
         )
     found = {}
-    for path in files_below(folder, suffixes):
-        if not path.stem.endswith(ending) or path.stem.endswith(without):
+    for name, paths in files_by_name(folder, suffixes).items():
+        if not name.endswith(ending) or name.endswith(without):
             continue
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        name = name.removesuffix(ending)
-        if name in found:
+        if len(paths) > 1:
             raise ValueError(
                 f"Files must differ in more than their suffix. Received "
-                f"{str(found[name])!r} and {str(path)!r}. Remove one."
+                f"{str(paths[0])!r} and {str(paths[1])!r}. Remove one."
             )
-        found[name] = path
+        found[name.removesuffix(ending)] = paths[0]
     if not found:
         raise ValueError(
             f"{str(folder)!r} must hold images"

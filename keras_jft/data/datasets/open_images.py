@@ -301,24 +301,13 @@ def _with_files(ids, images, directory, missing):
 def _are_there(ids, directory):
     """Return `(N,)` bool; list the folder once, in bounded memory."""
     there = np.zeros(len(ids), bool)
-    names = (name[:-4] for name in _names_in(directory) if name[-4:] == ".jpg")
+    files = files_lib.names_in(directory)
+    names = (name[:-4] for name in files if name[-4:] == ".jpg")
     while chunk := list(itertools.islice(names, _CHUNK)):
         found = np.array([os.fsencode(name) for name in chunk], "S")
         places = np.minimum(np.searchsorted(ids, found), len(ids) - 1)
         there[places[ids[places] == found]] = True
     return there
-
-
-def _names_in(directory):
-    """Yield the names of the files in a folder; none if there is none."""
-    if not files_lib.is_folder(directory):
-        return
-    if not files_lib.is_local(directory):
-        yield from files_lib.list_folder(directory)
-        return
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            yield entry.name
 
 
 def _read_descriptions(path):

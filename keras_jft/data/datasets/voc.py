@@ -13,7 +13,6 @@ import dataclasses
 import itertools
 import math
 import re
-import unicodedata
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -28,8 +27,9 @@ from keras_jft.data.datasets.boxed_images import (
     clipped,
     fault_of,
 )
-from keras_jft.data.datasets.image_files import files_below
+from keras_jft.data.datasets.image_files import files_below, files_by_name
 from keras_jft.data.label_names import check_forms, checked_names
+from keras_jft.text import composed
 from keras_jft.text_files import short
 
 _SOURCES = ("files", "tfds")
@@ -225,14 +225,10 @@ def images_in(folder):
         folder: A folder of VOC's layout.
 
     Returns:
-        `{name: [path]}`, with several paths if files differ only in their
-        suffix. The name of an image includes its sub-folder, as in "a/1".
+        `{name: [path]}`, as `files_by_name` does.
     """
-    folder, found = folder / "JPEGImages", {}
-    for path in files_below(folder) if folder.is_dir() else ():
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        found.setdefault(name, []).append(path)
-    return found
+    folder = folder / "JPEGImages"
+    return files_by_name(folder) if folder.is_dir() else {}
 
 
 def read_list(path, images):
@@ -259,7 +255,7 @@ def read_list(path, images):
     for number, line in text_files.read_lines(path):
         line = line.strip()
         name, paths = meanings.get(
-            _composed(line.removeprefix("JPEGImages/")), (line, [])
+            composed(line.removeprefix("JPEGImages/")), (line, [])
         )
         words = line.split()
         is_flagged = not paths and len(words) > 1 and words[-1] in _LIST_FLAGS
@@ -280,17 +276,12 @@ def read_list(path, images):
 def _meanings(images):
     """Return `{what a line says: (name, [path])}`, with suffix or without."""
     with_suffix = {
-        _composed(name + path.suffix): (name, [path])
+        composed(name + path.suffix): (name, [path])
         for name, paths in images.items()
         for path in paths
     }
-    names = {_composed(name): (name, paths) for name, paths in images.items()}
+    names = {composed(name): (name, paths) for name, paths in images.items()}
     return with_suffix | names
-
-
-def _composed(text):
-    """Return the one Unicode form (NFC) that all forms of a name share."""
-    return unicodedata.normalize("NFC", text)
 
 
 def check_images(folder, listed):

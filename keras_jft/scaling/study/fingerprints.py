@@ -10,7 +10,7 @@ import glob
 import os
 from typing import NamedTuple
 
-from keras_jft.files import is_tool_name
+from keras_jft.files import walk
 
 # Options of data sets whose values are files or folders.
 PATHS = (
@@ -77,20 +77,8 @@ def _measured(path):
     if not os.path.isdir(path):
         return 1, os.path.getsize(path)
     count = size = 0
-    folders, seen = [path], set()
-    while folders:
-        folder = folders.pop()
-        real = os.path.realpath(folder)
-        if real in seen:  # A link to a folder that was already counted.
-            continue
-        seen.add(real)
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if is_tool_name(entry.name):
-                    continue
-                if entry.is_dir():
-                    folders.append(entry.path)
-                elif entry.is_file() and not entry.name.endswith(WRITTEN):
-                    count += 1
-                    size += entry.stat().st_size
+    for file in walk(path):
+        if file.is_file() and not file.name.endswith(WRITTEN):
+            count += 1
+            size += file.stat().st_size
     return count, size

@@ -1,7 +1,5 @@
 """`Classifier`: one label per image."""
 
-import math
-
 import keras
 import numpy as np
 from keras import ops
@@ -178,12 +176,7 @@ def _check_labels(labels):
 
 
 def _check_options(num_classes=None, *, label_smoothing, **_):
-    checks.number("label_smoothing", label_smoothing, -math.inf)
-    if not 0 <= label_smoothing < 1:
-        raise ValueError(
-            "`label_smoothing` must lie in [0, 1). Received: "
-            f"label_smoothing={label_smoothing}."
-        )
+    checks.fraction("label_smoothing", label_smoothing)
 
 
 HEAD = head.Head(

@@ -16,6 +16,7 @@ from keras_jft.data.datasets import tfds
 from keras_jft.data.datasets.boxed_images import BoxedImages
 from keras_jft.data.datasets.coco import files as files_lib
 from keras_jft.data.datasets.image_paths import find_images
+from keras_jft.data.subsets import find_ids, read_ids
 from keras_jft.files import check_split
 
 _SOURCES = ("files", "tfds")
@@ -46,8 +47,8 @@ def load(
         annotations: An annotation file. `{split}` in it, and in `directory`,
             stands for the split. Without `{split}`, the name of the file or of
             its folder must contain the split, unless it is "train" or None.
-        ids: Ids of the images to keep: a list, or a file with one per line or
-            a JSON list, such as that of minival*. An unknown id is an error.
+        ids: Ids of the images to keep, such as those of minival*: a list, or a
+            file that `jft.data.read_ids` reads. An unknown id is an error.
         exclude: Ids of the images to leave out, in the same form.
         annotated: Whether the files have annotations; those of test sets, such
             as `image_info_test-dev2017.json`, have none.
@@ -227,11 +228,11 @@ def _check_different_files(paths, image_ids):
 
 def selected(image_ids, ids, exclude):
     """Return positions of the images that are kept, ascending."""
-    kept = np.ones(len(image_ids), bool)
+    kept = np.full(len(image_ids), ids is None)
     if ids is not None:
-        kept = _listed(image_ids, ids, "ids")
+        kept[_listed(image_ids, ids, "ids")] = True
     if exclude is not None:
-        kept &= ~_listed(image_ids, exclude, "exclude")
+        kept[_listed(image_ids, exclude, "exclude")] = False
     if not kept.any():
         raise ValueError(
             "`ids` and `exclude` must leave images. Received: none of "
@@ -241,31 +242,12 @@ def selected(image_ids, ids, exclude):
 
 
 def _listed(image_ids, source, argument):
-    """Return which images are named by a list of ids or a file of one."""
-    ids = _read_ids(source) if isinstance(source, (str, Path)) else source
+    """Return positions of the images that a list of ids, or its file, names."""
+    ids = read_ids(source) if isinstance(source, (str, Path)) else source
     if not isinstance(ids, Iterable) or isinstance(ids, Mapping):
         raise ValueError(
             f"`{argument}` must be a list of ids of images, or a file of one. "
             f"Received: {text_files.short(ids)}."
         )
-    ids, known = {*map(str, ids)}, image_ids.astype(str)
-    unknown = sorted(ids.difference(known))
-    if unknown:
-        raise ValueError(
-            f"`{argument}` must be ids of images. Received {len(unknown)} of "
-            f"{len(ids)} that are not: {unknown[:5]}."
-        )
-    return np.isin(known, [*ids])
-
-
-def _read_ids(path):
-    path = Path(path)
-    if path.suffix != ".json":
-        return text_files.read_text(path).split()
-    ids = text_files.read_json(path)
-    if not isinstance(ids, list):
-        raise ValueError(
-            f"{str(path)!r} must hold a list of ids. Received: "
-            f"{text_files.short(ids)}."
-        )
-    return ids
+    # As texts: in a text file all ids are.
+    return find_ids([*map(str, ids)], image_ids.astype(str), argument)

@@ -86,8 +86,11 @@ def test_splits_unite_and_lists_of_ids_choose(save_coco, coco, tmp_path):
         jft_data.load("coco", exclude=[7, 8], **options)
     with pytest.raises(ValueError, match="must leave images"):
         jft_data.load("coco", exclude=everything, **options)
-    with pytest.raises(ValueError, match=r"A file is required.*none\.txt"):
+    with pytest.raises(ValueError, match=r"There must be a file.*none\.txt"):
         jft_data.load("coco", ids=tmp_path / "none.txt", **options)
+    jft_data.write_ids(chosen, tmp_path / "subset.jsonl")
+    again = jft_data.load("coco", ids=tmp_path / "subset.jsonl", **options)
+    assert again.ids([0, 1]).tolist() == [107, 112]
     minival.write_bytes(b"\xef\xbb\xbf112\r\n107\r\n\r\n")
     chosen = jft_data.load("coco", ids=minival, **options)
     assert chosen.ids([0, 1]).tolist() == [107, 112], "as Windows writes it"
