@@ -288,7 +288,7 @@ def not_hdf5(filepath):
         )
 
 
-def is_multi_hot(labels, num_classes):
+def _is_multi_hot(labels, num_classes):
     """Return whether supposed rows of label ids are multi-hot targets.
 
     Zeros and ones are multi-hot if a row repeats a value, since rows of ids
@@ -324,7 +324,7 @@ def label_ids(labels, num_classes=None):
             f"Received {labels.dtype} of shape {labels.shape}. If they are "
             "multi-hot targets: `jft.data.label_ids(Y)` gives their ids."
         )
-    if num_classes is not None and is_multi_hot(labels, num_classes):
+    if num_classes is not None and _is_multi_hot(labels, num_classes):
         raise ValueError(
             "Labels must be label ids, (batch, labels), padded with -1. "
             f"Received rows of {num_classes} zeros and ones, one per class: "

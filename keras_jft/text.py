@@ -54,20 +54,6 @@ def encode_array(array):
     return encoded
 
 
-def decode_array(array):
-    """Return the text of an array of UTF-8 bytes, inverting `encode_array`.
-
-    Args:
-        array: Array of `bytes`, of dtype `S` or objects.
-
-    >>> decode_array(np.array([b"a", b"bc"])).tolist()
-    ['a', 'bc']
-    """
-    array = np.asarray(array)
-    decoded = [decode(data) for data in array.reshape(-1).tolist()]
-    return np.array(decoded, str).reshape(array.shape)
-
-
 def composed(text):
     """Return the one Unicode form (NFC) that all forms of a name share.
 

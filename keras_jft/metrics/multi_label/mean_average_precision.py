@@ -347,7 +347,7 @@ def _ids(y_true):
 
 
 def _are_multi_hot(labels):
-    """Return whether labels are multi-hot, as `checks.is_multi_hot` does.
+    """Return whether labels are multi-hot, as `checks.label_ids` does.
 
     In `keras.ops`, for compiled steps.
     """

@@ -53,7 +53,7 @@ class ManyLabel(World):
             missing if missing_labels is None else missing_labels
         )
         self.num_names = num_names
-        self.frequencies = frequencies(num_names, long_tail)
+        self.frequencies = _frequencies(num_names, long_tail)
         hierarchy = vocabulary.hierarchy()
         closed = max(len(hierarchy.close([leaf])) for leaf in hierarchy.leaves)
         self.info = Info(
@@ -61,7 +61,7 @@ class ManyLabel(World):
             label_names=hierarchy.names,
             hierarchy=hierarchy,
             max_labels=closed * len(COUNTS),
-            class_counts=expected_counts(
+            class_counts=_expected_counts(
                 view.num_examples,
                 self.wrong_labels,
                 self.missing_labels,
@@ -86,13 +86,13 @@ class ManyLabel(World):
 
     def _names(self, keys):
         """Return combinations and the column of labels of each image."""
-        true = combinations(
+        true = _combinations(
             keys,
-            names(self.num_names),
+            _names(self.num_names),
             COUNTS,
             self.frequencies,
         )
-        given = given_names(
+        given = _given_names(
             keys,
             true,
             self.wrong_labels,
@@ -150,9 +150,9 @@ class Segmentation(World):
         )
 
     def _examples(self, ids, keys):
-        shown = combinations(keys, vocabulary.unseen(), self.COUNTS)
+        shown = _combinations(keys, vocabulary.unseen(), self.COUNTS)
         things, images, top = self._look(keys, shown)
-        tags = tags_of(things, top)
+        tags = _tags_of(things, top)
         shape, _, color = vocabulary.parts(tags.clip(0))
         kinds = {
             "color": color,
@@ -161,7 +161,7 @@ class Segmentation(World):
         }
         masks = np.where(tags < 0, 0, 1 + kinds[self.masks]).astype("uint8")
         if self.void_ring:
-            masks = void_rings(masks)
+            masks = _void_rings(masks)
         return {"images": images, "segmentation_masks": masks[..., None]}
 
 
@@ -180,10 +180,10 @@ class Detection(World):
         )
 
     def _examples(self, ids, keys):
-        shown = combinations(keys, vocabulary.unseen(), self.COUNTS)
+        shown = _combinations(keys, vocabulary.unseen(), self.COUNTS)
         things, images, top = self._look(keys, shown)
         slots = range(self.first, self.first + shown.shape[1])
-        boxes = np.stack([boxes_of(top == s) for s in slots], axis=1)
+        boxes = np.stack([_boxes_of(top == s) for s in slots], axis=1)
         labels = vocabulary.parts(shown.clip(0))[0].astype("int32")
         seen = boxes[..., 2] > boxes[..., 0]
         boxes = [
@@ -216,7 +216,7 @@ class Pose(World):
         short = min(self.view.height, self.view.width)
         keypoints = np.stack([x * short, y * short, flags], axis=-1)
         keypoints *= (flags > 0)[..., None]
-        boxes = boxes_of(tags_of(things, top) == 0)
+        boxes = _boxes_of(_tags_of(things, top) == 0)
         person = np.zeros(1, "int32")
         return {
             "images": images,
@@ -236,7 +236,7 @@ TASKS = {
 }
 
 
-def boxes_of(visible):
+def _boxes_of(visible):
     """Return `(N, 4)` float32 boxes, xyxy in pixels, around what is visible.
 
     The box of an image where nothing is visible is empty: its sides are 0.
@@ -254,7 +254,7 @@ def boxes_of(visible):
     return np.stack([x0, y0, x1, y1], axis=1).astype("float32")
 
 
-def tags_of(things, top):
+def _tags_of(things, top):
     """Return the `(N, H, W)` tag of the thing on top of each pixel, or -1.
 
     Args:
@@ -267,7 +267,7 @@ def tags_of(things, top):
     return flat.reshape(top.shape)
 
 
-def void_rings(masks):
+def _void_rings(masks):
     """Return `masks` with a one-pixel ring of `VOID` around higher classes.
 
     A pixel is void if one of its four neighbors has a higher class: just
@@ -278,7 +278,7 @@ def void_rings(masks):
 
     Example:
 
-    >>> void_rings(np.array([[[0, 0, 0, 2, 2, 1, 1]]], "uint8"))
+    >>> _void_rings(np.array([[[0, 0, 0, 2, 2, 1, 1]]], "uint8"))
     array([[[  0,   0, 255,   2,   2, 255,   1]]], dtype=uint8)
     """
     around = np.pad(masks, ((0, 0), (1, 1), (1, 1)))
@@ -292,7 +292,7 @@ def void_rings(masks):
     return np.where(highest > masks, np.uint8(VOID), masks)
 
 
-def combinations(keys, choices, counts, frequencies=None):
+def _combinations(keys, choices, counts, frequencies=None):
     """Draw the `(N, S)` combinations of the objects of each image, or -1.
 
     Args:
@@ -309,7 +309,7 @@ def combinations(keys, choices, counts, frequencies=None):
     return np.where(np.arange(len(counts)) <= number[:, None], drawn, -1)
 
 
-def names(number=vocabulary.NUM_NAMED):
+def _names(number=vocabulary.NUM_NAMED):
     """Return `(L,)` combinations that pre-training names, commonest first.
 
     Args:
@@ -320,8 +320,8 @@ def names(number=vocabulary.NUM_NAMED):
     return vocabulary.named()[places]
 
 
-def frequencies(number=vocabulary.NUM_NAMED, long_tail=ZIPF_EXPONENT):
-    """Return `(L,)` shares of each of `names(number)` among objects.
+def _frequencies(number=vocabulary.NUM_NAMED, long_tail=ZIPF_EXPONENT):
+    """Return `(L,)` shares of each of `_names(number)` among objects.
 
     Args:
         number: L.
@@ -331,30 +331,30 @@ def frequencies(number=vocabulary.NUM_NAMED, long_tail=ZIPF_EXPONENT):
     return shares / shares.sum()
 
 
-def given_names(keys, true, wrong, missing, number=vocabulary.NUM_NAMED):
+def _given_names(keys, true, wrong, missing, number=vocabulary.NUM_NAMED):
     """Draw the `(N, S)` combinations that name the objects of each image.
 
     Args:
         keys: `(N,)` uint64, one per image.
-        true: `(N, S)` of `names(number)`; -1 is an empty slot.
+        true: `(N, S)` of `_names(number)`; -1 is an empty slot.
         wrong: Probability that a name is replaced by another of them.
         missing: Probability that an object has no name.
         number: L.
     """
-    known = names(number)
+    known = _names(number)
     slots = scene.slot_keys(keys, "name", true.shape[1])
     ranks = np.zeros(vocabulary.NUM_COMBINATIONS, int)
     ranks[known] = np.arange(number)
-    chances = np.cumsum(confusion(wrong, number), axis=1)[ranks[true]]
+    chances = np.cumsum(_confusion(wrong, number), axis=1)[ranks[true]]
     picked = (chances <= scene.draw(slots, "wrong")[..., None]).sum(axis=-1)
     named = (true >= 0) & (scene.draw(slots, "missing") >= missing)
     return np.where(named, known[picked.clip(max=number - 1)], -1)
 
 
 @functools.lru_cache(maxsize=4)
-def confusion(wrong, number=vocabulary.NUM_NAMED):
+def _confusion(wrong, number=vocabulary.NUM_NAMED):
     """Return `(L, L)` probabilities that row is given the name of column."""
-    pairs = names(number) // len(vocabulary.COLORS)
+    pairs = _names(number) // len(vocabulary.COLORS)
     others = 1 - np.eye(len(pairs))
     siblings = (pairs[:, None] == pairs) * others
     others /= others.sum(axis=1, keepdims=True)
@@ -365,19 +365,19 @@ def confusion(wrong, number=vocabulary.NUM_NAMED):
     return (1 - wrong) * np.eye(len(pairs)) + wrong * mistakes
 
 
-def expected_counts(num_examples, wrong, missing, shares):
+def _expected_counts(num_examples, wrong, missing, shares):
     """Return `(C,)` float64 expected numbers of images with each label.
 
     Args:
         num_examples: Number of images.
         wrong: Probability that a name is replaced by another.
         missing: Probability that an object has no name.
-        shares: `(L,)` shares of `names(L)` among objects.
+        shares: `(L,)` shares of `_names(L)` among objects.
     """
     hierarchy = vocabulary.hierarchy()
-    leaves = vocabulary.leaf_ids()[names(len(shares))]
+    leaves = vocabulary.leaf_ids()[_names(len(shares))]
     an_object = np.zeros(len(hierarchy))
-    shares = shares @ confusion(wrong, len(shares))
+    shares = shares @ _confusion(wrong, len(shares))
     for leaf, share in zip(leaves, shares, strict=True):
         an_object[hierarchy.close([leaf])] += share * (1 - missing)
     numbers = np.arange(1, len(COUNTS) + 1)

@@ -27,7 +27,7 @@ def test_a_void_ring_is_where_a_neighbor_has_a_higher_class():
 def test_the_box_of_a_mask_is_that_of_numpy_nonzero():
     masks = np.random.default_rng(0).random((30, 7, 9)) < 0.05
     masks[0] = False
-    for mask, box in zip(masks, tasks.boxes_of(masks), strict=True):
+    for mask, box in zip(masks, tasks._boxes_of(masks), strict=True):
         rows, columns = np.nonzero(mask)
         expected = (
             (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
