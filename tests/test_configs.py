@@ -14,7 +14,7 @@ import keras_jft as jft
 from keras_jft.backbones import resnet
 from keras_jft.data.transforms import RandomFlip, Resize
 from keras_jft.pretrain.trainer import LOSSES
-from keras_jft.scaling.study import study
+from keras_jft.scaling.study.config_id import config_id
 from keras_jft.transfer.trainer import FIRST_TRAINED
 
 CONFIGS = (
@@ -176,14 +176,14 @@ def test_a_whole_number_may_be_of_a_type_with_fractions(whole):
     config = Pretrain(num_examples=whole, blocks=(1.0, 1, 1, 1), seed=whole)
     same = Pretrain(num_examples=300, blocks=(1, 1, 1, 1), seed=300)
     assert repr(config) == repr(same)
-    assert study.key(config) == study.key(same)
+    assert config_id(config) == config_id(same)
 
 
 @pytest.mark.parametrize("switch", [True, False])
 def test_a_switch_may_be_a_boolean_of_numpy(switch):
     config = Pretrain(label_prior=np.bool_(switch))
     assert config.label_prior is switch
-    assert study.key(config) == study.key(Pretrain(label_prior=switch))
+    assert config_id(config) == config_id(Pretrain(label_prior=switch))
 
 
 def test_a_net_is_trained_in_floats():
@@ -262,7 +262,7 @@ def test_the_task_of_an_evaluation_is_that_of_the_head():
         assert run(head).evaluation.task == entry.task
         # Said or not, it is the same run.
         said = run(head, task=entry.task)
-        assert study.key(run(head)) == study.key(said)
+        assert config_id(run(head)) == config_id(said)
         other = "pose" if entry.task != "pose" else "detection"
         with pytest.raises(ValueError, match=f"head .* is '{entry.task}'"):
             run(head, task=other)
@@ -418,7 +418,7 @@ def test_runs_on_record_keep_their_keys():
                 ("evaluation", Evaluation),
             )
         }
-        assert study.key(jft.scaling.Run(**parts)) == row["key"]
+        assert config_id(jft.scaling.Run(**parts)) == row["key"]
 
 
 def test_every_recipe_is_a_config_that_is_accepted():

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import keras_jft as jft
-from keras_jft.scaling.study import study
+from keras_jft.scaling.study.config_id import config_id
 
 ROOT = pathlib.Path(__file__).parents[1]
 SAVED = ROOT / "tests" / "saved"
@@ -80,6 +80,6 @@ def test_recorded_rows_have_the_keys_of_the_runs_of_today():
         sys.path.pop(0)
     seeds = sorted({row["seed"] for row in rows})
     configs = quickstart.configs(quickstart.SIZES, seeds)
-    assert {study.key(config) for config in configs} == {
+    assert {config_id(config) for config in configs} == {
         row["key"] for row in rows
     }

@@ -21,7 +21,7 @@ LOSSES = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(training.Optimization):
-    """A pre-training run, by default of the size that the small studies use.
+    """A pre-training run, by default of a small net on images of 32 pixels.
 
     Its other fields (optimizer, learning rate, batch size, length and so on)
     are those of `jft.training.Optimization`, documented there.

@@ -18,7 +18,7 @@ FIRST_TRAINED = {"probe": "head", "frozen": "conv5", "fine_tuned": "conv1"}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(training.Optimization):
-    """A transfer run, by default of the size that the small studies use.
+    """A transfer run, by default of a small net on images of 32 pixels.
 
     Its other fields (optimizer, learning rate, batch size, length and so on)
     are those of `jft.training.Optimization`, documented there.

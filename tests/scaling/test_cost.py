@@ -58,6 +58,13 @@ def test_what_several_runs_share_is_counted_once():
     assert found.hours == 3 + 1 + 3
 
 
+def test_a_pre_training_is_shared_by_its_values_not_by_how_they_are_written():
+    left = [of("a", 1_000, 40) for _ in range(3)]
+    for config, epochs in zip(left, (4, 4.0, 5), strict=True):
+        config.pretrain = {"epochs": epochs}
+    assert outlook(left, ROWS).images == 40 + 40
+
+
 def test_runs_like_none_that_is_done_are_counted_apart():
     failed = [
         {"task": "c", "num_examples": n, "wall_seconds": 9, "error": "OSError"}

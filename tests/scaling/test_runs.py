@@ -7,6 +7,7 @@ from PIL import Image
 
 import keras_jft as jft
 from keras_jft.scaling.study import runs
+from keras_jft.scaling.study.config_id import config_id
 
 OPTIONS = {"image_size": 16, "num_examples": 32}
 RUN = jft.scaling.Run(
@@ -185,7 +186,7 @@ def _of_folders(tmp_path, rng):
 def test_duplicates_are_looked_for_where_sources_differ(tmp_path, rng):
     run = _of_folders(tmp_path, rng)
     runner = jft.scaling.Runner(tmp_path / "kept")
-    runner._examples[runs._identity(run.pretrain)] = jft.data.load(
+    runner._examples[config_id(runs._data(run.pretrain))] = jft.data.load(
         "image_folder", split=None, **run.pretrain.options
     )
     assert sorted(runner.duplicates(run)) == ["a/1.png", "a/3.png"]

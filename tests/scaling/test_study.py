@@ -11,6 +11,7 @@ import pytest
 
 from keras_jft.scaling.rows import rows
 from keras_jft.scaling.study import study
+from keras_jft.scaling.study.config_id import config_id
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -260,14 +261,14 @@ def test_a_key_names_the_values_and_nothing_else():
 
     config = Config(num_examples=300.0)
     same = Reordered(num_examples=300, seed=0.0, blocks=[1, 1])
-    assert study.key(config) == study.key(same)
+    assert config_id(config) == config_id(same)
     others = [
         Config(num_examples=301),
         Config(num_examples=300, seed=1),
         Config(num_examples=300, blocks=(1, 2)),
         Config(num_examples=300, blocks=(1,)),
     ]
-    assert len({study.key(c) for c in [config, *others]}) == 5
+    assert len({config_id(c) for c in [config, *others]}) == 5
 
 
 def test_a_key_outlives_a_field_that_is_added():
@@ -281,22 +282,22 @@ def test_a_key_outlives_a_field_that_is_added():
         inner: object = None
 
     old, new = Config(num_examples=300), Wider(num_examples=300)
-    assert study.key(Nested(num_examples=300)) == study.key(new)
-    assert study.key(dataclasses.replace(new, mixup=0.2)) != study.key(new)
+    assert config_id(Nested(num_examples=300)) == config_id(new)
+    assert config_id(dataclasses.replace(new, mixup=0.2)) != config_id(new)
     # The same one level down.
     nested = [Nested(num_examples=300, inner=c) for c in (new, old)]
     plain = Nested(num_examples=300, inner=Nested(num_examples=300))
-    assert study.key(nested[0]) == study.key(plain) != study.key(nested[1])
+    assert config_id(nested[0]) == config_id(plain) != config_id(nested[1])
     # And in a list, as transforms are.
     listed = [
         Nested(num_examples=300, inner=[c.inner]) for c in (*nested, plain)
     ]
-    assert study.key(listed[0]) == study.key(listed[2]) != study.key(listed[1])
+    assert config_id(listed[0]) == config_id(listed[2]) != config_id(listed[1])
 
 
 def test_a_key_outlives_the_process():
     # By hand: sha256 of {"blocks": [1, 1], "num_examples": 300, "seed": 0}.
-    assert study.key(Config(num_examples=300)) == "4957e941b67c24c9"
+    assert config_id(Config(num_examples=300)) == "4957e941b67c24c9"
 
 
 def test_what_is_no_config_is_refused(path):
@@ -343,5 +344,5 @@ def test_threads_share_a_study_and_do_nothing_twice(path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(map(study.key, seen)) == sorted(map(study.key, CONFIGS))
+    assert sorted(map(config_id, seen)) == sorted(map(config_id, CONFIGS))
     assert len(rows.read(path)) == len(CONFIGS)

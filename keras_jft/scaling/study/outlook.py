@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 
 from keras_jft.scaling.rows import table as table_lib
+from keras_jft.scaling.study.config_id import config_id
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,8 +56,8 @@ def outlook(configs, rows):
     before = np.array([_expected(c, rows, _pretraining) for c in configs])
     known = np.isfinite(hours)
     # Runs with the same pre-training share it, so count it once.
-    names = [repr(getattr(c, "pretrain", i)) for i, c in enumerate(configs)]
-    first = np.array([name not in names[:i] for i, name in enumerate(names)])
+    ids = [config_id(getattr(c, "pretrain", i)) for i, c in enumerate(configs)]
+    first = np.array([own not in ids[:i] for i, own in enumerate(ids)])
     images = [getattr(c, "images", 0) for c in configs]
     total = hours - np.where(first, 0, np.nan_to_num(before))
     return Outlook(

@@ -1,7 +1,6 @@
 """One run of a study: pre-train, transfer, evaluate."""
 
 import dataclasses
-import hashlib
 import pathlib
 import time
 
@@ -9,10 +8,8 @@ import keras
 
 from keras_jft import checks, data, evaluation, files, pretrain, transfer
 from keras_jft.backbones import resnet
-from keras_jft.scaling.study import claims, fingerprints, study
-
-# Fields of a pre-training config that determine its net.
-NET = ("blocks", "width", "block", "stem", "bn_momentum", "dtype")
+from keras_jft.scaling.study import claims, fingerprints
+from keras_jft.scaling.study.config_id import config_id
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -164,8 +161,7 @@ class Runner:
         if config.num_examples == 0:
             return pretrain.backbone(config)
         # Of several processes that need it one trains it; the others wait.
-        key = study.key(config)
-        with claims.wait(self.directory / "backbones", key):
+        with claims.wait(self.directory / "backbones", config_id(config)):
             return self._pretrained(config)
 
     def _pretrained(self, config):
@@ -190,10 +186,12 @@ class Runner:
 
     def examples(self, config):
         """Return the data set of a config, decoded once and kept in memory."""
-        wanted, split = _identity(config), _split(config)
+        wanted = config_id(_data(config))
         if wanted not in self._examples:
             self._examples[wanted] = data.cache(
-                data.load(config.dataset, split=split, **config.options)
+                data.load(
+                    config.dataset, split=_split(config), **config.options
+                )
             )
         return self._examples[wanted]
 
@@ -206,7 +204,7 @@ class Runner:
         sides = run.evaluation, run.pretrain
         if self.threshold is None or _source(sides[0]) == _source(sides[1]):
             return None
-        wanted = tuple(map(_identity, sides))
+        wanted = config_id(tuple(map(_data, sides)))
         if wanted not in self._duplicates:
             found = evaluation.duplicates.find(
                 *map(self._embeddings, sides), self.threshold
@@ -215,7 +213,7 @@ class Runner:
         return self._duplicates[wanted]
 
     def _path(self, config, suffix=".keras"):
-        return self.directory / f"{study.key(config)}{suffix}"
+        return self.directory / f"{config_id(config)}{suffix}"
 
     def _seconds(self, config, transfer):
         """Return the seconds of a run and its pre-training, if recorded."""
@@ -234,22 +232,19 @@ class Runner:
         """Return the embeddings of a data set, from disk or new."""
         if self._embedder is None:
             self._embedder = evaluation.duplicates.thumbnails()
-        wanted = _identity(config)
-        read = self._fingerprints.of(config)
-        if read is not None:  # Embed again if the files have changed.
-            wanted = (*wanted, tuple(read))
-        name = hashlib.sha256(repr(wanted).encode()).hexdigest()
+        # Embed again if the files have changed.
+        name = config_id((_data(config), self._fingerprints.of(config)))
         return evaluation.duplicates.embed(
             self._embedder,
             self.examples(config),
-            self.directory / "embeddings" / name[:16],
+            self.directory / "embeddings" / name,
             transforms=(data.transforms.Resize((32, 32)),),
         )
 
     def _transferred(self, run, backbone):
         config = run.transfer
-        net = [getattr(run.pretrain, field) for field in NET]
-        alike = repr((dataclasses.replace(config, seed=0), net))
+        but_for_the_seed = dataclasses.replace(config, seed=0)
+        alike = config_id((but_for_the_seed, _architecture(backbone)))
         self._models[alike] = transfer.run(
             config,
             backbone,
@@ -264,13 +259,18 @@ def _split(config):
     return getattr(config, "split", "train")
 
 
-def _identity(config):
+def _data(config):
     """Return what is equal for all configs of the same data."""
-    options = repr(sorted(config.options.items()))
-    return config.dataset, _split(config), options
+    return config.dataset, _split(config), config.options
 
 
 def _source(config):
     """Return where examples come from, regardless of the split."""
     places = (config.options.get(key) for key in ("directory", "path"))
     return config.dataset, *places
+
+
+def _architecture(backbone):
+    """Return what is equal for all backbones that differ only in weights."""
+    config = {**backbone.get_config(), "name": None}
+    return type(backbone).__name__, config

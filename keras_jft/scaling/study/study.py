@@ -1,8 +1,6 @@
 """A study: run every config once, and keep one row of results for each."""
 
 import dataclasses
-import hashlib
-import json
 import pathlib
 import time
 import traceback
@@ -14,6 +12,7 @@ from keras_jft.scaling.rows import rows as rows_lib
 from keras_jft.scaling.rows.table import is_failure
 from keras_jft.scaling.study import claims, fingerprints
 from keras_jft.scaling.study import outlook as outlook_lib
+from keras_jft.scaling.study.config_id import config_id
 
 # Fields of a config that become columns of its row.
 COLUMNS = ("task", "mode", "arm", "num_examples", "seed")
@@ -82,7 +81,7 @@ class Study:
         self.retry_failed = retry_failed
         self._run = run
         self._fingerprints = fingerprints.Fingerprints()
-        self._keys = [key(config) for config in self.configs]
+        self._keys = list(map(_id_of, self.configs))
         for i, config_key in enumerate(self._keys):
             first = self._keys.index(config_key)
             if first < i:
@@ -115,7 +114,7 @@ class Study:
             try:
                 for config in left:
                     bar.update(task, description=_described(config))
-                    with claims.claim(self.path, key(config)) as mine:
+                    with claims.claim(self.path, config_id(config)) as mine:
                         elsewhere += not mine
                         if mine and not self._is_new(config, before):
                             row, error = self._row_of(config)
@@ -135,7 +134,7 @@ class Study:
 
     def _is_new(self, config, before):
         """Return whether another process has done a config since `before`."""
-        name = key(config)
+        name = config_id(config)
         return self._by_key().get(name) != before.get(name)
 
     def rows(self):
@@ -227,7 +226,7 @@ class Study:
             "wall_seconds": max(round(time.perf_counter() - start, 3), 0.001),
             **rows_lib.provenance(),
             **({} if read is None else read._asdict()),
-            "key": key(config),
+            "key": config_id(config),
             "config": rows_lib.to_json(config),
         }, failure
 
@@ -286,65 +285,14 @@ def _traceback(error):
     return "".join(traceback.format_exception(error))
 
 
-def key(config):
-    """Return 16 hexadecimal digits that identify a config by its values.
-
-    The order of the fields and the version of the package do not matter, nor
-    does 1 versus 1.0. An added or removed field does, unless it is marked by
-    `dataclasses.field(default=..., metadata={"added": True})`: such a field
-    only counts if it differs from its default, so runs done before it was
-    added keep their keys.
-
-    Args:
-        config: A dataclass whose fields hold what a row may hold.
-
-    Returns:
-        The key, a string.
-
-    Raises:
-        ValueError: If `config` is not a dataclass or a field holds something
-            else.
-
-    Example:
-        >>> @dataclasses.dataclass(frozen=True)
-        ... class Config:
-        ...     epochs: float
-        >>> key(Config(4)) == key(Config(4.0)), key(Config(4)) == key(Config(5))
-        (True, False)
-    """
+def _id_of(config):
+    """Return the `config_id` of a config; raise if it is not a dataclass."""
     if not dataclasses.is_dataclass(config) or isinstance(config, type):
         raise ValueError(
             "A config must be an instance of a dataclass. Received: "
             f"{type(config).__name__} {config!r}."
         )
-    fields = _canonical(rows_lib.to_json(_keyed(config)))
-    text = json.dumps(fields, sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _keyed(value):
-    """Return the fields of a config that its key depends on."""
-    if isinstance(value, (list, tuple)):  # Such as transforms.
-        return [_keyed(item) for item in value]
-    if not dataclasses.is_dataclass(value):
-        return value
-    fields = {f: getattr(value, f.name) for f in dataclasses.fields(value)}
-    return {
-        field.name: _keyed(given)
-        for field, given in fields.items()
-        if not (field.metadata.get("added") and given == field.default)
-    }
-
-
-def _canonical(value):
-    """Return JSON in which equal numbers are written in the same way."""
-    if isinstance(value, dict):
-        return {name: _canonical(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_canonical(item) for item in value]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
+    return config_id(config)
 
 
 def _columns(config):
