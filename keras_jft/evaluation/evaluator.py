@@ -107,7 +107,7 @@ def predict(config, model, examples):
         Pairs of a list of examples as the data set returns them, and the
         predictions on them in the form that the task's metric takes.
     """
-    task = TASKS[task_of(config, model)]
+    task = TASKS[_task_of(config, model)]
     batches = data.iterate(
         examples,
         batch_size=config.batch_size,
@@ -132,7 +132,7 @@ def predictions(config, model, examples=None):
         An iterable of pairs of truth and predictions, as the `update` of the
         task's metric takes them.
     """
-    examples, task = _examples(config, examples), TASKS[task_of(config, model)]
+    examples, task = _examples(config, examples), TASKS[_task_of(config, model)]
     found = predict(config, model, examples)
     pairs = ((task.truth(originals), p) for originals, p in found)
     return (
@@ -148,13 +148,13 @@ def metric(config, model, info):
         model: A model of that task.
         info: `info` of the data set.
     """
-    task = task_of(config, model)
+    task = _task_of(config, model)
     options = dict(TASKS[task].options(model, info))
     options |= config.metric_options or {}
     return metrics.METRICS[task](**options)
 
 
-def task_of(config, model):
+def _task_of(config, model):
     """Return the task of a config, or that of the model's head.
 
     Args:
@@ -188,7 +188,7 @@ class _Scores:
     """The metric of a task, updated with examples and predictions."""
 
     def __init__(self, config, model, info):
-        self.task, self.info = TASKS[task_of(config, model)], info
+        self.task, self.info = TASKS[_task_of(config, model)], info
         self.metric = metric(config, model, info)
         self.pairs = []
 

@@ -12,7 +12,7 @@ from keras_jft.metrics import keypoint_similarity, sigmas_of
 OKS_THRESHOLD = 0.5
 
 
-def suppress(poses, sigmas, threshold=OKS_THRESHOLD):
+def _suppress(poses, sigmas, threshold=OKS_THRESHOLD):
     """Return the poses of an image without duplicates, best first.
 
     Args:
@@ -97,7 +97,7 @@ def by_image(pairs, info):
         if len(numbers) > 1:
             of_image["boxes"] = np.array([rows[n]["boxes"] for n in numbers])
             sigmas = info.sigmas or sigmas_of(info.keypoint_names)
-            of_image = suppress(of_image, sigmas)
+            of_image = _suppress(of_image, sigmas)
         poses.append(of_image)
     return [([*everyone.values()], poses)]
 

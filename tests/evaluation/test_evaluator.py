@@ -282,8 +282,8 @@ def test_the_task_is_that_of_the_model_unless_it_is_given(tiny_backbone):
         (jft.Classifier(tiny_backbone, 3), "classification"),
         (jft.MultiLabelClassifier(tiny_backbone, 3), "multi_label"),
     ):
-        assert evaluator.task_of(config, model) == task
+        assert evaluator._task_of(config, model) == task
     given = evaluation.Config(task="multi_label")
-    assert evaluator.task_of(given, model) == "multi_label"
+    assert evaluator._task_of(given, model) == "multi_label"
     with pytest.raises(ValueError, match="_Oracle does not say what its task"):
         evaluation.run(config, _Oracle([0] * 4, 4))

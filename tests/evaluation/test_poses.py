@@ -26,13 +26,13 @@ def test_a_pose_found_twice_is_left_out_and_close_people_are_not():
         "scores": np.array([0.5, 0.9, 0.4]),
         "boxes": np.array([[0, 0, 40, 40], [2, 2, 42, 42], [20, 0, 60, 40]]),
     }
-    kept = poses.suppress(found, SIGMAS)
+    kept = poses._suppress(found, SIGMAS)
     assert kept["scores"].tolist() == [0.9, 0.4]
     np.testing.assert_array_equal(kept["keypoints"], found["keypoints"][[1, 2]])
     # By hand: d^2 = 8, area 1600, (2 sigma)^2 = 0.04.
     alike = np.exp(-8 / (2 * 1600 * 0.04))
-    assert len(poses.suppress(found, SIGMAS, alike + 1e-6)["scores"]) == 3
-    assert len(poses.suppress(found, SIGMAS, alike - 1e-6)["scores"]) == 2
+    assert len(poses._suppress(found, SIGMAS, alike + 1e-6)["scores"]) == 3
+    assert len(poses._suppress(found, SIGMAS, alike - 1e-6)["scores"]) == 2
 
 
 def _row(image, box=(0, 0, 40, 40)):

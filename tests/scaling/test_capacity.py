@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from keras_jft.scaling import plot_capacity
-from keras_jft.scaling.paper.capacity import gains
+from keras_jft.scaling.paper.capacity import _gains
 
 
 @pytest.fixture(autouse=True)
@@ -71,14 +71,16 @@ def test_layers_stand_by_their_number():
 def test_gains_are_taken_seed_by_seed():
     rows = pd.DataFrame(rows_of())
     rows.loc[0, "top1"] -= 0.02  # base, 300 images, seed 0
-    found = gains(rows, ["base", "deep"], "arm", "num_examples", "top1")
+    found = _gains(rows, ["base", "deep"], "arm", "num_examples", "top1")
     np.testing.assert_allclose(found[:, 0], [0.1 + 0.02 / 3, 0.15])
     each = [0.12, 0.10, 0.10]
     low, high = stats.ttest_1samp(each, 0).confidence_interval(0.95)
     np.testing.assert_allclose(found[0, 1], (high - low) / 2)
     np.testing.assert_allclose(found[1, 1], 0, atol=1e-12)
     alone = rows[rows["seed"] == 0]
-    assert np.isnan(gains(alone, ["base"], "arm", "num_examples", "top1")[0, 1])
+    assert np.isnan(
+        _gains(alone, ["base"], "arm", "num_examples", "top1")[0, 1]
+    )
 
 
 def test_the_papers_gains_stand_beside_ours():

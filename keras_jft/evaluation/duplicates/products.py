@@ -28,7 +28,7 @@ class Float32:
     """
 
     def __init__(self, queries, tile):
-        self.error = _LENGTH * accumulation(queries.shape[1])
+        self.error = _LENGTH * _accumulation(queries.shape[1])
         self._tiles = _tiles(queries, tile)
         self._buffer = np.empty(0, "float32")  # Reused by all calls.
 
@@ -68,7 +68,7 @@ class BFloat16:
     def __init__(self, queries, tile):
         # Errors: both factors are rounded, then the sum, then the result.
         rounded = 2 * _BFLOAT16 + _BFLOAT16**2
-        added = (1 + _BFLOAT16) ** 2 * accumulation(queries.shape[1])
+        added = (1 + _BFLOAT16) ** 2 * _accumulation(queries.shape[1])
         largest = 1 + rounded + added
         self.error = _LENGTH * (rounded + added + largest * _BFLOAT16)
         self._tiles = [self.prepared(t.T) for t in _tiles(queries, tile)]
@@ -95,7 +95,7 @@ def exact(queries, references):
     return np.vecdot(queries.astype("float64"), references.astype("float64"))
 
 
-def accumulation(width):
+def _accumulation(width):
     """Return gamma_D, the largest relative error of a sum in float32."""
     return width * _FLOAT32 / (1 - width * _FLOAT32)
 

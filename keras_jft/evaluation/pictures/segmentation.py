@@ -45,7 +45,7 @@ def plot_segmentation(images, masks, predictions, class_names, titles=None):
     import matplotlib.pyplot as plt
 
     rows = _checked(images, masks, predictions, len(class_names))
-    colors = class_colors(len(class_names))
+    colors = _class_colors(len(class_names))
     widths = max(image.shape[1] / image.shape[0] for image, *_ in rows)
     with plt.rc_context(STYLE):
         figure, panels = plt.subplots(
@@ -70,7 +70,7 @@ def plot_segmentation(images, masks, predictions, class_names, titles=None):
     return figure
 
 
-def class_colors(count):
+def _class_colors(count):
     """Return `(256, 3)` floats: the color of each class, and of void at 255.
 
     Args:

@@ -46,8 +46,8 @@ def average_precisions(truth, found, num_classes):
         hits = right[of_class].cumsum()
         recalls = hits / true.sum()
         precisions = hits / np.arange(1, len(hits) + 1)
-        areas[label] = area_below(recalls, precisions)
-        eleven[label] = at_eleven_points(recalls, precisions)
+        areas[label] = _area_below(recalls, precisions)
+        eleven[label] = _at_eleven_points(recalls, precisions)
     return {
         "voc_ap": _mean(areas),
         "voc07_ap": _mean(eleven),
@@ -55,7 +55,7 @@ def average_precisions(truth, found, num_classes):
     }
 
 
-def area_below(recalls, precisions):
+def _area_below(recalls, precisions):
     """Return the area below the curve of precision, made to fall with recall.
 
     Args:
@@ -64,7 +64,7 @@ def area_below(recalls, precisions):
 
     Example:
 
-    >>> area_below(np.array([0.5, 0.5, 1.0]), np.array([1.0, 0.5, 0.75]))
+    >>> _area_below(np.array([0.5, 0.5, 1.0]), np.array([1.0, 0.5, 0.75]))
     0.875
     """
     highest = np.maximum.accumulate(precisions[::-1])[::-1]
@@ -72,7 +72,7 @@ def area_below(recalls, precisions):
     return float((steps * highest).sum())
 
 
-def at_eleven_points(recalls, precisions):
+def _at_eleven_points(recalls, precisions):
     """Return the mean over recalls 0, 0.1, ... 1 of the best precision there.
 
     The best precision at a recall is the highest at that recall or above.
@@ -83,7 +83,7 @@ def at_eleven_points(recalls, precisions):
 
     Example:
 
-    >>> at_eleven_points(np.array([0.5, 1.0]), np.array([1.0, 0.45]))
+    >>> _at_eleven_points(np.array([0.5, 1.0]), np.array([1.0, 0.45]))
     0.75
     """
     levels = np.arange(11) / 10

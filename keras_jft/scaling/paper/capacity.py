@@ -57,7 +57,7 @@ def plot_capacity(
     return figure
 
 
-def gains(table, nets, capacity, x, y):
+def _gains(table, nets, capacity, x, y):
     """Return the gain of each net from the smallest size to the largest.
 
     Args:
@@ -146,7 +146,7 @@ def _draw_scores(ax, table, nets, capacity, x, y):
 def _draw_gains(ax, table, nets, capacity, x, y, paper):
     """Draw the gain of each net, and those of the paper."""
     names = [str(net) for net in nets]
-    gain, spread = gains(table, nets, capacity, x, y).T
+    gain, spread = _gains(table, nets, capacity, x, y).T
     ends = [short(size) for size in (table[x].min(), table[x].max())]
     ax.errorbar(
         range(len(nets)),

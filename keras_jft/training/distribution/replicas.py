@@ -51,7 +51,7 @@ def is_asynchronous(model):
     return isinstance(strategy, tf.distribute.ParameterServerStrategy)
 
 
-def span_workers(model):
+def _span_workers(model):
     """Whether replicas of `model` live in other processes."""
     strategy = strategy_of(model)
     if strategy is None or is_asynchronous(model):
@@ -61,7 +61,7 @@ def span_workers(model):
 
 def is_chief(model):
     """Whether this process reports and writes files: one of all workers."""
-    if not span_workers(model):
+    if not _span_workers(model):
         return True
     return strategy_of(model).extended.should_checkpoint
 
@@ -192,7 +192,7 @@ def _loss(model, x, y, y_pred, weight, training):
 
 def reducible(model, step):
     """Return `step` with logs that Keras's loop can average over workers."""
-    if not span_workers(model):
+    if not _span_workers(model):
         return step
 
     def vector_step(data):
@@ -248,7 +248,7 @@ def wait_for_all(model):
             from jax.experimental import multihost_utils
 
             multihost_utils.sync_global_devices("keras_jft")
-    elif span_workers(model):
+    elif _span_workers(model):
         import tensorflow as tf
 
         def meet():
@@ -347,9 +347,9 @@ def shard_by_element(model, x):
             would read a part again, and nobody would read the rest; or it is
             shuffled without a seed, in another order on each worker.
     """
-    if span_workers(model) or is_asynchronous(model):
+    if _span_workers(model) or is_asynchronous(model):
         _check_whole(getattr(x, "source", x))
-    if not span_workers(model):
+    if not _span_workers(model):
         return x
     import tensorflow as tf
 
@@ -397,7 +397,7 @@ def in_one_order(model, x, y, options):
         ValueError: The workers were given other data, or a `PyDataset` to
             shuffle.
     """
-    if not span_workers(model):
+    if not _span_workers(model):
         return x, y
     shuffle = options.get("shuffle", True)
     if isinstance(x, keras.utils.PyDataset) and shuffle:
@@ -540,7 +540,7 @@ def _check_whole(source):
 @contextlib.contextmanager
 def lost_workers(model):
     """Say what to do where TensorFlow says that a socket was closed."""
-    if not (span_workers(model) or is_asynchronous(model)):
+    if not (_span_workers(model) or is_asynchronous(model)):
         yield
         return
     import tensorflow as tf

@@ -200,7 +200,7 @@ def _parameter_server(resolver=None):
     workers = resolver.cluster_spec().num_tasks("worker")
     worker_data.register(resolver.task_id or 0, workers)
     if resolver.task_type in ("worker", "ps"):
-        serve(resolver)
+        _serve(resolver)
     strategy = tf.distribute.ParameterServerStrategy(resolver)
     if strategy.num_replicas_in_sync > 1:
         raise ValueError(
@@ -211,7 +211,7 @@ def _parameter_server(resolver=None):
     return strategy
 
 
-def serve(resolver):
+def _serve(resolver):
     """Serve the chief of a cluster; end this process when the chief is gone.
 
     A process that the chief has not reached yet waits for it forever. After
@@ -237,14 +237,14 @@ def serve(resolver):
     task = resolver.task_type, resolver.task_id
     port = cluster.task_address(*task).rpartition(":")[2]
     print(*task, f"serves at port {port}, to all interfaces", flush=True)
-    wait_while_up(cluster.task_address("chief", 0))
+    _wait_while_up(cluster.task_address("chief", 0))
     print(*task, "ends: the chief is gone", flush=True)
     # A TensorFlow server cannot be stopped, and its threads outlive `exit`.
     sys.stderr.flush()
     os._exit(0)
 
 
-def wait_while_up(address, patience=None, interval=1.0):
+def _wait_while_up(address, patience=None, interval=1.0):
     """Return when somebody has listened at `address` and nobody does any more.
 
     Args:

@@ -6,8 +6,8 @@ from keras_jft.evaluation.duplicates import products
 
 def test_the_bound_of_a_sum_grows_with_its_length():
     # gamma_n = n u / (1 - n u), with u = 2 ** -24.
-    assert products.accumulation(1) == pytest.approx(2**-24)
-    assert products.accumulation(2048) == pytest.approx(1.2209e-4, rel=1e-3)
+    assert products._accumulation(1) == pytest.approx(2**-24)
+    assert products._accumulation(2048) == pytest.approx(1.2209e-4, rel=1e-3)
 
 
 def test_pairs_are_multiplied_in_double_precision():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_jft.evaluation.pictures import plot_segmentation
-from keras_jft.evaluation.pictures.segmentation import class_colors
+from keras_jft.evaluation.pictures.segmentation import _class_colors
 
 MASK = np.array([[0, 1, 255], [1, 1, 0]], "uint8")
 WRONG = np.array([[0, 2, 1], [1, 1, 0]])
@@ -31,7 +31,7 @@ def test_a_row_shows_image_truth_prediction_and_errors(image):
     )
     panels = np.reshape(figure.axes, (2, 4))
     shown = [ax.images[0].get_array() for ax in panels[0]]
-    colors = class_colors(4)
+    colors = _class_colors(4)
     np.testing.assert_array_equal(shown[0], image)
     np.testing.assert_array_equal(shown[1], colors[MASK])
     np.testing.assert_array_equal(shown[2], colors[WRONG])
@@ -52,7 +52,7 @@ def test_the_legend_names_the_classes_that_occur(image):
 
 
 def test_all_classes_have_colors_of_their_own():
-    colors = class_colors(150)
+    colors = _class_colors(150)
     assert len(np.unique(colors[[*range(150), 255]].round(3), axis=0)) == 151
 
 

@@ -13,7 +13,7 @@ def test_serving_waits_for_a_chief_and_ends_after_it():
     ended = threading.Event()
 
     def wait():
-        strategies.wait_while_up(f"127.0.0.1:{port}", 0.5, interval=0.05)
+        strategies._wait_while_up(f"127.0.0.1:{port}", 0.5, interval=0.05)
         ended.set()
 
     threading.Thread(target=wait, daemon=True).start()
