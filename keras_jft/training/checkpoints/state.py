@@ -218,7 +218,7 @@ def differences(saved, now):
     ]
 
 
-def _plain(name):
+def _unnumbered(name):
     """Return a name without the numbers that Keras adds to instances."""
     return re.sub(r"_\d+(?=_|/|$)", "", name)
 
@@ -264,7 +264,7 @@ def _differences(arrays, variables):
 
 def _place(name):
     """Return a variable's name without numbers and the optimizer's name."""
-    group, *path = _plain(name).split("/")
+    group, *path = _unnumbered(name).split("/")
     return "/".join([group, *(path[1:] if group == "optimizer" else path)])
 
 
@@ -368,7 +368,7 @@ def _leaves(config, path=""):
     else:
         yield (
             path.removeprefix("/"),
-            (_plain(config) if isinstance(config, str) else config),
+            (_unnumbered(config) if isinstance(config, str) else config),
         )
 
 
