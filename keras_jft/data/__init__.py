@@ -8,9 +8,12 @@ from keras_jft.data.datasets import (
     DATASETS,
     Dataset,
     Info,
+    annotated_for,
     check_options,
     load,
 )
+from keras_jft.data.datasets.layouts.find import find_layout
+from keras_jft.data.datasets.layouts.layout import Layout
 from keras_jft.data.datasets.records.writing import write_records
 from keras_jft.data.hierarchy import LabelHierarchy
 from keras_jft.data.images import UnreadableImage
@@ -38,9 +41,11 @@ __all__ = [
     "Description",
     "Info",
     "LabelHierarchy",
+    "Layout",
     "NoisyLabels",
     "UnreadableImage",
     "Wrapped",
+    "annotated_for",
     "batches",
     "cache",
     "check_batch",
@@ -49,6 +54,7 @@ __all__ = [
     "class_subset",
     "collate",
     "describe",
+    "find_layout",
     "iterate",
     "label_ids",
     "load",

@@ -165,6 +165,26 @@ class AnnotatedImages:
         )
 
 
+def image_size(source, name=None, orientation="apply"):
+    """Return `(height, width)` of an image without decoding its pixels.
+
+    Args:
+        source: As for `decode_image`.
+        name: As for `decode_image`.
+        orientation: As for `decode_image`.
+
+    Raises:
+        UnreadableImage: As `decode_image`, where its header is damaged.
+    """
+    data, name = _bytes(source, name)
+    wide, high = _decoded(
+        data, name, lambda data, _: jpeg.open_image(data, FORMATS).size
+    )
+    turn = _TURNS.get(exif_orientation(data), (False,))
+    swaps = orientation == "apply" and turn[0]
+    return (wide, high) if swaps else (high, wide)
+
+
 def exif_orientation(data):
     """Return how an image must be rotated or mirrored: 1 (not at all) to 8.
 

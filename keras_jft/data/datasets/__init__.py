@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from keras_jft import checks
 from keras_jft.data.dataset import Dataset, Info
 from keras_jft.data.datasets import (
+    cvat,
+    hugging_face,
     image_folder,
+    labelme,
     manifest,
     mask_folder,
     open_images,
@@ -15,8 +18,10 @@ from keras_jft.data.datasets import (
     synthetic,
     tfds,
     voc,
+    voc_flat,
     voc_segmentation,
     webdataset,
+    yolo,
 )
 from keras_jft.data.datasets.coco import boxes, people
 from keras_jft.data.datasets.records import reading
@@ -37,6 +42,11 @@ DATASETS = {
     "voc": voc.load,
     "voc_segmentation": voc_segmentation.load,
     "webdataset": webdataset.load,
+    "voc_flat": voc_flat.load,
+    "yolo": yolo.load,
+    "labelme": labelme.load,
+    "cvat": cvat.load,
+    "hugging_face": hugging_face.load,
 }
 
 # The task that the images of a data set are annotated for, if there is just
@@ -50,8 +60,32 @@ ANNOTATED_FOR = {
     "voc_segmentation": "segmentation",
     "coco": "detection",
     "voc": "detection",
+    "voc_flat": "detection",
     "coco_people": "pose",
 }
+_TARGETS = {"boxes": "detection", "masks": "segmentation", "keypoints": "pose"}
+
+
+def annotated_for(name, options):
+    """Return the task that the images of a data set are annotated for.
+
+    Args:
+        name: A key of `DATASETS`.
+        options: The arguments of its `load`.
+
+    Returns:
+        A key of `jft.metrics.METRICS`, or None where there is not just one.
+
+    Example:
+
+    >>> annotated_for("coco", {}), annotated_for("yolo", {"target": "masks"})
+    ('detection', 'segmentation')
+    """
+    if name == "synthetic":
+        return options.get("task", "many_label")
+    if name in ("yolo", "labelme", "cvat"):
+        return _TARGETS.get(options.get("target", "boxes"))
+    return ANNOTATED_FOR.get(name)
 
 
 def check_options(
@@ -144,6 +178,7 @@ __all__ = [
     "DATASETS",
     "Dataset",
     "Info",
+    "annotated_for",
     "check_options",
     "load",
 ]

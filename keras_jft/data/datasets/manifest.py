@@ -154,6 +154,33 @@ class _Table:
         return dataclasses.replace(self, columns=columns, numbers=numbers)
 
 
+def columns_of(path):
+    """Return the names of the columns of a file; [] of another kind of file.
+
+    Args:
+        path: As for `load`. Of JSON Lines, the first line counts.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix == ".csv":
+        return next((row for _, row in read_csv(path)), [])
+    if suffix == ".parquet":
+        return list(RowGroups([str(path)]).schema(0).names)
+    if suffix == ".jsonl":
+        _, first = next(read_json_lines(path), (1, None))
+        return list(first) if isinstance(first, dict) else []
+    return []
+
+
+def splits_of(path):
+    """Return the different values of the column `split`, in their order.
+
+    Args:
+        path: As for `load`.
+    """
+    names = _read(Path(path), ("split",), None).columns["split"]
+    return list(dict.fromkeys(str(name) for name in names if name))
+
+
 def _read(path, needed, split):
     """Read the columns `needed`, and `split` if there is one, of a file."""
     if not path.is_file():

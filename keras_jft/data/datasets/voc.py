@@ -333,7 +333,7 @@ def _all_names(folders):
     places = [folder / "Annotations" for folder in folders]
     files = [files_below(p, (".xml",)) for p in places if p.is_dir()]
     return tuple(
-        sorted(set().union(*map(_class_names, itertools.chain(*files))))
+        sorted(set().union(*map(class_names, itertools.chain(*files))))
     )
 
 
@@ -391,14 +391,18 @@ def read(path, faults, *, one_based=True):
     )
 
 
-def _class_names(path):
+def class_names(path):
     """Return the names of classes in a file without checking the rest."""
     found = parse(path).findall("object")
     return {(o.findtext("name") or "").strip() for o in found} - {""}
 
 
-def parse(path):
-    """Return the root element, `annotation`, of an XML file.
+def parse(path, tag="annotation"):
+    """Return the root element of an XML file.
+
+    Args:
+        path: The file.
+        tag: What the element must be called.
 
     Raises:
         ValueError: There is no such file, it is not XML, it declares a
@@ -418,9 +422,9 @@ def parse(path):
             f"{str(path)!r} is not XML: {error}. It may be cut short or of "
             "another encoding than it declares: write or fetch it again."
         ) from None
-    if root.tag != "annotation":
+    if root.tag != tag:
         raise ValueError(
-            f"{str(path)!r} must hold an `annotation`. Received: "
+            f"{str(path)!r} must hold an `{tag}`. Received: "
             f"a `{root.tag[:80]}`."
         )
     return root

@@ -61,10 +61,8 @@ class Run:
 
     def _check_shown(self, name, part):
         """Raise `ValueError` if a data set is annotated for another task."""
-        shown = data.ANNOTATED_FOR.get(part.dataset, self.task)
-        if part.dataset == "synthetic":
-            shown = part.options.get("task", "many_label")
-        if shown != self.task:
+        shown = data.annotated_for(part.dataset, part.options)
+        if shown not in (None, self.task):
             raise ValueError(
                 f"`{name}` must use data for the task {self.task!r} of the head"
                 f" {self.transfer.head!r}. Received: the data set "

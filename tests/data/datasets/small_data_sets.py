@@ -4,6 +4,9 @@ A function takes what finds fixtures by name and an empty folder, and gives the
 options that `load` reads the data set with.
 """
 
+import json
+
+import pyarrow as pa
 import pytest
 
 from keras_jft import data
@@ -106,6 +109,84 @@ def camvid(fixture, folder):
         fixture("save_image")(f"train/{i}.png", i)
         fixture("save_image")(f"trainannot/{i}.png", i, mode="L")
     return {"directory": folder}
+
+
+def voc_flat(fixture, folder):
+    for i in range(NUM):
+        boxes = [("cat", (1, 1 + i, 4, 2 + i), i % 2)] * (i % 3)
+        path = fixture("save_voc")(str(i), boxes, folder="train", value=i)
+        path.rename(folder / "train" / "JPEGImages" / path.name)
+    return {"directory": folder}
+
+
+def yolo(fixture, folder):
+    for i in range(NUM):
+        fixture("save_image")(f"images/train/{i}.png", i, size=(8, 10))
+        path = folder / "labels" / "train" / f"{i}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{i % 2} 0.5 0.5 0.2 0.{i + 1}\n" * (i % 3))
+    (folder / "data.yaml").write_text(
+        "train: images/train\nnames: [cat, dog]\n"
+    )
+    return {"directory": folder}
+
+
+def labelme(fixture, folder):
+    corners = [[1, 1], [8, 1], [8, 6]]
+    for i in range(NUM):
+        fixture("save_image")(f"{i}.png", i, size=(8, 10))
+        shape = {"label": "ab"[i % 2], "points": corners}
+        document = {
+            "imagePath": f"{i}.png",
+            "imageHeight": 8,
+            "imageWidth": 10,
+            "shapes": [shape] * (i % 3),
+        }
+        (folder / f"{i}.json").write_text(json.dumps(document))
+    return {"directory": folder, "split": None, "target": "masks"}
+
+
+def cvat(fixture, folder):
+    images = ""
+    for i in range(NUM):
+        fixture("save_image")(f"images/{i}.png", i, size=(8, 10))
+        box = '<box label="cat" xtl="1" ytl="1.5" xbr="4" ybr="6"/>' * (i % 3)
+        images += f'<image name="{i}.png" width="10" height="8">{box}</image>'
+    (folder / "annotations.xml").write_text(
+        f"<annotations><version>1.1</version>{images}</annotations>"
+    )
+    return {"directory": folder, "split": None}
+
+
+def hugging_face(fixture, folder):
+    rows = []
+    for i in range(NUM):
+        path = fixture("save_image")(f"images/{i}.png", i)
+        image = {"bytes": path.read_bytes(), "path": None}
+        rows.append({"image": image, "label": i % 2})
+    save_arrow(folder / "train", rows, ["cat", "dog"])
+    (folder / "dataset_dict.json").write_text('{"splits": ["train"]}')
+    return {"directory": folder}
+
+
+def save_arrow(folder, rows, names):
+    """Write rows as `save_to_disk` of Hugging Face's `datasets` 3.2 does.
+
+    Made by hand after its documentation: the library is not installed.
+    """
+    folder.mkdir()
+    table = pa.Table.from_pylist(rows)
+    path = folder / "data-00000-of-00001.arrow"
+    with pa.ipc.new_stream(path, table.schema) as stream:
+        stream.write_table(table)
+    state = {"_data_files": [{"filename": path.name}], "_split": folder.name}
+    (folder / "state.json").write_text(json.dumps(state))
+    features = {
+        "image": {"_type": "Image"},
+        "label": {"names": names, "_type": "ClassLabel"},
+    }
+    about = json.dumps({"features": features})
+    (folder / "dataset_info.json").write_text(about)
 
 
 # === COCO's documents ===

@@ -35,7 +35,7 @@ def test_one_pixel_is_a_box_and_no_object_is_fine(save_voc):
 
 
 def test_the_names_of_a_file(save_voc):
-    assert voc._class_names(save_voc("a", OBJECTS)) == {"dog", "person"}
+    assert voc.class_names(save_voc("a", OBJECTS)) == {"dog", "person"}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_file_is_read_in_the_encoding_that_it_declares(save_voc, encoding):
     text = f'<?xml version="1.0" encoding="{declared}"?>\n{path.read_text()}'
     path.write_bytes(text.encode(encoding))
     assert _read(path).names == (name,)
-    assert voc._class_names(path) == {name}
+    assert voc.class_names(path) == {name}
 
 
 @pytest.mark.parametrize("declared", ["utf-8", "gbk", "rot13", "x-unknown"])

@@ -125,6 +125,27 @@ def load(
     )
 
 
+def of_file(file, paths, images, **options):
+    """Return the annotated people of a file, which need not be COCO's.
+
+    Args:
+        file: A `CocoFile` with keypoints.
+        paths: `{number: path}` of images.
+        images: Numbers of the images that count.
+        **options: The other arguments of `People`.
+
+    Raises:
+        ValueError: Nobody has a labeled keypoint.
+    """
+    rows = _annotated(file, images)
+    if not rows:
+        raise ValueError(
+            f"{file.path!r} must have people with labeled keypoints. Received: "
+            "none."
+        )
+    return People(file, paths, rows, images, **options)
+
+
 @dataclasses.dataclass(frozen=True)
 class _Row:
     """One person: number of the image, id, box, number of the annotation."""

@@ -1,0 +1,1 @@
+"""Layouts of data sets, recognized by looking at their files."""
