@@ -228,11 +228,11 @@ def tell(found):
 
 def main():
     net, rounds, steps = ARGUMENTS.net, ARGUMENTS.rounds, ARGUMENTS.steps
-    if ARGUMENTS.smoke:
-        rounds, steps = 1, 2
     batch = ARGUMENTS.batch or train_step_sides.NETS[net][1]
-    sides = {"net": net, "batch": batch, "steps": steps}
-    sides["compiled"] = ARGUMENTS.compile
+    sides = {"compiled": ARGUMENTS.compile}
+    if ARGUMENTS.smoke:
+        rounds, steps, batch, sides["product"] = 1, 2, 4, 64
+    sides |= {"net": net, "batch": batch, "steps": steps}
     with contextlib.ExitStack() as stack:
         columns = [Column(setting, **sides) for setting in settings()]
         for column in columns:

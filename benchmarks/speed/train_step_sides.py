@@ -150,13 +150,12 @@ def torch_side(net, batch, steps, *, compiled):
     return images_a_second
 
 
-def product_side(net, dtype):
-    """Return a function that times a matrix product.
+def product_side(net, dtype, n):
+    """Return a function that times a matrix product of `n` rows and columns.
 
     It gives the images per second if a step only did its products, at the rate
     of one large product.
     """
-    n = 8192 if ACCELERATOR else 2048
     a = ops.cast(np.random.default_rng(0).normal(0, 1, (n, n)), dtype)
 
     def images_a_second():
@@ -171,7 +170,7 @@ def product_side(net, dtype):
     return images_a_second
 
 
-def sides(net, batch, steps, *, dtypes, compiled=False):
+def sides(net, batch, steps, *, dtypes, compiled=False, product=None):
     """Return `{name: function}` of the sides to time.
 
     Args:
@@ -180,6 +179,7 @@ def sides(net, batch, steps, *, dtypes, compiled=False):
         steps: Of a round.
         dtypes: Dtype policies.
         compiled: Whether PyTorch is timed by `torch.compile` too.
+        product: Rows and columns of the large product, if not the usual.
     """
     images, ids, dense = data(net, batch, steps)
     made = {}
@@ -193,9 +193,10 @@ def sides(net, batch, steps, *, dtypes, compiled=False):
     if net == "resnet50" and "mixed_bfloat16" in dtypes:
         peer = functools.partial(torch_side, net, batch, steps)
         made |= _torch_sides(peer, compiled)
+    product = product or (8192 if ACCELERATOR else 2048)
     for dtype in dtypes:
         dtype = dtype.removeprefix("mixed_")
-        made[f"product {dtype}"] = product_side(net, dtype)
+        made[f"product {dtype}"] = product_side(net, dtype, product)
     return made
 
 

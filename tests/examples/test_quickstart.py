@@ -83,7 +83,7 @@ def test_a_second_process_runs_the_study_in_reverse_order(
 
 
 @pytest.mark.skipif(
-    not hasattr(os, "sched_setaffinity") or os.cpu_count() < 2,
+    not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2,
     reason="needs two cores that a process can be bound to",
 )
 def test_the_study_is_complete_if_the_second_process_fails(
@@ -99,12 +99,12 @@ def test_the_study_is_complete_if_the_second_process_fails(
         return start([sys.executable, "-c", "raise SystemExit(1)"], **options)
 
     monkeypatch.setattr(subprocess, "Popen", fails)
-    _run(monkeypatch, tmp_path, [0, 32], tasks=TASKS[:1])
+    _run(monkeypatch, tmp_path, [0], tasks=TASKS[:1])
     (command,) = commands
     assert command[-1] == "--helper" and str(tmp_path) in command
     assert os.sched_getaffinity(0) == cores
     rows = jft.scaling.read_rows(tmp_path / "rows.jsonl")
-    assert len(rows) == 2 * 2
+    assert len(rows) == 2
     # Each process had half of the cores, and its rows say so.
     assert {row["cores"] for row in rows} == {len(cores) - len(cores) // 2}
     assert [len(found) for found in seen] == [len(cores) // 2]

@@ -57,6 +57,7 @@ def test_every_model_is_served_as_it_predicts(tiny_backbone, tmp_path, rng):
     )
     assert done.returncode == 0, done.stderr
     for name, model in models.items():
+        model.compile(run_eagerly=True)  # Once is sooner than traced.
         predicted = keras.tree.flatten(model.predict(images, verbose=0))
         with np.load(tmp_path / f"model_{name}.npz") as served:
             assert len(served) == len(predicted)

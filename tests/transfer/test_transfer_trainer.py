@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from keras import ops
@@ -22,31 +24,52 @@ def _arrays(model):
     return [ops.convert_to_numpy(v) for v in model.weights]
 
 
-def test_the_backbone_keeps_its_weights(tiny_backbone):
-    before = _arrays(tiny_backbone)
-    model = jft.transfer.run(_config(), tiny_backbone, verbose=0)
-    for old, new in zip(before, _arrays(tiny_backbone), strict=True):
+@pytest.fixture(scope="module")
+def backbone():
+    return jft.ResNet(
+        (1, 1, 1, 1),
+        width=16,
+        block="basic",
+        stem="small",
+        bn_momentum=0.9,
+        image_shape=(16, 16, 3),
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(backbone):
+    """`{mode: model}`, and the weights that the backbone had before."""
+    before = _arrays(backbone)
+    models = {
+        mode: jft.transfer.run(_config(mode=mode, seed=3), backbone, verbose=0)
+        for mode in (*jft.transfer.MODES, "probe")
+    }
+    return models, before
+
+
+def test_the_backbone_keeps_its_weights(trained, backbone):
+    models, before = trained
+    for old, new in zip(before, _arrays(backbone), strict=True):
         np.testing.assert_array_equal(old, new)
-    assert model.backbone is not tiny_backbone
-    assert model.num_classes == 20
+    for model in models.values():
+        assert model.backbone is not backbone
+        assert model.num_classes == 20
 
 
-def test_frozen_trains_conv5_and_the_head_alone(tiny_backbone):
-    model = jft.transfer.run(_config(mode="frozen"), tiny_backbone, verbose=0)
+def test_frozen_trains_conv5_and_the_head_alone(trained):
+    model = trained[0]["frozen"]
     stages = {v.path.split("_")[0] for v in model.trainable_variables}
     assert stages == {"conv5", "head"}
 
 
-def test_a_probe_trains_the_head_alone(tiny_backbone):
-    model = jft.transfer.run(_config(mode="probe"), tiny_backbone, verbose=0)
-    assert {v.path for v in model.trainable_variables} == {
+def test_a_probe_trains_the_head_alone(trained):
+    models, before = trained
+    assert {v.path for v in models["probe"].trainable_variables} == {
         "head_logits/kernel",
         "head_logits/bias",
     }
     # The moving statistics stay as well.
-    for old, new in zip(
-        _arrays(tiny_backbone), _arrays(model.backbone), strict=True
-    ):
+    for old, new in zip(before, _arrays(models["probe"].backbone), strict=True):
         np.testing.assert_array_equal(old, new)
 
 
@@ -58,13 +81,17 @@ def test_fine_tuning_trains_what_was_frozen_before(tiny_backbone):
 
 
 @pytest.mark.parametrize("mode", jft.transfer.MODES)
-def test_a_reused_model_trains_as_a_fresh_one_does(mode, tiny_backbone):
+def test_a_reused_model_trains_as_a_fresh_one_does(mode, trained, backbone):
+    used = trained[0][mode]
+    fresh = _arrays(used)
     config = _config(mode=mode, seed=3)
-    fresh = _arrays(jft.transfer.run(config, tiny_backbone, verbose=0))
-    used = jft.transfer.run(
-        _config(mode=mode, seed=1), tiny_backbone, verbose=0
+    other = dataclasses.replace(config, seed=1)
+    jft.transfer.run(other, backbone, model=used, verbose=0)
+    assert any(
+        not np.allclose(one, another, atol=1e-4)
+        for one, another in zip(fresh, _arrays(used), strict=True)
     )
-    again = jft.transfer.run(config, tiny_backbone, model=used, verbose=0)
+    again = jft.transfer.run(config, backbone, model=used, verbose=0)
     assert again is used
     for one, other in zip(fresh, _arrays(again), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)

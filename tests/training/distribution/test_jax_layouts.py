@@ -51,7 +51,8 @@ def results(tmp_path_factory):
         _start(
             folder / "alone.npz",
             "one_device,data_parallel,model_parallel",
-            XLA_FLAGS="--xla_force_host_platform_device_count=4",
+            XLA_FLAGS=os.environ.get("XLA_FLAGS", "")
+            + " --xla_force_host_platform_device_count=4",
         )
     ] + [
         _start(

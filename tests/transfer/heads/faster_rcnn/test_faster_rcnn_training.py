@@ -13,6 +13,14 @@ def _arrays(outputs):
     return keras.tree.map_structure(ops.convert_to_numpy, outputs)
 
 
+@pytest.fixture(scope="module")
+def compiled(detector):
+    """A detector that many a test may fit or fail to fit."""
+    model = detector()
+    model.compile(keras.optimizers.SGD(0.01))
+    return model
+
+
 @pytest.mark.slow
 def test_four_images_of_the_synthetic_world_are_learned():
     examples = data.load(
@@ -162,7 +170,7 @@ def _entry(boxes, labels):
         "larger than all",
     ],
 )
-def test_odd_numbers_and_sizes_of_boxes_train(kind, detector, rng):
+def test_odd_numbers_and_sizes_of_boxes_train(kind, compiled, detector, rng):
     images = rng.integers(0, 256, (2, 32, 32, 3)).astype("uint8")
     low = rng.uniform(0, 16, (2, 500, 2))
     many = np.concatenate([low, low + rng.uniform(1, 16, low.shape)], -1)
@@ -177,9 +185,10 @@ def test_odd_numbers_and_sizes_of_boxes_train(kind, detector, rng):
             np.tile([[0, 0, 32, 32]], (2, 1, 1)), [[1], [1]]
         ),
     }[kind]
-    options = {"anchor_base": 400} if kind == "larger than all" else {}
-    model = detector(**options)
-    model.compile(keras.optimizers.SGD(0.01))
+    model = compiled
+    if kind == "larger than all":
+        model = detector(anchor_base=400)
+        model.compile(keras.optimizers.SGD(0.01))
     batch = {"images": images, "bounding_boxes": entry}
     model.fit(batch, epochs=2, verbose=0)
     assert np.isfinite(model.evaluate(batch, verbose=0))
@@ -208,25 +217,21 @@ def test_another_loss_is_refused(detector, batch):
         ([1, 1, 5], 0, r"\(batch, N, 4\).*\(1, 1, 3\) and \(1, 1\)"),
     ],
 )
-def test_boxes_that_are_wrong_are_refused(boxes, label, message, detector):
-    model = detector()
-    model.compile("sgd")
+def test_boxes_that_are_wrong_are_refused(boxes, label, message, compiled):
     batch = {
         "images": np.zeros((1, 32, 32, 3), "uint8"),
         "bounding_boxes": _entry([[boxes]], [[label]]),
     }
     with pytest.raises(ValueError, match=message):
-        model.fit(batch, verbose=0)
+        compiled.fit(batch, verbose=0)
     with pytest.raises(ValueError, match=message):
-        model.fit(batch["images"], batch["bounding_boxes"], verbose=0)
+        compiled.fit(batch["images"], batch["bounding_boxes"], verbose=0)
 
 
 @pytest.mark.ops
-def test_images_without_boxes_are_refused(detector):
-    model = detector()
-    model.compile("sgd")
+def test_images_without_boxes_are_refused(compiled):
     images = np.zeros((1, 32, 32, 3), "uint8")
     with pytest.raises(ValueError, match="without targets"):
-        model.fit(images, verbose=0)
+        compiled.fit(images, verbose=0)
     with pytest.raises(ValueError, match='are {"boxes"'):
-        model.fit(images, np.zeros((1, 1, 4), "float32"), verbose=0)
+        compiled.fit(images, np.zeros((1, 1, 4), "float32"), verbose=0)
