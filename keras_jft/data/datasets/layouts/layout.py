@@ -7,9 +7,8 @@ from typing import Any
 
 from keras_jft import checks
 from keras_jft.data import datasets
-from keras_jft.data.datasets.image_files import all_files_below
 from keras_jft.data.images import IMAGE_SUFFIXES
-from keras_jft.files import is_tool_name
+from keras_jft.files import is_tool_name, walk
 from keras_jft.text_files import read_lines
 
 TASKS = ("classification", "multi_label", "detection", "segmentation", "pose")
@@ -96,7 +95,7 @@ def files_in(path, *suffixes):
 
 def any_below(path, *suffixes):
     """Return a file below a folder with one of some suffixes, or None."""
-    below = all_files_below(path) if path.is_dir() else ()
+    below = walk(path) if path.is_dir() else ()
     return next((p for p in below if p.suffix.lower() in suffixes), None)
 
 

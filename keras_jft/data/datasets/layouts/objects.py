@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 from keras_jft.data import datasets
 from keras_jft.data.datasets import cvat, labelme, voc, yolo
-from keras_jft.data.datasets.image_files import all_files_below, files_below
+from keras_jft.data.datasets.image_files import files_below
 from keras_jft.data.datasets.layouts.layout import (
     IMAGES,
     LOOKS,
@@ -22,6 +22,7 @@ from keras_jft.data.datasets.layouts.layout import (
     splits_of,
 )
 from keras_jft.data.images import IMAGE_SUFFIXES
+from keras_jft.files import walk
 from keras_jft.text_files import read_json, short
 
 
@@ -262,7 +263,7 @@ def yolo_files(path):
 
 def labelme_files(path):
     """A JSON file of labelme per image."""
-    below = all_files_below(path) if path.is_dir() else ()
+    below = walk(path) if path.is_dir() else ()
     files = itertools.islice(
         (file for file in below if file.suffix.lower() == ".json"), LOOKS
     )
