@@ -9,8 +9,8 @@ Command:
 
     KERAS_BACKEND=numpy python benchmarks/downpour.py
 
-Softmax regression on synthetic images's classification task (8x8 averaged
-pixels), every run 500 gradients of 32 images, simulated by
+Softmax regression on the synthetic classification task (8x8 averaged pixels),
+with 500 gradients of 32 images per run, simulated by
 `benchmarks/asynchronous_sgd.py`. Rows go to benchmarks/results/downpour.jsonl,
 the figure to benchmarks/figures/downpour.png.
 

@@ -25,10 +25,10 @@ all raised an error that names the path, left the checkpoint before as it was
 and no other file, and the run ended alike when it was started again.
 
 A row of `results/reliability.jsonl` has the kills, the runs that were finished
-through them, how many of these ended alike and how many steps a kill cost at
-most; or the damaged checkpoints and failed writes, and how many were told and
-ended alike. Processes are forked from one that has imported TensorFlow and run
-no operation.
+through them, how many of these ended with the same weights, and how many steps
+a kill cost at most; or the damaged checkpoints and failed writes, and how many
+were reported and ended with the same weights. Processes are forked from one
+that has imported TensorFlow but run no operation.
 """
 
 import argparse

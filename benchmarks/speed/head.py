@@ -8,8 +8,8 @@ Command:
 
     python benchmarks/speed/head.py
 
-All run in one process, in turn; medians over the rounds. Rows go to
-benchmarks/results/head.jsonl.
+All sides run in one process, in turn, and times are medians over the rounds.
+Rows go to benchmarks/results/head.jsonl.
 """
 
 import argparse

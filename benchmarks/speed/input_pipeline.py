@@ -1,19 +1,19 @@
-"""How fast are JPEG files made into batches, beside other pipelines?
+"""How fast are JPEG files turned into batches, compared with other pipelines?
 
-Question: images per second and core of decoding, resizing to 340, a random crop
-of 299 and a mirror, on photographs of 500 pixels: this package's presets beside
-plain tf.data, Pillow with PyTorch's DataLoader, OpenCV, grain, and the limit,
-libjpeg-turbo decoding the files and nothing else.
+Question: how many images per second and core are decoded, resized to 340,
+randomly cropped to 299 and mirrored, from photographs of 500 pixels? This
+package's presets are compared with plain tf.data, Pillow with PyTorch's
+DataLoader, OpenCV, grain, and the limit, libjpeg-turbo that only decodes.
 
 Command:
 
     python benchmarks/speed/input_pipeline.py
 
 The files are synthetic: textures of all scales with noise, 500 x 375, quality
-90. Every pipeline reads them from disk, with one thread, in turn in one
-process; a rate is images per second of processor time, of all threads, so that
-other work on the machine counts little; ratios are medians over the rounds.
-PyTorch, OpenCV and grain take part where they are installed. Rows go to
+90. Every pipeline reads them from disk with one thread, in turn in one process.
+A rate is images per second of processor time of all threads, so that other work
+on the machine matters little; ratios are medians over the rounds. PyTorch,
+OpenCV and grain take part if they are installed. Rows go to
 benchmarks/results/input_pipeline.jsonl, the figure to
 benchmarks/figures/input_pipeline.png.
 

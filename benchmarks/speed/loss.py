@@ -1,9 +1,9 @@
-"""How fast are losses from label ids beside Keras's dense one?
+"""How fast are losses from label ids, compared with Keras's dense one?
 
-Question: forward and backward pass of the loss over 18,291 labels with two
-positives per image (and over fewer labels): milliseconds of
-`MultiLabelLoss` from padded ids beside `keras.losses.BinaryCrossentropy` of
-the dense targets, and how many bytes of labels a batch has.
+Question: how long does a forward and backward pass of the loss over 18,291
+labels with two positives per image (or over fewer labels) take, by
+`MultiLabelLoss` from padded ids and by `keras.losses.BinaryCrossentropy` from
+dense targets? And how many bytes of labels does a batch have?
 
 Command:
 

@@ -1,9 +1,10 @@
 """What does mean average precision cost over 14,000 images of 18,291 labels?
 
-Question: seconds and memory of `jft.metrics.evaluate_multi_label`, beyond the
-scores themselves (1 GB in float32), for each reading of mAP@100; and, where
-the definitions agree (variant A without a cut), how fast it is beside
-scikit-learn's `average_precision_score` on fewer labels.
+Question: how many seconds and how much memory, besides the scores themselves (1
+GB in float32), does `jft.metrics.evaluate_multi_label` take for each definition
+of mAP@100? And how fast is it compared with scikit-learn's
+`average_precision_score` on fewer labels, if the definitions agree (variant A
+without a cut)?
 
 Command:
 
@@ -19,8 +20,8 @@ Result on 2 cores of a Xeon with AMX and 24 GB (3 rounds; 90 s):
     B            2.04   0.08
     C            2.60   0.11
 
-Over 5,000 images of 500 labels with nothing cut, where every score is kept
-and sorted, it equals scikit-learn to 1e-15 in 0.58 times its speed.
+Over 5,000 images of 500 labels without a cut, where every score is kept and
+sorted, it equals scikit-learn to 1e-15, at 0.58 times its speed.
 """
 
 import argparse

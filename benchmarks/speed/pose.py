@@ -1,9 +1,10 @@
 """How fast is the pose estimator, and what do its targets and votes cost?
 
-Question: people per second in inference and in training at 353 x 257
-(ResNet-101, output stride 8, mixed_bfloat16 where the CPU has it); the share of
-a training step that goes into targets and losses, upsampling included, with two
-people in the background; and Hough voting against a loop over pixels.
+Question: how many people per second in inference and in training at 353 x 257
+(ResNet-101, output stride 8, mixed_bfloat16 if the CPU has it)? How much of a
+training step is spent on targets and losses, including upsampling, with two
+people in the background? And how fast is Hough voting compared with a loop over
+pixels?
 
 Command:
 

@@ -1,10 +1,10 @@
 """How fast is DeepLab on ResNet-101 at 513 x 513, and which kernels make it so?
 
-Question: seconds of a training step and of an inference of one image, beside
-the same graph without the fused batch normalization, beside the same graph of
-Keras's layers alone, and beside KerasCV's DeepLabV3+ (its ResNet-101, output
-stride 32, 512 x 512) and our adapter of it; and of each way to run a dilated
-convolution on a CPU, forward and with both gradients.
+Question: how many seconds do a training step and an inference of one image
+take, compared with the same graph without fused batch normalization, with the
+same graph of Keras's own layers, with KerasCV's DeepLabV3+ (its ResNet-101,
+output stride 32, 512 x 512) and with our adapter of it? How many does each way
+to run a dilated convolution on a CPU take, forward and with both gradients?
 
 Commands:
 
@@ -24,16 +24,15 @@ EPYC, 24 GB, TensorFlow 2.21, Keras 3.15.1, KerasCV 0.9; seconds):
     keras_jft v3+                  1.43  0.42x    0.40  0.37x
     keras_cv v3+                   2.04  0.61x    0.55  0.51x
 
-KerasCV's net is another one: at output stride 32 its conv4 and conv5 see a
-quarter and a sixteenth of the positions of stride 8, so that it is faster than
-ASPP-L. The same head on our backbone takes 0.70 of its time. What
-`keras_jft.layers.Conv2D` chooses (one product, shifted, for branches; as it is
-for the backbone) is the line "keras layers" beside "without fused
-normalization": 4.67 to 3.94 s a step.
+KerasCV's net is faster than ASPP-L because it is a different one: at output
+stride 32, its conv4 and conv5 have a quarter and a sixteenth of the positions
+of stride 8. The same head on our backbone takes 0.70 of its time. The choices
+of `keras_jft.layers.Conv2D` (one shifted product for the branches, the
+convolution as it is for the backbone) make the difference between "keras
+layers" and "without fused normalization": 4.67 and 3.94 s per step.
 
-Result of the kernels (mixed_bfloat16, oneDNN on, 5 rounds, the cores shared;
-times as long as Keras's, which goes by space to batch; step, inference), 65 x
-65 features:
+Result of the kernels (mixed_bfloat16, oneDNN on, 5 rounds, shared cores; times
+as long as Keras's way, by space to batch; step, inference), 65 x 65 features:
 
     channels, rate         256, 2     512, 4     2048 to 21, 6  2048 to 21, 24
     as it is              0.94 0.93  0.83 0.97    1.37 2.65       0.33 0.77
@@ -42,9 +41,9 @@ times as long as Keras's, which goes by space to batch; step, inference), 65 x
     nine products         2.62 1.40  1.60 1.14    9.43 1.05       3.57 0.70
     one product, shifted  2.35 1.48  1.52 1.39    0.54 0.52       0.20 0.29
 
-`keras_jft.layers.Conv2D` takes the second line for the first two columns and
-the last line for the others. Without oneDNN (`TF_ENABLE_ONEDNN_OPTS=0`, and
-then `--dtype float32`) TensorFlow has no step of "as it is".
+`keras_jft.layers.Conv2D` uses the second line for the first two columns and the
+last line for the others. Without oneDNN (`TF_ENABLE_ONEDNN_OPTS=0`, which needs
+`--dtype float32`) TensorFlow has no gradients for "as it is".
 
 Cost: 4 minutes of models, 1 of kernels, each on free cores.
 """

@@ -5,19 +5,20 @@ number of training images, of the small studies' net (32 px, batch 128, 286
 labels of the synthetic world) on one device, on two logical devices of one
 process (`mirrored`), in two processes (`multi_worker`), and asynchronously with
 a chief, two workers and two servers (`parameter_server`), all on the same
-cores: what is lost in speed is the cost of the strategy itself, what is lost in
-loss is that of steps taken on weights that have moved on.
+cores? The difference in speed is the cost of the strategy itself, and that in
+loss the cost of stale gradients.
 
 Command:
 
     python benchmarks/speed/strategies.py
 
-Each seed starts the sides anew, in turn; the ratio is the median over the
+Each seed starts all sides again, in turn; the ratio is the median over the
 seeds. A row of each goes to benchmarks/results/strategies.jsonl. Cost: five
-minutes on 2 cores. All five processes of `parameter_server` share them.
+minutes on 2 cores, which all five processes of `parameter_server` share.
 
-Result so far, on 2 cores, 40 steps of 128 images, four epochs, of which the
-last is timed; two seeds of one_device and multi_worker, one of the others:
+Result so far, on 2 cores, with 40 steps of 128 images per epoch and four
+epochs, of which the last is timed; two seeds of one_device and multi_worker,
+one of the others:
 
 | | images/s of one_device | test loss by seed |
 |---|---|---|

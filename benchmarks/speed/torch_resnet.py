@@ -1,8 +1,9 @@
 """The peer of train_step.py in PyTorch: ResNet-50 v1, channels last.
 
-Shapes and strides are those of `keras.applications.ResNet50`, 25.6 M weights:
-the stride of a stage is on the first 1x1 convolution of its first unit. Run by
-train_step.py in a process of its own: TensorFlow and PyTorch in one crash.
+Shapes and strides are those of `keras.applications.ResNet50`, with 25.6 M
+weights: the stride of a stage is on the first 1x1 convolution of its first
+unit. train_step.py runs it in a process of its own, because TensorFlow and
+PyTorch in the same process crash.
 """
 
 import sys

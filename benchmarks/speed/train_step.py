@@ -12,17 +12,18 @@ Commands:
     python benchmarks/speed/train_step.py --isa ALL AVX2 --net resnet50 \\
         --batch 8 --steps 3 --rounds 5
 
-A column is a setting that TensorFlow reads once, when it is imported: oneDNN
-off or on, and the most that oneDNN may use of the CPU (ALL: what it has). Each
-has a process of its own, which lives as long as the run. A round asks every
-side of every column once, in turn, and a ratio is the median over the rounds
-of that to the peer in the same column and round. bfloat16 and PyTorch are
-timed in the column of the whole CPU alone, where it multiplies bfloat16.
+A column is a setting that TensorFlow only reads when it is imported: oneDNN off
+or on, and the newest instructions that oneDNN may use (ALL: those that the CPU
+has). So each column has a process of its own, for the whole run. A round times
+every side of every column once, in turn; a ratio is the median, over the
+rounds, of the ratio to the peer in the same column and round. bfloat16 and
+PyTorch are only timed in the column of the whole CPU, if it multiplies
+bfloat16.
 Rows go to benchmarks/results/train_step.jsonl.
 
-Result of oneDNN on, the whole CPU (2-core Xeon with AMX, 24 GB, TensorFlow
-2.21, Keras 3.15.1; a virtual machine whose speed drifts, so look at the ratios,
-medians of paired rounds; resnet50 at batch 16):
+Result with oneDNN on and the whole CPU (2-core Xeon with AMX, 24 GB, TensorFlow
+2.21, Keras 3.15.1; the speed of this virtual machine drifts, so only the
+ratios, medians of paired rounds, can be compared; resnet50 at batch 16):
 
                                 small            resnet50
     keras float32             747 images/s      6.2 images/s
@@ -44,11 +45,11 @@ On 2 cores of an AMD EPYC without AMX (24 GB, PyTorch 2.13.0):
     products float32         2215  2.04x        9.4  1.54x
     products bfloat16        4155  3.81x       18.0  2.96x
 
-The last two lines: had a step nothing to do but its products, at the rate of
-one large product. Another run of resnet50, its cores shared, gave 1.20x and
-1.97x, and 1.44x for PyTorch.
+The last two lines are bounds: a step that only computes its matrix products, at
+the rate of one large product. Another run of resnet50, on shared cores, gave
+1.20x and 1.97x, and 1.44x for PyTorch.
 
-By columns, the small net on the same EPYC (7 rounds of 20 steps, idle cores):
+The small net by columns, on the same EPYC (7 rounds of 20 steps, idle cores):
 
                               off, ALL    on, ALL     off, AVX2   on, AVX2
     keras float32             620         1005        652         993 images/s
@@ -56,8 +57,8 @@ By columns, the small net on the same EPYC (7 rounds of 20 steps, idle cores):
     keras mixed_bfloat16                   948  1.00x
     keras_jft mixed_bfloat16              1568  1.56x
 
-So beside stock Keras the gain in float32 is small in every column; it is oneDNN
-that makes the step 1.6 to 2 times as fast, also with AVX2 alone.
+So the gain over stock Keras in float32 is small in every column; oneDNN makes
+the step 1.6 to 2 times as fast, even with AVX2 only.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""The sides of train_step.py in one process, timed when they are asked.
+"""Time the sides of train_step.py in one process, on request.
 
-TensorFlow reads some settings once, when it is imported, so that each of them
-needs a process of its own. Run by train_step.py: prints the names of its sides,
-then, for each line of standard input that is one of them, the images per second
-of a round; both as JSON.
+TensorFlow only reads some settings when it is imported, so each needs a process
+of its own. train_step.py starts this script, which prints the names of its
+sides and then, for each name on standard input, the images per second of a
+round; both as JSON.
 """
 
 import functools

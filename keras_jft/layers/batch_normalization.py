@@ -11,25 +11,24 @@ _FUSED_DTYPES = ("bfloat16", "float16", "float32")
 
 @keras.saving.register_keras_serializable("keras_jft")
 class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """Batch normalization by one kernel where TensorFlow has one.
+    """Batch normalization by a single kernel, if TensorFlow has one.
 
-    The numbers, the arguments and the weights are those of
+    Results, arguments and weights are those of
     `keras.layers.BatchNormalization`. That layer casts half-precision
     activations to float32 and normalizes them by a chain of elementwise
     operations; this one reads them directly and keeps its statistics in
     float32.
 
-    The kernel serves channels-last images on the TensorFlow backend. Other
-    backends, ranks, axes and dtypes, masks, renormalization and
-    synchronization take Keras's own path. Unlike in Keras, an empty batch,
-    which a replica may get at the end of an epoch, leaves the moving
-    statistics unchanged.
+    The kernel is used for channels-last images on the TensorFlow backend. Other
+    backends, ranks, axes and dtypes, masks, renormalization and synchronization
+    use Keras's own code. Unlike in Keras, an empty batch, which a replica may
+    receive at the end of an epoch, leaves the moving statistics unchanged.
 
     Args:
-        mode: What training does. `"batch"`: normalize by the statistics of
-            the batch, and move the moving statistics towards them.
-            `"affine"`: normalize by the moving statistics, which do not move;
-            gamma and beta train. `"frozen"`: nothing changes.
+        mode: The behavior in training. `"batch"`: normalize by the statistics
+            of the batch, and update the moving statistics. `"affine"`:
+            normalize by the moving statistics, which stay fixed; gamma and
+            beta train. `"frozen"`: the same, but nothing trains.
         **kwargs: As for `keras.layers.BatchNormalization`.
 
     Raises:
@@ -124,9 +123,9 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             is_training=True,
         )
         count = tf.reduce_prod(tf.cast(tf.shape(inputs)[:-1], "float32"))
-        # The kernel reports the unbiased variance, Keras keeps the biased one.
+        # The kernel returns the unbiased variance; Keras keeps the biased one.
         variance *= tf.math.divide_no_nan(count - 1, count)
-        # For a single value, some GPUs multiply zero by infinity here.
+        # With a single value, some GPUs would multiply zero by infinity here.
         variance = tf.where(count > 1, variance, tf.zeros_like(variance))
         self._update(self.moving_mean, mean, count > 0)
         self._update(self.moving_variance, variance, count > 0)

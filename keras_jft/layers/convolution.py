@@ -15,23 +15,25 @@ SAFE_FEATURES = 16
 class Conv2D(keras.layers.Conv2D):
     """A convolution with the fastest kernel that TensorFlow has on a CPU.
 
-    The numbers, the arguments, the weights and their names in a file are those
-    of `keras.layers.Conv2D`. On the TensorFlow backend:
+    Results, arguments, weights and their names in files are those of
+    `keras.layers.Conv2D`. On the TensorFlow backend:
 
-    - A 1x1 kernel without strides becomes a matrix product: the filter gradient
-      of oneDNN takes two to three times as long in bfloat16.
-    - A 1x1 kernel with strides becomes a product of every n-th pixel, but only
-      for few channels, where oneDNN's filter gradient corrupts memory:
-      elsewhere the gradient of skipping pixels would cost more than it saves.
-    - A larger kernel with strides never has a tap that sees padding alone:
-      oneDNN leaves the bfloat16 gradient of such a tap uninitialized.
-    - A dilated kernel whose taps give fewer numbers than the inputs have, such
-      as DeepLab's branches, becomes one matrix product, shifted and added.
-    - Any other dilated kernel with odd sides runs directly, where Keras would
-      cut the image into one small image per phase. Its gradients are written
-      out: on a CPU without oneDNN, TensorFlow has none of its own.
+    - A 1x1 kernel without strides becomes a matrix product, because oneDNN's
+      filter gradient takes two to three times as long in bfloat16.
+    - A 1x1 kernel with strides becomes a matrix product of every n-th pixel,
+      but only with few channels, where oneDNN's filter gradient corrupts
+      memory. With more, the gradient of skipping pixels would cost more than
+      it saves.
+    - A larger kernel with strides is called such that no tap sees only padding,
+      because oneDNN leaves the bfloat16 gradient of such a tap uninitialized.
+    - A dilated kernel whose taps together have fewer outputs than there are
+      inputs, as in DeepLab's branches, becomes one matrix product, whose parts
+      are shifted and added.
+    - Any other dilated kernel with odd sides is applied directly, while Keras
+      would split the image into one small image per phase. Its gradients are
+      written out, because TensorFlow has none on a CPU without oneDNN.
 
-    Everything else takes Keras's own path. `benchmarks/speed/segmentation.py`
+    Everything else uses Keras's own code. `benchmarks/speed/segmentation.py`
     has the timings.
 
     Example:
@@ -77,10 +79,10 @@ class Conv2D(keras.layers.Conv2D):
 
 
 def _strided(inputs, kernel, strides):
-    """Convolve with strides and padding "same", without taps that see nothing.
+    """Convolve with strides and padding "same"; each tap sees a pixel.
 
-    If a side is at least as long as the kernel's, each tap sees a pixel at one
-    of its stops. Otherwise the zeros of the padding are made pixels.
+    That is the case if the image is at least as large as the kernel. Otherwise
+    it is padded with zeros explicitly, which count as pixels.
     """
     import tensorflow as tf
 
@@ -99,10 +101,11 @@ def _strided(inputs, kernel, strides):
 
 
 def _shifted_sum(inputs, kernel, rates):
-    """Convolve with a dilated, odd-sided kernel: one product, cut and added.
+    """Convolve with a dilated, odd-sided kernel by one matrix product.
 
-    All taps are cut from the product at once: cut one by one, each would have a
-    gradient as large as the whole product.
+    The product has the outputs of all taps, which are split, shifted and added.
+    They are split in one operation: a slice per tap would have a gradient as
+    large as the whole product.
     """
     height, width, features, _ = kernel.shape
     kernel = ops.transpose(kernel, (2, 0, 1, 3))
@@ -119,12 +122,12 @@ def _shifted_sum(inputs, kernel, rates):
 
 
 def _offsets(side, rate):
-    """Return where the taps of an odd side look, relative to its middle."""
+    """Return the offsets of the taps of an odd side from its middle."""
     return range(-(side // 2) * rate, side // 2 * rate + 1, rate)
 
 
 def _shifted(images, down, right):
-    """Return what is `down` and `right` of each position; 0 past the border."""
+    """Return the pixel `down` and `right` of each position, or 0 outside."""
     rows, columns = ops.shape(images)[1:3]
     above, left = max(-down, 0), max(-right, 0)
     below, beyond = max(down, 0), max(right, 0)
@@ -135,11 +138,11 @@ def _shifted(images, down, right):
 def _dilated(inputs, kernel, rates):
     """Convolve with a dilated, odd-sided kernel, trainable on every device.
 
-    TensorFlow's own gradients refuse to run on a CPU without oneDNN, and which
-    device and kernel will run an operation is not known when it is traced. So
-    the gradients use operations that every device has: the gradient of the
-    inputs is the same convolution with the kernel turned around, that of the
-    kernel is one matrix product per tap.
+    On a CPU without oneDNN, TensorFlow's own gradients raise an error, and when
+    a convolution is traced, the device and kernel that will run it are not
+    known. So the gradients use operations that every device has: the gradient
+    with respect to the inputs is the same convolution with a rotated kernel,
+    and that of the kernel is one matrix product per tap.
     """
     import tensorflow as tf
 
@@ -168,7 +171,7 @@ def _dilated(inputs, kernel, rates):
 
 
 def _windows(images, sides, rates):
-    """Yield what each tap of a dilated, odd-sided kernel sees, row by row.
+    """Yield the pixels that each tap of a dilated, odd-sided kernel sees.
 
     Args:
         images: `(B, H, W, C)`.

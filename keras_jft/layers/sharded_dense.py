@@ -11,10 +11,10 @@ from keras import ops
 class ShardedDense(keras.layers.Layer):
     """A wide Dense layer whose columns are split over several variables.
 
-    The numbers are those of `keras.layers.Dense`, initial weights included:
-    initializers draw the whole kernel, then it is cut. A parameter-server
-    strategy places variables in turn; all kernels are made before all biases,
-    so that both spread evenly over any number of servers.
+    Results and initial weights are those of `keras.layers.Dense`: initializers
+    draw the whole kernel, which is then split. A parameter-server strategy
+    assigns variables to servers in turn; all kernels are created before all
+    biases, so both are spread evenly over any number of servers.
 
     Args:
         units: Number of outputs.

@@ -10,13 +10,13 @@ from keras_jft.training.keras_internals import model_of
 
 
 def without_writers(callbacks):
-    """Return the callbacks for a process that leaves logs to another.
+    """Return the callbacks that do not write log files.
 
     Args:
-        callbacks: What `fit` was given; a `CallbackList` is left as it is.
+        callbacks: The argument of `fit`; a `CallbackList` is returned as it is.
 
     Returns:
-        Those that write no log file.
+        A list for a process whose logs another process writes.
     """
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return callbacks
@@ -31,13 +31,13 @@ _WRITERS = Logger, keras.callbacks.CSVLogger, keras.callbacks.TensorBoard
 
 
 class StopOnNonFiniteLoss(keras.callbacks.Callback):
-    """Raises in the step whose loss is NaN or infinite.
+    """Stops training at the first step whose loss is NaN or infinite.
 
-    It also raises after an epoch that leaves such weights, which the loss need
-    not show: a ReLU turns NaN into 0.
+    It also stops after an epoch that leaves NaN or infinity in a weight, which
+    the loss may not show: a ReLU turns NaN into 0.
 
     `Model.fit` puts it before all other callbacks, so that none of them saves
-    what the step left behind.
+    the damaged weights.
     """
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -71,9 +71,9 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
 class Throughput(keras.callbacks.Callback):
     """Adds `images_per_second` to the logs of steps and epochs.
 
-    The progress bar, which has the time left already, shows it, and so do the
-    loggers after this one in the list of callbacks. The first step, which
-    traces, and steps done before a run was interrupted do not count.
+    The progress bar shows it, as do loggers that come later in the list of
+    callbacks. The first step, which includes tracing, does not count, nor do
+    steps that were done before the run was interrupted.
 
     Args:
         batch_size: Images per step, over all replicas.

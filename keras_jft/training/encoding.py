@@ -1,16 +1,16 @@
-"""Encode objects as bytes, and decode them without running what they name.
+"""Encode objects as bytes, and decode them without running code they name.
 
-What a worker is sent, anyone who reaches its port could have sent. `pickle`
-would call any function that such bytes name, with any arguments; here bytes
-only say what an object holds:
+A worker cannot know who sent it bytes: anyone who reaches its port can. With
+`pickle`, the sender could call any function with any arguments. The bytes here
+only describe what an object contains:
 
     8 bytes   `MAGIC`
     8 bytes   length of the header, little endian
     header    JSON in ASCII: the object as a tree
-    the rest  of arrays and of bytes, one after another, in order of the tree
+    contents  of all arrays and byte strings, in the order of the tree
 
-In the tree, `null`, booleans, numbers and texts stand for themselves. All else
-is a list that begins with its kind:
+In the tree, `null`, booleans, numbers and strings stand for themselves.
+Everything else is a list whose first item is its kind:
 
     ["list", item, ...]   ["tuple", item, ...]    ["set", item, ...]
     ["frozenset", item, ...]                      ["dict", [key, value], ...]
@@ -19,13 +19,13 @@ is a list that begins with its kind:
     ["objects", shape, item, ...]    an array of Python objects
     ["name", name]                   a function or a class
     ["partial", function, args, keywords]         of `functools`
-    ["getter", thing]                its `__getitem__`
-    ["object", name, state]          an instance, its `__getstate__`
-    ["again", number]                what came before, counted from 0
+    ["getter", thing]                the method `thing.__getitem__`
+    ["object", name, state]          an instance, with its `__getstate__()`
+    ["again", number]                an earlier object, counted from 0
 
-A name is `module:name`: of `keras_jft.data`, of the script (`__main__`), or of
-what is marked as `sendable`. No other module is imported, and no function is
-called but `__setstate__` of a class with such a name.
+A name is `module:name`. It must belong to `keras_jft.data`, to the script
+(`__main__`), or to something marked as `sendable`. No other module is imported,
+and the only function that decoding calls is `__setstate__` of such a class.
 """
 
 import builtins
@@ -41,28 +41,28 @@ import numpy as np
 
 MAGIC = b"kjft-1\r\n"
 _DATA = f"{__name__.partition('.')[0]}.data"
-_DTYPES = "biufcSUmM"  # Their kinds: numbers, texts, times.
-_BUILTINS = (bool, int, float, str, bytes)  # Types that are values, by name.
+_DTYPES = "biufcSUmM"  # Kinds of NumPy dtypes: numbers, strings, times.
+_BUILTINS = (bool, int, float, str, bytes)  # Types that may be sent by name.
 _SENDABLE = {}
 
 
 def sendable(thing):
-    """Let a class or a function be part of what workers are sent.
+    """Allow a class or a function to be part of the data sent to workers.
 
-    Workers find it by its name: its module must be imported before
-    `strategy("parameter_server")` is called. What `keras_jft.data` has and what
-    the script itself defines need no mark.
+    Workers look it up by name, so its module must be imported before
+    `strategy("parameter_server")` is called. Classes and functions of
+    `keras_jft.data` and of the script itself need no mark.
 
     Args:
-        thing: A class whose state is its `__dict__` (or what its `__getstate__`
-            gives and `__setstate__` takes), or a function; at the top of a
-            module.
+        thing: A function, or a class whose state is its `__dict__` (or what
+            its `__getstate__` returns and its `__setstate__` takes), at the top
+            level of a module.
 
     Returns:
         `thing`.
 
     Raises:
-        ValueError: It is defined inside of a function.
+        ValueError: It is defined inside a function.
 
     Example:
 
@@ -72,8 +72,8 @@ def sendable(thing):
     """
     if "<" in thing.__qualname__:
         raise ValueError(
-            "`sendable` is for what stands at the top of a module. Received: "
-            f"{thing.__qualname__}."
+            "`sendable` marks what is defined at the top level of a module. "
+            f"Received: {thing.__qualname__}."
         )
     _SENDABLE[f"{thing.__module__}:{thing.__qualname__}"] = thing
     return thing
@@ -83,13 +83,13 @@ def encode(thing):
     """Return an object as bytes.
 
     Args:
-        thing: Of the kinds that the head of this module lists.
+        thing: An object of the kinds listed at the top of this module.
 
     Returns:
         Bytes, which `decode` reads.
 
     Raises:
-        ValueError: It holds something else; the message says where.
+        ValueError: It contains something else; the message says where.
 
     Example:
 
@@ -104,31 +104,31 @@ def encode(thing):
 
 
 def decode(encoded):
-    """Return the object that `encode` was given.
+    """Return the object that `encode` encoded.
 
     Args:
-        encoded: Bytes; from anywhere.
+        encoded: Bytes, which need not be trusted.
 
     Returns:
-        An object of its own: arrays are copies, and can be written to.
+        A new object. Its arrays are copies and writable.
 
     Raises:
-        ValueError: These are not the bytes of an object, or they name a class
-            or function that this process does not have.
+        ValueError: The bytes do not encode an object, or they name a class or
+            function that this process does not have.
     """
     header, start = _header(encoded)
     decoder = _Decoder(encoded, start)
     try:
         thing = decoder.thing(json.loads(header))
-    except Exception as error:  # Also of `__setstate__`, of a state that lies.
+    except Exception as error:  # `__setstate__` may raise anything.
         raise ValueError(
-            f"{len(encoded)} bytes must be those of an object. "
+            f"{len(encoded)} bytes do not encode an object. "
             f"{type(error).__name__}: {error}"
         ) from error
     if decoder.place != len(encoded):
         raise ValueError(
-            "Encoded objects must end with their last array. Received "
-            f"{len(encoded) - decoder.place} bytes more."
+            "An encoded object must end after its last array. Received "
+            f"{len(encoded) - decoder.place} more bytes."
         )
     return thing
 
@@ -138,8 +138,8 @@ def _header(encoded):
     size = int.from_bytes(encoded[len(MAGIC) : start], "little")
     if not encoded.startswith(MAGIC) or size > len(encoded) - start:
         raise ValueError(
-            "Encoded objects must begin with their header. Received "
-            f"{len(encoded)} bytes that begin with {encoded[:16]!r}: chief and "
+            "An encoded object must begin with its header. Received "
+            f"{len(encoded)} bytes that begin with {encoded[:16]!r}. Chief and "
             "workers must run the same version of keras_jft."
         )
     return encoded[start : start + size], start + size
@@ -149,7 +149,7 @@ def _header(encoded):
 
 
 def _named(name):
-    """Return the class or function of a name; None: it may not be named."""
+    """Return the class or function of a name; None if it is not allowed."""
     module, _, path = name.partition(":")
     if module == "builtins":
         thing = getattr(builtins, path, None)
@@ -165,7 +165,7 @@ def _named(name):
         return _SENDABLE.get(name)
     for part in path.split("."):
         thing = getattr(thing, part, None)
-    # What a module has imported is not its own: `__main__` may know `exec`.
+    # Only what the module itself defines: `__main__` may have imported `exec`.
     if not isinstance(thing, (type, types.FunctionType)):
         return None
     own = (thing.__module__, thing.__qualname__) == (module, path)
@@ -176,14 +176,20 @@ def _named(name):
 
 
 class _Encoder:
-    """Makes a tree; what it leaves out of the tree is in `parts`."""
+    """Makes the tree; contents of arrays and byte strings go to `parts`."""
 
     def __init__(self):
         self.parts = []
-        self._numbers, self._kept = {}, []  # Kept, so that ids are not reused.
+        # Objects are kept alive, so that Python does not use their ids again.
+        self._numbers, self._kept = {}, []
 
     def tree(self, thing, where):
-        """Return what stands for `thing` in the header."""
+        """Return the tree of `thing`.
+
+        Args:
+            thing: What to encode.
+            where: What errors call the place of `thing`.
+        """
         kind = type(thing)
         if thing is None or kind in (bool, int, float, str):
             return thing
@@ -226,11 +232,11 @@ class _Encoder:
             return ["objects", shape, *(self.tree(x, where) for x in items)]
         if dtype.kind not in _DTYPES or not dtype.itemsize:
             raise ValueError(
-                "Arrays for workers must hold numbers or text. Received: an "
+                "Arrays for workers must contain numbers or text. Received: an "
                 f"array of {dtype} in {where}."
             )
         flat = np.ascontiguousarray(array).reshape(-1)
-        self.parts.append(flat.view("uint8"))  # Copied once, when joined.
+        self.parts.append(flat.view("uint8"))  # A view: `join` copies it.
         if isinstance(array, np.generic):
             return ["scalar", dtype.str]
         return ["array", dtype.str, shape]
@@ -238,6 +244,7 @@ class _Encoder:
     def _object(self, thing, where):
         kind = type(thing)
         name = _name_of(kind, thing, where)
+        # A class that customizes pickling may need calls to be made again.
         plain = all(
             getattr(kind, method) is getattr(object, method)
             for method in ("__reduce__", "__reduce_ex__", "__new__")
@@ -247,22 +254,22 @@ class _Encoder:
             plain = plain and (state is None or type(state) is dict)
         if not plain:
             raise ValueError(
-                "Objects for workers must be plain ones: their state is their "
-                "`__dict__`, or what `__getstate__` gives and `__setstate__` "
-                f"takes. Received: a {kind.__qualname__} in {where}."
+                "The state of an object for workers must be its `__dict__`, or "
+                "what its `__getstate__` returns and its `__setstate__` takes. "
+                f"Received: a {kind.__qualname__} in {where}."
             )
         return ["object", name, self.tree(state, f"{kind.__name__} in {where}")]
 
 
 def _name_of(thing, value, where):
-    """Return the name of a class or function, which is part of `value`."""
+    """Return the name of a class or function that `value` is or uses."""
     name = f"{thing.__module__}:{thing.__qualname__}"
     if _named(name) is not thing:
         raise ValueError(
-            "Data for workers must be made of classes and functions of "
-            "`keras_jft.data`, of those at the top of the script, and of those "
+            "Data for workers may use classes and functions of "
+            "`keras_jft.data`, those at the top level of the script, and those "
             "marked by `@jft.training.sendable` in a module that the script "
-            f"imports, without `lambda`. Received: {value!r:.200} in {where}."
+            f"imports; not `lambda`. Received: {value!r:.200} in {where}."
         )
     return name
 
@@ -271,14 +278,14 @@ def _name_of(thing, value, where):
 
 
 class _Decoder:
-    """Reads a tree; `place` is where the next of the rest begins."""
+    """Reads a tree; `place` is where the contents not yet read begin."""
 
     def __init__(self, encoded, place):
         self._encoded, self.place = encoded, place
         self._read = []
 
     def thing(self, tree):
-        """Return what `tree` stands for."""
+        """Return the object that `tree` describes."""
         if not isinstance(tree, list):
             if isinstance(tree, dict):
                 raise ValueError(f"Received a JSON object: {tree!r:.80}.")
@@ -292,7 +299,10 @@ class _Decoder:
         return [self.thing(tree) for tree in trees]
 
     def _number(self):
-        """Keep a place for what is being read, for `["again", ...]`."""
+        """Number an object before its parts, as the encoder does.
+
+        `["again", number]` inside of it can then refer to it.
+        """
         self._read.append(_Unread)
         return len(self._read) - 1
 
@@ -342,7 +352,7 @@ class _Decoder:
     def _next(self, size):
         left = len(self._encoded) - self.place
         if not isinstance(size, int) or not 0 <= size <= left:
-            raise ValueError(f"Received {left} bytes where {size} are to come.")
+            raise ValueError(f"Received {left} bytes where {size} must follow.")
         self.place += size
         return memoryview(self._encoded)[self.place - size : self.place]
 
@@ -372,9 +382,9 @@ class _Decoder:
         thing = _named(name)
         if thing is None:
             raise ValueError(
-                "A worker must have the classes and functions of its data when "
-                f"`strategy(...)` is called. Received: {name!r:.200}, which is "
-                "not there, or not to be named."
+                "A worker must have imported the classes and functions of its "
+                f"data when it calls `strategy(...)`. Received: {name!r:.200}, "
+                "which it does not have, or which may not be sent."
             )
         return thing
 
@@ -386,7 +396,7 @@ class _Decoder:
         number = self._number()
         parts = self._things([function, arguments, keywords])
         if not isinstance(parts[0], (type, types.FunctionType)):
-            raise ValueError(f"Received a part of {parts[0]!r:.80}.")
+            raise ValueError(f"Received a partial of {parts[0]!r:.80}.")
         made = functools.partial(parts[0], *parts[1], **parts[2])
         return self._made(number, made)
 
@@ -421,7 +431,7 @@ class _Decoder:
 
 
 class _Unread:
-    """Stands for what is not read to its end yet."""
+    """Stands for an object whose parts are still being read."""
 
 
 def _count(shape):

@@ -1,8 +1,9 @@
 """Metrics over a whole epoch, computed at its end.
 
-A metric with `result_at_epoch_end` sorts all that it has seen: too slow for
-every step, and its state has the size of a test set. Training steps skip it;
-`evaluate`, and validation in `fit`, read it once, at the end.
+A metric with the attribute `result_at_epoch_end` sorts all that it has seen,
+which is too slow for every step, and its state is as large as a test set.
+Training steps skip it; `evaluate`, and the validation of `fit`, compute it
+once, at the end.
 """
 
 import contextlib
@@ -15,11 +16,11 @@ def waiting(model):
 
 @contextlib.contextmanager
 def passed_by(model):
-    """Keep a training step from updating metrics that wait."""
+    """Keep a training step from updating the metrics that wait."""
     metrics = waiting(model)
     for metric in metrics:
         metric.update_state = lambda *args, **kwargs: None
-    # Replicas take turns: the second begins before the first has ended.
+    # Replicas run in turns: the second enters before the first has left.
     model._train_steps += 1
     try:
         yield
@@ -38,7 +39,7 @@ def results_of_others(model):
 
 
 def _parts(model):
-    # Keras's container of compiled metrics answers for all at once.
+    # The metrics of `compile` are in one container with one result.
     return [
         part
         for metric in model.metrics

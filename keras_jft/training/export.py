@@ -4,14 +4,14 @@ import keras
 
 
 def export(model, filepath, *, dtype="uint8", input_signature=None, **kwargs):
-    """Write a model with its decoding inside.
+    """Export a model together with its decoding.
 
     Args:
         model: A `Model`.
-        filepath: Where to, a folder for a SavedModel.
-        dtype: Type of the images that are served; they are in 0..255 for any.
-        input_signature: As in `keras.Model.export`. Default: images of the
-            model's shape, any number of them, of `dtype`.
+        filepath: A file, or a folder for a SavedModel.
+        dtype: Type of the images, which are in 0..255 whatever it is.
+        input_signature: As in `keras.Model.export`; by default any number of
+            images of `dtype` with the shape of the model's inputs.
         **kwargs: As in `keras.Model.export`: `format`, `verbose`, ...
     """
     if input_signature is None:

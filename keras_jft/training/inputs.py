@@ -13,12 +13,14 @@ import warnings
 import keras
 import numpy as np
 
-# Of a softmax cross entropy, and of a look-up at label ids.
+# TensorFlow's messages for a label id that is out of range, in the softmax
+# cross entropy and in `gather`.
 _OUT_OF_RANGE = re.compile(
     r"label value of (-?\d+) which is outside the valid range of \[0, (\d+)\)"
     r"|_loss(?s:.*)indices\[[\d,]+\] = (-?\d+) is not in \[0, (\d+)\)"
 )
 
+# Its message for a generator whose arrays change their shape.
 _OTHER_SHAPE = re.compile(
     r"yielded an element of shape (\(.*?\)) where an element of shape "
     r"(\(.*?\)) was expected"
@@ -26,17 +28,19 @@ _OTHER_SHAPE = re.compile(
 
 
 def as_keras_takes(data, convert, check=lambda pair: None):
-    """Return `data` with each contract batch in it converted.
+    """Return `data` with each contract batch converted for Keras.
 
     Args:
-        data: As above. Anything without contract batches is left as it is.
-        convert: A function from a contract batch to a tuple, `(x, y)` or
-            `(x,)`; of a `tf.data.Dataset`, from a batch of tensors.
-        check: A function that raises a `ValueError` for what a `PyDataset` or a
-            generator yields that is neither a contract batch nor such a pair.
+        data: What `fit` accepts, as the docstring of this module lists it. It
+            is returned unchanged if it has no contract batches.
+        convert: A function from a contract batch to `(x, y)` or `(x,)`. The
+            batches of a `tf.data.Dataset` are passed as symbolic tensors.
+        check: A function that is called with each batch of a `PyDataset` or a
+            generator that is not a contract batch, and raises a `ValueError`
+            unless Keras can use it.
 
     Raises:
-        ValueError: An iterable holds examples in place of batches, or nothing.
+        ValueError: An iterable has examples in place of batches, or nothing.
     """
     if is_batch(data):
         return convert(data)
@@ -52,7 +56,7 @@ def as_keras_takes(data, convert, check=lambda pair: None):
 
 
 def as_tensorflow_reads(data):
-    """Return what TensorFlow reads fastest and at the position of `data`."""
+    """Return `data` as a `tf.data.Dataset` at its position, if it has one."""
     if keras.backend.backend() == "tensorflow":
         convert = getattr(data, "to_tf_data", None)
         return data if convert is None else convert()
@@ -60,28 +64,29 @@ def as_tensorflow_reads(data):
 
 
 def is_batch(x):
-    """Whether something is a contract batch, or the spec of one."""
+    """Return whether `x` is a contract batch, or the spec of one."""
     return isinstance(x, dict) and "images" in x
 
 
 def are_batches(x):
-    """Whether something is a list or a tuple of contract batches."""
+    """Return whether `x` is a list or a tuple of contract batches."""
     return isinstance(x, (list, tuple)) and len(x) > 0 and all(map(is_batch, x))
 
 
 def as_array(y):
-    """Return targets as a NumPy array, where they are one.
+    """Return targets as a NumPy array, if they form a single one.
 
     Args:
         y: Targets: an array, a tensor, a data frame, or nested lists of
-            numbers. Anything else, such as a list of arrays, is given back.
+            numbers. Anything else, such as a list of arrays, is returned as it
+            is.
 
     Raises:
         ValueError: The targets are not numbers.
     """
     if keras.ops.is_tensor(y):
         y = keras.ops.convert_to_numpy(y)
-    elif hasattr(y, "to_numpy"):  # Of pandas.
+    elif hasattr(y, "to_numpy"):  # A pandas object.
         y = y.to_numpy()
     elif isinstance(y, (list, tuple)) and not any(
         hasattr(leaf, "shape") and np.ndim(leaf)
@@ -104,14 +109,15 @@ def as_array(y):
 
 
 def check_finite(x):
-    """Raise a `ValueError` for NumPy images that hold NaN or infinity.
+    """Raise a `ValueError` for NumPy images with NaN or infinity.
 
-    A ReLU makes 0 of NaN: the loss stays finite while the weights are lost.
+    A ReLU turns NaN into 0, so the loss may stay finite while the gradients
+    make the weights NaN.
     """
     images = x.get("images") if isinstance(x, dict) else x
     if not isinstance(images, np.ndarray) or images.dtype.kind != "f":
         return
-    for start in range(0, len(images), 64):  # Masks of a few at a time.
+    for start in range(0, len(images), 64):  # To use little memory.
         finite = np.isfinite(images[start : start + 64])
         if not finite.all():
             bad = start + np.argwhere(~finite)[0][0]
@@ -122,18 +128,18 @@ def check_finite(x):
 
 
 def check_arrays(x, y):
-    """Check NumPy images, and that there is a target for each.
+    """Check an array of images, and that there is a target for each.
 
-    Warn where images seem to be in 0..1. Anything else than an array of
-    images, such as a data set, is not checked.
+    Warn if the images seem to be in 0..1. Anything but an array, such as a data
+    set, is not checked.
 
     Args:
-        x: What a model is called with, or anything else.
+        x: An array of images, or anything else that `fit` accepts.
         y: Targets, or None.
 
     Raises:
-        ValueError: There are no images, another number of targets, or images
-            that are not finite.
+        ValueError: There are no images, the number of targets differs, or an
+            image is not finite.
     """
     if isinstance(x, (list, tuple)) and not x:
         raise ValueError(
@@ -154,7 +160,7 @@ def check_arrays(x, y):
                 f"{len(images)} images, targets of shape {target.shape}."
             )
     check_finite(images)
-    some = images[:32]  # A look, not a pass over all pixels.
+    some = images[:32]  # Enough to tell; all pixels would take long.
     if some.dtype.kind == "f" and some.size and 0 < some.max() <= 1:
         warnings.warn(
             "Images are in 0..255 for every model, whose first layer scales "
@@ -165,13 +171,14 @@ def check_arrays(x, y):
 
 
 def plain_error(error):
-    """Return a `ValueError` that says in a sentence what TensorFlow's does.
+    """Return a `ValueError` that says plainly what TensorFlow's error means.
 
     Args:
-        error: What reading data, or a compiled step on it, raised.
+        error: An exception that reading data or a compiled step raised.
 
     Returns:
-        None, if the error is neither about an id out of range nor about shapes.
+        A `ValueError`, or None unless the error is about a label id that is out
+        of range or about shapes of batches.
     """
     text = str(error)
     if found := _OUT_OF_RANGE.search(text):
@@ -184,24 +191,24 @@ def plain_error(error):
     if found := _OTHER_SHAPE.search(text):
         shape, first = found.groups()
         return ValueError(
-            "Batches must have the shapes of the first two, but for their "
+            "Batches must have the shapes of the first two, except for the "
             f"number of images. Received: {shape} after {first}. Pad ids and "
-            "boxes to a common width with -1, or give `tf.data`, a list or a "
-            "generator of batches, whose labels may be of any width."
+            "boxes to a common width with -1, or pass `tf.data`, a list or a "
+            "generator of batches, whose labels may have any width."
         )
     return None
 
 
 def by_name(method, args, kwargs):
-    """Return the keyword arguments of a call of one of Keras's methods.
+    """Return all arguments of a call by name.
 
     Args:
-        method: Such as `keras.Model.fit`.
-        args: Positional arguments, `self` left out.
-        kwargs: Keyword arguments.
+        method: The method that is called, such as `keras.Model.fit`.
+        args: The positional arguments without `self`.
+        kwargs: The keyword arguments.
 
     Raises:
-        TypeError: As Keras would raise it.
+        TypeError: There are too many arguments, or two for one name.
     """
     names = list(inspect.signature(method).parameters)[1:]
     if len(args) > len(names):
@@ -226,7 +233,7 @@ def _converted(batch, convert, check):
 
 
 def _holds_batches(data):
-    """Whether an iterable that knows its length holds contract batches."""
+    """Return whether `data` is a sized iterable of contract batches."""
     if isinstance(data, np.ndarray) or not (
         hasattr(data, "__len__") and hasattr(data, "__iter__")
     ):
@@ -238,7 +245,7 @@ def _holds_batches(data):
     first = next(iter(data), None)
     if is_batch(first) and np.ndim(first["images"]) == 3:
         raise ValueError(
-            f"{type(data).__name__} holds examples, not batches. Give "
+            f"{type(data).__name__} has examples, not batches. Pass "
             "`jft.data.batches(data, batch_size)`, or `jft.data.iterate`, "
             "which needs no TensorFlow."
         )
@@ -278,7 +285,7 @@ class _Converted(keras.utils.PyDataset):
 
 
 class _InOrder(keras.utils.PyDataset):
-    """Batches of an iterable, which Keras reads in order.
+    """The batches of an iterable as a `PyDataset`, to be read in order.
 
     Args:
         batches: An iterable of contract batches that knows its length.
@@ -297,7 +304,8 @@ class _InOrder(keras.utils.PyDataset):
     def __getitem__(self, index):
         if index == 0 or self._iterator is None:
             self._iterator, self._next = iter(self._batches), 0
-        while True:  # Keras looks at the first ones, then begins again.
+        # Keras reads the first batches for their shapes, then starts at 0.
+        while True:
             batch = next(self._iterator)
             self._next += 1
             if self._next > index:
@@ -316,10 +324,14 @@ def _sized(batches, convert):
 
 
 def _streamed(pairs):
-    """Return a generator from which TensorFlow reads targets of any width."""
+    """Return the pairs of a generator; their targets may have any width.
+
+    On TensorFlow they become a `tf.data.Dataset`: Keras's own adapter expects
+    all batches to have the shapes of the first two.
+    """
     if keras.backend.backend() != "tensorflow":
         return pairs
-    first = [*itertools.islice(pairs, 2)]  # Keras, too, looks at two.
+    first = [*itertools.islice(pairs, 2)]
     leaves = keras.tree.flatten(first)
     are_arrays = all(isinstance(leaf, np.ndarray) for leaf in leaves)
     if first and are_arrays and all(isinstance(p, tuple) for p in first):
@@ -332,8 +344,9 @@ def _tf_data(pairs, first):
 
     Args:
         pairs: A function that returns an iterator of tuples of arrays.
-        first: Some of them, for the shapes. Rows of targets may be longer:
-            those of labels and boxes are as long as the longest of a batch.
+        first: The first tuples, which tell the shapes. The width of targets
+            may differ between batches, because labels and boxes are padded to
+            the longest row of their batch.
     """
     import tensorflow as tf
 

@@ -1,12 +1,12 @@
 """Every private name of Keras and TensorFlow that the package relies on.
 
-Any release may rename them, so each is used here alone, by a function that says
-what it is needed for. All were tried on Keras 3.15.1 with TensorFlow 2.21.0, on
-the backends TensorFlow and JAX; `setup.cfg` allows no later minor version. To
-allow one, run `tests/training/test_keras_internals.py` on it: every name is
-tested there for what the package needs of it.
+Any release may rename them, so each is used only here, by a function that says
+why it is needed. All were tried on Keras 3.15.1 with TensorFlow 2.21.0, on the
+backends TensorFlow and JAX; `setup.cfg` allows no later minor version. Before
+allowing one, run `tests/training/test_keras_internals.py` with it: it tests
+what the package needs of each name.
 
-TensorFlow is never imported here: what is said of it works on its objects.
+This module does not import TensorFlow; it only uses objects that it receives.
 """
 
 import keras
@@ -17,8 +17,8 @@ import keras
 def operation_of(tensor):
     """Return the layer whose output a `KerasTensor` is.
 
-    A backbone tells KerasCV the layer of each level of its pyramid; Keras's
-    public functions go from layers to tensors only.
+    KerasCV needs the name of the layer of each pyramid level. Keras's public
+    functions lead from layers to tensors, but not back.
     """
     return tensor._keras_history.operation
 
@@ -26,8 +26,8 @@ def operation_of(tensor):
 def flatten_layers(layer):
     """Return a layer or model and all layers in it, at any depth.
 
-    `model.layers` has neither layers inside of layers, such as an attribute of
-    a custom one, nor the model itself, which may have weights of its own.
+    `model.layers` has neither layers inside other layers, such as attributes
+    of a custom layer, nor the model itself, which may have own weights.
     """
     return layer._flatten_layers(include_self=True, recursive=True)
 
@@ -35,27 +35,27 @@ def flatten_layers(layer):
 def own_variables(layer):
     """Return the variables of a layer without those of the layers in it.
 
-    In this order Keras writes them to `.weights.h5` and `.keras` files, where
-    they have numbers and no names. `layer.weights` includes inner layers.
+    Keras writes them in this order to `.weights.h5` and `.keras` files, which
+    have numbers in place of names. `layer.weights` includes inner layers.
     """
     return layer._trainable_variables + layer._non_trainable_variables
 
 
 def automatic_name(layer):
-    """Return the name that Keras gives the first layer of this class.
+    """Return the name that Keras gives to the first layer of this class.
 
-    Files of one process have other numbers behind it than those of the next.
+    Later layers of a process have a number after it.
     """
     return keras.src.utils.naming.to_snake_case(type(layer).__name__)
 
 
 def move_variable(variable, value):
-    """Let a Keras variable stand for another `tf.Variable`.
+    """Replace the `tf.Variable` behind a Keras variable.
 
     Args:
         variable: A `keras.Variable` made under a parameter-server strategy.
-        value: A `tf.Variable` on the chief. Metrics, which only the chief
-            updates, would otherwise go over the network in each step.
+        value: A `tf.Variable` on the chief. Only the chief updates metrics, and
+            would otherwise send each update over the network.
     """
     variable._initialize(value)
 
@@ -64,12 +64,12 @@ def move_variable(variable, value):
 
 
 def variable_of(optimizer, value):
-    """Return the Keras variable that `optimizer.update_step` is to update.
+    """Return the Keras variable that a call of `update_step` updates.
 
     Args:
         optimizer: A built `keras.optimizers.Optimizer`.
-        value: What `update_step` is given: a `keras.Variable`, or on
-            TensorFlow the `tf.Variable` inside one, without its path.
+        value: The argument of `optimizer.update_step`: a `keras.Variable`, or
+            on TensorFlow the `tf.Variable` inside one, which has no path.
     """
     index = optimizer._get_variable_index(value)
     return optimizer._trainable_variables[index]
@@ -78,7 +78,7 @@ def variable_of(optimizer, value):
 def mean_squares(optimizer):
     """Return the running means of squared gradients of a built RMSProp.
 
-    In the order of its variables; None stands for one that has no such mean.
+    They are in the order of its variables, with None for those without one.
     """
     return optimizer._velocities
 
@@ -89,29 +89,29 @@ def mean_squares(optimizer):
 class HookedModel(keras.Model):
     """A `keras.Model` some of whose private steps can be overridden.
 
-    Keras's loops call the private methods; a subclass overrides the hooks,
-    whose names are ours. By default they do what Keras does.
+    Keras's loops call private methods; here these call hooks with names of our
+    own, which a subclass overrides. By default, hooks do what Keras does.
     """
 
     def _step_to_compile(self, step):
-        """Return what is compiled in place of a step of `fit` or `evaluate`.
+        """Return the function to compile for a step of `fit` or `evaluate`.
 
-        Logs of several workers need another shape before Keras averages them.
+        Keras averages the logs of several workers only in another shape.
         """
         return step
 
     def _build_from_data(self, iterator=None, data_batch=None):
         """Build what needs a batch: layers, metrics, loss.
 
-        Keras averages a batch over replicas to learn its shape, which fails
-        where replicas are in other processes. TensorFlow calls this alone.
+        To learn its shape, Keras averages a batch over replicas, which fails
+        if some are in other processes. Only the TensorFlow backend calls this.
         """
         super()._maybe_symbolic_build(iterator, data_batch)
 
     def _logs_of_epoch(self, logs):
-        """Return the logs of an epoch or an evaluation from the last step's.
+        """Return the logs of an epoch or an evaluation, given the last step's.
 
-        Keras returns no metric that steps left out, such as one that is
+        Keras leaves out metrics that steps did not report, such as one that is
         computed once, over all images.
         """
         return super()._get_metrics_result_or_logs(logs)
@@ -128,36 +128,36 @@ class HookedModel(keras.Model):
 
 
 def begin_at(model, epoch):
-    """Let a `fit` that has called `on_train_begin` begin at another epoch.
+    """Make `fit`, which is in `on_train_begin`, start at another epoch.
 
-    As `keras.callbacks.BackupAndRestore` does it.
+    `keras.callbacks.BackupAndRestore` does the same.
 
     Args:
         model: A `keras.Model`.
-        epoch: Number of the epoch, from 0; None: as `fit` was told.
+        epoch: Number of the epoch, from 0; None: the `initial_epoch` of `fit`.
     """
     model._initial_epoch = epoch
 
 
 def model_of(callback):
-    """Return the model of a callback, whose state may be out of date on JAX.
+    """Return the model of a callback; on JAX its state may be out of date.
 
-    There `callback.model` copies the state of training into the model, which a
-    callback that looks at a setting in every step must not wait for.
+    On JAX, `callback.model` copies the state of training into the model, which
+    takes too long for a callback that reads a setting in every step.
     """
     return callback._model
 
 
 def loss_tracker(model):
-    """Return the metric that is the `loss` in the logs of a compiled model.
+    """Return the metric behind `loss` in the logs of a compiled model.
 
-    A step of our own updates it, as the one of Keras does.
+    Our own train steps update it, as Keras's do.
     """
     return model._loss_tracker
 
 
 def is_built(model):
-    """Whether a compiled model, its loss, metrics and optimizer are built."""
+    """Return whether a model, its loss, metrics and optimizer are built."""
     parts = (model._compile_loss, model._compile_metrics, model.optimizer)
     return model.built and all(part is None or part.built for part in parts)
 
@@ -178,14 +178,14 @@ def symbolic_build(model, batch):
 def strategy_of(model):
     """Return the `tf.distribute.Strategy` a model was made under, or None.
 
-    `model.distribute_strategy` gives the default strategy in place of None,
-    and is not there on other backends.
+    `model.distribute_strategy` returns the default strategy in place of None,
+    and does not exist on other backends.
     """
     return getattr(model, "_distribute_strategy", None)
 
 
 def spans_workers(strategy):
-    """Whether a `tf.distribute.Strategy` has replicas in other processes.
+    """Return whether a strategy has replicas in several processes.
 
     A `MultiWorkerMirroredStrategy` of a single worker has none.
     """
@@ -195,7 +195,7 @@ def spans_workers(strategy):
 def cluster_resolver(strategy):
     """Return the cluster resolver of a `ParameterServerStrategy`.
 
-    The public `strategy.cluster_resolver` of this one strategy is None.
+    Its public attribute `strategy.cluster_resolver` is None.
     """
     return strategy._cluster_resolver
 
@@ -208,14 +208,14 @@ ELEMENT_BY_ELEMENT = {
     "_PrefetchDataset",
     "_OptionsDataset",
 }
-"""Classes that give one element for each that they read, in the same order:
-`map`, `prefetch` and `with_options`. After them a position is still known."""
+"""Classes that keep the number and order of elements (`map`, `prefetch` and
+`with_options`), so that the position in the data is still known."""
 
 
 def datasets_before(dataset):
-    """Return the `tf.data.Dataset`s that one reads from directly.
+    """Return the `tf.data.Dataset`s that a data set reads directly.
 
-    A checkpoint looks for its source behind `map` and `prefetch`.
+    A checkpoint looks for the source of its data behind `map` and `prefetch`.
     """
     return dataset._inputs()
 
@@ -223,7 +223,7 @@ def datasets_before(dataset):
 def shuffle_seeds(dataset):
     """Return the two seeds of a `shuffle`; None for another data set.
 
-    Both are 0 where none is set, which workers must not be given: each would
+    Both are 0 if none is set. Workers cannot use such a data set: each would
     draw an order of its own.
     """
     if type(dataset).__name__ != "_ShuffleDataset":

@@ -71,7 +71,7 @@ class JSONLogger(Logger):
     def _write(self, logs, **more):
         optimizer = self.model.optimizer
         line = {
-            # Of a mirrored variable neither int nor float can be taken.
+            # A mirrored variable cannot be converted by `int` or `float`.
             "step": int(ops.convert_to_numpy(optimizer.iterations)),
             **more,
             "seconds": time.perf_counter() - self._began,
@@ -92,8 +92,8 @@ class JSONLogger(Logger):
 def read_log(path):
     """Return the lines of a `JSONLogger` as dicts, in the order of steps.
 
-    Of lines for the same step, of which a resumed run may write two, the last
-    is kept. A line that was cut off by a kill is left out.
+    A resumed run may write a step twice; the last of its lines is kept. A line
+    that is incomplete, because the run was killed, is left out.
 
     Args:
         path: The file.
@@ -107,7 +107,7 @@ def read_log(path):
         where = f"{str(path)!r}, line {number},"
         try:
             line = parse_json(text, where)
-        except ValueError:  # It is torn.
+        except ValueError:  # An incomplete line.
             continue
         step = line.get("step") if isinstance(line, dict) else None
         if type(step) is not int:
@@ -123,7 +123,7 @@ def loggers(directory, batch_size, every=None):
     """Return callbacks that write every kind of log to a directory.
 
     Args:
-        directory: Gets `log.jsonl`, `log.csv` and, where tensorboard is
+        directory: Folder for `log.jsonl`, `log.csv` and, if tensorboard is
             installed, its event files in `tensorboard/`.
         batch_size: Images per step, over all replicas.
         every: Steps from one line of `log.jsonl` to the next within an epoch.

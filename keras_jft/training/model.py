@@ -26,7 +26,11 @@ from keras_jft.training.distribution import (
 
 
 def _remembered(check):
-    """Wrap `check` to keep what it raises: TensorFlow buries it in its own."""
+    """Wrap a check of batches so that the error it raises is kept.
+
+    TensorFlow wraps errors of Python code in errors of its own, in which the
+    message is hard to find. `_plain_errors` raises the one that is kept.
+    """
 
     @functools.wraps(check)
     def remembering(self, batch):
@@ -44,27 +48,29 @@ class Model(keras_internals.HookedModel):
     """A Keras model that takes contract batches and owns its loss.
 
     `fit`, `evaluate` and `predict` take what Keras takes, and also contract
-    batches (`jft.data.check_batch`): a dict of arrays, or dicts in a
-    `tf.data.Dataset`, in what `jft.data.iterate` gives, in a list, in a
-    `keras.utils.PyDataset` or out of a generator.
-    Calling a model gives raw outputs; `predict` gives decoded predictions.
+    batches (`jft.data.check_batch`): a dict of arrays, or dicts from
+    `jft.data.iterate`, a `tf.data.Dataset`, a `keras.utils.PyDataset`, a list
+    or a generator. Calling a model returns raw outputs; `predict` returns
+    decoded predictions.
 
     A subclass is a functional model. It may override `inputs_of`, `targets`,
     `check_targets`, `step_inputs`, `decode`, `default_loss` and
-    `default_metrics`, and gives its constructor's arguments in `get_config`.
+    `default_metrics`; its `get_config` returns its constructor's arguments.
 
-    `copy.deepcopy(model)` is a model of the same class, compiled alike, with
-    the same weights; `type(model).from_config(model.get_config())` is one with
-    new weights, not compiled. `keras.models.clone_model` makes a plain
-    functional model, without `predict`'s decoding; compiled with `l2` or
-    `multipliers`, which such a model does not take, it raises a `TypeError`.
+    `copy.deepcopy(model)` returns a model of the same class with the same
+    weights, compiled the same way. `type(model).from_config(
+    model.get_config())` returns one with new weights that is not compiled.
+    `keras.models.clone_model` returns a plain functional model, without the
+    decoding of `predict`. It raises a `TypeError` for a model compiled with
+    `l2` or `multipliers`, which a plain model does not accept.
 
-    A model made under a strategy (`jft.training.strategy`) trains under it: on
-    several replicas as on one device, however few images the last batch has.
-    On several workers all run the same script; each calls `fit`, `evaluate`,
-    `predict` and `save`, the chief shows progress and writes the files.
-    Under parameter servers the chief alone runs it: workers take the steps of
-    `fit`, `evaluate` and `predict` run in the chief.
+    A model made in the scope of a strategy (`jft.training.strategy`) trains
+    under it. Several replicas train like one device, even if the last batch has
+    too few images for all of them. With several workers, each runs the same
+    script and calls `fit`, `evaluate`, `predict` and `save`; only the chief
+    shows progress and writes files. With parameter servers, only the chief runs
+    the script: workers take the steps of `fit`, and the chief itself runs
+    `evaluate` and `predict`.
     """
 
     _asynchronous = None
@@ -72,7 +78,8 @@ class Model(keras_internals.HookedModel):
     _decodes = True
     _evaluating = False
     _in_step = False
-    # What to do where Keras's `class_weight`, of one id per image, cannot work.
+    # Advice for users of `class_weight`, which needs one class id per image.
+    # None: it works.
     _instead_of_class_weight = None
     _refusal = None
     _train_steps = 0
@@ -80,30 +87,33 @@ class Model(keras_internals.HookedModel):
     # === What a subclass overrides ===
 
     def inputs_of(self, batch):
-        """Return what the model is called with, from a contract batch."""
+        """Return the inputs of the model from a contract batch."""
         return batch["images"]
 
     def step_inputs(self, x, y):
-        """Return what the model is called with in a step that has targets."""
+        """Return the inputs of the model in a step with targets."""
         return x
 
     def targets(self, batch):
-        """Return what the loss compares outputs with, from a contract batch."""
+        """Return the targets of the loss from a contract batch."""
         return self.entry(batch, "labels")
 
     def check_targets(self, y):
-        """Raise a `ValueError` for targets that are not this model's.
+        """Raise a `ValueError` for targets that this model cannot use.
 
         Args:
-            y: A NumPy array, or the `tf.TensorSpec` of a batch; or several.
+            y: The targets of a batch, NumPy arrays or `tf.TensorSpec`s.
         """
 
     def may_be_dense(self, spec):
-        """Whether only values tell if targets of a `tf.TensorSpec` are ids."""
+        """Return whether targets of this spec may be dense, not label ids.
+
+        Only their values can tell.
+        """
         return False
 
     def entry(self, batch, key):
-        """Return an entry of a contract batch; raise if it is not there."""
+        """Return an entry of a contract batch; raise if it is missing."""
         if key not in batch:
             raise ValueError(
                 f"{type(self).__name__} needs `{key}` in a batch. Received the "
@@ -112,25 +122,26 @@ class Model(keras_internals.HookedModel):
         return batch[key]
 
     def loss_count(self, x, y):
-        """Return how many terms the loss averages over: the images."""
+        """Return the number of terms that the loss averages over: images."""
         return ops.shape(tree.flatten(x)[0])[0]
 
     def views(self, images):
-        """Return what the network is shown to predict images: here, just them.
+        """Return the images that `predict` passes through the network.
 
-        `decode` is given the outputs of all these views.
+        A subclass may add others, such as mirrored ones; `decode` receives the
+        outputs of all of them.
         """
         return images
 
     def decode(self, outputs, images):
-        """Return predictions from raw outputs; in `keras.ops`, compiled."""
+        """Return predictions from raw outputs, by `keras.ops` (compiled)."""
         return outputs
 
     def default_loss(self):
-        """Return the loss when `compile` is given none; here, no loss."""
+        """Return the loss to use if `compile` receives none: here, no loss."""
 
     def default_metrics(self):
-        """Return the metrics when `compile` is given none; here, no metrics."""
+        """Return the metrics to use if `compile` receives none: here, none."""
 
     # === Keras's methods ===
 
@@ -148,20 +159,21 @@ class Model(keras_internals.HookedModel):
 
         Args:
             optimizer: As in Keras.
-            loss: As in Keras. Default: the model's own loss.
-            metrics: As in Keras. Default: the model's own metrics.
-            l2: `l2 * kernel` is added to the gradient of every convolution and
-                dense kernel, after gradient clipping. No bias and no batch
-                normalization decays, and the reported loss has no L2 term.
+            loss: As in Keras; by default the model's own loss.
+            metrics: As in Keras; by default the model's own metrics.
+            l2: After gradient clipping, `l2 * kernel` is added to the gradient
+                of each convolution and dense kernel. Biases and batch
+                normalization do not decay, and the reported loss has no L2
+                term.
             multipliers: `{"layer": factor}` or `{"layer/bias": factor}`:
-                factors of the learning rate for the variables of the layers
-                whose name starts with `layer`. The longest key that matches
+                factors of the learning rate for the variables of layers whose
+                name starts with `layer`. If several keys match, the longest
                 counts.
             **kwargs: As in Keras.
 
         Raises:
             ValueError: If `l2` is negative, a multiplier matches no variable,
-                or something was made outside of the scope of the strategy.
+                or a part was made outside the scope of the strategy.
         """
         self._average_statistics = None
         with replicas.scope(self):
@@ -180,7 +192,8 @@ class Model(keras_internals.HookedModel):
     def get_compile_config(self):
         """Return Keras's compile configuration with `l2` and `multipliers`."""
         config = super().get_compile_config()
-        # Where used only: `keras.models.clone_model` compiles a plain model.
+        # Only if used, so that `keras.models.clone_model` can otherwise compile
+        # a plain model from this.
         if config and self._l2:
             config["l2"] = self._l2
         if config and self._multipliers:
@@ -188,7 +201,7 @@ class Model(keras_internals.HookedModel):
         return config
 
     def compile_from_config(self, config):
-        """Compile from `get_compile_config`, optimizer state included."""
+        """Compile from `get_compile_config`, and build the optimizer."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
             self.optimizer.build(self.trainable_variables)
@@ -196,10 +209,9 @@ class Model(keras_internals.HookedModel):
     def fit(self, x=None, y=None, *args, callbacks=None, **kwargs):
         """Train, as `keras.Model.fit` does.
 
-        A loss that is not finite raises `FloatingPointError` within one step,
-        before any other callback sees the step (unless `callbacks` is a
-        `CallbackList`, which is used as it is). Of several workers, only the
-        chief writes logs.
+        A loss that is not finite raises `FloatingPointError` after its step,
+        before another callback sees it (unless `callbacks` is a `CallbackList`,
+        which is used as it is). Of several workers, only the chief writes logs.
 
         Args:
             x: As in Keras, or contract batches.
@@ -234,7 +246,7 @@ class Model(keras_internals.HookedModel):
                 kwargs["validation_data"]
             )
         if y is None:
-            # Keras warns of shuffle=True on data that it cannot shuffle.
+            # Keras warns of shuffle=True for data that it cannot shuffle.
             kwargs.setdefault("shuffle", False)
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = [
@@ -269,12 +281,11 @@ class Model(keras_internals.HookedModel):
         Args:
             x: Images `(B, H, W, 3)` in 0..255, or contract batches.
             *args: As in `keras.Model.predict`: `batch_size`, `verbose`, ...
-            logits: Whether to leave the outputs as calling the model gives
-                them.
+            logits: Whether to return raw outputs, without decoding.
             **kwargs: As in `keras.Model.predict`.
 
         Returns:
-            NumPy arrays; the model's `decode` says what they hold.
+            NumPy arrays, as the model's `decode` describes them.
         """
         if args:
             kwargs = inputs.by_name(keras.Model.predict, (x, *args), kwargs)
@@ -295,7 +306,7 @@ class Model(keras_internals.HookedModel):
             NumPy arrays.
         """
         if replicas.are_several(self):
-            # Keras would give every replica the whole batch.
+            # Keras would pass the whole batch to every replica.
             return self.predict(x, logits=logits, verbose=0)
         self._decode_unless(logits)
         return super().predict_on_batch(self._images(x))
@@ -306,11 +317,11 @@ class Model(keras_internals.HookedModel):
             self.predict_function = None
 
     def save(self, filepath, *args, **kwargs):
-        """Save the model, as `keras.Model.save` does; all workers call it.
+        """Save the model, as `keras.Model.save` does; all workers call this.
 
         Raises:
-            ValueError: The file is an `.h5`, out of which no registered class
-                can be loaded.
+            ValueError: The file is an `.h5`, from which registered classes
+                cannot be loaded.
         """
         checks.not_hdf5(filepath)
         replicas.synchronize(self)
@@ -318,21 +329,21 @@ class Model(keras_internals.HookedModel):
             super().save(filepath, *args, **kwargs)
 
     def save_weights(self, filepath, *args, **kwargs):
-        """Save weights, as `keras.Model` does; all workers call it."""
+        """Save weights, as `keras.Model` does; all workers call this."""
         replicas.synchronize(self)
         if replicas.is_chief(self):
             super().save_weights(filepath, *args, **kwargs)
 
     def export(self, filepath, **kwargs):
-        """Write the model for serving, `decode` inside; all workers call it.
+        """Export the model and its decoding for serving; all workers call this.
 
         The exported model takes images in 0..255 and returns what `predict`
-        does; it needs only TensorFlow, or what the format is made for.
+        does. It needs only TensorFlow, or the runtime of the chosen format.
 
         Args:
-            filepath: Where to, a folder for a SavedModel.
-            **kwargs: As in `keras.Model.export`, and `dtype` of the images,
-                uint8 by default.
+            filepath: A file, or a folder for a SavedModel.
+            **kwargs: As in `keras.Model.export`, and `dtype`, the type of the
+                images, uint8 by default.
         """
         replicas.synchronize(self)
         if replicas.is_chief(self):
@@ -389,7 +400,7 @@ class Model(keras_internals.HookedModel):
         return *args[:-1], (self.step_inputs(x, y), y, weight)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """Update the metrics; return those that are cheap in every step."""
+        """Update all metrics; return those that are cheap to compute."""
         self._in_step = True
         try:
             return super().compute_metrics(x, y, y_pred, sample_weight)
@@ -397,7 +408,7 @@ class Model(keras_internals.HookedModel):
             self._in_step = False
 
     def get_metrics_result(self):
-        """Return `{name: value}`, at the end of `evaluate` of all metrics."""
+        """Return `{name: value}`; expensive metrics only end `evaluate`."""
         waiting = epoch_metrics.waiting(self)
         if not waiting:
             return super().get_metrics_result()
@@ -409,7 +420,7 @@ class Model(keras_internals.HookedModel):
     def _logs_of_epoch(self, logs):
         if not self._evaluating:  # After an epoch of training.
             replicas.synchronize(self)
-        # Keras drops metrics that a step did not report; ours come now.
+        # Keras keeps only metrics that steps reported; here are the others.
         return {**(logs or {}), **self.get_metrics_result()}
 
     # === Several replicas ===
@@ -419,7 +430,10 @@ class Model(keras_internals.HookedModel):
 
     @property
     def distribute_strategy(self):
-        """Return the strategy of Keras's loop: in a chief, this process."""
+        """Return the strategy that Keras's loop runs under.
+
+        With parameter servers the loop runs in the chief's own process.
+        """
         if replicas.is_asynchronous(self):
             return parameter_server.local_strategy()
         return super().distribute_strategy
@@ -441,7 +455,7 @@ class Model(keras_internals.HookedModel):
 
     @contextlib.contextmanager
     def _plain_errors(self):
-        """Raise what a check said, not the graph in which TensorFlow did."""
+        """Raise the error of a check, not the one TensorFlow wraps it in."""
         self._refusal = None
         try:
             yield
@@ -456,7 +470,9 @@ class Model(keras_internals.HookedModel):
     # === Contract batches to Keras's pairs ===
 
     def _pairs(self, x, y):
-        # Not of a generator, whose batches come once, or of ours.
+        # Whether the first batch may be read to check its targets: not from a
+        # generator, which yields a batch only once. `jft.data` has checked its
+        # own batches.
         looks = hasattr(x, "element_spec") and not hasattr(x, "source")
         x = replicas.shard_by_element(self, inputs.as_tensorflow_reads(x))
         if y is None:
@@ -473,7 +489,7 @@ class Model(keras_internals.HookedModel):
         spec = getattr(x, "element_spec", None)
         if isinstance(spec, tuple) and len(spec) > 1:
             self.check_targets(spec[1])
-            # A worker of an asynchronous run is in a graph here.
+            # Under parameter servers, a worker runs this inside a graph.
             looks = looks and not replicas.is_asynchronous(self)
             if looks and self.may_be_dense(spec[1]):
                 self.check_targets(next(iter(x))[1].numpy())
@@ -484,7 +500,7 @@ class Model(keras_internals.HookedModel):
     @_remembered
     def _checked_pair(self, batch):
         y = self.targets(batch)
-        if isinstance(tree.flatten(y)[0], np.ndarray):  # Not in a graph.
+        if isinstance(tree.flatten(y)[0], np.ndarray):  # Not symbolic.
             self.check_targets(y)
         x = self.inputs_of(batch)
         if self._takes_images:
@@ -526,7 +542,7 @@ class Model(keras_internals.HookedModel):
 
     @property
     def _takes_images(self):
-        """Whether this is a head, whose backbone has pixels for inputs."""
+        """Return whether the inputs are images: whether there is a backbone."""
         return hasattr(self, "backbone")
 
 

@@ -25,12 +25,12 @@ class Optimization:
         epsilon: Added to the mean square of RMSProp, inside the root.
         weight_decay: Decoupled decay of AdamW, except of biases and batch
             normalization.
-        clipnorm: The largest norm of the gradient of one variable; None does
-            not clip.
+        clipnorm: The largest norm of the gradient of one variable; None: no
+            clipping.
         schedule: A name in `SCHEDULES`.
         learning_rate: The peak.
-        base_batch_size: The batch size that `learning_rate` is meant for: the
-            rate is scaled by `batch_size / base_batch_size`. None: not scaled.
+        base_batch_size: The batch size that `learning_rate` is meant for; the
+            rate is scaled by `batch_size / base_batch_size`. None: no scaling.
         warmup: Fraction of the steps over which `"cosine"` warms up.
         decay_steps: Steps per stair of `"staircase"`.
         decay_rate: Factor from one stair to the next, or at a boundary.
@@ -38,8 +38,8 @@ class Optimization:
         power: Exponent of `"polynomial"`.
         l2: `l2 * kernel` is added to the gradient of each kernel.
         batch_size: Images per step, over all replicas.
-        epochs: Passes over the data; None where `steps` are given.
-        steps: Optimizer steps; None where `epochs` are given.
+        epochs: Passes over the data; None if `steps` are given.
+        steps: Optimizer steps; None if `epochs` are given.
 
     Raises:
         ValueError: If a name is unknown, a number out of range, or not exactly
@@ -165,11 +165,11 @@ class _StopAfter(keras.callbacks.Callback):
 
 @keras.saving.register_keras_serializable("keras_jft")
 class TF1RMSprop(keras.optimizers.RMSprop):
-    """RMSProp whose mean squares start at one, as TensorFlow 1 has it.
+    """RMSProp whose mean squares start at one, as in TensorFlow 1.
 
-    Keras starts them at zero, which makes the first steps `1 / sqrt(1 - rho)`
-    times as long. With `epsilon=1.0` (TF-Slim's default of 2017) both the
-    start and the epsilon shape the run. All other arguments are those of
+    In Keras they start at zero, which makes the first steps
+    `1 / sqrt(1 - rho)` times as long. With `epsilon=1.0` (TF-Slim's default of
+    2017), both the start and the epsilon matter. The arguments are those of
     `keras.optimizers.RMSprop`.
 
     References:
@@ -188,9 +188,9 @@ class TF1RMSprop(keras.optimizers.RMSprop):
 
 @keras.saving.register_keras_serializable("keras_jft")
 class AdamW(keras.optimizers.AdamW):
-    """AdamW whose decay spares biases and batch normalization.
+    """AdamW without decay of biases and batch normalization.
 
-    Keras's own forgets what it should spare when it is saved. All arguments
+    Keras's own AdamW does not save which variables it excludes. The arguments
     are those of `keras.optimizers.AdamW`.
     """
 
@@ -284,7 +284,7 @@ def piecewise(peak, boundaries, decay_rate):
     >>> [round(float(schedule(step)), 4) for step in (9, 10, 19, 20)]
     [0.5, 0.05, 0.05, 0.005]
     """
-    # Keras leaves a rate after its boundary, not at it.
+    # In Keras, a rate still applies at its boundary.
     return keras.optimizers.schedules.PiecewiseConstantDecay(
         [boundary - 1 for boundary in boundaries],
         [peak * decay_rate**i for i in range(len(boundaries) + 1)],

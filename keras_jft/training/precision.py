@@ -7,7 +7,7 @@ import keras
 
 from keras_jft import startup
 
-# What oneDNN can be held to that has no product of bfloat16.
+# Values of `ONEDNN_MAX_CPU_ISA` without a product of bfloat16.
 WITHOUT_BFLOAT16 = {
     "SSE41",
     "AVX",
@@ -19,12 +19,12 @@ WITHOUT_BFLOAT16 = {
 
 
 def fastest_dtype_policy():
-    """Return `"mixed_bfloat16"` where the hardware has it, else `"float32"`.
+    """Return `"mixed_bfloat16"` if the hardware has it, else `"float32"`.
 
-    A GPU or TPU that the backend sees is assumed to multiply bfloat16; a CPU
-    must have AMX or AVX512-BF16, and oneDNN, which uses them, must be neither
-    off nor held below them (`ONEDNN_MAX_CPU_ISA`): bfloat16 is slow without,
-    and where oneDNN is held to AVX2 TensorFlow cannot run it at all.
+    GPUs and TPUs are assumed to multiply bfloat16. A CPU must have AMX or
+    AVX512-BF16, and oneDNN, which uses them, must be neither off nor limited to
+    less (`ONEDNN_MAX_CPU_ISA`): otherwise bfloat16 is slow, and if oneDNN is
+    limited to AVX2, TensorFlow cannot run it at all.
     """
     if accelerators() or _cpu_multiplies_bfloat16():
         return "mixed_bfloat16"
@@ -66,8 +66,8 @@ def check_dtype_policy(name):
         return
     try:
         policy = keras.dtype_policies.get(name)
-        # Keras has policies of integers, which no layer trains under, and of
-        # quantized weights, which are for nets that are trained already.
+        # Keras also has policies of integers, under which layers cannot train,
+        # and of quantized weights, for nets that are already trained.
         floats = keras.backend.is_float_dtype(policy.compute_dtype)
         known = floats and policy.quantization_mode is None
     except (TypeError, ValueError):
@@ -82,7 +82,7 @@ def check_dtype_policy(name):
 
 @contextlib.contextmanager
 def dtype_policy(name):
-    """Build layers under a dtype policy, then restores the former one.
+    """Set Keras's dtype policy within a block; then restore the former one.
 
     Args:
         name: A Keras dtype policy, or `"fastest"` for

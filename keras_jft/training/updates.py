@@ -1,8 +1,8 @@
 """L2 on kernels and learning rates by layer, for any Keras optimizer.
 
-Both act where an optimizer updates one variable, after gradients are reduced
-over replicas: the decay is then the same for any number of replicas, and a
-multiplier scales the step of an adaptive optimizer too.
+Both act when the optimizer updates a variable, after gradients have been summed
+over replicas. So the decay does not depend on the number of replicas, and a
+multiplier also scales the steps of adaptive optimizers.
 """
 
 from keras_jft.training import keras_internals
@@ -14,8 +14,8 @@ def adjust(model, l2=0.0, multipliers=None):
     Args:
         model: A model after `keras.Model.compile`.
         l2: `l2 * kernel` is added to the gradient of each kernel.
-        multipliers: `{"layer" or "layer/variable": factor}`, matched with the
-            start of layer names.
+        multipliers: `{"layer" or "layer/variable": factor}`, where `layer` is
+            the start of the names of layers.
 
     Raises:
         ValueError: If `l2` is negative or a multiplier matches no variable.
@@ -29,9 +29,9 @@ def adjust(model, l2=0.0, multipliers=None):
                 f"`multipliers` names {key!r}, which starts no layer's name. "
                 f"Layers: {[layer.name for layer in model.layers]}."
             )
-    # A loss-scaling optimizer updates through the one inside.
+    # A loss-scaling optimizer has the one that updates inside.
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    vars(optimizer).pop("update_step", None)  # That of a `compile` before.
+    vars(optimizer).pop("update_step", None)  # That of an earlier `compile`.
     if not l2 and not multipliers:
         return
     update_step = optimizer.update_step

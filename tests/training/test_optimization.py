@@ -154,9 +154,9 @@ def test_a_run_by_steps_that_was_killed_takes_all_of_them(tmp_path):
         return training.Checkpoint(tmp_path, save_every=1, asynchronous=False)
 
     whole = run()
-    with pytest.warns(UserWarning, match="does not know the position"):
+    with pytest.warns(UserWarning, match="cannot know the position"):
         assert run(checkpoint(), _Kill()) is None
-    with pytest.warns(UserWarning, match="does not know the position"):
+    with pytest.warns(UserWarning, match="cannot know the position"):
         resumed = run(checkpoint())
     for model in (whole, resumed):
         assert int(ops.convert_to_numpy(model.optimizer.iterations)) == 8

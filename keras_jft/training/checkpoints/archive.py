@@ -2,9 +2,9 @@
 
 An archive is an uncompressed `.npz`, which `np.load` opens anywhere, whose zip
 comment is the SHA-256 of everything before it. It is written to a temporary
-file, synced to the disk and then renamed, so that its path never holds half of
-one. Reading runs no code: no pickle, no compression, no other file; what is
-read is never larger than the file.
+file, synced to the disk and then renamed, so its path never has a part of one.
+Reading runs no code and follows no links: there is no pickle, no compression
+and no other file, and the arrays are never larger than the file.
 """
 
 import hashlib
@@ -32,11 +32,11 @@ def write(path, arrays, description, also=None):
     Args:
         path: The file; an existing one is replaced at the end.
         arrays: `{name: array}`.
-        description: A dict of what JSON can hold.
-        also: A second name for the same file, given just before `path`.
+        description: A dict that JSON can represent.
+        also: A second path for the same file, written just before `path`.
 
     Raises:
-        OSError: It could not be written; what was at `path` is still there.
+        OSError: It could not be written; a file at `path` is unchanged.
 
     Example:
 
@@ -56,8 +56,8 @@ def write(path, arrays, description, also=None):
         _sync_folder(path.parent)
     except OSError as error:
         raise OSError(
-            f"`{path}` could not be written: {error}. {_free(path)} What was "
-            "saved before is still there. Make room, or save elsewhere."
+            f"`{path}` could not be written: {error}. {_free(path)} Earlier "
+            "files are unchanged. Make room, or save elsewhere."
         ) from error
 
 
@@ -80,7 +80,7 @@ def read(path):
             description = json.loads(arrays.pop(_DESCRIPTION).tobytes())
             for name, dtype in description.pop("dtypes").items():
                 arrays[name] = arrays[name].view(_foreign(dtype))
-        except Exception as error:  # Whatever someone put into the file.
+        except Exception as error:  # A hostile file may cause any.
             raise UnreadableArchive(
                 f"`{path}` is damaged, cut, or was not written by keras_jft: "
                 f"{error}. Nothing was loaded from it. Use another file."
@@ -127,7 +127,7 @@ def _arrays(archive, size):
 
 
 def _array(archive, info):
-    """Return one array of an archive, no larger than the file says it is."""
+    """Return one array of an archive, no larger than its size in the file."""
     if info.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"`{info.filename}` is compressed")
     if info.compress_size != info.file_size:
@@ -157,7 +157,7 @@ def _check_digest(file):
 
 
 def _digest(file, chunk=1 << 20):
-    """Return the SHA-256 in hex of all before the digest; stop there."""
+    """Return the SHA-256, in hex, of everything before the digest."""
     left = file.seek(0, os.SEEK_END) - _DIGEST_BYTES
     file.seek(0)
     digest = hashlib.sha256()
@@ -169,7 +169,7 @@ def _digest(file, chunk=1 << 20):
 
 
 def _name_too(temporary, path):
-    """Make `path` name the content of `temporary` as well, at once."""
+    """Give the file `temporary` a second name, `path`, in one step."""
     with files.atomic_write(path) as second:
         try:
             os.link(temporary, second)
@@ -178,7 +178,7 @@ def _name_too(temporary, path):
 
 
 def _sync_folder(folder):
-    """Make a rename in `folder` last through a loss of power."""
+    """Sync a folder, so that a rename in it survives a loss of power."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -20,13 +20,13 @@ _KIND = "a run of keras_jft.training.Checkpoint"
 BEST = "best.npz"
 _COUNTS = ("epoch", "done", "step")
 _NO_POSITION = (
-    "Of the data given to `fit`, `Checkpoint` does not know the position. A "
-    "run that is killed resumes with all that is in the model, but reads its "
-    "data from the beginning, batches seen in the epoch included: exact only "
-    "if every pass gives the same batches in the same order. Give `fit` what "
-    "`jft.data.batches` returns, also after `map` or `prefetch`, or arrays "
-    "with `shuffle=False`. Of a `keras.Model` that is not a "
-    "`jft.training.Model`, tell these data to `Checkpoint(data=...)` as well."
+    "`Checkpoint` cannot know the position in the data that `fit` received. If "
+    "the run is killed, it resumes with the state of the model, but reads and "
+    "drops the batches of the interrupted epoch from its beginning. That is "
+    "exact only if every pass has the same batches in the same order. Pass the "
+    "result of `jft.data.batches` to `fit`, also after `map` or `prefetch`, or "
+    "arrays with `shuffle=False`. For a `keras.Model` that is not a "
+    "`jft.training.Model`, pass these data to `Checkpoint(data=...)` as well."
 )
 
 
@@ -42,20 +42,20 @@ class Checkpoint(keras.callbacks.Callback):
     A checkpoint holds weights, optimizer, seeds of random layers, metrics, the
     position in the data and the history. It is one archive (`archive.py`),
     written to a temporary file and renamed. A damaged one is set aside with a
-    warning, and the one before it is used.
-    The state of other callbacks (the patience of an `EarlyStopping`) is not
-    saved. Of several workers the chief writes, and all read the same directory.
+    warning, and the one before it is used. The state of other callbacks (such
+    as the patience of `EarlyStopping`) is not saved. Of several workers, only
+    the chief writes, and all read the same directory.
 
-    A run resumes only with the model, optimizer, loss, L2 and multipliers that
-    it had. The learning rate is saved where it is a number and not a schedule:
-    a resumed run continues with it, and a warning says so if it was compiled
-    with another one. A schedule may differ, which gives a warning too.
+    A run resumes only with the same model, optimizer, loss, L2 and multipliers.
+    If the learning rate is a number, not a schedule, it is saved, and a resumed
+    run continues with it; if it was compiled with another one, a warning says
+    so. A schedule may change, also with a warning.
 
-    What `jft.data.batches` returns is read from the right batch on, also after
-    `map`, `prefetch` and `with_options` of `tf.data`. Of other data, batches
-    seen in the epoch are read and dropped, which is exact where all passes are
-    alike; `fit` warns when it starts unless they are arrays that it does not
-    shuffle.
+    Data from `jft.data.batches` continue at the right batch, also after `map`,
+    `prefetch` and `with_options` of `tf.data`. For other data, the batches
+    already seen in the epoch are read and dropped, which is exact if all passes
+    are the same. `fit` warns of that when it starts, except for arrays that it
+    does not shuffle.
 
     Args:
         directory: Where checkpoints are saved: local or mounted, one per run.
@@ -66,18 +66,19 @@ class Checkpoint(keras.callbacks.Callback):
             best epoch is kept as `best.npz`, besides the `keep` newest.
         mode: `"min"` or `"max"`: which value of `best` is better. By default
             `"min"` if its name has "loss" or "error" in it, else `"max"`.
-        asynchronous: Whether a thread writes while training goes on, from a
-            copy in the host's memory. An error in writing is then raised at
-            the next checkpoint or at the end.
-        data: The data that `fit` is given, to begin them at the right batch.
-            A `jft.training.Model` tells them itself, a `keras.Model` cannot.
+        asynchronous: Whether a thread writes a copy in the host's memory while
+            training continues. An error in writing is then raised at the next
+            checkpoint or at the end.
+        data: The data that `fit` receives, so that a resumed run can continue
+            at the right batch. Only needed for a `keras.Model` that is not a
+            `jft.training.Model`.
 
     Raises:
         ValueError: An argument is out of range, or `data` have no position; or,
-            in `fit`, the checkpoint is of another model, optimizer or loss, of
-            other data, or damaged and there is no other.
-        OSError: In `fit`, a checkpoint cannot be written; those before it
-            still are there.
+            in `fit`, the checkpoint is of another model, optimizer, loss or
+            data set, or no checkpoint can be read.
+        OSError: In `fit`, a checkpoint cannot be written; earlier ones are
+            unchanged.
         FloatingPointError: In `fit`, a weight is not finite; nothing is
             written.
 
@@ -126,20 +127,19 @@ class Checkpoint(keras.callbacks.Callback):
             raise ValueError(
                 "`data` must be what `jft.data.batches` returns, also after "
                 f"`map`, `prefetch` or `with_options`. Received: {data!r}, "
-                "whose position is not known. Leave `data` out."
+                "whose position cannot be known. Leave `data` out."
             )
         self._source, self._passes_alike = self._told, False
 
     def reads(self, x, y=None, source=None, shuffle=True):
-        """Note what the next `fit` reads; `jft.training.Model` tells it.
+        """Note the data of the next `fit`; `jft.training.Model` calls this.
 
         Args:
             x: As `keras.Model.fit` takes it.
             y: As `keras.Model.fit` takes it.
-            source: What has the position in `x`, if anything does: an object
-                with `position` (the number of the batch to begin with, in an
-                endless stream), `len` (batches per pass) and `identity`. None:
-                looked for in `x`.
+            source: The object that has the position in `x`, with `position`
+                (the number of the next batch in an endless stream), `len`
+                (batches per pass) and `identity`. None: look for it in `x`.
             shuffle: As `keras.Model.fit` takes it.
         """
         self._source = source or resuming.source(x) or self._told
@@ -185,7 +185,7 @@ class Checkpoint(keras.callbacks.Callback):
         if about["done"] and None not in (about.get("steps"), *steps.values()):
             before = {"batches of a pass": about["steps"]}
             state.check_same(before, steps, "data")
-        saved = about.get("compilation")  # Not in those of older versions.
+        saved = about.get("compilation")  # Older versions did not write it.
         rates = state.check_compiled(saved, self._compilation)
         state.restore(model, arrays)
         self._compare_rates(model, path, saved, rates)
@@ -204,7 +204,7 @@ class Checkpoint(keras.callbacks.Callback):
             )
 
     def _compare_rates(self, model, path, saved, rates):
-        """Warn of the learning rate that a run continues with, if in doubt."""
+        """Warn if the run was compiled with another learning rate before."""
         for before, now in rates:
             if isinstance(now, dict):
                 changed = "; ".join(state.differences(before, now))
@@ -229,7 +229,7 @@ class Checkpoint(keras.callbacks.Callback):
             )
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Put the data, and in a resumed epoch the metrics, in position."""
+        """Move the data to its position; in a resumed epoch, skip steps."""
         model = self.model
         self._epoch = epoch
         if self._pass_over is not None:
@@ -250,14 +250,15 @@ class Checkpoint(keras.callbacks.Callback):
                     "batches. Leave it out to resume where a run was."
                 )
             first = epoch * steps + self._done
-            if not built:  # The last step before is taken again.
+            if not built:  # Repeat the last step, to build the metrics.
                 first -= self.model.steps_per_execution
             self._source.position = first
 
     def _finish_resuming(self, model, epoch):
-        """Restore what Keras would undo if it were restored earlier.
+        """Restore the state that `fit` resets between `on_train_begin` and now.
 
-        Return whether the metrics are made; if not, the first step makes them.
+        Return whether the metrics are built; if not, the first step builds
+        them.
         """
         arrays, self._resumed = self._resumed, None
         if getattr(model, "history", None) is not None:
@@ -292,7 +293,7 @@ class Checkpoint(keras.callbacks.Callback):
             self._save(self._epoch, self._done)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Save, and keeps the best."""
+        """Save, and keep the best checkpoint."""
         logs = {name: float(value) for name, value in (logs or {}).items()}
         for name, value in logs.items():
             self._history.setdefault(name, []).append(value)
@@ -326,13 +327,13 @@ class Checkpoint(keras.callbacks.Callback):
         model = self.model
         if hasattr(model, "_average_statistics"):  # Ours; all workers do it.
             replicas.synchronize(model)
-        # Metrics are summed over the workers when they are read: all read.
+        # All workers take part: reading a metric sums it over the workers.
         arrays = state.snapshot(model, metrics=done > 0)
         bad = state.not_finite(arrays)
         if bad:
             raise FloatingPointError(
                 f"NaN or infinity after step {self._step} in {bad[:5]}. No "
-                "checkpoint was written; those before it are good. Clip "
+                "checkpoint was written; earlier ones are unchanged. Clip "
                 "gradients (`clipnorm=`), or begin in another directory with "
                 "a lower learning rate and `load_weights` of the last one."
             )
@@ -404,7 +405,7 @@ def _newest(directory):
 
 
 def _check_whole(path, arrays, about):
-    """Raise unless an archive, whoever signed it, has all that a run needs."""
+    """Raise unless an archive has everything that a run needs."""
     if about.get("kind") != _KIND:
         raise archive.UnreadableArchive(f"`{path}` holds no run.")
     counts = {name: about.get(name) for name in _COUNTS}
@@ -427,13 +428,13 @@ def _check_whole(path, arrays, about):
     wrong += state.not_finite(arrays)
     if wrong:
         raise archive.UnreadableArchive(
-            f"`{path}` lacks {wrong[:5]}, or they are not what a run has. It "
-            "was not written by `Checkpoint`."
+            f"`{path}` lacks {wrong[:5]}, or they have other types than those "
+            "of a run. `Checkpoint` did not write it."
         )
 
 
 def _tidy(directory, step):
-    """Remove what a killed run left, and set aside what is unreadable."""
+    """Remove files that a killed run left; set unreadable ones aside."""
     for path in directory.glob(f"{files.PARTIAL}*"):
         path.unlink(missing_ok=True)
     for path in saved(directory):

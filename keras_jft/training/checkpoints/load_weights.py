@@ -1,9 +1,9 @@
-"""Load weights from any file into any model, with a table of what fitted.
+"""Load weights from a file into any model, and list which of them fit.
 
-Only numbers are read: no configuration is deserialized, no pickle, no link to
-another file, nothing compressed. A weight is found by the name of its layer and
-its own name; in Keras's files, which do not name weights, by its place in a
-layer with the same number of weights.
+Only arrays are read: no configuration is deserialized, and pickles, links to
+other files and compressed data are refused. A weight is found by the name of
+its layer and its own name. Keras's files do not name weights; there it is found
+by its position in a layer with the same number of weights.
 """
 
 import collections
@@ -21,7 +21,7 @@ import numpy as np
 from keras_jft.training import keras_internals
 from keras_jft.training.checkpoints import archive
 
-_DEEPEST = 100  # Groups inside each other in an HDF5 file; Keras needs few.
+_DEEPEST = 100  # Most levels of groups in an HDF5 file; Keras needs few.
 _SEVERAL = object()  # Stands for the weights of layers that share a name.
 
 
@@ -65,7 +65,7 @@ class Loaded:
 
 
 def load_weights(model, path):
-    """Give `model` the weights of a file that fit, and say which did.
+    """Load those weights of a file that fit a model, and report which did.
 
     Args:
         model: A built `keras.Model`.
@@ -76,10 +76,10 @@ def load_weights(model, path):
         A `Loaded`.
 
     Raises:
-        ValueError: Nothing fits; a weight that fits is not finite or belongs to
-            one of several layers with the same name; or the file is damaged,
-            claims more than it holds, links to others, or is of a kind that
-            is not read. `model` is left as it was.
+        ValueError: Nothing fits; a weight that fits is not finite, or its layer
+            shares its name with another one; or the file is damaged, is shorter
+            than it says, links to other files, or has an unknown suffix.
+            `model` is then unchanged.
 
     Example:
 
@@ -97,7 +97,7 @@ def load_weights(model, path):
             f"Weights are read from {sorted(readers)} files. Received: "
             f"`{path}`. Save it as one of these."
         )
-    if not path.is_file():  # Nor a pipe, which would be waited for.
+    if not path.is_file():  # Reading from a pipe might wait forever.
         raise ValueError(f"`{path}` is not a file. Check the path.")
     by_name, by_place = _weights(model)
     wanted = by_name if path.suffix == ".npz" else by_place
@@ -111,7 +111,8 @@ def load_weights(model, path):
         wanted = {
             k: pair for k, pair in wanted.items() if pair[0] not in several
         }
-        # A place says which weight it is where a layer has as many of them.
+        # A position tells which weight it is only if both layers have the same
+        # number of weights.
         unlike = {} if path.suffix == ".npz" else _unlike(wanted, found)
         table, values = _fitting(wanted, found, unlike)
     if several:
@@ -132,7 +133,7 @@ def load_weights(model, path):
 
 
 def load_all_weights(model, path):
-    """Give `model` all its weights from a file.
+    """Load all weights of a model from a file.
 
     Args:
         model: A built `keras.Model`.
@@ -154,7 +155,7 @@ def load_all_weights(model, path):
 
 
 def _unlike(wanted, found):
-    """Return `{key: (theirs, ours)}` where numbers of weights differ."""
+    """Return `{key: (theirs, ours)}`, numbers of weights that differ."""
     ours, theirs = (
         collections.Counter(key.rpartition("/")[0] for key in side)
         for side in (wanted, found)
@@ -168,7 +169,7 @@ def _unlike(wanted, found):
 
 
 def _fitting(wanted, found, unlike):
-    """Return a `Loaded` and `[(variable, value)]` of what it says is loaded."""
+    """Return a `Loaded`, and the `[(variable, value)]` to assign."""
     values, loaded, other_shape = [], [], []
     for key, (name, variable) in wanted.items():
         if key in unlike:
@@ -204,7 +205,7 @@ def _shape(weight):
 
 
 def _kind(weight):
-    """Return what numbers a variable, array or HDF5 data set holds."""
+    """Return the kind of the numbers of a variable, array or HDF5 data set."""
     if isinstance(weight, keras.Variable):
         dtype = np.dtype(weight.dtype)
     else:
@@ -245,9 +246,9 @@ def _weights(model):
 def _renumbered(found, wanted, model):
     """Return `found` with the automatic layer names of this model.
 
-    Their numbers count the layers of a process, so that those of a second model
-    begin where the first ended. Where both sides have the same number of layers
-    of a kind, the first there is the first here.
+    Keras numbers the layers of a process, so the numbers of a second model
+    begin where those of the first ended. If file and model have equally many
+    layers of a kind, they are matched in order.
     """
     layers = keras_internals.flatten_layers(model)
     kinds = {keras_internals.automatic_name(layer) for layer in layers}
@@ -284,7 +285,7 @@ def _numbered(keys, kinds):
 
 @contextlib.contextmanager
 def _naming(path):
-    """Turn whatever goes wrong in a file into an error that names it."""
+    """Turn any error in reading a file into one that names the file."""
     try:
         yield
     except archive.UnreadableArchive:
@@ -295,9 +296,9 @@ def _naming(path):
             "layout that is not read. Save `model.save_weights("
             '"x.weights.h5")` or `model.save("x.keras")` instead.'
         ) from None
-    except Exception as error:  # Whatever someone put into the file.
+    except Exception as error:  # A hostile file may cause any.
         raise ValueError(
-            f"`{path}` is damaged, or holds what weights do not need: "
+            f"`{path}` is damaged, or has content that weights do not need: "
             f"{error}. Nothing was loaded. Do not trust it; use another file."
         ) from error
 
@@ -360,7 +361,7 @@ def _walk(group, size, found, seen, depth=0):
             raise ValueError(f"a link at {where}, to elsewhere on this machine")
         item = group[key]
         address = h5py.h5o.get_info(item.id).addr
-        if address in seen:  # A circle, or one of many paths to it.
+        if address in seen:  # A cycle, or a second path to it.
             raise ValueError(f"a second name, {where}, of one object")
         seen.add(address)
         if isinstance(item, h5py.Group):

@@ -1,4 +1,4 @@
-"""Begin in the middle of an epoch of Keras's own `fit`."""
+"""Start Keras's own `fit` in the middle of an epoch."""
 
 import keras
 
@@ -6,12 +6,13 @@ from keras_jft.training import keras_internals
 
 
 def source(data):
-    """Return what has the position in `data`; None: nothing has.
+    """Return the object that has the position in `data`, or None.
 
     Args:
-        data: What `jft.data.batches` or `iterate` returns, also after `map`,
-            `prefetch` and `with_options` of `tf.data`. These keep the position
-            of every element; `take`, `batch`, `repeat` and others do not.
+        data: The result of `jft.data.batches` or `iterate`, also after `map`,
+            `prefetch` and `with_options` of `tf.data`, which keep the number
+            and order of elements. After `take`, `batch`, `repeat` and others,
+            the position cannot be known.
     """
     while True:
         found = getattr(data, "source", data)
@@ -23,24 +24,24 @@ def source(data):
 
 
 class PassOver:
-    """Stands for a model's train function until the steps done are passed.
+    """Replaces a model's train function until all finished steps are passed.
 
-    `fit` counts the steps of a resumed epoch from its first one. For steps
-    that were done before, this does nothing, so that the progress bar, the
-    length of the epoch and the numbers that callbacks see are those of an epoch
-    that was not interrupted.
+    `fit` counts the steps of a resumed epoch from its first one. For steps that
+    were done before the interruption, this does nothing, so the progress bar,
+    the length of the epoch and the step numbers that callbacks see are those of
+    an uninterrupted epoch.
 
-    On TensorFlow a model may create its metrics in its first step. That step
-    is then taken on a batch that was seen before, and undone by `restore`.
+    On TensorFlow a model may build its metrics in its first step. That step is
+    then taken on a batch that was already seen, and undone by `restore`.
 
     Args:
         model: A `keras.Model`, between `on_train_begin` and the first step.
         steps: How many steps to pass over.
-        read: Whether to read and drop the batches of these steps: where the
-            data cannot begin in the middle.
+        read: Whether to read and drop the batches of these steps, because the
+            data cannot start in the middle.
         restore: Function that restores the whole state, metrics included.
-        is_built: Whether the metrics are made; else the data must begin with
-            the batches of the first step to pass over, `read` or not.
+        is_built: Whether the metrics are built. If not, the data must start
+            with the batches of the first step to pass over, whatever `read` is.
 
     Raises:
         ValueError: `steps` is not a multiple of `steps_per_execution`.
@@ -94,5 +95,5 @@ class PassOver:
 
 
 def is_passing_over(model):
-    """Whether the step that `fit` has just counted was done before."""
+    """Return whether the step that `fit` just counted was passed over."""
     return isinstance(getattr(model, "train_function", None), PassOver)

@@ -1,9 +1,9 @@
 """The state of a model in training, as named arrays.
 
-Weights, seeds of random layers (`keras.random.SeedGenerator`, as Dropout and
-augmentation layers keep them), the optimizer and the metrics. A random
-operation outside of layers that is not given a seed keeps its state in Keras,
-not in the model, so that it is not saved.
+The state consists of the weights, the seeds of random layers (each
+`keras.random.SeedGenerator`, as in Dropout and augmentation layers), the
+optimizer and the metrics. Random operations outside layers that receive no seed
+use Keras's global state, which does not belong to the model and is not saved.
 """
 
 import json
@@ -17,7 +17,7 @@ from keras import ops
 
 from keras_jft.training.distribution import replicas
 
-# What Keras draws anew in every process; the drawn seeds themselves are state.
+# Keras draws these anew in each process; the drawn seeds are in the state.
 _DRAWN = {"seed", "shared_object_id"}
 
 
@@ -26,7 +26,7 @@ def snapshot(model, metrics=True):
 
     Args:
         model: A built, compiled model.
-        metrics: Whether to include the metrics: in the middle of an epoch.
+        metrics: Whether to include the metrics, as needed within an epoch.
     """
     return {
         name: np.array(ops.convert_to_numpy(variable))
@@ -46,16 +46,16 @@ def not_finite(arrays):
 
 
 def restore(model, arrays, metrics=False):
-    """Give `model` a state that `snapshot` took of a model built alike.
+    """Restore a state that `snapshot` took of a model built the same way.
 
     Args:
         model: A built, compiled model.
         arrays: What `snapshot` returned.
-        metrics: Whether to restore the metrics (only) instead of the rest.
+        metrics: Whether to restore only the metrics, instead of the rest.
 
     Raises:
-        ValueError: The two differ; the message names where. `model` is left
-            as it was.
+        ValueError: The variables differ; the message says where. `model` is
+            then unchanged.
     """
     variables = {
         name: variable
@@ -77,7 +77,7 @@ def restore(model, arrays, metrics=False):
 
 
 def has_metrics(model, arrays):
-    """Whether the metrics that `arrays` hold are made in `model`."""
+    """Return whether `model` has built the metrics that are in `arrays`."""
     saved = sum(name.startswith("metrics/") for name in arrays)
     return len(list(replicas.metric_variables(model))) >= saved
 
@@ -85,13 +85,13 @@ def has_metrics(model, arrays):
 def reset(model, fresh):
     """Give a compiled model fresh weights and a fresh optimizer state.
 
-    Compiling anew traces anew, which costs seconds; a study of many small runs
-    resets one model instead.
+    Compiling again means tracing again, which takes seconds; a study of many
+    small runs resets one model instead.
 
     Args:
         model: A compiled, built model.
-        fresh: A freshly built model of the same architecture, whose weights
-            and seeds of random layers are taken over.
+        fresh: A new model of the same architecture, whose weights and seeds of
+            random layers are copied.
     """
     optimizer = model.optimizer.from_config(model.optimizer.get_config())
     optimizer.build(model.trainable_variables)
@@ -106,10 +106,10 @@ def reset(model, fresh):
 
 
 def architecture(model):
-    """Return the configuration of `model` as JSON data; None: it has none."""
+    """Return the configuration of `model` as JSON data, None if it has none."""
     try:
         with warnings.catch_warnings():
-            # Keras warns of what the model was compiled with, too.
+            # Keras also warns if it cannot serialize how it was compiled.
             warnings.filterwarnings("ignore", message=".*includes a `lambda`")
             config = keras.saving.serialize_keras_object(model)["config"]
     except (NotImplementedError, TypeError, ValueError):
@@ -118,10 +118,9 @@ def architecture(model):
 
 
 def compilation(model):
-    """Return what `model` was compiled with, as JSON data.
+    """Return the arguments of `compile` that change training, as JSON data.
 
-    Only what changes its training. None stands for a part that has no
-    configuration.
+    A part without a configuration is None.
     """
     parts = {
         "optimizer": model.optimizer,
@@ -140,18 +139,18 @@ def compilation(model):
 
 
 def check_compiled(saved, now):
-    """Raise unless two compilations differ at most in numbers of their rates.
+    """Raise unless two compilations are the same but for learning rates.
 
     Args:
-        saved: What `compilation` returned in the run; None: not known.
-        now: What it returns in this process.
+        saved: The result of `compilation` in the earlier process, or None.
+        now: The result in this process.
 
     Returns:
-        `[(learning rate in the run, learning rate now), ...]` that differ: two
-        numbers, or two configurations of schedules.
+        The learning rates that differ, `[(before, now), ...]`: numbers, or
+        configurations of schedules.
 
     Raises:
-        ValueError: They differ in something else; the message names where.
+        ValueError: Something else differs; the message says what.
     """
     if saved is None:
         return []
@@ -177,15 +176,15 @@ def check_compiled(saved, now):
 
 
 def check_same(saved, now, what):
-    """Raise unless two configurations agree, but for numbers in names.
+    """Raise unless two configurations are the same but for numbers in names.
 
     Args:
         saved: A dict from a checkpoint, or None.
         now: A dict from this process, or None.
-        what: Its name in the message.
+        what: What the message calls them.
 
     Raises:
-        ValueError: They differ; the message names where.
+        ValueError: They differ; the message says where.
 
     Example:
 
@@ -199,7 +198,7 @@ def check_same(saved, now, what):
 
 
 def differences(saved, now):
-    """Return where two configurations differ, a text for each place.
+    """Return the differences of two configurations, each as a text.
 
     Args:
         saved: A dict from a checkpoint.
@@ -219,7 +218,7 @@ def differences(saved, now):
 
 
 def _unnumbered(name):
-    """Return a name without the numbers that Keras adds to instances."""
+    """Return a name without the number that Keras adds to make it unique."""
     return re.sub(r"_\d+(?=_|/|$)", "", name)
 
 
@@ -305,7 +304,7 @@ def _without_names(config):
 
 
 def _lambda_as_text(loss):
-    """Return a lambda as text of what it computes; all else as it is."""
+    """Return a text that identifies a lambda; anything else unchanged."""
     if getattr(loss, "__name__", None) != "<lambda>":
         return loss
     code = loss.__code__
@@ -314,10 +313,10 @@ def _lambda_as_text(loss):
 
 
 def _loss_by_class(config):
-    """Return a loss, as JSON data, as the Keras class that it is short for.
+    """Return the Keras class, as JSON data, that a loss abbreviates, or None.
 
-    "mse", `keras.losses.mean_squared_error` and `MeanSquaredError()` are one
-    loss. None: not known.
+    "mse", `keras.losses.mean_squared_error` and `MeanSquaredError()` are the
+    same loss.
     """
     if isinstance(config, list):
         return [*map(_loss_by_class, config)]

@@ -8,12 +8,12 @@ from keras_jft import checks
 def layout_map(device_mesh, axis="model"):
     """Return layouts that split a wide head, for `keras.distribution`.
 
-    The kernels of the head (`head_logits`), and with them the optimizer's
-    slots, are split by rows, one per feature; each device multiplies the
-    features that it has, and the logits are the sum over devices. So it is not
-    the number of labels, such as 18,291, that must be divisible by the number
-    of devices, but that of features, 2,048 in a ResNet-101. Everything else is
-    whole on each device. Layouts of further variables can be added to the map.
+    The kernels of the head (`head_logits`) and the optimizer's slots for them
+    are split by rows, one per feature. Each device multiplies its own features,
+    and the logits are the sum over devices. So the number of features (2,048 in
+    a ResNet-101) must be divisible by the number of devices, but not the number
+    of labels, such as 18,291. Each device has a copy of everything else.
+    Layouts of other variables can be added to the map.
 
     Args:
         device_mesh: A `keras.distribution.DeviceMesh`.
@@ -40,9 +40,9 @@ def layout_map(device_mesh, axis="model"):
 
 
 def whole(outputs):
-    """Return `outputs` of a compiled step so that every process has all rows.
+    """Return `outputs` of a compiled step with all rows on every process.
 
-    Without this, a process cannot read what is on devices of another.
+    Otherwise, a process could not read rows on the devices of another one.
     """
     current = distribution.distribution()
     if current is None:

@@ -3,24 +3,24 @@
     python -m keras_jft.training.launch --workers 2 script.py --its --options
     python -m keras_jft.training.launch --workers 2 --servers 2 script.py
 
-Every process gets its task in the environment variable `TF_CONFIG`, at a free
-port of this machine; `keras_jft.training.strategy` reads it. Lines of output
-begin with the task that wrote them.
+Each process finds its task, with a free port of this machine, in the
+environment variable `TF_CONFIG`, which `keras_jft.training.strategy` reads.
+Each line of output begins with the task that wrote it.
 
-Tasks find each other at 127.0.0.1, but TensorFlow's servers listen on all
-interfaces and cannot be told otherwise. Anyone who reaches their ports can run
-graphs in the tasks, without a password: `docs/clusters.md` says how to close
+Tasks connect to each other at 127.0.0.1, but TensorFlow's servers listen on all
+interfaces, and no option changes that. Anyone who reaches their ports can run
+graphs in the tasks without a password: `docs/clusters.md` says how to close
 them.
 
-Workers without servers train synchronously: when one dies, the launcher stops
-the others and returns its exit code; else it returns 0 when all are done.
+Workers without servers train synchronously. If one dies, the launcher stops the
+others and returns its exit code; otherwise it returns 0 when all have ended.
 
-With parameter servers there is also a chief, and the run is over when it ends.
-A worker that dies is started again, a few times. A server that dies takes its
-variables with it, so the chief gets a minute to say so and end.
+With parameter servers there is also a chief, and the run ends when it ends. A
+worker that dies is restarted a few times. If a server dies, its variables are
+lost, so the chief gets a minute to report that and end.
 
-The tasks and what they start end with the launcher, however it ends: at Ctrl-C,
-a signal, a closed terminal, or killed without a word.
+The tasks, and processes that they start, end together with the launcher,
+whether it ends by Ctrl-C, a signal, a closed terminal or SIGKILL.
 """
 
 import argparse
@@ -40,20 +40,20 @@ import threading
 import time
 
 RESTARTS = 3
-"""How often a worker is started again before the run is given up."""
+"""How often a worker is restarted before the run is given up."""
 PATIENCE = 60
-"""Seconds that a chief has to end after one of its servers ended."""
+"""Seconds that a chief has to end after a server has ended."""
 GRACE = 5
-"""Seconds that tasks have to end by themselves when they are told to."""
+"""Seconds that tasks have to end after the signal to do so."""
 PORTS = range(10_000, 32_768)
-"""Range of ports, outside of those that systems give to outgoing connections,
-so that a port stays free until its task, or the next one, listens there."""
+"""Range of ports, outside those that systems use for outgoing connections, so
+that a port stays free until its task listens there."""
 OPEN = (
     "TensorFlow's servers listen on all interfaces of this machine, not on "
     "127.0.0.1 alone, and run any graph that is sent to them: keep these ports "
     "behind a firewall or in a private network (docs/clusters.md)."
 )
-"""What a user is told before the first task starts."""
+"""What the launcher prints before it starts the first task."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class Task:
 
     @property
     def name(self):
-        """Name that its lines of output begin with."""
+        """The name that begins its lines of output."""
         return f"{self.job} {self.index}"
 
 
@@ -121,9 +121,9 @@ def _config(cluster, job, index):
 
 
 def _free_ports(count):
-    """Return ports that are free on all interfaces: TensorFlow takes all."""
+    """Return ports that are free on all interfaces, as TensorFlow needs."""
     found = set()
-    # Seeded by the system: a script's seed must not choose ports.
+    # Seeded by the system: two runs of a script must not choose the same ports.
     for port in random.SystemRandom().sample(PORTS, k=len(PORTS)):
         with (
             contextlib.suppress(OSError),
@@ -167,8 +167,9 @@ def _address(task):
     return config["cluster"][task.job][task.index]
 
 
-# Leads the process group that all tasks and their children are in. A pipe tells
-# it when the launcher is gone, be it by SIGKILL, which nobody can catch.
+# This program leads the process group of all tasks and their children. Its
+# standard input is a pipe that closes when the launcher ends, even by SIGKILL,
+# which a process cannot catch.
 _GUARD = """
 import os, signal, sys, time
 for name in ("SIGHUP", "SIGINT", "SIGTERM"):
@@ -227,7 +228,7 @@ def _tell(task, code):
 
 
 def _say(text, stream):
-    # In one piece, as lines of tasks come at the same time.
+    # In one call, since several tasks may print at the same time.
     with contextlib.suppress(OSError):  # The terminal may be closed.
         stream.write(f"{text}\n")
         stream.flush()
@@ -256,7 +257,7 @@ def _echo(task, process):
 
 
 def _stop(running, guard):
-    """End all processes and what they started; show their last lines."""
+    """End all tasks and their children; print their last lines."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(guard.pid, number)
@@ -319,10 +320,11 @@ def _end_on_signals():
         sys.exit(128 + number)
 
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-        # Under `nohup`, a closed terminal is to be ignored.
+        # Under `nohup`, a closed terminal must not end the run.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, end)
-    # As with any filter, `| head` ends it; the guard ends the tasks.
+    # If its output is closed, as by `| head`, the launcher ends like any other
+    # program; the guard then ends the tasks.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 

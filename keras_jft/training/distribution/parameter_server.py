@@ -1,20 +1,22 @@
-"""Train asynchronously behind `fit`: workers take steps when they can.
+"""Asynchronous training behind `fit`, with parameter servers.
 
-The chief runs Keras's own loop with its callbacks. Where Keras would take a
-step, the chief schedules one for any worker that is free:
+The chief runs Keras's own training loop and its callbacks. Where the loop would
+take a step, the chief schedules one for any worker that is free:
 
-1. `driving` puts a `Driver` in the place of the model's train function and
-   gives `fit` the numbers of the steps in place of the data;
-2. the driver schedules a step (`Driver.__call__`), at most `STEPS_PER_WORKER`
-   per worker at a time, and waits where there are more;
-3. the worker reads the weights from the servers, computes the gradients of a
-   batch of its own and lets the servers apply them (`train_step`), while the
-   others do the same with weights that may be a few steps older;
-4. the driver adds the metrics of steps that are done to its own and checks
-   their losses (`Driver._collect`); Keras sees them in the logs of a later
-   step.
+1. `driving` replaces the model's train function by a `Driver`, and gives `fit`
+   the numbers of the steps in place of the data.
+2. The driver schedules a step (`Driver.__call__`). Each worker has at most
+   `STEPS_PER_WORKER` at a time; if all are busy, the driver waits.
+3. The worker reads the weights w from the servers, computes the gradient g(w)
+   of a batch of its own, and the servers apply it (`train_step`).
+4. The driver adds the metrics of finished steps to its own and checks their
+   losses (`Driver._collect`). Keras sees them in the logs of a later step.
 
-A step is taken at least once: if its worker dies, another one takes it.
+This is Downpour SGD (Dean et al., section 4.1, with n_fetch = n_push = 1).
+While a worker computes, others update w, so the servers apply stale gradients:
+w_{t+1} = w_t - rate g(w_{t-s}), where s is about W - 1 with W workers.
+
+Each step is taken at least once: if its worker dies, another one takes it.
 
 References:
     Dean et al. 2012, "Large Scale Distributed Deep Networks" (Downpour SGD).
@@ -36,26 +38,26 @@ from keras_jft.training import keras_internals
 from keras_jft.training.distribution import replicas, worker_data
 
 STEPS_PER_WORKER = 2
-"""Steps that a worker has at a time: the one it takes, and the next."""
+"""Steps that a worker has at a time: the current one, and the next."""
 PATIENCE = 20
-"""Seconds that a run waits at its end for steps that are not done."""
+"""Seconds that a run waits at its end for unfinished steps."""
 
 
 @contextlib.contextmanager
 def driving(model, given, pairs, options):
-    """Yield what `keras.Model.fit` is given while workers train `model`.
+    """Yield `(x, y)` for `keras.Model.fit` while workers train `model`.
 
-    Under other strategies, these are `pairs` as they are.
+    Under other strategies, they are `pairs`, unchanged.
 
     Args:
         model: A compiled `keras_jft.training.Model`.
-        given: `x` as `fit` was given it.
-        pairs: `(x, y)` as Keras takes them.
-        options: Other arguments of `fit`; those about the data are removed.
+        given: The argument `x` of `fit`, as the user passed it.
+        pairs: `(x, y)`, converted for Keras.
+        options: The other arguments of `fit`; those about data are removed.
 
     Raises:
-        ValueError: The data or an argument cannot be used by workers.
-        RuntimeError: A parameter server is lost.
+        ValueError: Workers cannot use the data or an argument.
+        RuntimeError: The connection to a parameter server was lost.
     """
     if not replicas.is_asynchronous(model):
         yield pairs
@@ -68,7 +70,7 @@ def driving(model, given, pairs, options):
     steps = options.pop("steps_per_epoch", None) or data.steps
     if steps is None:
         raise ValueError(
-            "An epoch of a data set of unknown length needs `steps_per_epoch`. "
+            "`steps_per_epoch` is required for a data set of unknown length. "
             "Received: steps_per_epoch=None."
         )
     model._asynchronous = Driver(model, data, spec, source)
@@ -85,8 +87,8 @@ def _check(model, options):
         if options.get(name):
             raise ValueError(
                 f'`{name}` does not work under "parameter_server". Received: '
-                f"{name}={options[name]}. Give `validation_data`, or weights "
-                "in the data, instead."
+                f"{name}={options[name]}. Instead, pass `validation_data`, or "
+                "weights in the data."
             )
     optimizer = model.optimizer
     unfit = {
@@ -99,12 +101,12 @@ def _check(model, options):
         if used:
             raise ValueError(
                 "Workers that update the same variables at the same time "
-                f"cannot use {name}. Received: {optimizer!r}. Take it out."
+                f"cannot use {name}. Received: {optimizer!r}. Leave it out."
             )
 
 
 def _worker_data(model, given, pairs, options):
-    """Return what workers read, and the `tf.TensorSpec`s of a batch."""
+    """Return the `WorkerData`, and the `tf.TensorSpec`s of a batch."""
     import tensorflow as tf
 
     batch_size = options.pop("batch_size", None)
@@ -129,17 +131,17 @@ def _worker_data(model, given, pairs, options):
 
 
 class Driver:
-    """Train function of a model that schedules steps for workers.
+    """The train function of a model, which schedules steps for workers.
 
-    The chief counts the steps: the schedule of the learning rate follows its
-    count, which is written to `optimizer.iterations`. Workers compute metrics
-    batch by batch, and they are added up here.
+    The chief counts the steps, and writes the count to `optimizer.iterations`:
+    the schedule of the learning rate follows it. Workers compute the metrics of
+    their batches, and the driver adds them up.
 
     Args:
         model: A compiled model.
-        data: `WorkerData` of Keras's pairs.
+        data: `WorkerData` of `(x, y)` pairs.
         spec: `tf.TensorSpec`s of a batch.
-        source: What has the position in the data, if anything has.
+        source: An object with the `position` in the data, or None.
     """
 
     def __init__(self, model, data, spec, source):
@@ -154,18 +156,19 @@ class Driver:
         resolver = keras_internals.cluster_resolver(strategy)
         workers = resolver.cluster_spec().num_tasks("worker")
         self._window = STEPS_PER_WORKER * workers
-        self._pending = {}  # Future of a step: its remote value and count.
+        # The steps under way: `{future: (remote value, number of the step)}`.
+        self._pending = {}
         self._iterators = None
-        self._done = False  # Whether any step of the epoch is.
+        self._done = False  # Whether a step of this epoch is finished.
 
     def __call__(self, iterator):
-        """Schedule a step (or `steps_per_execution`) of Keras's loop.
+        """Schedule the next step of Keras's loop, or `steps_per_execution`.
 
         Args:
             iterator: Iterator over the numbers of the steps in the epoch.
 
         Returns:
-            The logs of the steps of the epoch that are done.
+            The logs of the steps of this epoch that are finished.
         """
         import tensorflow as tf
 
@@ -176,29 +179,29 @@ class Driver:
                 self._begin(number)
             # Step 0 begins an epoch, whose metrics Keras has reset.
             self._done = self._done and number > 0
-            # Wait while every worker has as many as it may have.
+            # Wait while every worker has as many steps as it may have.
             while len(self._pending) >= self._window:
                 self._collect(concurrent.futures.FIRST_COMPLETED)
             remote = self._coordinator.schedule(
                 self._step,
                 args=(self._iterators, tf.constant(self._count, tf.int64)),
             )
-            # Steps that are being taken count, too.
+            # Count the step now, before it is finished.
             self._count += 1
             self._wait_for(remote, self._count)
             model.optimizer.iterations.assign(self._count)
-        # What is done by now goes into the logs, without waiting.
+        # Add the steps that are finished by now to the logs, without waiting.
         self._collect(concurrent.futures.FIRST_COMPLETED, timeout=0)
         return model.get_metrics_result() if self._done else {}
 
     def join(self):
-        """Wait until all steps that were scheduled are done."""
+        """Wait until all scheduled steps are finished."""
         while self._pending:
             self._collect(concurrent.futures.ALL_COMPLETED)
 
     def close(self):
-        """End the run; steps that are not done are taken, but forgotten."""
-        # If a server is lost, this may never return.
+        """End the run; unfinished steps are still taken, but not counted."""
+        # If a server is lost, `_finish` may never return.
         joining = threading.Thread(target=self._finish, daemon=True)
         joining.start()
         joining.join(timeout=PATIENCE)
@@ -213,14 +216,15 @@ class Driver:
         import tensorflow as tf
 
         model = self._model
-        # In a resumed run, batches and steps may be counted from other starts.
+        # If the run was resumed, the position in the data and the number of
+        # steps may have started from different values.
         self._count = int(model.optimizer.iterations)
         start = number if self._source is None else self._source.position
         self._offset = start - self._count
         count = model.optimizer.iterations.value
 
         def build():
-            # A worker that is started again begins at the run's current step.
+            # A restarted worker begins at the run's current step.
             dataset = self._data.build(count.read_value() + self._offset)
             return dataset.prefetch(tf.data.AUTOTUNE)
 
@@ -239,14 +243,14 @@ class Driver:
     def _wait_for(self, remote, count, delay=0.0):
         future = concurrent.futures.Future()
 
-        def fetch():  # Blocks until the step is done.
+        def fetch():  # Blocks until the step is finished.
             time.sleep(delay)
             try:
                 future.set_result(remote.fetch())
             except Exception as error:
                 future.set_exception(error)
 
-        # Not in a pool: a process waits for its pools when it ends.
+        # Not in a pool: at its exit, a process waits for its pools.
         threading.Thread(target=fetch, daemon=True).start()
         self._pending[future] = remote, count
 
@@ -257,8 +261,9 @@ class Driver:
         for future in done:
             remote, count = self._pending.pop(future)
             if future.exception() is not None:
-                self._coordinator.done()  # Raises an error that ends the run.
-                # Else the worker died before its result was read: again.
+                self._coordinator.done()  # Raises if the run must end.
+                # Otherwise the worker died before its result was read, and the
+                # coordinator gives the step to another one: wait again.
                 self._wait_for(remote, count, delay=0.2)
                 continue
             loss, states = future.result()
@@ -275,15 +280,18 @@ class Driver:
 
 
 def train_step(model, *args):
-    """Take a step on a worker; return `(loss, what it adds to metrics)`.
+    """Take a step on a worker.
 
     Args:
         model: The model.
         *args: The number of the step, for the learning rate; the variables of
             the metrics; a batch.
 
+    Returns:
+        The loss, and what the batch adds to the variables of the metrics.
+
     Raises:
-        ValueError: This is not a step of `fit`.
+        ValueError: `fit` did not schedule this step.
     """
     import tensorflow as tf
 
@@ -300,10 +308,11 @@ def train_step(model, *args):
     variables = model.trainable_variables
     gradients = tape.gradient(loss, [v.value for v in variables])
     optimizer = model.optimizer
-    # At the chief's count: workers that increment one variable lose increments.
+    # With the chief's count: if workers incremented `iterations` at the same
+    # time, increments would be lost.
     with keras.StatelessScope([(optimizer.iterations, count)]):
         optimizer.apply(gradients, variables)
-    # From a state of zero, so that what comes out is what this batch adds.
+    # Metrics start from zero, so their state is what this batch adds.
     zeros = [(v, tf.zeros(v.shape, v.dtype)) for v in metrics]
     with keras.StatelessScope(zeros) as scope:
         size = tf.shape(tree.flatten(x)[0])[0]
@@ -316,8 +325,8 @@ def train_step(model, *args):
 def symbolic_build(model, iterator, data_batch):
     """Build losses and metrics, and move the metrics to the chief.
 
-    Only the chief reads and writes them, but what is built in the scope of the
-    strategy is put on the servers.
+    Variables that are made in the scope of the strategy are on the servers, but
+    only the chief reads and writes metrics.
     """
     import tensorflow as tf
 
@@ -332,17 +341,17 @@ def symbolic_build(model, iterator, data_batch):
 
 
 def local_strategy():
-    """Return the strategy of a process by itself.
+    """Return TensorFlow's default strategy, that of one process.
 
     Raises:
-        ValueError: This is called in the scope of another strategy.
+        ValueError: It is called in the scope of another strategy.
     """
     import tensorflow as tf
 
     if tf.distribute.has_strategy():
         raise ValueError(
-            'Under "parameter_server", `fit`, `evaluate` and `predict` are '
-            "called outside of `strategy.scope()`. Make the model inside, then "
+            'Under "parameter_server", `fit`, `evaluate` and `predict` must be '
+            "called outside `strategy.scope()`. Make the model inside, then "
             "leave the scope."
         )
     return tf.distribute.get_strategy()

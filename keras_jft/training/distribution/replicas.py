@@ -1,22 +1,26 @@
 """Train copies of a `Model`, its replicas, each on a part of every batch.
 
-Keras sums the gradients over the replicas of a `tf.distribute` strategy. What
-it leaves to its users is done here: each part of a batch counts by its size,
-the moving statistics of batch normalization are averaged, metrics are exact,
-and `fit` runs on several workers. `Model` calls these functions; TensorFlow
-only.
+Keras sums the gradients over the replicas of a `tf.distribute` strategy. This
+module does what Keras leaves to its users: it weighs each part of a batch by
+its size, averages the moving statistics of batch normalization, makes metrics
+exact, and lets `fit` run on several workers. `Model` calls these functions, on
+the TensorFlow backend only.
 
-A step on one replica:
+Let R be the number of replicas, and L_r the loss of replica r, the mean over
+its n_r terms (images, boxes, ...). One device with the whole batch would have
 
-1. the forward pass, on one black image if the replica has none (`_outputs`);
-2. the loss, a mean over n terms that Keras divides by R, times n R / sum(n):
-   the sum over the replicas is then the mean over the whole batch (`_loss`);
-3. gradients, which the optimizer sums over the replicas, and one update;
-4. metrics, which every replica keeps for its own images. Their variables are
-   summed when they are read; a metric that cannot be summed is merged
+    L = sum_r (n_r / N) L_r,    N = sum_r n_r.                     (1)
+
+A step on replica r:
+
+1. The forward pass, of one black image if the replica has none (`_outputs`).
+2. The loss. Keras gives L_r / R, whose sum over the replicas is (1) only if all
+   n_r are equal. Multiplied by n_r R / N it is the term of r in (1) (`_loss`).
+3. The gradient of that term. The optimizer sums the gradients over the
+   replicas, so that it applies the gradient of (1), once.
+4. Metrics, which each replica keeps for its own images. Their variables are
+   summed when they are read; a metric whose state is not a sum is merged
    (`merged`).
-
-Letters: R replicas, n terms that the loss of one replica averages over.
 """
 
 import contextlib
@@ -36,13 +40,13 @@ from keras_jft.training.keras_internals import strategy_of
 
 
 def are_several(model):
-    """Whether `model` trains in more than one replica."""
+    """Return whether `model` trains in more than one replica."""
     strategy = strategy_of(model)
     return strategy is not None and strategy.num_replicas_in_sync > 1
 
 
 def is_asynchronous(model):
-    """Whether workers train `model` by themselves, its weights on servers."""
+    """Return whether `model` trains asynchronously, on parameter servers."""
     strategy = strategy_of(model)
     if strategy is None:
         return False
@@ -52,7 +56,7 @@ def is_asynchronous(model):
 
 
 def _span_workers(model):
-    """Whether replicas of `model` live in other processes."""
+    """Return whether `model` has replicas in several processes."""
     strategy = strategy_of(model)
     if strategy is None or is_asynchronous(model):
         return False
@@ -60,14 +64,14 @@ def _span_workers(model):
 
 
 def is_chief(model):
-    """Whether this process reports and writes files: one of all workers."""
+    """Return whether this process is the worker that reports and saves."""
     if not _span_workers(model):
         return True
     return strategy_of(model).extended.should_checkpoint
 
 
 def scope(model):
-    """Return the scope in which to make what `model` needs."""
+    """Return the scope in which to make optimizers and metrics of `model`."""
     strategy = strategy_of(model)
     return contextlib.nullcontext() if strategy is None else strategy.scope()
 
@@ -77,8 +81,8 @@ def check_variables(model, parts):
 
     Args:
         model: A model.
-        parts: What it trains with: itself, its optimizer, its metrics. Parts
-            without variables, such as names of metrics, are ignored.
+        parts: The model, its optimizer and its metrics. Those without
+            variables, such as names of metrics, are ignored.
     """
     strategy = strategy_of(model)
     if strategy is None:
@@ -103,14 +107,15 @@ def train_step(model, data):
     import tensorflow as tf
 
     x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
-    # As the train step of Keras, but for the outputs and the loss.
+    # Steps 1 to 4 of this module's docstring. Only the outputs and the loss
+    # differ from Keras's own train step.
     with tf.GradientTape() as tape:
         y_pred = _outputs(model, x, training=True)
         loss = _loss(model, x, y, y_pred, weight, training=True)
         loss = model.optimizer.scale_loss(loss)
     variables = model.trainable_weights
     gradients = tape.gradient(loss, variables)
-    # Sums the gradients over the replicas before it updates.
+    # This sums the gradients over the replicas.
     model.optimizer.apply_gradients(zip(gradients, variables, strict=True))
     return model.compute_metrics(x, y, y_pred, sample_weight=weight)
 
@@ -124,18 +129,18 @@ def test_step(model, data):
 
 
 def predict_step(step, data):
-    """Return `step(data)`, a step of `predict`, also for no images."""
+    """Return `step(data)`, a step of `predict`, even if there are no images."""
     x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
     size, x = _at_least_one(x)
     return tree.map_structure(lambda output: output[:size], step((x,)))
 
 
 def _outputs(model, x, training):
-    """Return `model(x)`, also where the last batch left a replica no images.
+    """Return `model(x)`, even if the last batch has no images for a replica.
 
-    TensorFlow's convolutions of no images give wrong shapes on a CPU (oneDNN,
-    2.21). So one black image stands in: its outputs are cut off again, and
-    moving statistics are set back to what they were.
+    On a CPU, TensorFlow's convolutions of no images have wrong shapes (oneDNN,
+    2.21). So the replica computes one black image, drops its outputs and
+    restores the moving statistics.
     """
     import tensorflow as tf
 
@@ -166,24 +171,20 @@ def _at_least_one(x):
 
 
 def _loss(model, x, y, y_pred, weight, training):
-    """Return this replica's term of the loss; their sum is the batch's.
-
-    Keras divides each replica's mean by R: the sum of these is the mean over
-    the batch if all parts have the same size. The factor n R / sum(n) makes it
-    so for parts of any size.
-    """
+    """Return this replica's term in (1) of the module's docstring."""
     import tensorflow as tf
 
+    # L_r / R: Keras divides by R.
     loss = model.compute_loss(x, y, y_pred, weight, training=training)
-    # n and sum(n), and likewise the number of images.
+    # n_r and this replica's images, then their sums over the replicas.
     count = tf.cast(model.loss_count(x, y), loss.dtype)
     images = tf.cast(tf.shape(tree.flatten(x)[0])[0], loss.dtype)
     context = tf.distribute.get_replica_context()
     total, images = context.all_reduce("SUM", [count, images])
     replicas = context.num_replicas_in_sync
     loss *= tf.math.divide_no_nan(count * replicas, total)
-    # The log weighs a batch by its images. It holds the sum of the terms, which
-    # is the mean over R replicas of R times a term.
+    # The logs show the mean of L over batches, weighted by their images. Keras
+    # averages the replicas' values, and the mean of R times a term is L.
     keras_internals.loss_tracker(model).update_state(
         loss * replicas, sample_weight=images / replicas
     )
@@ -196,7 +197,7 @@ def reducible(model, step):
         return step
 
     def vector_step(data):
-        # Keras averages over the first axis, which a scalar does not have.
+        # Keras averages over the first axis; a scalar has none.
         return tree.map_structure(lambda log: log[None], step(data))
 
     return vector_step
@@ -222,10 +223,10 @@ def symbolic_build(model, iterator, data_batch):
 def synchronize(model):
     """Average the moving statistics of a model over its replicas.
 
-    Keras lets each replica keep its own, and reads and saves those of the
-    first. `Model` calls this after each epoch of `fit` and before it
-    evaluates, predicts or saves. All workers must call it together. Under
-    parameter servers it waits for the steps that are being taken.
+    In Keras each replica has its own, and those of the first are read and
+    saved. `Model` calls this after each epoch of `fit` and before it evaluates,
+    predicts or saves; all workers must call it at the same point. With
+    parameter servers, it waits for the steps that are under way.
 
     Args:
         model: A `keras_jft.training.Model`.
@@ -259,7 +260,7 @@ def wait_for_all(model):
 
 
 def writes(model):
-    """Whether this process is the one that writes, of those that train."""
+    """Return whether this is the one of all processes that writes files."""
     if keras.backend.backend() == "jax":
         import jax
 
@@ -288,7 +289,8 @@ def _averaging(model):
 
 def _statistics(model):
     """Return the `tf.Variable`s that hold moving statistics."""
-    # To TensorFlow a frozen kernel is trainable; replicas all have the same.
+    # A frozen kernel is not trained either, but TensorFlow calls it trainable,
+    # and it is the same in all replicas.
     return [
         v.value
         for v in model.non_trainable_weights
@@ -298,11 +300,12 @@ def _statistics(model):
 
 @contextlib.contextmanager
 def merged(model, metrics):
-    """Let `metrics` give their results over all replicas.
+    """Let the results of `metrics` be those over all replicas, within a block.
 
     Args:
         model: The model that they belong to.
-        metrics: Metrics whose `merge` makes one state of several.
+        metrics: Metrics with a method `merge`, which makes one state of the
+            states of several replicas.
     """
     if not are_several(model):
         yield
@@ -339,13 +342,14 @@ def _states(strategy, metric):
 def shard_by_element(model, x):
     """Return `x`, or a data set whose batches are split over the workers.
 
-    By default TensorFlow deals out files to workers where it finds some: then
-    batches depend on the number of workers, and predictions come out of order.
+    By default, TensorFlow distributes files over the workers if the data set
+    has any. Batches would then depend on the number of workers, and predictions
+    would come in another order.
 
     Raises:
-        ValueError: `x` is a part of the data already, of which each worker
-            would read a part again, and nobody would read the rest; or it is
-            shuffled without a seed, in another order on each worker.
+        ValueError: `x` is already a shard, of which each worker would read only
+            a part; or it is shuffled without a seed, so that each worker would
+            have another order.
     """
     if _span_workers(model) or is_asynchronous(model):
         _check_whole(getattr(x, "source", x))
@@ -374,28 +378,28 @@ def shard_by_element(model, x):
 
 
 _ONE_ORDER = (
-    "Each worker takes its share of every batch, so that all must be given the "
-    "same batches in the same order."
+    "Each worker takes its share of every batch, so all must receive the same "
+    "batches in the same order."
 )
 
 
 def in_one_order(model, x, y, options):
     """Return `(x, y)` for `fit` in an order that is the same on all workers.
 
-    Keras shuffles arrays in each process by itself: the shares of workers would
-    overlap, and some examples would never be seen. So arrays become a data set
-    that is shuffled by a seed of the chief. Of other data, whatever can be
-    known without reading them is compared.
+    Keras shuffles arrays in each process separately: the shares of the workers
+    would overlap, and some examples would never be seen. So arrays become a
+    data set that is shuffled with the chief's seed. Other data are compared
+    between workers as far as is possible without reading them.
 
     Args:
-        model: A model; if it trains in one process, nothing is changed.
+        model: A model. If it trains in one process, nothing changes.
         x: As `keras.Model.fit` takes it.
         y: As `keras.Model.fit` takes it.
-        options: Other arguments of `fit`; those about arrays are removed.
+        options: The other arguments of `fit`; those about arrays are removed.
 
     Raises:
-        ValueError: The workers were given other data, or a `PyDataset` to
-            shuffle.
+        ValueError: The data of two workers differ, or a `PyDataset` is to be
+            shuffled.
     """
     if not _span_workers(model):
         return x, y
@@ -409,7 +413,7 @@ def in_one_order(model, x, y, options):
     arrays = keras.utils.pack_x_y_sample_weight(
         x, y, options.get("sample_weight")
     )
-    # Compare a digest of what is known; draw the seed of the chief.
+    # Exchange a digest of what is known, and take the chief's seed.
     leaves = tree.flatten(arrays)
     are_arrays = all(hasattr(leaf, "shape") for leaf in leaves)
     known = [_known(leaf) for leaf in leaves]
@@ -417,13 +421,13 @@ def in_one_order(model, x, y, options):
     (seed, _), *_ = found = _of_all(model, mine)
     if len({digest for _, digest in found}) > 1:
         raise ValueError(
-            f"{_ONE_ORDER} Those of this worker differ from those of another. "
-            f"Received here: {', '.join(known)}. Give the whole data, by the "
-            "same seed, to each."
+            f"{_ONE_ORDER} This worker's data differ from another's. Received "
+            f"here: {', '.join(known)}. Give each worker all of the data, with "
+            "the same seed."
         )
     if not (are_arrays and shuffle):
         return x, y
-    # Shuffle arrays here, by that seed, and not in Keras.
+    # Shuffle the arrays here, with that seed, and not in Keras.
     options.pop("sample_weight", None)
     options["shuffle"] = False
     arrays = arrays if isinstance(arrays, tuple) else (arrays,)
@@ -431,7 +435,7 @@ def in_one_order(model, x, y, options):
 
 
 def _known(data):
-    """Return text that differs where data do, as far as can be told."""
+    """Return a text that tells data apart, as far as possible unread."""
     source = resuming.source(data)
     if source is not None:
         return f"{source.identity}, position {source.position}"
@@ -448,9 +452,10 @@ def _known(data):
 
 
 def _seeds(dataset):
-    """Return the two seeds of every `shuffle` in a data set; 0, 0: none set.
+    """Return the two seeds of every `shuffle` in a data set.
 
-    Shuffles inside of `interleave` or `flat_map` are not seen.
+    They are (0, 0) if none was set. Shuffles inside `interleave` or `flat_map`
+    are not found.
     """
     own = keras_internals.shuffle_seeds(dataset)
     seeds = [] if own is None else [own]
@@ -460,7 +465,7 @@ def _seeds(dataset):
 
 
 def _of_all(model, numbers):
-    """Return the lists of whole numbers of all replicas, the chief's first."""
+    """Return the integers that each replica passes, the chief's first."""
     import tensorflow as tf
 
     row = tf.constant([numbers], tf.int64)
@@ -477,7 +482,7 @@ def _gathering(strategy):
 
 
 def _shuffled(arrays, seed, options):
-    """Return arrays as a data set of batches, in a new order in every pass."""
+    """Return arrays as a data set of batches; every pass has a new order."""
     import tensorflow as tf
 
     size = len(tree.flatten(arrays)[0])
@@ -495,12 +500,13 @@ def _shuffled(arrays, seed, options):
     arrays = tree.map_structure(worker_data.in_keras_dtype, arrays)
     leaves, passes = tree.flatten(arrays), itertools.count()
 
-    def order():  # By this seed alone: TensorFlow mixes in its global seed.
+    # From this seed alone: TensorFlow's shuffle also depends on its global one.
+    def order():
         rng = np.random.default_rng((seed, next(passes)))
         return rng.permutation(size)
 
     def read(rows):
-        found = tf.numpy_function(  # It keeps the arrays out of the graph.
+        found = tf.numpy_function(  # Keeps the arrays out of the graph.
             lambda rows: [leaf[rows] for leaf in leaves],
             [rows],
             [leaf.dtype for leaf in leaves],
@@ -509,7 +515,7 @@ def _shuffled(arrays, seed, options):
             tensor.set_shape((None, *leaf.shape[1:]))
         return tree.pack_sequence_as(arrays, found)
 
-    # One element, read anew at the start of every pass.
+    # A data set of one element, the order, which every pass draws anew.
     orders = tf.data.Dataset.from_tensors(0).map(
         lambda _: tf.ensure_shape(tf.numpy_function(order, [], tf.int64), size)
     )
@@ -539,7 +545,7 @@ def _check_whole(source):
 
 @contextlib.contextmanager
 def lost_workers(model):
-    """Say what to do where TensorFlow says that a socket was closed."""
+    """Explain TensorFlow's errors of a lost connection, and what to do."""
     if not (_span_workers(model) or is_asynchronous(model)):
         yield
         return
@@ -554,7 +560,7 @@ def lost_workers(model):
     try:
         yield
     except Exception as error:
-        # The coordinator, which hands out steps, wraps what a step raised.
+        # The coordinator wraps the exception of a step in one of its own.
         cause = getattr(error, "original_exception", error)
         if not isinstance(cause, lost):
             raise
@@ -569,8 +575,8 @@ def _lost_worker(strategy):
     resolver = strategy.cluster_resolver
     return (
         f"{resolver.task_type} {resolver.task_id} lost a worker of "
-        f"{resolver.cluster_spec().as_dict()}. Synchronous training needs "
-        "them all: start every worker again."
+        f"{resolver.cluster_spec().as_dict()}. Synchronous training needs all "
+        "of them: start every worker again."
     )
 
 
@@ -586,8 +592,8 @@ def _lost_server(strategy):
 def metric_variables(model):
     """Yield the variables of the metrics that training steps update."""
     for metric in model.metrics:
-        # Keras's container of compiled metrics hides them.
+        # The metrics of `compile` are inside a container.
         for part in getattr(metric, "metrics", [metric]):
-            # These are large, and training steps do not update them.
+            # Such a metric is large, and training steps skip it.
             if not getattr(part, "result_at_epoch_end", False):
                 yield from part.variables

@@ -16,11 +16,11 @@ from keras_jft.training.distribution import worker_data
 
 NAMES = ("auto", "one_device", "mirrored", "multi_worker", "parameter_server")
 PATIENCE = 120
-"""Seconds without a chief after which a process takes the run to be over."""
+"""Seconds without a chief after which a process assumes the run has ended."""
 
 
 def strategy(name="auto", *, devices=None, resolver=None):
-    """Return a strategy: on which devices and in which processes to train.
+    """Return a strategy, which says on which devices and processes to train.
 
     Make the backbone, the model, its optimizer and its metrics inside
     `strategy.scope()`; then `fit`, `evaluate` and `predict` work as on one
@@ -30,33 +30,33 @@ def strategy(name="auto", *, devices=None, resolver=None):
     -m keras_jft.training.launch` sets on one machine. Every process runs the
     same script and makes its strategy before anything runs on a device.
 
-    `"parameter_server"` reads it too, with the jobs "chief", "worker" and
-    "ps": in the chief this returns, and the script continues as on one device;
-    in workers and servers it serves the chief and ends the process when the
-    chief is gone.
+    `"parameter_server"` reads it too, with the jobs "chief", "worker" and "ps".
+    In the chief, this function returns, and the script continues as on one
+    device. In workers and servers, it serves the chief, and ends the process
+    when the chief has ended.
 
-    Under both, TensorFlow's servers listen on all interfaces and run what
-    anyone sends them: keep their ports in a private network
+    With both, TensorFlow's servers listen on all interfaces and run any graph
+    that is sent to them: keep their ports in a private network
     (`docs/clusters.md`).
 
     Args:
-        name: `"auto"`: what `TF_CONFIG` describes, else all accelerators of
+        name: `"auto"`: as `TF_CONFIG` says; without it, all accelerators of
             this machine. `"one_device"`. `"mirrored"`: a copy of the model on
             each device, every batch split over them. `"multi_worker"`: the
-            same, over processes. `"parameter_server"`: asynchronously, each
-            worker on batches of its own, the variables on servers.
-        devices: Names of devices for `"mirrored"`, such as `["GPU:0",
-            "GPU:1"]`, or of the one for `"one_device"`. Default: all, or the
+            same, over processes. `"parameter_server"`: asynchronous; each
+            worker has batches of its own, and servers have the variables.
+        devices: Names of the devices for `"mirrored"`, such as `["GPU:0",
+            "GPU:1"]`, or of the one for `"one_device"`; by default all, or the
             first.
         resolver: A `tf.distribute.cluster_resolver.ClusterResolver` for
             `"parameter_server"`, in place of `TF_CONFIG`.
 
     Returns:
-        A `tf.distribute.Strategy`; on other backends, something with `scope()`.
+        A `tf.distribute.Strategy`; on other backends, an object with `scope()`.
 
     Raises:
-        ValueError: If the name is unknown, the backend has one device only,
-            or `TF_CONFIG` does not fit the name.
+        ValueError: If the name is unknown, the backend cannot use several
+            devices, or `TF_CONFIG` does not match the name.
 
     Example:
 
@@ -170,8 +170,8 @@ def _tensorflow(name, devices):
     return tf.distribute.get_strategy()
 
 
-# Cached: TensorFlow numbers the reductions of every strategy from the same
-# start, so that of two over the same devices one would wait for the other's.
+# Cached: every strategy numbers its reductions from the same start, so one of
+# two strategies over the same devices would wait for reductions of the other.
 
 
 @functools.cache
@@ -193,7 +193,7 @@ def _parameter_server(resolver=None):
     import tensorflow as tf
 
     if resolver is None:
-        # By default it has no protocol, which servers refuse.
+        # Servers refuse the default, which names no protocol.
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver(
             rpc_layer="grpc"
         )
@@ -212,12 +212,12 @@ def _parameter_server(resolver=None):
 
 
 def _serve(resolver):
-    """Serve the chief of a cluster; end this process when the chief is gone.
+    """Serve the chief of a cluster; end this process after the chief ends.
 
-    A process that the chief has not reached yet waits for it forever. After
-    that it ends with code 0 when nobody has listened at the chief's address for
-    `PATIENCE` seconds. A chief that is started again within that time finds it
-    where it was.
+    The process waits for its first connection to the chief without a limit.
+    Later, it ends with code 0 if no process has listened at the chief's address
+    for `PATIENCE` seconds. A chief that is restarted within that time can
+    continue with it.
 
     Args:
         resolver: A `tf.distribute.cluster_resolver.ClusterResolver`; the task
@@ -225,7 +225,7 @@ def _serve(resolver):
     """
     import tensorflow as tf
 
-    # An address where nobody listens is an error at once, not a wait.
+    # Fail at once, and do not wait, if no process listens at an address.
     os.environ.setdefault("GRPC_FAIL_FAST", "use_caller")
     cluster = resolver.cluster_spec()
     tf.distribute.Server(
@@ -245,15 +245,16 @@ def _serve(resolver):
 
 
 def _wait_while_up(address, patience=None, interval=1.0):
-    """Return when somebody has listened at `address` and nobody does any more.
+    """Wait until a process listens at `address`, then until none does.
 
     Args:
         address: `"host:port"`.
-        patience: Seconds without anybody; `PATIENCE` by default.
-        interval: Seconds from one look to the next.
+        patience: Seconds without a listener; `PATIENCE` by default.
+        interval: Seconds between two attempts to connect.
     """
     patience = PATIENCE if patience is None else patience
-    seen, missed = False, 0  # Looks, not seconds: this process may be paused.
+    # Count attempts, not seconds: this process may have been paused.
+    seen, missed = False, 0
     while not seen or missed * interval < patience:
         listens = _listens(address)
         seen, missed = seen or listens, 0 if listens else missed + 1

@@ -1,13 +1,13 @@
 """Data that the workers of an asynchronous cluster read by themselves.
 
-The chief hands out steps, not batches. Of W workers, number w takes batches w,
-w + W, w + 2 W, ... of an endless stream that begins where the run stands: no
-batch is read twice, and one worker never waits for another.
+The chief hands out steps, not batches. With W workers, worker w takes batches
+w, w + W, w + 2 W, ... of an endless stream that starts at the run's position:
+no batch is read twice, and workers never wait for each other.
 
-Batches of `jft.data.batches` can be read by number: its source is sent to the
-workers, as `encoding` writes it, and each reads its own numbers. Of any other
-`tf.data.Dataset`, the graph is sent, and each worker skips the batches of the
-others. Arrays are sent inside such a graph.
+Batches of `jft.data.batches` can be read by number: the chief sends their
+source to the workers (see `encoding`), and each reads its own numbers. For any
+other `tf.data.Dataset`, the chief sends its graph, and each worker skips the
+batches of the others. Arrays are sent as part of such a graph.
 """
 
 import dataclasses
@@ -30,9 +30,9 @@ class WorkerData:
     """A data set to be built on a worker.
 
     Attributes:
-        build: A function `start -> tf.data.Dataset` for the worker that runs
-            it, of its batches from number `start` on, without end.
-        steps: Batches of a pass; None if not known.
+        build: A function `start -> tf.data.Dataset`: the endless batches of
+            the worker that calls it, from number `start` on.
+        steps: Batches per pass; None if not known.
     """
 
     build: object
@@ -40,11 +40,11 @@ class WorkerData:
 
 
 def from_source(source, element_spec):
-    """Return what workers read of `jft.data.batches`.
+    """Return the `WorkerData` of the result of `jft.data.batches`.
 
     Args:
-        source: Its `source`: `batch(number)` gives a dict of arrays, and `len`
-            the number of batches per pass.
+        source: Its attribute `source`: `batch(number)` returns a dict of
+            arrays, and `len` the number of batches per pass.
         element_spec: `tf.TensorSpec`s of such a dict.
 
     Returns:
@@ -79,16 +79,16 @@ def from_source(source, element_spec):
 
 
 def from_dataset(dataset):
-    """Return what workers read of a `tf.data.Dataset` that can be sent.
+    """Return the `WorkerData` of a `tf.data.Dataset`.
 
     Args:
-        dataset: Batches, without Python functions, which workers do not have.
+        dataset: Batches, made without Python functions, which cannot be sent.
 
     Returns:
         A `WorkerData`.
 
     Raises:
-        ValueError: There is a Python function in it, or it is too large.
+        ValueError: It calls a Python function, or is too large to be sent.
     """
     import tensorflow as tf
 
@@ -99,14 +99,14 @@ def from_dataset(dataset):
     )
     if b"PyFunc" in graph.numpy():
         raise ValueError(
-            "Data for workers may not run Python functions, which live in the "
-            "chief's process. Received a data set with `tf.py_function`, "
-            "`tf.numpy_function` or a generator inside. Give `fit` what "
-            "`jft.data.batches` returns, as it is (its `transforms` may be "
+            "Data for workers cannot call Python functions of the chief's "
+            "process. Received a data set with `tf.py_function`, "
+            "`tf.numpy_function` or a generator inside. Pass the unchanged "
+            "result of `jft.data.batches` to `fit` (its `transforms` may be "
             "Python), or use TensorFlow's own operations."
         )
-    # An eager tensor: a constant in `build` would be folded into a data set,
-    # which cannot be sent.
+    # An eager tensor: TensorFlow would fold a constant in `build` into a data
+    # set, which cannot be sent.
     _check_size(len(graph.numpy()), "The graph of the data set")
     steps = int(dataset.cardinality())
     steps = steps if steps > 0 else None
@@ -116,7 +116,7 @@ def from_dataset(dataset):
         batches = tf.data.experimental.from_variant(
             tf.raw_ops.DatasetFromGraph(graph_def=graph), dataset.element_spec
         ).repeat()
-        if steps is not None:  # All passes are assumed to be alike.
+        if steps is not None:  # Assume that all passes have the same batches.
             batches = batches.skip(start % steps)
         return batches.shard(count, index)
 
@@ -124,9 +124,9 @@ def from_dataset(dataset):
 
 
 def from_arrays(arrays, batch_size, shuffle):
-    """Return what workers read of arrays, in the same order on all.
+    """Return the `WorkerData` of arrays, in the same order on all workers.
 
-    Each pass is shuffled anew.
+    Every pass has a new order if they are shuffled.
 
     Args:
         arrays: A tree of arrays of equal length.
@@ -137,17 +137,17 @@ def from_arrays(arrays, batch_size, shuffle):
         A `WorkerData`, and the `tf.TensorSpec`s of a batch.
 
     Raises:
-        ValueError: These are not arrays, or too large to be sent.
+        ValueError: They are not arrays, or are too large to be sent.
     """
     import tensorflow as tf
 
     leaves = tree.flatten(arrays)
     if not all(hasattr(leaf, "shape") for leaf in leaves):
         raise ValueError(
-            "Workers read what `jft.data.batches` gives, a `tf.data.Dataset` "
-            "or arrays. Received: "
+            "Workers can read the result of `jft.data.batches`, a "
+            "`tf.data.Dataset` or arrays. Received: "
             f"{[type(leaf).__name__ for leaf in leaves][:4]}. A generator or a "
-            "`PyDataset` lives in the chief's process alone."
+            "`PyDataset` exists only in the chief's process."
         )
     arrays = tree.map_structure(in_keras_dtype, arrays)
     _check_size(sum(leaf.nbytes for leaf in tree.flatten(arrays)), "Arrays")
@@ -180,7 +180,7 @@ def from_arrays(arrays, batch_size, shuffle):
 
 
 def in_keras_dtype(array):
-    """Return an array in the type that Keras's own `fit` gives it."""
+    """Return an array in the type to which Keras's own `fit` converts it."""
     array = keras.ops.convert_to_numpy(array)
     return (
         array.astype(keras.config.floatx())
@@ -193,8 +193,8 @@ def _check_size(size, what):
     if size > MOST_BYTES:
         raise ValueError(
             f"{what} must be smaller than {MOST_BYTES} bytes to be sent to "
-            f"workers. Received: {size} bytes. Keep examples in files and give "
-            "`fit` what `jft.data.batches` returns."
+            f"workers. Received: {size} bytes. Keep examples in files and pass "
+            "the result of `jft.data.batches` to `fit`."
         )
 
 
@@ -207,8 +207,8 @@ _SOURCE = {}
 def register(index=0, count=1):
     """Register the Python functions that the graphs of workers call.
 
-    TensorFlow knows such a function by its number in a process, so every task
-    must call this at the same place of the same script.
+    TensorFlow identifies such a function by its number within a process, so
+    every task must call this at the same point of the same script.
 
     Args:
         index: Which worker this process is.
@@ -222,7 +222,7 @@ def register(index=0, count=1):
 def _tokens():
     import tensorflow as tf
 
-    graph = tf.Graph()  # Its functions live as long as it does.
+    graph = tf.Graph()  # Keeps the functions alive.
     with graph.as_default():
         outputs = [tf.numpy_function(f, [0], tf.int64) for f in (_open, _read)]
     opening, reading = (output.op.get_attr("token") for output in outputs)
@@ -240,7 +240,7 @@ def _open(encoded):
     digest = hashlib.sha256(encoded).digest()
     key = int.from_bytes(digest[:8], "little", signed=True)
     if encoded and key not in _SOURCE:
-        _SOURCE.clear()  # Of an earlier `fit`.
+        _SOURCE.clear()  # That of an earlier `fit`.
         _SOURCE[key] = encoding.decode(encoded)
     return tuple(map(np.int64, (key, _WORKER["index"], _WORKER["count"])))
 

@@ -219,7 +219,7 @@ def test_fit_says_when_it_starts_that_data_tell_no_position(
             callbacks=[training.Checkpoint(tmp_path), told_before],
         )
     messages = [str(w.message) for w in caught]
-    assert [("does not know the position" in m) for m in messages] == (
+    assert [("cannot know the position" in m) for m in messages] == (
         [True] if told else []
     )
     assert seen[0] == told
@@ -229,7 +229,7 @@ def test_a_plain_keras_model_is_told_of_the_position_too(tmp_path):
     model = _plain(run_eagerly=True)
     with pytest.warns(UserWarning, match=r"Checkpoint\(data=...\)"):
         _fit_plain(model, training.Checkpoint(tmp_path))
-    with pytest.raises(ValueError, match="whose position is not known"):
+    with pytest.raises(ValueError, match="whose position cannot be known"):
         training.Checkpoint(tmp_path, data=X)
 
 

@@ -190,11 +190,11 @@ def test_two_workers_see_every_example_once_in_a_pass(
 @pytest.mark.parametrize(
     ("given", "says"),
     {
-        "own_arrays": r"differ from those of another.*shape \(13, 2\)",
-        "own_sizes": "differ from those of another.*Give the whole data",
+        "own_arrays": r"data differ from another's.*shape \(13, 2\)",
+        "own_sizes": "data differ from another's.*Give each worker all",
         "unseeded": r"shuffle` that has no seed.*shuffle\(..., seed=0\)",
-        "own_seeds": "differ from those of another.*shuffled by",
-        "own_order": "differ from those of another.*'seed': ",
+        "own_seeds": "data differ from another's.*shuffled by",
+        "own_order": "data differ from another's.*'seed': ",
         "shuffled_batches": "a `PyDataset` with shuffle=True",
         "alike": "^none$",
         "batches": "^none$",

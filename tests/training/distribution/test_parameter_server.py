@@ -220,7 +220,7 @@ def test_a_run_that_lost_a_server_goes_on_from_its_checkpoint(folder):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"validation_split": 0.5}, "Give `validation_data`"),
+        ({"validation_split": 0.5}, "pass `validation_data`"),
         ({"class_weight": {0: 2.0}}, "weights in the data"),
     ],
 )

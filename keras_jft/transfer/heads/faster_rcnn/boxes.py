@@ -1,13 +1,13 @@
 """Functions of boxes: anchors, codes, overlaps, matching and sampling.
 
-A code is what a network predicts of a box, relative to an anchor or a proposal.
-A candidate is an anchor in the first stage and a proposal in the second. The
-match of a candidate is the index of a true box, `BACKGROUND`, or `UNCOUNTED`,
-which is neither.
+A code is a network's prediction of a box relative to an anchor or a proposal. A
+candidate is an anchor in the first stage and a proposal in the second. The
+match of a candidate is the index of a true box, or `BACKGROUND`, or
+`UNCOUNTED`, which is neither and does not count in the loss.
 
 Boxes are x1, y1, x2, y2 in pixels. Overlaps and codes are Keras's
-(`keras.utils.bounding_boxes`). Clipping is our own: Keras's takes one size for
-all images, whereas sizes differ within our batches.
+(`keras.utils.bounding_boxes`). Clipping is our own: Keras's takes a single size
+for all images, but sizes differ within our batches.
 
 Shapes: B batch, h w feature side, K anchors per feature, A candidates, N true
 boxes of an image (or boxes of any kind), S samples.
@@ -98,9 +98,16 @@ def encode(boxes, anchors):
         anchors: `(..., N, 4)`.
 
     Returns:
-        `(..., N, 4)`: ty, tx, th, tw, the offset of the center and the
-        logarithm of the size, both relative to the anchor's size and divided
-        by `VARIANCE`.
+        `(..., N, 4)`: ty, tx, th, tw, where, for a box of center (x, y) and
+        size (w, h) and an anchor with index a,
+
+            tx = (x - xa) / wa,   ty = (y - ya) / ha,
+            tw = log(w / wa),     th = log(h / ha),
+
+        each divided by its entry in `VARIANCE`.
+
+    References:
+        Ren et al. 2015, https://arxiv.org/abs/1506.01497, equation 2.
     """
     return keras.utils.bounding_boxes.encode_box_to_deltas(
         anchors, boxes, "xyxy", "xyxy", variance=VARIANCE
@@ -217,8 +224,8 @@ def check_truth(truth, num_classes):
 def match(candidates, boxes, labels, ignored, *, positive, negative):
     """Match each candidate with the box that it overlaps most, if by enough.
 
-    A candidate is not background if at least a fraction `negative` of it lies
-    inside an ignored box.
+    A candidate of which at least a fraction `negative` lies inside an ignored
+    box is not background.
 
     Args:
         candidates: `(A, 4)` or `(B, A, 4)`.
@@ -244,7 +251,7 @@ def match(candidates, boxes, labels, ignored, *, positive, negative):
         ops.cast(ops.argmax(objects, axis=-1), "int32"),
         ops.where(best < negative, BACKGROUND, UNCOUNTED),
     )
-    # What lies in an ignored box is not background either.
+    # A candidate inside an ignored box is not background either.
     covered = _largest_share(candidates, boxes, overlaps, ignored)
     is_ignored = (matches == BACKGROUND) & (covered >= negative)
     return ops.where(is_ignored, UNCOUNTED, matches), objects
@@ -303,7 +310,7 @@ def sample(matches, size, most_positive, seed):
         `(B, S)` int32 indices of candidates and their `(B, S)` int32 matches,
         which are `UNCOUNTED` in rows that are left over.
     """
-    # The largest of random numbers are a random choice.
+    # The candidates with the largest random numbers are a random choice.
     noise = keras.random.uniform(ops.shape(matches), seed=seed)
     positives, is_positive = _draw(noise, matches >= 0, most_positive)
     negatives, is_negative = _draw(noise, matches == BACKGROUND, size)
@@ -311,7 +318,7 @@ def sample(matches, size, most_positive, seed):
     is_negative &= ops.arange(size, dtype="int32") < size - count
     indices = ops.concatenate([positives, negatives], axis=-1)
     is_sampled = ops.concatenate([is_positive, is_negative], axis=-1)
-    # Move samples before the rows that are left over, and keep their order.
+    # Move rows without a sample to the end; the others keep their order.
     _, order = ops.top_k(ops.cast(is_sampled, "float32"), size)
     indices = ops.take_along_axis(indices, order, axis=-1)
     is_sampled = ops.take_along_axis(is_sampled, order, axis=-1)

@@ -402,6 +402,10 @@ def _second_stage(conv5, crops, proposals, num_classes):
 def _image_losses(outputs):
     """Return the four losses of each image, unweighted.
 
+    Those of the first stage are the two terms of Ren et al. 2015, equation 1;
+    those of the second are Girshick 2015, https://arxiv.org/abs/1504.08083,
+    equations 1 and 2.
+
     Args:
         outputs: What calling a `FasterRCNN` with truth returns.
 
@@ -414,7 +418,7 @@ def _image_losses(outputs):
     index = rpn["indices"][..., None]
     rpn_codes = ops.take_along_axis(outputs["rpn_codes"], index, axis=1)
     rpn_logits = ops.take_along_axis(outputs["rpn_logits"], index, axis=1)
-    # Second stage: of the codes of all classes, those of the true one.
+    # Second stage: it predicts codes for each class; take the true one's.
     label = ops.maximum(of_head["classes"] - 1, 0)[..., None, None]
     head_codes = ops.take_along_axis(outputs["head_codes"], label, axis=2)
     return {

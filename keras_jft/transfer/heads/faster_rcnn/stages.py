@@ -1,11 +1,25 @@
 """The layers of Faster R-CNN that handle boxes, between its convolutions.
 
-In the order of the data: `Anchors`, `Proposals`, the two samplings of what a
-step trains on, `Regions`, which crops the features of each proposal by `crop`,
-and `OfEachImage`. All compute in float32; no gradient flows through boxes.
+In the order of the data:
+
+1. `Anchors` places boxes of fixed sizes on the image (Ren et al., section 3.1).
+2. `AnchorSampling` draws the anchors for the loss of the first stage (3.1.3).
+3. `Proposals` moves the anchors as the first stage predicts, and keeps the best
+   that do not overlap (3.3).
+4. `ProposalSampling` draws the proposals for the loss of the second stage
+   (Girshick, section 2.3).
+5. `Regions` crops the features of each proposal, for the second stage.
+6. `OfEachImage` sorts the outputs of the second stage by image.
+
+All compute in float32; no gradient flows through boxes.
 
 Shapes: B batch, H W image side, h w feature side, K anchors per feature, A
 anchors, N true boxes of an image, R proposals, S samples, C channels.
+
+References:
+    Ren et al. 2015, https://arxiv.org/abs/1506.01497 (Faster R-CNN).
+    Girshick 2015, https://arxiv.org/abs/1504.08083 (Fast R-CNN).
+    Huang et al. 2017, https://arxiv.org/abs/1611.10012 (the configuration).
 """
 
 import keras
@@ -14,13 +28,16 @@ from keras import ops
 from keras_jft.transfer.heads.faster_rcnn import boxes as box_lib
 from keras_jft.transfer.heads.faster_rcnn.suppression import suppress
 
-# As in Huang et al. 2017. The overlap above which a candidate (an anchor or a
-# proposal) stands for a box, and that below which it stands for background:
+# A candidate (an anchor or a proposal) whose IoU with a true box is at least
+# "positive" is an object; one whose IoU with all of them is below "negative" is
+# background. Ren et al., section 3.1.2; Girshick, section 2.3, but without his
+# lower limit of 0.1 for background, as in Huang et al.
 ANCHOR_OVERLAPS = {"positive": 0.7, "negative": 0.3}
 PROPOSAL_OVERLAPS = {"positive": 0.5, "negative": 0.5}
-# The largest fraction of the samples that may stand for boxes:
+# The largest fraction of objects among the samples: Ren et al., section 3.1.3;
+# Girshick, section 2.3.
 ANCHOR_SHARE, PROPOSAL_SHARE = 0.5, 0.25
-# Proposals that overlap a better one by more than this are left out.
+# Proposals that overlap a better one by more are dropped: Ren et al., 3.3.
 PROPOSAL_IOU = 0.7
 # Crops end this much before the last feature: if rounding put them beyond it,
 # the kernel would read zeros.
@@ -28,7 +45,7 @@ _INSIDE = 1.0 - 1e-6
 
 
 class _Stage(keras.layers.Layer):
-    """A layer in float32 that is not copied on its own."""
+    """A layer in float32, which only exists as part of a `FasterRCNN`."""
 
     def __init__(self, **kwargs):
         super().__init__(dtype="float32", **kwargs)
@@ -40,8 +57,8 @@ class _Stage(keras.layers.Layer):
         raise ValueError(
             "A `FasterRCNN` cannot be copied layer by layer, as `keras.models."
             "clone_model` does: its inputs of truth are optional. Make another "
-            "one by `FasterRCNN.from_config(model.get_config())`, and copy the "
-            "weights by `set_weights(model.get_weights())`."
+            "with `FasterRCNN.from_config(model.get_config())`, and copy the "
+            "weights with `set_weights(model.get_weights())`."
         )
 
 
@@ -66,7 +83,7 @@ class Anchors(_Stage):
 
 
 class Proposals(_Stage):
-    """The anchors most likely to be objects, moved as their codes say.
+    """The anchors most likely to be objects, moved by their codes.
 
     Args:
         most: R, the most proposals per image.
@@ -89,12 +106,13 @@ class Proposals(_Stage):
         Returns:
             `(B, R, 4)` boxes inside the image; rows of zeros are padding.
         """
-        # Proposals are constants for the second stage: no gradient.
+        # The second stage takes proposals as constants, without a gradient.
         logits, codes = ops.stop_gradient(logits), ops.stop_gradient(codes)
-        # Move the anchors and cut them to the image.
+        # Move the anchors (Ren et al., equation 2) and clip them to the image.
         boxes = box_lib.decode(codes, anchors)
         boxes, is_left = box_lib.clip(boxes, image_sizes)
-        # Rank them; of those that overlap, keep the best.
+        # Rank them by p, the probability of an object; of those that overlap,
+        # keep the best.
         scores = ops.softmax(logits, axis=-1)[..., 1]
         scores = ops.where(is_left, scores, 0.0)
         kept = suppress(boxes, scores, PROPOSAL_IOU, self.most)
@@ -105,7 +123,7 @@ class Proposals(_Stage):
 
 
 class _Sampling(_Stage):
-    """Draws what a step trains on: at random in training, else repeatably."""
+    """Draws samples for a loss: random in training, else always the same."""
 
     def __init__(self, size, **kwargs):
         super().__init__(**kwargs)
@@ -118,7 +136,7 @@ class _Sampling(_Stage):
 
 
 class AnchorSampling(_Sampling):
-    """The anchors that the first stage trains on, and their targets.
+    """Draws the anchors that the first stage trains on, with their targets.
 
     Args:
         size: S, the samples per image.
@@ -139,26 +157,27 @@ class AnchorSampling(_Sampling):
             training: Whether to draw at random.
 
         Returns:
-            `{"indices": (B, S), "classes": (B, S), "codes": (B, S, 4)}`:
-            which anchors; 1 for an object, 0 for background, -1 for no sample;
-            the codes that would move the anchors to their objects. Without
-            truth, None for each.
+            `{"indices": (B, S), "classes": (B, S), "codes": (B, S, 4)}`: the
+            indices of the anchors; p*, which is 1 for an object, 0 for
+            background, and -1 for no sample; and t*, the codes that would move
+            the anchors to their objects. Without truth, None for each.
         """
         if boxes is None:
             return {"indices": None, "classes": None, "codes": None}
-        # Match each anchor that lies inside the image with a box, with
-        # background or with neither; every box gets at least its best anchor.
+        # Match each anchor inside the image with a box, with background or with
+        # neither. Every box gets at least its best anchor (Ren et al., section
+        # 3.1.2, i).
         boxes, labels, ignored = box_lib.at_least_one(boxes, labels, ignored)
         matches, overlaps = box_lib.match(
             anchors, boxes, labels, ignored, **ANCHOR_OVERLAPS
         )
         allowed = box_lib.are_inside(anchors, image_sizes)
         matches = box_lib.force(matches, overlaps, allowed)
-        # Draw samples, and say what each should predict.
+        # Draw samples and their targets p* and t* (Ren et al., equation 1).
         indices, matches = self._sample(matches, ANCHOR_SHARE, training)
         matched = _boxes_of(matches, boxes)
         anchors = ops.take(anchors, indices, axis=0)
-        # BACKGROUND, -1, becomes class 0; UNCOUNTED, -2, becomes -1: no sample.
+        # BACKGROUND, -1, becomes class 0; UNCOUNTED, -2, becomes -1.
         classes = ops.where(matches >= 0, 1, matches + 1)
         return {
             "indices": indices,
@@ -168,7 +187,7 @@ class AnchorSampling(_Sampling):
 
 
 class ProposalSampling(_Sampling):
-    """The proposals that the second stage trains on, and their targets.
+    """Draws the proposals that the second stage trains on, with targets.
 
     Args:
         size: S, the samples per image.
@@ -205,7 +224,7 @@ class ProposalSampling(_Sampling):
         proposals = ops.take_along_axis(proposals, indices[..., None], axis=1)
         is_sample = matches != box_lib.UNCOUNTED
         proposals = ops.where(is_sample[..., None], proposals, 0.0)
-        # Classes as for anchors, one higher than the label of an object.
+        # The class of an object is its label + 1; the rest as for anchors.
         matched = ops.take_along_axis(labels, ops.maximum(matches, 0), axis=-1)
         return {
             "proposals": proposals,
@@ -215,14 +234,14 @@ class ProposalSampling(_Sampling):
 
 
 def _boxes_of(matches, boxes):
-    """Return `(B, S, 4)`, each sample's box; any box if it has none."""
+    """Return each sample's box, `(B, S, 4)`; an arbitrary one if none."""
     return ops.take_along_axis(
         boxes, ops.maximum(matches, 0)[..., None], axis=1
     )
 
 
 class Regions(_Stage):
-    """The features of each proposal, cropped to one size.
+    """Crops the features of each proposal, all to the same size.
 
     Args:
         size: Side of a crop, in features.
@@ -266,7 +285,7 @@ class OfEachImage(_Stage):
 
         Args:
             outputs: `(B * R, ...)`.
-            proposals: `(B, R, 4)`, which tells B and R.
+            proposals: `(B, R, 4)`, only for B and R.
         """
         size = ops.shape(proposals)[:2]
         return ops.reshape(outputs, (*size, *self.shape))
@@ -304,10 +323,10 @@ def _crop_tensorflow(features, boxes, size):
     images = tf.repeat(tf.range(shape[0]), number)
     yxyx = tf.reshape(tf.gather(boxes, [1, 0, 3, 2], axis=-1), [-1, 4])
 
-    # On a CPU, several threads of TensorFlow's own gradient add to the same
-    # features at once and lose some of the sums (version 2.21). The gradient
-    # here is exact: the product with the sparse matrix `(B h w, positions)` of
-    # the share that each feature has in each position.
+    # On a CPU, threads of TensorFlow's own gradient add to the same features at
+    # the same time and lose some sums (version 2.21). Cropping is linear:
+    # crops = M^T features, where M, `(B h w, positions)` and sparse, has the
+    # share of each feature in each position. So the gradient is M upstream.
     @tf.custom_gradient
     def cropped(features):
         def gradient(upstream):
