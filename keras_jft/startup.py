@@ -19,7 +19,7 @@ import tempfile
 
 CPUINFO = "/proc/cpuinfo"
 # CPU flags with which TensorFlow turns oneDNN on by itself.
-WITH_ONEDNN = {
+_WITH_ONEDNN = {
     "amx_bf16",
     "amx_int8",
     "amx_tile",
@@ -28,7 +28,7 @@ WITH_ONEDNN = {
     "avx_vnni",
 }
 # Lines of level INFO, and the one that absl writes above the first of them.
-CHATTER = re.compile(
+_CHATTER = re.compile(
     rb"(WARNING: All log messages before absl|I\d{4} |To enable the following)"
 )
 # The classes that a saved model may name, and their modules.
@@ -67,8 +67,8 @@ def prepare():
     Unless TensorFlow is imported already, sets these variables where the user
     has not:
 
-    - `TF_ENABLE_ONEDNN_OPTS=1`, on x86: on a CPU with AVX2 but none of
-      `WITH_ONEDNN`, TensorFlow leaves oneDNN off and takes up to twice as long.
+    - `TF_ENABLE_ONEDNN_OPTS=1`, on x86: on a CPU with AVX2 but without newer
+      instructions, TensorFlow leaves oneDNN off and takes up to twice as long.
     - `TF_CPP_MIN_LOG_LEVEL=2`, which shows errors only. Lines of level INFO
       that TensorFlow writes before it reads that variable are suppressed,
       unless the level is 0.
@@ -185,7 +185,7 @@ def cpu_flags():
 
 def _say_if_too_late():
     flags = cpu_flags()
-    gains = "avx2" in flags and flags.isdisjoint(WITH_ONEDNN)
+    gains = "avx2" in flags and flags.isdisjoint(_WITH_ONEDNN)
     if gains and "TF_ENABLE_ONEDNN_OPTS" not in os.environ:
         logging.getLogger("keras_jft").warning(
             "TensorFlow was imported before keras_jft, and left oneDNN off on "
@@ -196,7 +196,7 @@ def _say_if_too_late():
 
 @contextlib.contextmanager
 def _without_chatter():
-    """Hold standard error back, then pass it on without lines of `CHATTER`.
+    """Hold standard error back, then pass it on without lines of `_CHATTER`.
 
     It is passed on at the end, even after an exception.
     """
@@ -216,5 +216,5 @@ def _without_chatter():
             os.dup2(screen, 2)
             os.close(screen)
             held.seek(0)
-            lines = [line for line in held if not CHATTER.match(line)]
+            lines = [line for line in held if not _CHATTER.match(line)]
             os.write(2, b"".join(lines))

@@ -32,10 +32,10 @@ def load_imagenet(backbone, depth):
                 f'"{getattr(backbone, name)}". Leave `{name}` out.'
             )
     source = applications[depth](include_top=False, weights="imagenet")
-    convert_applications(source, backbone)
+    _convert_applications(source, backbone)
 
 
-def convert_applications(source, backbone):
+def _convert_applications(source, backbone):
     """Copy the weights of a `keras.applications` ResNet into `backbone`.
 
     There, convolutions have a bias b and batch normalization has an epsilon of
@@ -55,7 +55,7 @@ def convert_applications(source, backbone):
     >>> from keras_jft.backbones import ResNet
     >>> source = keras.applications.ResNet50(weights=None, include_top=False)
     >>> backbone = ResNet.from_depth(50, **IMAGENET_ARGUMENTS)
-    >>> convert_applications(source, backbone)
+    >>> _convert_applications(source, backbone)
     """
     theirs, ours = _convolutions(source), _convolutions(backbone)
     shapes, needed = (

@@ -58,13 +58,13 @@ def decode(data):
         pixels = _by_pillow(data)
     else:
         height, width, colors, _ = library.decode_jpeg_header(data)
-        check_size(height, width)
+        _check_size(height, width)
         if colors in ("CMYK", "YCCK"):
             library.decode_jpeg(data, "CMYK")  # Only to detect damage.
             pixels = _by_pillow(data)
         else:
             pixels = library.decode_jpeg(data, "RGB")
-    if has_lost_block(data):
+    if _has_lost_block(data):
         raise ValueError("its data has a run of zeros, as of a lost block")
     return pixels
 
@@ -74,7 +74,7 @@ def is_cut_off(data):
     return data.startswith(START) and not data.rstrip(b"\0").endswith(_END)
 
 
-def check_size(height, width):
+def _check_size(height, width):
     """Check that an image of this size may be decoded.
 
     The size in a header may be damaged or malicious, and an intact file of a
@@ -90,8 +90,8 @@ def check_size(height, width):
 
     Example:
 
-    >>> check_size(12_240, 16_320)
-    >>> check_size(2**15, 2**14)
+    >>> _check_size(12_240, 16_320)
+    >>> _check_size(2**15, 2**14)
     Traceback (most recent call last):
     keras_jft.data.jpeg.TooManyPixels: it has 32768 x 16384 pixels, \
 more than the 268435456 that fit into memory safely. Make it smaller, cut it \
@@ -111,7 +111,7 @@ def open_image(data, formats):
     """Return a Pillow image, reading only its header, as `Image.open` does.
 
     `Image.open` warns of large images and refuses larger ones by a limit for
-    the whole process, which other threads may rely on. Here `check_size` sets
+    the whole process, which other threads may rely on. Here `_check_size` sets
     the limit.
 
     Args:
@@ -119,7 +119,7 @@ def open_image(data, formats):
         formats: Pillow's names of the accepted formats.
 
     Raises:
-        TooManyPixels: As `check_size` does.
+        TooManyPixels: As `_check_size` does.
         UnidentifiedImageError: The file has none of the formats.
     """
     Image.init()
@@ -131,7 +131,7 @@ def open_image(data, formats):
             image = factory(io.BytesIO(data), "")
         except (SyntaxError, IndexError, TypeError, struct.error):
             continue  # A plugin's way to say that this is another format.
-        check_size(image.height, image.width)
+        _check_size(image.height, image.width)
         return image
     raise UnidentifiedImageError("cannot identify image file")
 
@@ -141,7 +141,7 @@ def has_metadata(data):
     return any(marker == _METADATA for marker, *_ in _segments(data))
 
 
-def has_lost_block(data):
+def _has_lost_block(data):
     """Return whether a sequential JPEG has zeros that no encoder writes.
 
     Args:

@@ -8,7 +8,7 @@ from keras import ops
 
 # Below so many input channels, oneDNN's filter gradient of a strided 1x1
 # convolution crashes with AVX-512; with 4 or fewer it is wrong with AVX2.
-SAFE_FEATURES = 16
+_SAFE_FEATURES = 16
 
 
 @keras.saving.register_keras_serializable("keras_jft")
@@ -57,7 +57,7 @@ class Conv2D(keras.layers.Conv2D):
         if self.kernel_size == (1, 1):
             if rows == columns == 1:
                 return _product(inputs, kernel)
-            if features < SAFE_FEATURES:
+            if features < _SAFE_FEATURES:
                 return _product(inputs[:, ::rows, ::columns], kernel)
             return super().convolution_op(inputs, kernel)
         if max(rows, columns) > 1 and self.padding == "same":

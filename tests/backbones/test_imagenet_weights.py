@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_jft.backbones import ResNet
-from keras_jft.backbones.imagenet_weights import convert_applications
+from keras_jft.backbones.imagenet_weights import _convert_applications
 
 
 def _randomized(make, rng):
@@ -75,6 +75,6 @@ def test_arguments_that_the_weights_do_not_fit_are_refused(argument):
 def test_models_of_different_depth_or_width_are_not_converted():
     source = ResNet((1, 1, 1, 1), 4)
     with pytest.raises(ValueError, match=r"differ in \['conv4_2_1', .*_3'\]"):
-        convert_applications(source, ResNet((1, 1, 2, 1), 4))
+        _convert_applications(source, ResNet((1, 1, 2, 1), 4))
     with pytest.raises(ValueError, match="differ in .*'conv1', 'conv2_1_0'"):
-        convert_applications(source, ResNet((1, 1, 1, 1), 8))
+        _convert_applications(source, ResNet((1, 1, 1, 1), 8))

@@ -24,11 +24,11 @@ MASKS = {
 }
 
 _CHUNK = 2_048  # Examples that are named together.
-COUNTS = (0.67, 0.25, 0.08)  # Of 1, 2 and 3 objects; 1.41 on average.
-ZIPF_EXPONENT = 0.8
+_COUNTS = (0.67, 0.25, 0.08)  # Of 1, 2 and 3 objects; 1.41 on average.
+_ZIPF_EXPONENT = 0.8
 # Rates of wrong and of missing names. As in JFT-300M, a fifth of the training
 # labels are wrong, and there are 1.26 labels per image (1.41 less 10%).
-NOISE = {"train": (0.2, 0.1), "test": (0.0, 0.0)}
+_NOISE = {"train": (0.2, 0.1), "test": (0.0, 0.0)}
 _CONFUSABLE = 0.7  # Share of wrong names that are a sibling's.
 
 
@@ -44,10 +44,10 @@ class ManyLabel(World):
         wrong_labels=None,
         missing_labels=None,
         num_names=vocabulary.NUM_NAMED,
-        long_tail=ZIPF_EXPONENT,
+        long_tail=_ZIPF_EXPONENT,
     ):
         super().__init__(view)
-        wrong, missing = NOISE[view.split]
+        wrong, missing = _NOISE[view.split]
         self.wrong_labels = wrong if wrong_labels is None else wrong_labels
         self.missing_labels = (
             missing if missing_labels is None else missing_labels
@@ -60,7 +60,7 @@ class ManyLabel(World):
             num_examples=view.num_examples,
             label_names=hierarchy.names,
             hierarchy=hierarchy,
-            max_labels=closed * len(COUNTS),
+            max_labels=closed * len(_COUNTS),
             class_counts=_expected_counts(
                 view.num_examples,
                 self.wrong_labels,
@@ -89,7 +89,7 @@ class ManyLabel(World):
         true = _combinations(
             keys,
             _names(self.num_names),
-            COUNTS,
+            _COUNTS,
             self.frequencies,
         )
         given = _given_names(
@@ -320,7 +320,7 @@ def _names(number=vocabulary.NUM_NAMED):
     return vocabulary.named()[places]
 
 
-def _frequencies(number=vocabulary.NUM_NAMED, long_tail=ZIPF_EXPONENT):
+def _frequencies(number=vocabulary.NUM_NAMED, long_tail=_ZIPF_EXPONENT):
     """Return `(L,)` shares of each of `_names(number)` among objects.
 
     Args:
@@ -380,8 +380,8 @@ def _expected_counts(num_examples, wrong, missing, shares):
     shares = shares @ _confusion(wrong, len(shares))
     for leaf, share in zip(leaves, shares, strict=True):
         an_object[hierarchy.close([leaf])] += share * (1 - missing)
-    numbers = np.arange(1, len(COUNTS) + 1)
-    none = np.array(COUNTS) @ (1 - an_object) ** numbers[:, None]
+    numbers = np.arange(1, len(_COUNTS) + 1)
+    none = np.array(_COUNTS) @ (1 - an_object) ** numbers[:, None]
     return num_examples * (1 - none)
 
 
