@@ -57,25 +57,5 @@ if typing.TYPE_CHECKING:
         PoseEstimator,
         RetinaNet,
     )
-
-__getattr__, __dir__ = startup.on_demand(
-    __name__,
-    {
-        "backbones": ["ResNet"],
-        "data": [],
-        "evaluation": [],
-        "layers": [],
-        "metrics": [],
-        "pretrain": ["MultiLabelClassifier"],
-        "scaling": [],
-        "training": [],
-        "transfer": [
-            "Classifier",
-            "DeepLabASPP",
-            "DeepLabV3Plus",
-            "FasterRCNN",
-            "PoseEstimator",
-            "RetinaNet",
-        ],
-    },
-)
+else:
+    __getattr__, __dir__ = startup.on_demand(__name__)

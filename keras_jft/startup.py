@@ -5,6 +5,7 @@ its subpackages when they are first used (PEP 562), and `import keras_jft` only
 sets environment variables and installs hooks for the import of Keras.
 """
 
+import ast
 import contextlib
 import importlib
 import importlib.abc
@@ -89,33 +90,53 @@ def prepare():
         sys.meta_path.insert(0, _AtImport("keras", then=_register))
 
 
-def on_demand(package, modules):
-    """Return functions that make a package import its modules on first use.
+def on_demand(package):
+    """Return functions that make a package import names on first use.
+
+    They are the names that its `__init__` imports for type checkers alone, so
+    that each is written once:
+
+        if typing.TYPE_CHECKING:
+            from keras_jft.backbones import ResNet
+        else:
+            __getattr__, __dir__ = startup.on_demand(__name__)
 
     Args:
         package: The `__name__` of the package.
-        modules: Dict of each module's name to a list of the names that the
-            package re-exports from it.
 
     Returns:
         The functions `__getattr__` and `__dir__` of the package (PEP 562).
     """
-    source = {name: m for m, names in modules.items() for name in names}
+    module = sys.modules[package]
+    source = _imports_for_checkers(module.__loader__.get_source(package))
 
     def getattr_(name):
-        if name not in modules and name not in source:
+        if name not in source:
             raise AttributeError(
                 f"module {package!r} has no attribute {name!r}"
             )
-        module = importlib.import_module(f"{package}.{source.get(name, name)}")
-        found = getattr(module, name) if name in source else module
-        setattr(sys.modules[package], name, found)
+        if source[name] == package:  # A module of the package itself.
+            return importlib.import_module(f"{package}.{name}")
+        found = getattr(importlib.import_module(source[name]), name)
+        setattr(module, name, found)
         return found
 
     def dir_():
-        return sorted({*vars(sys.modules[package]), *modules, *source})
+        return sorted({*vars(module), *source})
 
     return getattr_, dir_
+
+
+def _imports_for_checkers(code):
+    """Return `{name: module}` of what is imported `if typing.TYPE_CHECKING`."""
+    return {
+        alias.name: imported.module
+        for block in ast.parse(code).body
+        if isinstance(block, ast.If)
+        and ast.unparse(block.test) == "typing.TYPE_CHECKING"
+        for imported in block.body
+        for alias in imported.names
+    }
 
 
 class _AtImport(importlib.abc.MetaPathFinder, importlib.abc.Loader):

@@ -85,7 +85,8 @@ def _upsample(logits, placement, image_size, stride):
             (image_size[1], scale_x, shift_x, logits.shape[1]),
         )
     )
-    height, width, channels = *image_size, logits.shape[-1]
+    height, width = image_size
+    channels = logits.shape[-1]
     # Two matrix products, columns first: (h, W, C), then (H, W, C).
     wide = np.matmul(columns, logits).reshape(len(logits), width * channels)
     return (rows @ wide).reshape(height, width, channels)

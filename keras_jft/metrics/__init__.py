@@ -20,10 +20,13 @@ from keras_jft.metrics.pose.keypoint_similarity import (
 from keras_jft.metrics.pose.pose import Pose, evaluate_pose
 from keras_jft.metrics.segmentation import Segmentation, evaluate_segmentation
 
+# Everything else is NumPy and does not import Keras.
 if typing.TYPE_CHECKING:
     from keras_jft.metrics.multi_label.mean_average_precision import (
         MeanAveragePrecision,
     )
+else:
+    __getattr__, __dir__ = startup.on_demand(__name__)
 
 # Each is made by `METRIC(num_classes=...)`.
 METRICS = {
@@ -51,8 +54,3 @@ __all__ = [
     "keypoint_similarity",
     "sigmas_of",
 ]
-
-# Everything else is NumPy and does not import Keras.
-__getattr__, __dir__ = startup.on_demand(
-    __name__, {"multi_label.mean_average_precision": ["MeanAveragePrecision"]}
-)

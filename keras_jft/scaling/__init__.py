@@ -25,8 +25,11 @@ from keras_jft.scaling.rows.table import Rows
 from keras_jft.scaling.study.outlook import Outlook
 from keras_jft.scaling.study.study import Study
 
+# Only runs train: the rest must not import Keras.
 if typing.TYPE_CHECKING:
     from keras_jft.scaling.study.runs import Run, Runner
+else:
+    __getattr__, __dir__ = startup.on_demand(__name__)
 
 __all__ = [
     "LAWS",
@@ -57,8 +60,3 @@ __all__ = [
     "table",
     "trend",
 ]
-
-# Only runs train: the rest must not import Keras.
-__getattr__, __dir__ = startup.on_demand(
-    __name__, {"study.runs": ["Run", "Runner"]}
-)

@@ -36,17 +36,20 @@ import math
 import pathlib
 import sys
 import types
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
 MAGIC = b"kjft-1\r\n"
+T = TypeVar("T", bound=Callable)
 _DATA = f"{__name__.partition('.')[0]}.data"
 _DTYPES = "biufcSUmM"  # Kinds of NumPy dtypes: numbers, strings, times.
 _BUILTINS = (bool, int, float, str, bytes)  # Types that may be sent by name.
 _SENDABLE = {}
 
 
-def sendable(thing):
+def sendable(thing: T) -> T:
     """Allow a class or a function to be part of the data sent to workers.
 
     Workers look it up by name, so its module must be imported before

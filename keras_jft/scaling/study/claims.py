@@ -18,7 +18,7 @@ import threading
 import time
 
 _GUARD = threading.Lock()
-_HELD = {}  # `{path: (open file, bytes that this process has locked)}`.
+_HELD: dict = {}  # `{path: (open file, bytes that this process has locked)}`.
 if hasattr(os, "register_at_fork"):  # A child inherits none of the locks.
     os.register_at_fork(after_in_child=_HELD.clear)
 

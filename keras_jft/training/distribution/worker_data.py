@@ -201,7 +201,7 @@ def _check_size(size, what):
 # === In the process of a worker ===
 
 _WORKER = {"index": 0, "count": 1}
-_SOURCE = {}
+_SOURCE: dict = {}
 
 
 def register(index=0, count=1):

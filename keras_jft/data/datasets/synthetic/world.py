@@ -5,6 +5,7 @@ Shapes: n examples.
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -57,8 +58,8 @@ class World(Dataset):
         DEFAULT_SIZES: Number of examples by split.
     """
 
-    OPTIONS = ()
-    DEFAULT_SIZES = {}
+    OPTIONS: tuple[str, ...] = ()
+    DEFAULT_SIZES: Mapping[str, int] = {}
 
     def __init__(self, view):
         self.view = view
