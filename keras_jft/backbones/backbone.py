@@ -10,10 +10,14 @@ to the first level that depends on it, and what comes after the last level
 belongs to that one. Stages are named by their levels, "P2" to "P5".
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 
 from keras_jft import checks
 from keras_jft.training import keras_internals
+from keras_jft.typing import PathLike
 
 
 class Backbone(keras.Model):
@@ -28,20 +32,26 @@ class Backbone(keras.Model):
             before the first level. None: the stem belongs to the first level.
     """
 
-    def __init__(self, *args, pyramid_outputs=None, stem_output=None, **kwargs):
+    def __init__(
+        self,
+        *args: Any,
+        pyramid_outputs: Mapping[str, keras.KerasTensor] | None = None,
+        stem_output: keras.KerasTensor | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(*args, **kwargs)
-        self.pyramid_outputs = pyramid_outputs
+        self.pyramid_outputs: Any = pyramid_outputs
         self.stem_output = stem_output
 
     @property
-    def pyramid_level_inputs(self):
+    def pyramid_level_inputs(self) -> dict[str, str]:
         """Return `pyramid_outputs` as KerasCV has it, `{"P2": layer name}`."""
         return {
             level: keras_internals.operation_of(tensor).name
             for level, tensor in self.pyramid_outputs.items()
         }
 
-    def save(self, filepath, *args, **kwargs):
+    def save(self, filepath: PathLike, *args: Any, **kwargs: Any) -> None:
         """Save the backbone as a `.keras` file, as `keras.Model.save` does.
 
         Raises:
@@ -50,7 +60,7 @@ class Backbone(keras.Model):
         checks.not_hdf5(filepath)
         super().save(filepath, *args, **kwargs)
 
-    def stage_of(self, layer):
+    def stage_of(self, layer: keras.layers.Layer) -> str:
         """Return the name of the stage that a layer belongs to.
 
         Args:

@@ -8,13 +8,16 @@ file has no Lambda layer, no pickle and no path in it.
 import inspect
 import math
 import re
+from typing import Any
 
 import numpy as np
 from keras import ops
 
 from keras_jft import backbones
+from keras_jft.backbones.backbone import Backbone
 from keras_jft.training.checkpoints import archive
 from keras_jft.training.checkpoints.load_weights import load_all_weights
+from keras_jft.typing import PathLike
 
 _KIND = "a backbone of keras_jft"
 _LARGEST_SIDE = 1 << 16  # Pixels of an image.
@@ -22,7 +25,7 @@ _LONGEST_NAME = 200
 _DTYPE = re.compile(r"(mixed_)?(b?float16|float32|float64)")
 
 
-def save(backbone, path):
+def save(backbone: Backbone, path: PathLike) -> None:
     """Write a backbone to one file, whole or not at all.
 
     Args:
@@ -51,7 +54,7 @@ def save(backbone, path):
     archive.write(path, arrays, about)
 
 
-def load(path, **changes):
+def load(path: PathLike, **changes: Any) -> Backbone:
     """Return the backbone in a file, without running any code from it.
 
     Args:

@@ -16,6 +16,8 @@ Shapes: B batch, H W image side.
 
 import dataclasses
 import inspect
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
 
 import keras
 from keras import ops
@@ -28,6 +30,7 @@ from keras_jft.backbones.imagenet_weights import (
 )
 from keras_jft.layers import Conv2D, FusedBatchNormalization, ImageScaling
 from keras_jft.training.checkpoints.load_weights import load_all_weights
+from keras_jft.typing import PathLike
 
 # Kind and number of units in conv2..conv5: He et al. 2015, Table 1.
 DEPTHS = {
@@ -97,20 +100,20 @@ class ResNet(Backbone):
 
     def __init__(
         self,
-        blocks,
-        width=64,
+        blocks: Sequence[int],
+        width: int = 64,
         *,
-        block="bottleneck",
-        stem="imagenet",
-        output_stride=None,
-        dilated=True,
-        pool_padding="same",
-        scaling="jft",
-        bn_momentum=0.997,
-        bn_mode="batch",
-        image_shape=(None, None, 3),
-        dtype=None,
-        name="resnet",
+        block: str = "bottleneck",
+        stem: str = "imagenet",
+        output_stride: int | None = None,
+        dilated: bool = True,
+        pool_padding: str = "same",
+        scaling: str = "jft",
+        bn_momentum: float = 0.997,
+        bn_mode: str = "batch",
+        image_shape: tuple[int | None, int | None, int] = (None, None, 3),
+        dtype: str | keras.DTypePolicy | None = None,
+        name: str = "resnet",
     ):
         checks.one_of("block", block, BLOCKS)
         checks.one_of("stem", stem, STEMS)
@@ -159,7 +162,9 @@ class ResNet(Backbone):
         self.dtype_policy = dtype
 
     @classmethod
-    def from_depth(cls, depth, weights=None, **kwargs):
+    def from_depth(
+        cls, depth: int, weights: PathLike | None = None, **kwargs: Any
+    ) -> Self:
         """Return the ResNet of a published depth.
 
         Args:
@@ -194,7 +199,12 @@ class ResNet(Backbone):
         return backbone
 
     @staticmethod
-    def kernels(blocks, width=64, block="bottleneck", stem="imagenet"):
+    def kernels(
+        blocks: Sequence[int],
+        width: int = 64,
+        block: str = "bottleneck",
+        stem: str = "imagenet",
+    ) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Yield `(layer, shape)` of every kernel, without building anything.
 
         Args:
@@ -227,11 +237,11 @@ class ResNet(Backbone):
                     last = out
 
     @property
-    def stem_stride(self):
+    def stem_stride(self) -> int:
         """Return the pixels between two features of conv2."""
         return STEMS[self.stem]
 
-    def rebuild(self, **changes):
+    def rebuild(self, **changes: Any) -> "ResNet":
         """Return a ResNet with these weights and other arguments.
 
         Args:
@@ -264,7 +274,7 @@ class ResNet(Backbone):
             variable.assign(ops.copy(old))
         return rebuilt
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments and the frozen layers' names."""
         names = inspect.signature(ResNet.__init__).parameters
         config = {name: getattr(self, name) for name in names if name != "self"}
@@ -273,7 +283,7 @@ class ResNet(Backbone):
         return config
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "ResNet":
         """Return a ResNet with these arguments and these layers frozen."""
         config = dict(config)
         frozen = config.pop("frozen", ())

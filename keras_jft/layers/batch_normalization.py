@@ -1,9 +1,12 @@
 """Batch normalization by TensorFlow's fused kernel."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_jft import checks
+from keras_jft.typing import Tensor
 
 BATCH_NORMALIZATION_MODES = ("batch", "affine", "frozen")
 _FUSED_DTYPES = ("bfloat16", "float16", "float32")
@@ -47,17 +50,21 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167, Algorithm 1.
     """
 
-    def __init__(self, *args, mode="batch", **kwargs):
+    def __init__(self, *args: Any, mode: str = "batch", **kwargs: Any):
         checks.one_of("mode", mode, BATCH_NORMALIZATION_MODES)
         super().__init__(*args, **kwargs)
         self.mode = mode
 
-    def add_weight(self, *args, trainable=True, **kwargs):
+    def add_weight(
+        self, *args: Any, trainable: bool = True, **kwargs: Any
+    ) -> keras.Variable:
         """Add a weight as Keras does, untrainable in a frozen layer."""
         trainable = trainable and self.mode != "frozen"
         return super().add_weight(*args, trainable=trainable, **kwargs)
 
-    def call(self, inputs, training=None, mask=None):
+    def call(
+        self, inputs: Tensor, training: bool | None = None, mask: Tensor = None
+    ) -> Tensor:
         """Return `inputs` normalized; update moving statistics in training.
 
         Args:
@@ -131,7 +138,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         self._update(self.moving_variance, variance, count > 0)
         return outputs
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {**super().get_config(), "mode": self.mode}
 

@@ -6,6 +6,8 @@ import math
 import keras
 from keras import ops
 
+from keras_jft.typing import Tensor
+
 # Below so many input channels, oneDNN's filter gradient of a strided 1x1
 # convolution crashes with AVX-512; with 4 or fewer it is wrong with AVX2.
 _SAFE_FEATURES = 16
@@ -43,7 +45,7 @@ class Conv2D(keras.layers.Conv2D):
     (2, 4, 4, 8)
     """
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         """Return the convolution without its bias.
 
         Args:

@@ -1,9 +1,12 @@
 """Scaling of pixels to the range that a backbone's weights expect."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_jft import checks
+from keras_jft.typing import Tensor
 
 _CAFFE_BGR_MEANS = (103.939, 116.779, 123.68)
 
@@ -29,12 +32,12 @@ class ImageScaling(keras.layers.Layer):
     [[[[-1. -1.  1.]]]]
     """
 
-    def __init__(self, scaling, **kwargs):
+    def __init__(self, scaling: str, **kwargs: Any):
         checks.one_of("scaling", scaling, ("jft", "caffe"))
         super().__init__(autocast=False, **kwargs)
         self.scaling = scaling
 
-    def call(self, images):
+    def call(self, images: Tensor) -> Tensor:
         """Return `images`, scaled.
 
         Args:
@@ -50,6 +53,6 @@ class ImageScaling(keras.layers.Layer):
             images = ops.flip(images, axis=-1) - ops.array(_CAFFE_BGR_MEANS)
         return ops.cast(images, self.compute_dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {**super().get_config(), "scaling": self.scaling}

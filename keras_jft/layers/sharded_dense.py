@@ -2,9 +2,12 @@
 
 import functools
 import itertools
+from typing import Any
 
 import keras
 from keras import ops
+
+from keras_jft.typing import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_jft")
@@ -42,12 +45,13 @@ class ShardedDense(keras.layers.Layer):
 
     def __init__(
         self,
-        units,
-        shards=1,
+        units: int,
+        shards: int = 1,
         *,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        **kwargs,
+        kernel_initializer: str
+        | keras.initializers.Initializer = "glorot_uniform",
+        bias_initializer: str | keras.initializers.Initializer = "zeros",
+        **kwargs: Any,
     ):
         if not 1 <= shards <= units:
             raise ValueError(
@@ -60,7 +64,7 @@ class ShardedDense(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create `kernels` and `biases`, one of each per shard.
 
         Args:
@@ -89,7 +93,7 @@ class ShardedDense(keras.layers.Layer):
             for i, (start, stop) in enumerate(edges)
         ]
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         """Return `inputs @ kernel + bias`.
 
         Args:
@@ -104,7 +108,7 @@ class ShardedDense(keras.layers.Layer):
         ]
         return ops.concatenate(outputs, axis=-1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),
