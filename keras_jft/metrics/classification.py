@@ -3,12 +3,18 @@
 Shapes: B images of a batch, N images, C classes.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_jft.metrics.metric import Metric
 
 
-def evaluate_classification(labels, scores, top=(1, 5)):
+def evaluate_classification(
+    labels: ArrayLike, scores: ArrayLike, top: Sequence[int] = (1, 5)
+) -> dict[str, Any]:
     """Return top-k accuracies: `{"top1", "top5", "counted", "per_class"}`.
 
     A prediction is right at k if fewer than k classes rank before the label.
@@ -51,7 +57,7 @@ class Classification(Metric):
     score = "top1"
     title = "Top-1 accuracy"
 
-    def __init__(self, num_classes, top=(1, 5)):
+    def __init__(self, num_classes: int, top: Sequence[int] = (1, 5)):
         if not top or any(not isinstance(k, int) or k < 1 for k in top):
             raise ValueError(
                 "`top` must be whole numbers above 0, such as (1, 5). "
@@ -63,7 +69,7 @@ class Classification(Metric):
         # Images of any class that are right at k.
         self._right = {k: 0 for k in top if k <= num_classes}
 
-    def update(self, truth, predictions):
+    def update(self, truth: Any, predictions: Any) -> None:
         """Add labels `(B,)` and scores `(B, C)`."""
         labels, scores = np.asarray(truth), np.asarray(predictions)
         _check_shapes(labels, scores)
@@ -75,7 +81,7 @@ class Classification(Metric):
         for k in self._right:
             self._right[k] += int((rank < k).sum())
 
-    def result(self):
+    def result(self) -> dict[str, Any]:
         """Return `{"top<k>" for each k, "counted", "per_class"}`."""
         total = int(self._images.sum())
         per_class = np.full(self.num_classes, np.nan)

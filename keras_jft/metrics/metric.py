@@ -6,7 +6,8 @@ definition demands it. `evaluate(batches)` does all of it in one call.
 """
 
 import abc
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar
 
 
 class Metric(abc.ABC):
@@ -21,7 +22,7 @@ class Metric(abc.ABC):
     title: ClassVar[str]
 
     @abc.abstractmethod
-    def update(self, truth, predictions):
+    def update(self, truth: Any, predictions: Any) -> None:
         """Add one batch."""
 
     @abc.abstractmethod
@@ -32,7 +33,7 @@ class Metric(abc.ABC):
         many images or classes the main number is the mean of.
         """
 
-    def evaluate(self, batches):
+    def evaluate(self, batches: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
         """Return the numbers over `batches`, pairs of truth and predictions."""
         for truth, predictions in batches:
             self.update(truth, predictions)

@@ -11,13 +11,17 @@ References:
 """
 
 import warnings
+from typing import Any
 
 import numpy as np
 
 from keras_jft.metrics.metric import Metric
+from keras_jft.typing import Arrays
 
 
-def evaluate_segmentation(masks, predictions, num_classes, void=255):
+def evaluate_segmentation(
+    masks: Arrays, predictions: Arrays, num_classes: int, void: int = 255
+) -> dict[str, Any]:
     """Return IoU scores: `{"miou", "pixel_accuracy", "counted", ...}`.
 
     Args:
@@ -66,7 +70,7 @@ class Segmentation(Metric):
     score = "miou"
     title = "Mean IoU"
 
-    def __init__(self, num_classes, void=255):
+    def __init__(self, num_classes: int, void: int = 255):
         if num_classes < 1 or 0 <= void < num_classes:
             raise ValueError(
                 "`num_classes` must be above 0, and `void` not a class id. "
@@ -76,7 +80,7 @@ class Segmentation(Metric):
         self.void = void
         self._confusion = np.zeros((num_classes, num_classes), np.int64)
 
-    def update(self, truth, predictions):
+    def update(self, truth: Any, predictions: Any) -> None:
         """Add masks and predictions.
 
         Args:
@@ -106,7 +110,7 @@ class Segmentation(Metric):
             minlength=self.num_classes**2,
         ).reshape(self._confusion.shape)
 
-    def result(self):
+    def result(self) -> dict[str, Any]:
         """Return the numbers that `evaluate_segmentation` returns."""
         hits = np.diag(self._confusion)
         union = self._confusion.sum(0) + self._confusion.sum(1) - hits

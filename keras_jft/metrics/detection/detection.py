@@ -1,12 +1,16 @@
 """Average precision of detected boxes, as COCO and Pascal VOC define it."""
 
+from typing import Any
+
 import numpy as np
 
 from keras_jft.metrics.detection import boxes, coco, voc
 from keras_jft.metrics.metric import Metric
 
 
-def evaluate_detection(truth, predictions, num_classes, engine=None):
+def evaluate_detection(
+    truth: Any, predictions: Any, num_classes: int, engine: str | None = None
+) -> dict[str, Any]:
     """Return average precision: `{"ap", "ap50", ..., "voc_ap", ...}`.
 
     Args:
@@ -70,7 +74,7 @@ class Detection(Metric):
     score = "ap"
     title = "AP@[.5:.95]"
 
-    def __init__(self, num_classes, engine=None):
+    def __init__(self, num_classes: int, engine: str | None = None):
         if num_classes < 1:
             raise ValueError(
                 "`num_classes` must be above 0. Received: "
@@ -78,9 +82,10 @@ class Detection(Metric):
             )
         self.num_classes, self.engine = num_classes, engine
         self._num_images = 0
-        self._true, self._found = [], []
+        self._true: list = []
+        self._found: list = []
 
-    def update(self, truth, predictions):
+    def update(self, truth: Any, predictions: Any) -> None:
         """Add the boxes of some images.
 
         Args:
@@ -99,7 +104,7 @@ class Detection(Metric):
             parts.append(columns)
         self._num_images += count
 
-    def result(self):
+    def result(self) -> dict[str, Any]:
         """Return the numbers that `evaluate_detection` returns."""
         if not self._num_images:
             nothing = Detection(self.num_classes, self.engine)

@@ -7,6 +7,9 @@ Shapes: B images of a batch, N max_images, L label slots per image, C classes,
 K = min(k, C) classes kept.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -15,6 +18,7 @@ from keras_jft.metrics.multi_label.multi_label import (
     check_arguments,
     check_weights,
 )
+from keras_jft.typing import Arrays, Tensor
 
 # Below every finite score, and above the -inf of a slot that holds nothing.
 LOWEST = -3.0e38
@@ -60,13 +64,13 @@ class MeanAveragePrecision(keras.metrics.Metric):
 
     def __init__(
         self,
-        k=100,
-        num_classes=None,
-        variant="A",
-        class_weights=None,
-        max_images=20_000,
-        name="map",
-        **kwargs,
+        k: int = 100,
+        num_classes: int | None = None,
+        variant: str = "A",
+        class_weights: Arrays | None = None,
+        max_images: int = 20_000,
+        name: str = "map",
+        **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
         check_arguments(k, variant)
@@ -84,7 +88,7 @@ class MeanAveragePrecision(keras.metrics.Metric):
         self.max_images = max_images
         self.images = self._state((), "int32", "images")
         self.strays = self._state((), "int32", "strays")
-        self._built_classes = None
+        self._built_classes: int | None = None
         if num_classes is not None:
             self._build(num_classes)
 
@@ -110,7 +114,9 @@ class MeanAveragePrecision(keras.metrics.Metric):
 
     # === Update ===
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None
+    ) -> None:
         """Add label ids `(B, L)`, padded with -1, and logits `(B, C)`."""
         if sample_weight is not None:
             raise ValueError(
@@ -119,9 +125,9 @@ class MeanAveragePrecision(keras.metrics.Metric):
                 "`weighted_metrics=`; to weigh classes, give `class_weights=`."
             )
         labels, logits = _ids(y_true), ops.cast(y_pred, "float32")
+        num_classes = self._built_classes or int(logits.shape[-1])
         if self._built_classes is None:
-            self._build(int(logits.shape[-1]))
-        num_classes = self._built_classes
+            self._build(num_classes)
         if logits.shape[-1] != num_classes:
             raise ValueError(
                 f"Expected logits for {num_classes} classes. Received: logits "
@@ -183,7 +189,7 @@ class MeanAveragePrecision(keras.metrics.Metric):
 
     # === Several replicas ===
 
-    def merge(self, states):
+    def merge(self, states: Sequence[Sequence[Tensor]]) -> list[Tensor]:
         """Return the state that one device would have, from those of several.
 
         Equal scores of images in different states rank in the order of the
@@ -196,23 +202,23 @@ class MeanAveragePrecision(keras.metrics.Metric):
             Arrays in the order of `variables`.
         """
         names = [variable.name for variable in self.variables]
-        states = [dict(zip(names, s, strict=True)) for s in states]
-        images = [int(state["images"]) for state in states]
+        held = [dict(zip(names, s, strict=True)) for s in states]
+        images = [int(state["images"]) for state in held]
         counts = ("images", "strays", "positives")
         merged = {
-            name: np.sum([state[name] for state in states], 0, "int32")
+            name: np.sum([state[name] for state in held], 0, "int32")
             for name in counts
             if name in names
         }
         rows = [name for name in names if name not in merged]
         if self.variant == "C":
-            merged.update(self._merge_best_images(states, images))
+            merged.update(self._merge_best_images(held, images))
         else:
             for name in rows:
                 filled = np.concatenate(
-                    [s[name][:n] for s, n in zip(states, images, strict=True)]
+                    [s[name][:n] for s, n in zip(held, images, strict=True)]
                 )[: self.max_images]
-                merged[name] = np.zeros_like(states[0][name])
+                merged[name] = np.zeros_like(held[0][name])
                 merged[name][: len(filled)] = filled
         return [merged[name] for name in names]
 
@@ -239,7 +245,7 @@ class MeanAveragePrecision(keras.metrics.Metric):
 
     # === Result ===
 
-    def result(self):
+    def result(self) -> Tensor:
         """Return mean average precision, a scalar; nan if nothing counts."""
         self._raise_if_unusable()
         if self._built_classes is None:
@@ -321,7 +327,7 @@ class MeanAveragePrecision(keras.metrics.Metric):
 
     # === Config ===
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

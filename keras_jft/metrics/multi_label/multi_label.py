@@ -23,7 +23,10 @@ References:
     (a class's best n examples; C).
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_jft import checks
 from keras_jft.metrics.metric import Metric
@@ -32,8 +35,12 @@ VARIANTS = ("A", "B", "C")
 
 
 def evaluate_multi_label(
-    labels, scores, k=100, variant="A", class_weights=None
-):
+    labels: ArrayLike,
+    scores: ArrayLike,
+    k: int = 100,
+    variant: str = "A",
+    class_weights: ArrayLike | None = None,
+) -> dict[str, Any]:
     """Return mean average precision at k: `{"map", "counted", "per_class"}`.
 
     Args:
@@ -88,7 +95,13 @@ class MultiLabel(Metric):
     score = "map"
     title = "Mean average precision"
 
-    def __init__(self, num_classes, k=100, variant="A", class_weights=None):
+    def __init__(
+        self,
+        num_classes: int,
+        k: int = 100,
+        variant: str = "A",
+        class_weights: ArrayLike | None = None,
+    ):
         check_arguments(k, variant)
         self.num_classes = num_classes
         self.k = k
@@ -97,11 +110,11 @@ class MultiLabel(Metric):
         self._positives = np.zeros(num_classes, np.int64)  # Images per class.
         # One (scores, classes, hits) per batch, each (B, K); variant C: a
         # single one, (C, k).
-        self._kept = []
+        self._kept: list = []
         # Variant B: the best possible sum of each image, one (B,) per batch.
-        self._ideals = []
+        self._ideals: list = []
 
-    def update(self, truth, predictions):
+    def update(self, truth: Any, predictions: Any) -> None:
         """Add label ids `(B, L)`, padded with -1, and scores `(B, C)`."""
         labels, scores = np.asarray(truth), np.asarray(predictions)
         _check_lengths(labels, scores)
@@ -124,7 +137,7 @@ class MultiLabel(Metric):
             heaviest = -np.sort(-weights, axis=1)[:, : classes.shape[1]]
             self._ideals.append(heaviest.sum(axis=1))
 
-    def result(self):
+    def result(self) -> dict[str, Any]:
         """Return `{"map", "counted"}` and, for A and C, `per_class`."""
         if self.variant == "B":
             return self._mean_over_images()

@@ -6,7 +6,10 @@ References:
     https://cocodataset.org/#keypoints-eval.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_jft import sides
 
@@ -27,7 +30,7 @@ SIGMAS = {
 }
 
 
-def sigmas_of(names):
+def sigmas_of(names: Sequence[str]) -> np.ndarray:
     """Return the falloffs of keypoints by their names.
 
     Args:
@@ -59,7 +62,9 @@ def sigmas_of(names):
     return np.array([SIGMAS[joint] for joint in joints])
 
 
-def keypoint_similarity(keypoints, others, areas, sigmas):
+def keypoint_similarity(
+    keypoints: ArrayLike, others: ArrayLike, areas: ArrayLike, sigmas: ArrayLike
+) -> np.ndarray:
     """Return the similarity, 0 to 1, of each pose with each of another set.
 
     Args:

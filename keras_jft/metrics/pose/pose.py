@@ -11,6 +11,8 @@ References:
 
 import contextlib
 import io
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +22,7 @@ from keras_jft.metrics.pose.keypoint_similarity import (
     keypoint_similarity,
     sigmas_of,
 )
+from keras_jft.typing import Example
 
 # The numbers in `COCOeval.stats` for keypoints, in its order.
 STATS = (
@@ -40,8 +43,12 @@ TORSO = (("left", "shoulder"), ("right", "hip"))
 
 
 def evaluate_pose(
-    people, predictions, sigmas=None, keypoint_names=(), torso=None
-):
+    people: Sequence[Example],
+    predictions: Any,
+    sigmas: Sequence[float] | None = None,
+    keypoint_names: Sequence[str] = (),
+    torso: Sequence[int | str] | None = None,
+) -> dict[str, Any]:
     """Return COCO's ten numbers and PCK: `{"ap", ..., "pck", "counted"}`.
 
     Args:
@@ -104,7 +111,12 @@ class Pose(Metric):
     title = "OKS-AP"
 
     def __init__(
-        self, num_classes, *, sigmas=None, keypoint_names=(), torso=None
+        self,
+        num_classes: int,
+        *,
+        sigmas: Sequence[float] | None = None,
+        keypoint_names: Sequence[str] = (),
+        torso: Sequence[int | str] | None = None,
     ):
         names = tuple(keypoint_names)
         if sigmas is None or not len(sigmas):
@@ -122,9 +134,10 @@ class Pose(Metric):
                 f"Received: {len(names)} names."
             )
         self._torso = _torso(names, torso, num_classes)
-        self._people, self._predictions = [], []
+        self._people: list[Example] = []
+        self._predictions: list[Example] = []
 
-    def update(self, truth, predictions):
+    def update(self, truth: Any, predictions: Any) -> None:
         """Add images.
 
         Args:
@@ -147,7 +160,7 @@ class Pose(Metric):
         self._people += people
         self._predictions += predictions
 
-    def result(self):
+    def result(self) -> dict[str, Any]:
         """Return the numbers over all images.
 
         Returns:
