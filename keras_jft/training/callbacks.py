@@ -1,6 +1,7 @@
 """Callbacks that watch a run."""
 
 import time
+from typing import Any
 
 import keras
 import numpy as np
@@ -40,11 +41,15 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
     the damaged weights.
     """
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         """Remember the epoch for the message."""
         self._epoch = epoch
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         """Raise `FloatingPointError` if the running loss is not finite."""
         loss = float((logs or {}).get("loss", 0.0))
         if not np.isfinite(loss):
@@ -56,7 +61,9 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
                 "(`jft.data.label_ids(Y)`)."
             )
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         """Raise `FloatingPointError` if a weight is not finite."""
         values = self.model.get_weights()
         for weight, value in zip(self.model.weights, values, strict=True):
@@ -79,21 +86,27 @@ class Throughput(keras.callbacks.Callback):
         batch_size: Images per step, over all replicas.
     """
 
-    def __init__(self, batch_size):
+    def __init__(self, batch_size: int):
         super().__init__()
         self.batch_size = batch_size
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         """Forget the last epoch's steps."""
-        self._steps = []
+        self._steps: list = []
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         """Note when a step (or a group of steps) ended."""
         if not is_passing_over(model_of(self)):
             self._steps = [*self._steps[:1], (batch, time.perf_counter())]
             self._tell(logs)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         """Write images per second, without validation."""
         self._tell(logs)
 

@@ -46,7 +46,7 @@ T = TypeVar("T", bound=Callable)
 _DATA = f"{__name__.partition('.')[0]}.data"
 _DTYPES = "biufcSUmM"  # Kinds of NumPy dtypes: numbers, strings, times.
 _BUILTINS = (bool, int, float, str, bytes)  # Types that may be sent by name.
-_SENDABLE = {}
+_SENDABLE: dict = {}
 
 
 def sendable(thing: T) -> T:

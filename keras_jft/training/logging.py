@@ -4,6 +4,7 @@ import importlib.util
 import json
 import pathlib
 import time
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from keras_jft.text_files import parse_json, read_lines, short
 from keras_jft.training.callbacks import Logger, Throughput
 from keras_jft.training.checkpoints.resuming import is_passing_over
 from keras_jft.training.keras_internals import model_of
+from keras_jft.typing import PathLike
 
 
 class JSONLogger(Logger):
@@ -44,7 +46,7 @@ class JSONLogger(Logger):
     [(2, 0.5)]
     """
 
-    def __init__(self, path, every=None):
+    def __init__(self, path: PathLike, every: int | None = None):
         super().__init__()
         if every is not None and every < 1:
             raise ValueError(
@@ -52,11 +54,13 @@ class JSONLogger(Logger):
             )
         self.path, self.every = pathlib.Path(path), every
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Start the clock."""
         self._began = time.perf_counter()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         """Write a line if `every` steps are done."""
         model = model_of(self)
         if self.every is None or is_passing_over(model):
@@ -64,7 +68,9 @@ class JSONLogger(Logger):
         if (batch + 1) % self.every < model.steps_per_execution:
             self._write(logs)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         """Write the line of the epoch."""
         self._write(logs, epoch=epoch + 1)
 
@@ -89,7 +95,7 @@ class JSONLogger(Logger):
             file.write(json.dumps(line) + "\n")
 
 
-def read_log(path):
+def read_log(path: PathLike) -> list[dict[str, Any]]:
     """Return the lines of a `JSONLogger` as dicts, in the order of steps.
 
     A resumed run may write a step twice; the last of its lines is kept. A line
@@ -119,7 +125,9 @@ def read_log(path):
     return [lines[key] for key in sorted(lines)]
 
 
-def loggers(directory, batch_size, every=None):
+def loggers(
+    directory: PathLike, batch_size: int, every: int | None = None
+) -> list[keras.callbacks.Callback]:
     """Return callbacks that write every kind of log to a directory.
 
     Args:

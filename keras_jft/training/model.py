@@ -3,6 +3,8 @@
 import contextlib
 import functools
 import types
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -23,6 +25,7 @@ from keras_jft.training.distribution import (
     parameter_server,
     replicas,
 )
+from keras_jft.typing import Batch, PathLike, Tensor
 
 
 def _remembered(check):
@@ -80,39 +83,39 @@ class Model(keras_internals.HookedModel):
     _in_step = False
     # Advice for users of `class_weight`, which needs one class id per image.
     # None: it works.
-    _instead_of_class_weight = None
+    _instead_of_class_weight: str | None = None
     _refusal = None
     _train_steps = 0
 
     # === What a subclass overrides ===
 
-    def inputs_of(self, batch):
+    def inputs_of(self, batch: Batch) -> Any:
         """Return the inputs of the model from a contract batch."""
         return batch["images"]
 
-    def step_inputs(self, x, y):
+    def step_inputs(self, x: Any, y: Any) -> Any:
         """Return the inputs of the model in a step with targets."""
         return x
 
-    def targets(self, batch):
+    def targets(self, batch: Batch) -> Any:
         """Return the targets of the loss from a contract batch."""
         return self.entry(batch, "labels")
 
-    def check_targets(self, y):
+    def check_targets(self, y: Any) -> None:
         """Raise a `ValueError` for targets that this model cannot use.
 
         Args:
             y: The targets of a batch, NumPy arrays or `tf.TensorSpec`s.
         """
 
-    def may_be_dense(self, spec):
+    def may_be_dense(self, spec: Any) -> bool:
         """Return whether targets of this spec may be dense, not label ids.
 
         Only their values can tell.
         """
         return False
 
-    def entry(self, batch, key):
+    def entry(self, batch: Batch, key: str) -> Any:
         """Return an entry of a contract batch; raise if it is missing."""
         if key not in batch:
             raise ValueError(
@@ -121,11 +124,11 @@ class Model(keras_internals.HookedModel):
             )
         return batch[key]
 
-    def loss_count(self, x, y):
+    def loss_count(self, x: Any, y: Any) -> Tensor:
         """Return the number of terms that the loss averages over: images."""
         return ops.shape(tree.flatten(x)[0])[0]
 
-    def views(self, images):
+    def views(self, images: Tensor) -> Tensor:
         """Return the images that `predict` passes through the network.
 
         A subclass may add others, such as mirrored ones; `decode` receives the
@@ -133,28 +136,28 @@ class Model(keras_internals.HookedModel):
         """
         return images
 
-    def decode(self, outputs, images):
+    def decode(self, outputs: Tensor, images: Tensor) -> Any:
         """Return predictions from raw outputs, by `keras.ops` (compiled)."""
         return outputs
 
-    def default_loss(self):
+    def default_loss(self) -> Any:
         """Return the loss to use if `compile` receives none: here, no loss."""
 
-    def default_metrics(self):
+    def default_metrics(self) -> list[Any] | None:
         """Return the metrics to use if `compile` receives none: here, none."""
 
     # === Keras's methods ===
 
     def compile(
         self,
-        optimizer="sgd",
-        loss=None,
-        metrics=None,
+        optimizer: str | keras.optimizers.Optimizer = "sgd",
+        loss: Any = None,
+        metrics: Any = None,
         *,
-        l2=0.0,
-        multipliers=None,
-        **kwargs,
-    ):
+        l2: float = 0.0,
+        multipliers: Mapping[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Configure training, as `keras.Model.compile` does.
 
         Args:
@@ -189,7 +192,7 @@ class Model(keras_internals.HookedModel):
         updates.adjust(self, l2, multipliers)
         self._l2, self._multipliers = l2, dict(multipliers or {})
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict[str, Any] | None:
         """Return Keras's compile configuration with `l2` and `multipliers`."""
         config = super().get_compile_config()
         # Only if used, so that `keras.models.clone_model` can otherwise compile
@@ -200,13 +203,20 @@ class Model(keras_internals.HookedModel):
             config["multipliers"] = self._multipliers
         return config
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile from `get_compile_config`, and build the optimizer."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
             self.optimizer.build(self.trainable_variables)
 
-    def fit(self, x=None, y=None, *args, callbacks=None, **kwargs):
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        *args: Any,
+        callbacks: Any = None,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
         """Train, as `keras.Model.fit` does.
 
         A loss that is not finite raises `FloatingPointError` after its step,
@@ -261,7 +271,9 @@ class Model(keras_internals.HookedModel):
         with self._on_every_worker(kwargs), drive as (x, y):
             return super().fit(x, y, callbacks=callbacks, **kwargs)
 
-    def evaluate(self, x=None, y=None, *args, **kwargs):
+    def evaluate(
+        self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:
         """Return loss and metrics, as `keras.Model.evaluate` does."""
         if args:
             kwargs = inputs.by_name(keras.Model.evaluate, (x, y, *args), kwargs)
@@ -275,7 +287,9 @@ class Model(keras_internals.HookedModel):
         finally:
             self._evaluating = False
 
-    def predict(self, x, *args, logits=False, **kwargs):
+    def predict(
+        self, x: Any, *args: Any, logits: bool = False, **kwargs: Any
+    ) -> Any:
         """Return decoded predictions, or raw outputs.
 
         Args:
@@ -295,7 +309,7 @@ class Model(keras_internals.HookedModel):
             replicas.synchronize(self)
             return super().predict(self._images(x), **kwargs)
 
-    def predict_on_batch(self, x, *, logits=False):
+    def predict_on_batch(self, x: Any, *, logits: bool = False) -> Any:
         """Return decoded predictions of one batch, or raw outputs.
 
         Args:
@@ -316,7 +330,7 @@ class Model(keras_internals.HookedModel):
             self._decodes = not logits
             self.predict_function = None
 
-    def save(self, filepath, *args, **kwargs):
+    def save(self, filepath: PathLike, *args: Any, **kwargs: Any) -> None:
         """Save the model, as `keras.Model.save` does; all workers call this.
 
         Raises:
@@ -328,13 +342,15 @@ class Model(keras_internals.HookedModel):
         if replicas.is_chief(self):
             super().save(filepath, *args, **kwargs)
 
-    def save_weights(self, filepath, *args, **kwargs):
+    def save_weights(
+        self, filepath: PathLike, *args: Any, **kwargs: Any
+    ) -> None:
         """Save weights, as `keras.Model` does; all workers call this."""
         replicas.synchronize(self)
         if replicas.is_chief(self):
             super().save_weights(filepath, *args, **kwargs)
 
-    def export(self, filepath, **kwargs):
+    def export(self, filepath: PathLike, **kwargs: Any) -> None:
         """Export the model and its decoding for serving; all workers call this.
 
         The exported model takes images in 0..255 and returns what `predict`
@@ -349,17 +365,21 @@ class Model(keras_internals.HookedModel):
         if replicas.is_chief(self):
             export.export(self, filepath, **kwargs)
 
-    def train_on_batch(self, x, y=None, *args, **kwargs):
+    def train_on_batch(
+        self, x: Any, y: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:
         """Train on one batch, as `keras.Model.train_on_batch` does."""
         x, y = self._pairs(x, y)
         return super().train_on_batch(x, y, *args, **kwargs)
 
-    def test_on_batch(self, x, y=None, *args, **kwargs):
+    def test_on_batch(
+        self, x: Any, y: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:
         """Evaluate one batch, as `keras.Model.test_on_batch` does."""
         x, y = self._pairs(x, y)
         return super().test_on_batch(x, y, *args, **kwargs)
 
-    def predict_step(self, *args):
+    def predict_step(self, *args: Any) -> Any:
         """Take one compiled step of `predict`."""
         if replicas.are_several(self):
             return replicas.predict_step(self._predict_images, *args)
@@ -378,7 +398,7 @@ class Model(keras_internals.HookedModel):
     def _predicted(self, outputs, images):
         return self.decode(outputs, images) if self._decodes else outputs
 
-    def train_step(self, *args):
+    def train_step(self, *args: Any) -> Any:
         """Take one compiled step of `fit`."""
         args = self._with_step_inputs(args)
         with epoch_metrics.passed_by(self):
@@ -388,7 +408,7 @@ class Model(keras_internals.HookedModel):
                 return replicas.train_step(self, *args)
             return super().train_step(*args)
 
-    def test_step(self, *args):
+    def test_step(self, *args: Any) -> Any:
         """Take one compiled step of `evaluate`."""
         args = self._with_step_inputs(args)
         if replicas.are_several(self):
@@ -399,7 +419,9 @@ class Model(keras_internals.HookedModel):
         x, y, weight = keras.utils.unpack_x_y_sample_weight(args[-1])
         return *args[:-1], (self.step_inputs(x, y), y, weight)
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Tensor, sample_weight: Tensor = None
+    ) -> dict[str, Tensor]:
         """Update all metrics; return those that are cheap to compute."""
         self._in_step = True
         try:
@@ -407,7 +429,7 @@ class Model(keras_internals.HookedModel):
         finally:
             self._in_step = False
 
-    def get_metrics_result(self):
+    def get_metrics_result(self) -> dict[str, Any]:
         """Return `{name: value}`; expensive metrics only end `evaluate`."""
         waiting = epoch_metrics.waiting(self)
         if not waiting:
@@ -429,7 +451,7 @@ class Model(keras_internals.HookedModel):
         return replicas.reducible(self, step)
 
     @property
-    def distribute_strategy(self):
+    def distribute_strategy(self) -> Any:
         """Return the strategy that Keras's loop runs under.
 
         With parameter servers the loop runs in the chief's own process.

@@ -6,6 +6,8 @@ are Keras's own.
 
 import dataclasses
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -64,7 +66,7 @@ class Optimization:
     epochs: int | None = 4
     steps: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checks.fields(self)
         checks.one_of("optimizer", self.optimizer, OPTIMIZERS)
         checks.one_of("schedule", self.schedule, SCHEDULES)
@@ -95,12 +97,14 @@ class Optimization:
             )
 
     @property
-    def peak(self):
+    def peak(self) -> float:
         """Largest learning rate, scaled with the batch size."""
         scale = self.batch_size / (self.base_batch_size or self.batch_size)
         return self.learning_rate * scale
 
-    def build_optimizer(self, steps=None):
+    def build_optimizer(
+        self, steps: int | None = None
+    ) -> keras.optimizers.Optimizer:
         """Build a fresh Keras optimizer with its schedule.
 
         Args:
@@ -123,7 +127,13 @@ class Optimization:
         return OPTIMIZERS[self.optimizer](self, rate)
 
 
-def fit(model, batches, config, callbacks=(), **options):
+def fit(
+    model: keras.Model,
+    batches: Any,
+    config: Optimization,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    **options: Any,
+) -> keras.callbacks.History:
     """Fit for the epochs or the steps of a config.
 
     Args:
@@ -176,7 +186,7 @@ class TF1RMSprop(keras.optimizers.RMSprop):
         TensorFlow 1, `python/training/rmsprop.py`, `_create_slots`.
     """
 
-    def build(self, var_list):
+    def build(self, var_list: list[keras.Variable]) -> None:
         """Create the slots."""
         if self.built:
             return
@@ -217,7 +227,9 @@ OPTIMIZERS = {
 }
 
 
-def warmup_cosine(peak, steps, warmup=0.1):
+def warmup_cosine(
+    peak: float, steps: int, warmup: float = 0.1
+) -> keras.optimizers.schedules.CosineDecay:
     """Return a linear warm-up to `peak`, then a cosine down to 0.
 
     Args:
@@ -245,7 +257,9 @@ def warmup_cosine(peak, steps, warmup=0.1):
     )
 
 
-def staircase(peak, decay_steps, decay_rate):
+def staircase(
+    peak: float, decay_steps: int, decay_rate: float
+) -> keras.optimizers.schedules.ExponentialDecay:
     """Return `peak * decay_rate ** floor(step / decay_steps)`.
 
     Args:
@@ -267,7 +281,9 @@ def staircase(peak, decay_steps, decay_rate):
     )
 
 
-def piecewise(peak, boundaries, decay_rate):
+def piecewise(
+    peak: float, boundaries: Sequence[int], decay_rate: float
+) -> keras.optimizers.schedules.PiecewiseConstantDecay:
     """Return `peak`, multiplied by `decay_rate` at each boundary.
 
     Args:
@@ -291,7 +307,9 @@ def piecewise(peak, boundaries, decay_rate):
     )
 
 
-def polynomial(peak, steps, power):
+def polynomial(
+    peak: float, steps: int, power: float
+) -> keras.optimizers.schedules.PolynomialDecay:
     """Return `peak * (1 - step / steps) ** power`.
 
     Args:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
 
 import keras
 
@@ -18,7 +19,7 @@ WITHOUT_BFLOAT16 = {
 }
 
 
-def fastest_dtype_policy():
+def fastest_dtype_policy() -> str:
     """Return `"mixed_bfloat16"` if the hardware has it, else `"float32"`.
 
     GPUs and TPUs are assumed to multiply bfloat16. A CPU must have AMX or
@@ -56,7 +57,7 @@ def _cpu_multiplies_bfloat16():
     return not startup.cpu_flags().isdisjoint({"avx512_bf16", "amx_bf16"})
 
 
-def check_dtype_policy(name):
+def check_dtype_policy(name: str) -> None:
     """Raise a ValueError unless a net can be trained under a dtype policy.
 
     Args:
@@ -81,7 +82,7 @@ def check_dtype_policy(name):
 
 
 @contextlib.contextmanager
-def dtype_policy(name):
+def dtype_policy(name: str) -> Iterator[None]:
     """Set Keras's dtype policy within a block; then restore the former one.
 
     Args:

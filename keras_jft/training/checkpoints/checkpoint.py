@@ -6,6 +6,7 @@ import math
 import pathlib
 import re
 import warnings
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from keras_jft import checks, files
 from keras_jft.training import inputs, keras_internals
 from keras_jft.training.checkpoints import archive, resuming, state
 from keras_jft.training.distribution import replicas
+from keras_jft.typing import PathLike
 
 _NAME = re.compile(r"step-\d{10}\.npz")
 _KIND = "a run of keras_jft.training.Checkpoint"
@@ -99,14 +101,14 @@ class Checkpoint(keras.callbacks.Callback):
 
     def __init__(
         self,
-        directory,
+        directory: PathLike,
         *,
-        save_every=1000,
-        keep=3,
-        best=None,
-        mode=None,
-        asynchronous=True,
-        data=None,
+        save_every: int = 1000,
+        keep: int = 3,
+        best: str | None = None,
+        mode: str | None = None,
+        asynchronous: bool = True,
+        data: Any = None,
     ):
         super().__init__()
         if save_every < 1 or keep < 1:
@@ -131,7 +133,13 @@ class Checkpoint(keras.callbacks.Callback):
             )
         self._source, self._passes_alike = self._told, False
 
-    def reads(self, x, y=None, source=None, shuffle=True):
+    def reads(
+        self,
+        x: Any,
+        y: Any = None,
+        source: Any = None,
+        shuffle: bool = True,
+    ) -> None:
         """Note the data of the next `fit`; `jft.training.Model` calls this.
 
         Args:
@@ -152,7 +160,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     # === Resuming ===
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Restore the newest checkpoint that can be read."""
         model = self.model
         self._finish_writing()
@@ -167,7 +175,8 @@ class Checkpoint(keras.callbacks.Callback):
             warnings.warn(_NO_POSITION, stacklevel=2)
         self._pass_over = None
         self._resumed, self._done, self._step = None, 0, 0
-        self._best, self._history = None, {}
+        self._best: float | None = None
+        self._history: dict[str, list[float]] = {}
         keras_internals.begin_at(model, None)
         newest = _newest(self.directory)
         if newest is not None:
@@ -228,7 +237,9 @@ class Checkpoint(keras.callbacks.Callback):
                 stacklevel=2,
             )
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         """Move the data to its position; in a resumed epoch, skip steps."""
         model = self.model
         self._epoch = epoch
@@ -282,7 +293,9 @@ class Checkpoint(keras.callbacks.Callback):
 
     # === Saving ===
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         """Save if `save_every` steps are done."""
         steps = batch + 1 - self._done
         if steps <= 0:  # Done before the run was interrupted.
@@ -292,12 +305,14 @@ class Checkpoint(keras.callbacks.Callback):
         if self._step // self.save_every > before // self.save_every:
             self._save(self._epoch, self._done)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         """Save, and keep the best checkpoint."""
         logs = {name: float(value) for name, value in (logs or {}).items()}
         for name, value in logs.items():
             self._history.setdefault(name, []).append(value)
-        value = logs.get(self.best)
+        value = logs.get(self.best) if self.best else None
         is_best = value is not None and self._is_better(value)
         if is_best:
             self._best = value
@@ -308,7 +323,7 @@ class Checkpoint(keras.callbacks.Callback):
             return math.isfinite(value)
         return value < self._best if self.mode == "min" else value > self._best
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Wait for the last checkpoint."""
         model = self.model
         keras_internals.begin_at(model, None)

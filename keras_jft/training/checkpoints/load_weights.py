@@ -20,6 +20,7 @@ import numpy as np
 
 from keras_jft.training import keras_internals
 from keras_jft.training.checkpoints import archive
+from keras_jft.typing import PathLike
 
 _DEEPEST = 100  # Most levels of groups in an HDF5 file; Keras needs few.
 _SEVERAL = object()  # Stands for the weights of layers that share a name.
@@ -64,7 +65,7 @@ class Loaded:
         return "\n".join(lines)
 
 
-def load_weights(model, path):
+def load_weights(model: keras.Model, path: PathLike) -> Loaded:
     """Load those weights of a file that fit a model, and report which did.
 
     Args:

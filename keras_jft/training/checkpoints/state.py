@@ -82,7 +82,7 @@ def has_metrics(model, arrays):
     return len(list(replicas.metric_variables(model))) >= saved
 
 
-def reset(model, fresh):
+def reset(model: keras.Model, fresh: keras.Model) -> None:
     """Give a compiled model fresh weights and a fresh optimizer state.
 
     Compiling again means tracing again, which takes seconds; a study of many

@@ -1,11 +1,14 @@
 """Layouts of variables and outputs on several devices, for JAX."""
 
+import keras
 from keras import distribution, tree
 
 from keras_jft import checks
 
 
-def layout_map(device_mesh, axis="model"):
+def layout_map(
+    device_mesh: keras.distribution.DeviceMesh, axis: str = "model"
+) -> keras.distribution.LayoutMap:
     """Return layouts that split a wide head, for `keras.distribution`.
 
     The kernels of the head (`head_logits`) and the optimizer's slots for them

@@ -220,7 +220,7 @@ def symbolic_build(model, iterator, data_batch):
 # === State ===
 
 
-def synchronize(model):
+def synchronize(model: keras.Model) -> None:
     """Average the moving statistics of a model over its replicas.
 
     In Keras each replica has its own, and those of the first are read and

@@ -7,6 +7,8 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -19,7 +21,12 @@ PATIENCE = 120
 """Seconds without a chief after which a process assumes the run has ended."""
 
 
-def strategy(name="auto", *, devices=None, resolver=None):
+def strategy(
+    name: str = "auto",
+    *,
+    devices: Sequence[str] | str | None = None,
+    resolver: Any = None,
+) -> Any:
     """Return a strategy, which says on which devices and processes to train.
 
     Make the backbone, the model, its optimizer and its metrics inside
