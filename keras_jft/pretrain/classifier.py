@@ -1,11 +1,14 @@
 """`MultiLabelClassifier`: a backbone with one logit per label."""
 
+from typing import Any, Self
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_jft import checks, layers, training
 from keras_jft.pretrain import label_ids, losses
+from keras_jft.typing import Arrays, Batch, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_jft")
@@ -45,13 +48,13 @@ class MultiLabelClassifier(training.Model):
 
     def __init__(
         self,
-        backbone,
-        num_classes,
+        backbone: keras.Model,
+        num_classes: int,
         *,
-        shards=1,
-        label_prior=None,
-        name="multi_label_classifier",
-        **kwargs,
+        shards: int = 1,
+        label_prior: float | Arrays | None = None,
+        name: str = "multi_label_classifier",
+        **kwargs: Any,
     ):
         if num_classes < 1:
             raise ValueError(
@@ -85,9 +88,9 @@ class MultiLabelClassifier(training.Model):
         self.backbone = backbone
         self.num_classes = num_classes
         self.shards = shards
-        self.label_prior = label_prior
+        self.label_prior: Any = label_prior
 
-    def targets(self, batch):
+    def targets(self, batch: Batch) -> Any:
         """Return label ids; unknown labels are encoded as `label_ids` says."""
         labels = super().targets(batch)
         if len(labels.shape) == 1:
@@ -105,7 +108,7 @@ class MultiLabelClassifier(training.Model):
             labels = label_ids.encode_unknown(labels, batch["unknown_labels"])
         return labels
 
-    def check_targets(self, y):
+    def check_targets(self, y: Any) -> None:
         """Raise a `ValueError` unless `y` holds labels as `label_ids` says."""
         if len(y.shape) not in (1, 2, 3):
             raise ValueError(
@@ -117,7 +120,7 @@ class MultiLabelClassifier(training.Model):
             if isinstance(y, np.ndarray):
                 self._check_ids(y)
 
-    def may_be_dense(self, spec):
+    def may_be_dense(self, spec: Any) -> bool:
         """Return whether `spec` has one column per class: maybe multi-hot."""
         columns = None, self.num_classes
         return len(spec.shape) == 2 and spec.shape[1] in columns
@@ -131,7 +134,9 @@ class MultiLabelClassifier(training.Model):
                 + ("." if self.num_classes > 1 else _ONE_COLUMN)
             )
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Tensor, sample_weight: Tensor = None
+    ) -> dict[str, Tensor]:
         """Update the metrics, with unknown labels ranked below all others."""
         labels, _ = label_ids.split(y)
         if len(labels.shape) == 1:
@@ -141,11 +146,11 @@ class MultiLabelClassifier(training.Model):
             x, ops.maximum(labels, -1), y_pred, sample_weight
         )
 
-    def default_loss(self):
+    def default_loss(self) -> Any:
         """Return `MultiLabelLoss`."""
         return losses.MultiLabelLoss()
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         prior = self.label_prior
         return {
@@ -159,7 +164,7 @@ class MultiLabelClassifier(training.Model):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Return a model with these arguments."""
         return cls(**keras.saving.deserialize_keras_object(config))
 

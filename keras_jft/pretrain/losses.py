@@ -13,22 +13,26 @@ the logistic loss.
 Shapes: B batch, L label slots, C classes.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from keras_jft import checks
 from keras_jft.pretrain import label_ids
+from keras_jft.typing import Tensor
 
 
 def sigmoid_cross_entropy(
-    labels,
-    logits,
+    labels: Tensor,
+    logits: Tensor,
     *,
-    positive_weight=None,
-    class_weights=None,
-    label_smoothing=0.0,
-):
+    positive_weight: float | None = None,
+    class_weights: Tensor = None,
+    label_smoothing: float = 0.0,
+) -> Tensor:
     """Return the cross entropy of C binary labels, summed over the classes.
 
     With y the multi-hot, smoothed form of `labels` and p the sigmoid of
@@ -81,14 +85,14 @@ def sigmoid_cross_entropy(
 
 
 def asymmetric_loss(
-    labels,
-    logits,
+    labels: Tensor,
+    logits: Tensor,
     *,
-    gamma_positive=0.0,
-    gamma_negative=4.0,
-    margin=0.05,
-    class_weights=None,
-):
+    gamma_positive: float = 0.0,
+    gamma_negative: float = 4.0,
+    margin: float = 0.05,
+    class_weights: Tensor = None,
+) -> Tensor:
     """Return the asymmetric loss (ASL), summed over the classes.
 
     With p the sigmoid of a logit: `-(1 - p)^gamma_positive log p` if the label
@@ -160,7 +164,9 @@ def asymmetric_loss(
     return label_ids.sum_over_classes(labels, logits, losses_and_slopes)
 
 
-def softmax_cross_entropy(labels, logits, *, label_smoothing=0.0):
+def softmax_cross_entropy(
+    labels: Tensor, logits: Tensor, *, label_smoothing: float = 0.0
+) -> Tensor:
     """Return the softmax cross entropy, the target shared by k labels.
 
     The target is 1 / k for each of an image's k labels, so that one label per
@@ -267,19 +273,21 @@ class _LossFromIds(keras.losses.Loss):
     bfloat16 would turn id 18290 into 18304; float32 is exact up to 2**24.
     """
 
-    def __init__(self, name, reduction, **arguments):
+    def __init__(self, name: str, reduction: str | None, **arguments: Any):
         super().__init__(name=name, reduction=reduction, dtype="float32")
         self._arguments = arguments
         for argument, given in arguments.items():
             setattr(self, argument, given)
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None
+    ) -> Tensor:
         """Return the reduced loss; refuse dense targets."""
         y_true = ops.convert_to_tensor(y_true)
         label_ids.check(y_true)
         return super().__call__(y_true, y_pred, sample_weight)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return `(B,)` losses of ids and logits `(B, C)`.
 
         Ids are `(B, L)`, `(B,)`, or, with weights, `(B, L, 2)`.
@@ -290,7 +298,7 @@ class _LossFromIds(keras.losses.Loss):
             labels = labels[:, None]
         return type(self).function(labels, y_pred, **self._arguments)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         arguments = {
             name: given.tolist() if isinstance(given, np.ndarray) else given
@@ -320,12 +328,12 @@ class MultiLabelLoss(_LossFromIds):
 
     def __init__(
         self,
-        positive_weight=None,
-        class_weights=None,
-        label_smoothing=0.0,
+        positive_weight: float | None = None,
+        class_weights: ArrayLike | None = None,
+        label_smoothing: float = 0.0,
         *,
-        name="multi_label_loss",
-        reduction="sum_over_batch_size",
+        name: str = "multi_label_loss",
+        reduction: str | None = "sum_over_batch_size",
     ):
         super().__init__(
             name,
@@ -353,13 +361,13 @@ class AsymmetricLoss(_LossFromIds):
 
     def __init__(
         self,
-        gamma_positive=0.0,
-        gamma_negative=4.0,
-        margin=0.05,
-        class_weights=None,
+        gamma_positive: float = 0.0,
+        gamma_negative: float = 4.0,
+        margin: float = 0.05,
+        class_weights: ArrayLike | None = None,
         *,
-        name="asymmetric_loss",
-        reduction="sum_over_batch_size",
+        name: str = "asymmetric_loss",
+        reduction: str | None = "sum_over_batch_size",
     ):
         super().__init__(
             name,
@@ -385,9 +393,9 @@ class SoftmaxLoss(_LossFromIds):
 
     def __init__(
         self,
-        label_smoothing=0.0,
+        label_smoothing: float = 0.0,
         *,
-        name="softmax_loss",
-        reduction="sum_over_batch_size",
+        name: str = "softmax_loss",
+        reduction: str | None = "sum_over_batch_size",
     ):
         super().__init__(name, reduction, label_smoothing=label_smoothing)

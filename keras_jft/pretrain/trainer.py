@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_jft import backbones, checks, data, metrics, training
+from keras_jft.data.dataset import Dataset
 from keras_jft.pretrain import losses
 from keras_jft.pretrain.classifier import MultiLabelClassifier
 
@@ -73,7 +74,7 @@ class Config(training.Optimization):
     loss_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     mixup: float = dataclasses.field(default=0.0, metadata={"added": True})
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         checks.one_of("loss", self.loss, LOSSES)
         checks.keywords("loss_options", self.loss_options, LOSSES[self.loss])
@@ -101,7 +102,7 @@ class Config(training.Optimization):
             )
 
 
-_PAPER = {
+_PAPER: dict[str, Any] = {
     "transforms": "jft",
     "image_size": (299, 299),
     "blocks": (3, 4, 23, 3),
@@ -174,7 +175,7 @@ RECIPES = {
 }
 
 
-def recipe(name, steps=None):
+def recipe(name: str, steps: int | None = None) -> dict[str, Any]:
     """Return the arguments of `Model.compile` for a recipe.
 
     Args:
@@ -224,14 +225,14 @@ def _metrics(many):
 
 
 def run(
-    config,
-    examples=None,
+    config: Config,
+    examples: Dataset | None = None,
     *,
-    initial=None,
-    validation=None,
-    callbacks=(),
-    verbose="auto",
-):
+    initial: keras.Model | None = None,
+    validation: Dataset | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: int | str = "auto",
+) -> keras.Model:
     """Train one classifier and return its backbone.
 
     Args:
@@ -279,7 +280,9 @@ def run(
     return model.backbone
 
 
-def classifier(config, examples, initial=None):
+def classifier(
+    config: Config, examples: Dataset, initial: keras.Model | None = None
+) -> MultiLabelClassifier:
     """Return an untrained `MultiLabelClassifier` for a data set's labels."""
     prior = _label_frequencies(examples) if config.label_prior else None
     with training.dtype_policy(config.dtype):
@@ -291,7 +294,7 @@ def classifier(config, examples, initial=None):
         )
 
 
-def backbone(config, initial=None):
+def backbone(config: Config, initial: keras.Model | None = None) -> keras.Model:
     """Return the untrained backbone of a config, with weights from its seed.
 
     Args:
@@ -299,7 +302,7 @@ def backbone(config, initial=None):
         initial: A backbone whose weights are copied instead.
     """
     keras.utils.set_random_seed(config.seed)
-    arguments = {
+    arguments: dict[str, Any] = {
         "image_shape": (*config.image_size, 3),
         "bn_momentum": config.bn_momentum,
     }

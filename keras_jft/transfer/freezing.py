@@ -1,5 +1,7 @@
 """Freezing of a backbone's first stages, under any head."""
 
+import keras
+
 from keras_jft.backbones.backbone import layers_by_stage
 from keras_jft.training import keras_internals
 
@@ -7,7 +9,7 @@ from keras_jft.training import keras_internals
 LEVELS = {f"conv{i}": f"P{i}" for i in range(2, 6)}
 
 
-def freeze(model, before="conv5"):
+def freeze(model: keras.Model, before: str = "conv5") -> keras.Model:
     """Freeze the stages of the backbone before a given one, and only those.
 
     Stages are read from the graph, not from names of layers: a layer is frozen

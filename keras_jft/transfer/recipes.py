@@ -1,6 +1,7 @@
 """Recipes: the settings of published transfers, by head and name."""
 
 import dataclasses
+from typing import Any
 
 from keras_jft import checks
 from keras_jft.data.transforms import (
@@ -197,7 +198,7 @@ RECIPES = {
 }
 
 
-def recipe(head, name, steps=None):
+def recipe(head: str, name: str, steps: int | None = None) -> dict[str, Any]:
     """Return the arguments of `Model.compile` for a head's recipe.
 
     Args:

@@ -2,12 +2,13 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
 from keras_jft import checks, data, training
+from keras_jft.data.dataset import Dataset, Info
 from keras_jft.transfer.freezing import freeze
 from keras_jft.transfer.heads import HEADS
 
@@ -65,7 +66,7 @@ class Config(training.Optimization):
     batch_size: int = 32
     epochs: int | None = 20
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         checks.one_of("head", self.head, HEADS)
         checks.one_of("mode", self.mode, FIRST_TRAINED)
@@ -94,8 +95,13 @@ class Config(training.Optimization):
 
 
 def run(
-    config, backbone, examples=None, model=None, callbacks=(), verbose="auto"
-):
+    config: Config,
+    backbone: keras.Model,
+    examples: Dataset | None = None,
+    model: training.Model | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: int | str = "auto",
+) -> keras.Model:
     """Train one head on a backbone and return the model.
 
     Args:
@@ -138,7 +144,9 @@ def run(
     return model
 
 
-def build(config, backbone, info=None):
+def build(
+    config: Config, backbone: keras.Model, info: Info | None = None
+) -> training.Model:
     """Return the untrained model of a config, on a copy of `backbone`.
 
     Args:

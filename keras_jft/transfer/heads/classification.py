@@ -1,5 +1,7 @@
 """`Classifier`: one label per image."""
 
+from typing import Any, Self
+
 import keras
 import numpy as np
 from keras import ops
@@ -31,12 +33,12 @@ class Classifier(training.Model):
 
     def __init__(
         self,
-        backbone,
-        num_classes,
+        backbone: keras.Model,
+        num_classes: int,
         *,
-        label_smoothing=0.0,
-        name="classifier",
-        **kwargs,
+        label_smoothing: float = 0.0,
+        name: str = "classifier",
+        **kwargs: Any,
     ):
         _check_options(label_smoothing=label_smoothing)
 
@@ -61,7 +63,7 @@ class Classifier(training.Model):
         self.num_classes = num_classes
         self.label_smoothing = label_smoothing
 
-    def check_targets(self, y):
+    def check_targets(self, y: Any) -> None:
         """Raise a `ValueError` unless `y` holds one class id per image."""
         _check_labels(y)
         if isinstance(y, np.ndarray) and y.size:
@@ -74,15 +76,15 @@ class Classifier(training.Model):
                     "as many `num_classes` as there are."
                 )
 
-    def default_loss(self):
+    def default_loss(self) -> Any:
         """Return the softmax cross entropy of integer labels."""
         return SmoothedCrossentropy(self.label_smoothing)
 
-    def default_metrics(self):
+    def default_metrics(self) -> list[Any] | None:
         """Return the accuracy."""
         return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {
             "backbone": keras.saving.serialize_keras_object(self.backbone),
@@ -92,7 +94,7 @@ class Classifier(training.Model):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Return a model with these arguments."""
         return cls(**keras.saving.deserialize_keras_object(config))
 

@@ -1,5 +1,8 @@
 """`DeepLabASPP`: DeepLab's ASPP-L on a dilated backbone."""
 
+from collections.abc import Sequence
+from typing import Any, Self
+
 import keras
 from keras import ops
 
@@ -14,6 +17,7 @@ from keras_jft.transfer.heads.segmenter import (
     check_rates,
     rebuilt,
 )
+from keras_jft.typing import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_jft")
@@ -50,14 +54,14 @@ class DeepLabASPP(Segmenter):
 
     def __init__(
         self,
-        backbone,
-        num_classes,
+        backbone: keras.Model,
+        num_classes: int,
         *,
-        output_stride=8,
-        rates=(6, 12, 18, 24),
-        bn_mode="batch",
-        name="deeplab_aspp",
-        **kwargs,
+        output_stride: int = 8,
+        rates: Sequence[int] = (6, 12, 18, 24),
+        bn_mode: str = "batch",
+        name: str = "deeplab_aspp",
+        **kwargs: Any,
     ):
         _check_options(
             num_classes,
@@ -102,20 +106,20 @@ class DeepLabASPP(Segmenter):
         self.bn_mode = bn_mode
 
     @property
-    def logits_stride(self):
+    def logits_stride(self) -> int:
         """Return the pixels between logits; the first is at pixel (0, 0)."""
         return self.output_stride
 
-    def default_loss(self):
+    def default_loss(self) -> Any:
         """Return `SubsampledCrossentropy` at the output stride."""
         return SubsampledCrossentropy(self.output_stride)
 
-    def loss_count(self, x, y):
+    def loss_count(self, x: Any, y: Any) -> Tensor:
         """Return how many features count in the loss."""
         masks = y[:, :: self.output_stride, :: self.output_stride]
         return ops.sum(ops.cast(masks != VOID, "int32"))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {
             "backbone": keras.saving.serialize_keras_object(self.backbone),
@@ -127,7 +131,7 @@ class DeepLabASPP(Segmenter):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Return a model with these arguments."""
         return cls(**keras.saving.deserialize_keras_object(config))
 

@@ -1,5 +1,8 @@
 """`DeepLabV3Plus`: an adapter of KerasCV's decoder to our backbones."""
 
+from collections.abc import Sequence
+from typing import Any, Self
+
 import keras
 from keras import ops
 
@@ -14,6 +17,7 @@ from keras_jft.transfer.heads.segmenter import (
     check_rates,
     rebuilt,
 )
+from keras_jft.typing import Tensor
 
 # How far KerasCV's decoder upsamples: features of P2 per feature of P5.
 ENLARGED = 8
@@ -54,13 +58,13 @@ class DeepLabV3Plus(Segmenter):
 
     def __init__(
         self,
-        backbone,
-        num_classes,
+        backbone: keras.Model,
+        num_classes: int,
         *,
-        rates=(6, 12, 18),
-        projection_filters=48,
-        name="deeplab_v3_plus",
-        **kwargs,
+        rates: Sequence[int] = (6, 12, 18),
+        projection_filters: int = 48,
+        name: str = "deeplab_v3_plus",
+        **kwargs: Any,
     ):
         _check_options(
             num_classes, rates=rates, projection_filters=projection_filters
@@ -85,19 +89,19 @@ class DeepLabV3Plus(Segmenter):
         self.projection_filters = projection_filters
 
     @property
-    def logits_stride(self):
+    def logits_stride(self) -> int:
         """Return the pixels between logits; the first is at pixel (0, 0)."""
         return self.backbone.output_stride // ENLARGED
 
-    def default_loss(self):
+    def default_loss(self) -> Any:
         """Return `UpsampledCrossentropy` at the stride of P2."""
         return UpsampledCrossentropy(self.logits_stride)
 
-    def loss_count(self, x, y):
+    def loss_count(self, x: Any, y: Any) -> Tensor:
         """Return how many pixels count in the loss."""
         return ops.sum(ops.cast(y != VOID, "int32"))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {
             "backbone": keras.saving.serialize_keras_object(self.backbone),
@@ -108,7 +112,7 @@ class DeepLabV3Plus(Segmenter):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Return a model with these arguments."""
         return cls(**keras.saving.deserialize_keras_object(config))
 

@@ -7,7 +7,8 @@ attribute `backbone` is the backbone whose layers it uses.
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from keras_jft.backbones import resnet
 
@@ -33,7 +34,9 @@ class Head:
     task: str
     check_options: Callable
 
-    def check(self, num_classes, options):
+    def check(
+        self, num_classes: int | None, options: Mapping[str, Any]
+    ) -> None:
         """Raise a `ValueError` for options with which no model can be built.
 
         Args:

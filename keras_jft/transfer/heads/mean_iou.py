@@ -3,6 +3,9 @@
 Shapes: B batch, H W image side, h w logits, C classes.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -10,6 +13,7 @@ from keras import ops
 from keras_jft.data.batch import VOID
 from keras_jft.metrics.segmentation import warn_of_one_class
 from keras_jft.transfer.heads.upsampling import upsample
+from keras_jft.typing import Tensor
 
 # Counts are a remainder and carried multiples of this, so that int32, the
 # widest integer that all backends have, can count the pixels of any data set.
@@ -47,7 +51,7 @@ class MeanIoU(keras.metrics.Metric):
 
     result_at_epoch_end = True
 
-    def __init__(self, num_classes, stride, name="miou"):
+    def __init__(self, num_classes: int, stride: int, name: str = "miou"):
         super().__init__(name=name, dtype="float32")
         self.num_classes = num_classes
         self.stride = stride
@@ -59,7 +63,9 @@ class MeanIoU(keras.metrics.Metric):
     def _count(self, shape, name):
         return self.add_variable(shape, "zeros", dtype="int32", name=name)
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None
+    ) -> None:
         """Add masks `(B, H, W, 1)` and logits `(B, h, w, C)`."""
         if sample_weight is not None:
             raise ValueError(
@@ -86,7 +92,7 @@ class MeanIoU(keras.metrics.Metric):
         self.confusion.assign(total % CARRY)
         self.strays.assign_add(ops.sum(ops.cast(is_stray, "int32")))
 
-    def merge(self, states):
+    def merge(self, states: Sequence[Sequence[Tensor]]) -> list[Tensor]:
         """Return the state that one device would have, from those of several.
 
         Args:
@@ -102,7 +108,7 @@ class MeanIoU(keras.metrics.Metric):
         carried, confusion = carried + confusion // CARRY, confusion % CARRY
         return [part.astype("int32") for part in (confusion, carried, strays)]
 
-    def result(self):
+    def result(self) -> Tensor:
         """Return the mean IoU, a scalar; nan if no pixel counts."""
         self._check()
         confusion = ops.cast(self.confusion, "float32")
@@ -132,7 +138,7 @@ class MeanIoU(keras.metrics.Metric):
                 "many classes as the masks need."
             )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {
             "num_classes": self.num_classes,

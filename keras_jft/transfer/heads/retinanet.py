@@ -5,6 +5,7 @@ Shapes: B batch, A anchors, N boxes of an image, n detections, C classes.
 
 import itertools
 import types
+from typing import Any, Self
 
 import keras
 from keras import ops
@@ -16,6 +17,7 @@ from keras_jft.transfer.heads.faster_rcnn.boxes import (
     at_least_one,
     check_truth,
 )
+from keras_jft.typing import Batch, Tensor
 
 LEVELS = ("P3", "P4", "P5")
 SCALES = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
@@ -57,12 +59,12 @@ class RetinaNet(training.Model):
 
     def __init__(
         self,
-        backbone,
-        num_classes,
+        backbone: keras.Model,
+        num_classes: int,
         *,
-        anchor_size=None,
-        name="retinanet",
-        **kwargs,
+        anchor_size: float | None = None,
+        name: str = "retinanet",
+        **kwargs: Any,
     ):
         _check_options(anchor_size=anchor_size)
 
@@ -102,19 +104,24 @@ class RetinaNet(training.Model):
         # In a namespace, so that Keras does not track its layers twice.
         self._keras_cv = types.SimpleNamespace(detector=detector)
 
-    def targets(self, batch):
+    def targets(self, batch: Batch) -> Any:
         """Return boxes, labels and, if given, which are ignored."""
         entry = self.entry(batch, "bounding_boxes")
         keys = ("boxes", "labels", "ignored")
         return {key: entry[key] for key in keys if key in entry}
 
-    def check_targets(self, y):
+    def check_targets(self, y: Any) -> None:
         """Raise a `ValueError` unless `y` has boxes in pixels, with labels."""
         check_truth(y, self.num_classes)
 
     def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Tensor = None,
+        sample_weight: Tensor = None,
+        training: bool = True,
+    ) -> Tensor:
         """Return KerasCV's focal loss of classes plus smooth L1 of boxes.
 
         Args:
@@ -142,7 +149,7 @@ class RetinaNet(training.Model):
             ops.cast(x, "float32"), truth, y_pred, None
         )
 
-    def decode(self, outputs, images):
+    def decode(self, outputs: Tensor, images: Tensor) -> Any:
         """Return detections after KerasCV's non-maximum suppression.
 
         Args:
@@ -167,7 +174,7 @@ class RetinaNet(training.Model):
             "labels": labels,
         }
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {
             "backbone": keras.saving.serialize_keras_object(self.backbone),
@@ -177,7 +184,7 @@ class RetinaNet(training.Model):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Return a model with these arguments."""
         return cls(**keras.saving.deserialize_keras_object(config))
 

@@ -4,6 +4,7 @@ Shapes: B batch, H W image side, h w logits, C classes.
 """
 
 import warnings
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -12,23 +13,27 @@ from keras_jft import checks, training
 from keras_jft.data.batch import VOID
 from keras_jft.transfer.heads.mean_iou import MeanIoU
 from keras_jft.transfer.heads.upsampling import upsample
+from keras_jft.typing import Batch, Tensor
 
 
 class Segmenter(training.Model):
     """A model from images to logits `(B, h, w, C)` that predicts masks.
 
-    A subclass sets `num_classes` and `logits_stride`, the pixels between two
-    logits; the first logit is at pixel (0, 0).
+    A subclass sets `num_classes` and defines `logits_stride`.
     """
 
-    logits_stride: int
     _instead_of_class_weight = "Weigh classes in a loss of your own"
 
-    def targets(self, batch):
+    @property
+    def logits_stride(self) -> int:
+        """Return the pixels between two logits; the first is at (0, 0)."""
+        raise NotImplementedError
+
+    def targets(self, batch: Batch) -> Any:
         """Return masks `(B, H, W, 1)`; 255 is void."""
         return self.entry(batch, "segmentation_masks")
 
-    def check_targets(self, y):
+    def check_targets(self, y: Any) -> None:
         """Raise a `ValueError` unless `y` holds masks of class ids."""
         shape = tuple(y.shape)
         if len(shape) != 4 or shape[-1] not in (1, None):
@@ -74,11 +79,11 @@ class Segmenter(training.Model):
                 stacklevel=3,
             )
 
-    def default_metrics(self):
+    def default_metrics(self) -> list[Any] | None:
         """Return the mean IoU over pixels, which only `evaluate` computes."""
         return [MeanIoU(self.num_classes, self.logits_stride)]
 
-    def decode(self, outputs, images):
+    def decode(self, outputs: Tensor, images: Tensor) -> Any:
         """Return the class of the largest upsampled logit at each pixel."""
         size = ops.shape(images)[1:3]
         logits = upsample(outputs, size, self.logits_stride)

@@ -7,6 +7,9 @@ Shapes: B batch, H W image side, h w feature side, A anchors, N true boxes of an
 image, R proposals, S samples, C classes without background, n detections.
 """
 
+from collections.abc import Sequence
+from typing import Any, Self
+
 import keras
 from keras import ops
 
@@ -16,6 +19,7 @@ from keras_jft.transfer.heads import head
 from keras_jft.transfer.heads.faster_rcnn import boxes as box_lib
 from keras_jft.transfer.heads.faster_rcnn import losses, stages
 from keras_jft.transfer.heads.faster_rcnn.suppression import suppress_classes
+from keras_jft.typing import Batch, Tensor
 
 SCALES = (0.25, 0.5, 1.0, 2.0)
 RATIOS = (0.5, 1.0, 2.0)
@@ -89,21 +93,21 @@ class FasterRCNN(training.Model):
 
     def __init__(
         self,
-        backbone,
-        num_classes,
+        backbone: keras.Model,
+        num_classes: int,
         *,
-        anchor_base=None,
-        anchor_scales=SCALES,
-        anchor_ratios=RATIOS,
-        rpn_filters=512,
-        rpn_samples=256,
-        head_samples=64,
-        num_proposals=300,
-        crop_size=14,
-        max_detections=300,
-        bn_mode="affine",
-        name="faster_rcnn",
-        **kwargs,
+        anchor_base: float | None = None,
+        anchor_scales: Sequence[float] = SCALES,
+        anchor_ratios: Sequence[float] = RATIOS,
+        rpn_filters: int = 512,
+        rpn_samples: int = 256,
+        head_samples: int = 64,
+        num_proposals: int = 300,
+        crop_size: int = 14,
+        max_detections: int = 300,
+        bn_mode: str = "affine",
+        name: str = "faster_rcnn",
+        **kwargs: Any,
     ):
         checks.number("num_classes", num_classes, 1, whole=True)
         _check_options(
@@ -187,7 +191,9 @@ class FasterRCNN(training.Model):
         self.max_detections = max_detections
         self.bn_mode = bn_mode
 
-    def call(self, inputs, training=None, mask=None):
+    def call(
+        self, inputs: Any, training: bool | None = None, mask: Tensor = None
+    ) -> dict[str, Tensor]:
         """Return raw outputs and, if there is truth, samples for the loss.
 
         Args:
@@ -205,29 +211,34 @@ class FasterRCNN(training.Model):
             del outputs["rpn_samples"], outputs["head_samples"]
         return outputs
 
-    def inputs_of(self, batch):
+    def inputs_of(self, batch: Batch) -> Any:
         """Return images and, if given, their sizes without padding."""
         keys = ("images", "image_sizes")
         return {key: batch[key] for key in keys if key in batch}
 
-    def targets(self, batch):
+    def targets(self, batch: Batch) -> Any:
         """Return boxes, labels and, if given, which are ignored."""
         entry = self.entry(batch, "bounding_boxes")
         keys = ("boxes", "labels", "ignored")
         return {key: entry[key] for key in keys if key in entry}
 
-    def check_targets(self, y):
+    def check_targets(self, y: Any) -> None:
         """Raise a `ValueError` unless `y` has boxes in pixels, with labels."""
         box_lib.check_truth(y, self.num_classes)
 
-    def step_inputs(self, x, y):
+    def step_inputs(self, x: Any, y: Any) -> Any:
         """Return inputs and truth in one dict."""
         x = x if isinstance(x, dict) else {"images": x}
         return {**x, **y}
 
     def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Tensor = None,
+        sample_weight: Tensor = None,
+        training: bool = True,
+    ) -> Tensor:
         """Return the weighted sum of the four losses, averaged over images.
 
         Args:
@@ -248,7 +259,7 @@ class FasterRCNN(training.Model):
         weight, *_ = keras.tree.flatten(sample_weight)
         return losses.OfImages()(loss, loss, weight)
 
-    def decode(self, outputs, images):
+    def decode(self, outputs: Tensor, images: Tensor) -> Any:
         """Return detections, without those that overlap better ones.
 
         Args:
@@ -277,7 +288,7 @@ class FasterRCNN(training.Model):
         )
         return {"boxes": boxes, "scores": scores, "labels": labels}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {
             "backbone": keras.saving.serialize_keras_object(self.backbone),
@@ -296,7 +307,7 @@ class FasterRCNN(training.Model):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Return a model with these arguments."""
         return cls(**keras.saving.deserialize_keras_object(config))
 

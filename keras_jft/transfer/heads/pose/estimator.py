@@ -5,14 +5,18 @@ Shapes: B crops, P people, K keypoints, H W crop side, h w feature side.
 
 import math
 import re
+from collections.abc import Sequence
+from typing import Any, Self
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_jft import checks, layers, sides, training
 from keras_jft.transfer.heads import head
 from keras_jft.transfer.heads.pose import decoding
 from keras_jft.transfer.heads.pose.losses import PoseLoss
+from keras_jft.typing import Batch, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_jft")
@@ -61,17 +65,17 @@ class PoseEstimator(training.Model):
 
     def __init__(
         self,
-        backbone,
-        num_keypoints=17,
+        backbone: keras.Model,
+        num_keypoints: int = 17,
         *,
-        output_stride=8,
-        radius=25.0,
-        loss_weights=(4.0, 1.0),
-        keypoint_names=(),
-        flip_test=False,
-        flip_pairs=None,
-        name="pose_estimator",
-        **kwargs,
+        output_stride: int = 8,
+        radius: float = 25.0,
+        loss_weights: tuple[float, float] = (4.0, 1.0),
+        keypoint_names: Sequence[str] = (),
+        flip_test: bool = False,
+        flip_pairs: Sequence[Sequence[Any]] | None = None,
+        name: str = "pose_estimator",
+        **kwargs: Any,
     ):
         _check_options(
             num_keypoints,
@@ -139,11 +143,11 @@ class PoseEstimator(training.Model):
         self.flip_pairs = flip_pairs
 
     @property
-    def image_size(self):
+    def image_size(self) -> tuple[int, int]:
         """Return `(H, W)` of the crops."""
         return tuple(self.input.shape[1:3])
 
-    def targets(self, batch):
+    def targets(self, batch: Batch) -> Any:
         """Return keypoints `(B, P, K, 3)`: of the person, then of others."""
         people = self.entry(batch, "keypoints")[:, None]
         if people.shape[2] != self.num_keypoints:
@@ -157,19 +161,19 @@ class PoseEstimator(training.Model):
             return people
         return ops.concatenate([people, others[:, 1:]], axis=1)
 
-    def default_loss(self):
+    def default_loss(self) -> Any:
         """Return `PoseLoss` at the size of the crops."""
         return PoseLoss(
             self.image_size, self.output_stride, self.radius, self.loss_weights
         )
 
-    def views(self, images):
+    def views(self, images: Tensor) -> Tensor:
         """Return the crops, followed by mirror images if `flip_test`."""
         if not self.flip_test:
             return images
         return ops.concatenate([images, ops.flip(images, axis=2)], axis=0)
 
-    def decode(self, outputs, images):
+    def decode(self, outputs: Tensor, images: Tensor) -> Any:
         """Return keypoints by Hough voting, and the score of each pose."""
         if tuple(images.shape[1:3]) != self.image_size:
             raise ValueError(
@@ -190,7 +194,7 @@ class PoseEstimator(training.Model):
             scores = (scores[:count] + other) / 2
         return decoding.best(scores)
 
-    def heatmaps(self, images):
+    def heatmaps(self, images: Tensor) -> np.ndarray:
         """Return heat maps `(B, K, H, W)` in 0..1 as NumPy, to look at.
 
         Args:
@@ -202,7 +206,7 @@ class PoseEstimator(training.Model):
         )
         return ops.convert_to_numpy(heat)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {
             "backbone": keras.saving.serialize_keras_object(self.backbone),
@@ -212,12 +216,13 @@ class PoseEstimator(training.Model):
             "loss_weights": list(self.loss_weights),
             "keypoint_names": list(self.keypoint_names),
             "flip_test": self.flip_test,
-            "flip_pairs": self.flip_pairs and list(map(list, self.flip_pairs)),
+            "flip_pairs": self.flip_pairs
+            and [[*pair] for pair in self.flip_pairs],
             "name": self.name,
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Return a model with these arguments."""
         return cls(**keras.saving.deserialize_keras_object(config))
 
