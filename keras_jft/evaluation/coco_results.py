@@ -7,14 +7,22 @@ References:
     https://cocodataset.org/#format-results.
 """
 
+import keras
 import numpy as np
 
 from keras_jft import data, files
+from keras_jft.data.dataset import Dataset
 from keras_jft.data.datasets.json_records import read_json, records_of
 from keras_jft.evaluation import evaluator
+from keras_jft.typing import PathLike
 
 
-def save_detections(path, config, model, examples=None):
+def save_detections(
+    path: PathLike,
+    config: evaluator.Config,
+    model: keras.Model,
+    examples: Dataset | None = None,
+) -> int:
     """Write a detector's results on a data set, which needs no annotation.
 
     Args:
@@ -42,7 +50,9 @@ def save_detections(path, config, model, examples=None):
     return len(records)
 
 
-def read_detections(path, examples):
+def read_detections(
+    path: PathLike, examples: Dataset
+) -> list[dict[str, np.ndarray]]:
     """Read and check the detections of a results file.
 
     Args:
@@ -66,7 +76,7 @@ def read_detections(path, examples):
         category: label
         for label, category in enumerate(_categories(examples.info))
     }
-    found = [[] for _ in ids]
+    found: list[list] = [[] for _ in ids]
     for record in records_of(path, read_json(path), None, "detection"):
         place = _find(record, "image_id", places, "an image of the data set")
         label = _find(record, "category_id", labels, "a category of it")

@@ -1,9 +1,12 @@
 """`Evaluate`: a task's own metric, measured during `fit`."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
 from keras_jft import data
+from keras_jft.data.dataset import Dataset
 from keras_jft.evaluation import evaluator
 
 
@@ -34,16 +37,23 @@ class Evaluate(keras.callbacks.Callback):
     ... ]
     """
 
-    def __init__(self, config, examples=None, *, every=1, prefix="val_"):
+    def __init__(
+        self,
+        config: evaluator.Config,
+        examples: Dataset | None = None,
+        *,
+        every: int = 1,
+        prefix: str = "val_",
+    ):
         super().__init__()
         if every < 1:
             raise ValueError(
                 f"`every` must be 1 or more epochs. Received: every={every}."
             )
         self.config, self.every, self.prefix = config, every, prefix
-        self._examples = examples
+        self._examples: Any = examples
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Load the data set, so that mistakes show before training."""
         if self._examples is None:
             self._examples = data.load(
@@ -52,7 +62,9 @@ class Evaluate(keras.callbacks.Callback):
                 **self.config.options,
             )
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         """Measure the model, and add the scores to the logs."""
         last = epoch + 1 == self.params.get("epochs")
         if (epoch + 1) % self.every == 0 or last:

@@ -7,14 +7,16 @@ images are brought to the size that a model needs.
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_jft import checks, data, metrics, pretrain, transfer
+from keras_jft.data.dataset import Dataset
 from keras_jft.evaluation import original_pixels, poses
+from keras_jft.typing import Arrays
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,7 @@ class Config:
         default=None, metadata={"added": True}
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checks.fields(self)
         if self.task is not None:
             checks.one_of("task", self.task, metrics.METRICS)
@@ -63,7 +65,12 @@ class Config:
         data.check_transforms(self.transforms)
 
 
-def run(config, model, examples=None, duplicates=None):
+def run(
+    config: Config,
+    model: keras.Model,
+    examples: Dataset | None = None,
+    duplicates: Arrays | None = None,
+) -> dict[str, Any]:
     """Measure a model by the metric of its task.
 
     Args:
@@ -84,6 +91,7 @@ def run(config, model, examples=None, duplicates=None):
         ValueError: If `duplicates` has ids that no example has, or all ids.
     """
     examples = _examples(config, examples)
+    scores: list[_Scores | _Without]
     scores = [_Scores(config, model, examples.info)]
     if duplicates is not None:
         scores.append(_Without(config, model, examples.info, duplicates))
@@ -120,7 +128,9 @@ def predict(config, model, examples):
         yield originals, task.predictions(model, outputs, batch, originals)
 
 
-def predictions(config, model, examples=None):
+def predictions(
+    config: Config, model: keras.Model, examples: Dataset | None = None
+) -> Iterable[tuple[Any, Any]]:
     """Return the ground truth and the predictions on the original images.
 
     Args:

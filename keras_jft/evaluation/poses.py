@@ -3,11 +3,16 @@
 Shapes: B crops, N people in an image, K keypoints.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 
 from keras_jft import files
 from keras_jft.data import suppression
+from keras_jft.data.dataset import Info
 from keras_jft.metrics import keypoint_similarity, sigmas_of
+from keras_jft.typing import Example, PathLike
 
 OKS_THRESHOLD = 0.5
 
@@ -38,7 +43,7 @@ def _suppress(poses, sigmas, threshold=OKS_THRESHOLD):
     return {key: values[kept] for key, values in poses.items()}
 
 
-def people(originals):
+def people(originals: Iterable[Example]) -> list[dict[str, Any]]:
     """Return the person of each example, a list of dicts.
 
     Args:
@@ -61,7 +66,9 @@ def people(originals):
     return rows
 
 
-def by_image(pairs, info):
+def by_image(
+    pairs: Iterable[tuple[Any, Any]], info: Info
+) -> list[tuple[list, list]]:
     """Return all people and all poses of each image, without duplicates.
 
     Args:
@@ -74,13 +81,14 @@ def by_image(pairs, info):
         A list of one pair for `jft.metrics.Pose`: people and poses, each with
         one dict per image, in the order of `info.people` or of the examples.
     """
-    rows, found = [], []
+    rows: list[Example] = []
+    found: list[tuple] = []
     for truth, predictions in pairs:
         rows += truth
         found += zip(
             predictions["keypoints"], predictions["scores"], strict=True
         )
-    numbers_of = {}
+    numbers_of: dict[int | str, list[int]] = {}
     for number, row in enumerate(rows):
         numbers_of.setdefault(row["image_ids"], []).append(number)
     everyone = info.people or {
@@ -102,7 +110,12 @@ def by_image(pairs, info):
     return [([*everyone.values()], poses)]
 
 
-def save_results(path, image_ids, poses, category_id=1):
+def save_results(
+    path: PathLike,
+    image_ids: Iterable[int | str],
+    poses: Iterable[Example],
+    category_id: int = 1,
+) -> None:
     """Write poses in COCO's results format.
 
     Args:

@@ -5,8 +5,12 @@ the same class, or the most similar images of a set known to be new.
 """
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from keras_jft.evaluation.duplicates.search import Duplicates
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,7 +34,9 @@ class Calibration:
     recalls: np.ndarray
 
 
-def calibrate(copies, others, precision=0.95):
+def calibrate(
+    copies: ArrayLike, others: ArrayLike, precision: float = 0.95
+) -> Calibration:
     """Return the lowest threshold that reaches a precision.
 
     The precision holds for copies and others in the proportion given here.
@@ -86,7 +92,9 @@ def calibrate(copies, others, precision=0.95):
     )
 
 
-def same_class_pairs(labels, num_pairs, rng):
+def same_class_pairs(
+    labels: ArrayLike, num_pairs: int, rng: np.random.Generator
+) -> np.ndarray:
     """Return random pairs of different images of the same class.
 
     Args:
@@ -119,7 +127,9 @@ def same_class_pairs(labels, num_pairs, rng):
     return order[starts[classes][:, None] + np.stack([one, other], axis=1)]
 
 
-def counts(duplicates, thresholds):
+def counts(
+    duplicates: Duplicates, thresholds: Iterable[float]
+) -> dict[float, int]:
     """Return the number of duplicates at each of several thresholds.
 
     Args:

@@ -8,40 +8,42 @@ from PIL import Image, ImageDraw, ImageEnhance
 from keras_jft import checks
 from keras_jft import data as data_lib
 from keras_jft.data import keyed_random
+from keras_jft.data.dataset import Dataset
+from keras_jft.typing import Example, Positions
 
 _BICUBIC = Image.Resampling.BICUBIC
 
 
-def jpeg(image, rng):
+def jpeg(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Compress the image at JPEG quality 50."""
     file = io.BytesIO()
     image.save(file, "JPEG", quality=50)
     return Image.open(file, formats=("JPEG",))
 
 
-def resize(image, rng):
+def resize(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Resize the image to 0.5 to 2 times its size, and back."""
     scale = np.exp2(rng.uniform(-1, 1))
     width, height = (max(1, round(scale * side)) for side in image.size)
     return image.resize((width, height), _BICUBIC).resize(image.size, _BICUBIC)
 
 
-def crop(image, rng):
+def crop(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Crop 90% of each side, and resize to the size of the image."""
     width, height = image.size
     wide, high = round(0.9 * width), round(0.9 * height)
-    left = rng.integers(0, width - wide + 1)
-    top = rng.integers(0, height - high + 1)
+    left = int(rng.integers(0, width - wide + 1))
+    top = int(rng.integers(0, height - high + 1))
     window = (left, top, left + wide, top + high)
     return image.resize(image.size, _BICUBIC, box=window)
 
 
-def flip(image, rng):
+def flip(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Mirror the image."""
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
-def color(image, rng):
+def color(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Multiply brightness, contrast and saturation by 0.8 to 1.2."""
     for enhance in (
         ImageEnhance.Brightness,
@@ -52,7 +54,7 @@ def color(image, rng):
     return image
 
 
-def text(image, rng):
+def text(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Write a word on the image, a sixth of its height."""
     image = image.copy()
     width, height = image.size
@@ -76,7 +78,7 @@ EDITS = {
 }
 
 
-def edit(image, name, rng):
+def edit(image: np.ndarray, name: str, rng: np.random.Generator) -> np.ndarray:
     """Return an edited copy of an image.
 
     Args:
@@ -104,15 +106,15 @@ class Copies(data_lib.Wrapped):
         seed: Seed of the edits; those of an example also depend on its id.
     """
 
-    def __init__(self, data, name, seed=0):
+    def __init__(self, data: Dataset, name: str, seed: int = 0):
         super().__init__(data)
         checks.one_of("name", name, EDITS)
         self.name, self.seed = name, seed
 
-    def image_bytes(self, position):
+    def image_bytes(self, position: int) -> None:
         """Return None: an edited image is not that of a file."""
 
-    def take(self, positions):
+    def take(self, positions: Positions) -> list[Example]:
         """Return examples with edited images."""
         examples = super().take(positions)
         ids = [example["ids"] for example in examples]

@@ -10,6 +10,7 @@ Without a backbone, small thumbnails can serve as embeddings (`thumbnails`).
 
 import hashlib
 import pathlib
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
@@ -17,27 +18,28 @@ from keras import ops
 
 from keras_jft import data as data_lib
 from keras_jft.data import subsets
-from keras_jft.data.dataset import fingerprint
+from keras_jft.data.dataset import Dataset, fingerprint
 from keras_jft.data.datasets.json_records import records_of
 from keras_jft.evaluation.duplicates import search
 from keras_jft.files import is_tool_name
 from keras_jft.text_files import claim_folder, read_json
 from keras_jft.training.checkpoints import archive
+from keras_jft.typing import PathLike, Transform
 
 _MANIFEST = "manifest.json"
 
 
 def embed(
-    backbone,
-    data,
-    directory,
+    backbone: keras.Model,
+    data: Dataset,
+    directory: PathLike,
     *,
-    transforms=None,
-    batch_size=256,
-    shard_size=10_000,
-    tolerate=0,
-    part=(0, 1),
-):
+    transforms: str | Sequence[Transform] | None = None,
+    batch_size: int = 256,
+    shard_size: int = 10_000,
+    tolerate: float = 0,
+    part: tuple[int, int] = (0, 1),
+) -> "Embeddings | None":
     """Write pooled embeddings of unit length, shard by shard.
 
     Called again after an interruption, it only makes the missing shards.
@@ -86,15 +88,15 @@ def embed(
         batches = data_lib.iterate(
             span, batch_size, transforms=transforms, tolerate=tolerate
         )
-        ids, rows = [], []
+        names, rows = [], []
         for batch in batches:
-            ids.extend(np.asarray(batch["ids"]).tolist())
+            names.extend(np.asarray(batch["ids"]).tolist())
             rows.append(_embeddings(model, batch["images"], batch_size))
-        ids, rows = np.asarray(ids), np.concatenate(rows)
+        ids = np.asarray(names)
         search.check_different(ids, f"ids of shard {number}")
         archive.write(
             directory / f"{number:06}-{len(ids):06}.npz",
-            {"ids": ids, "embeddings": _normalized(rows, ids)},
+            {"ids": ids, "embeddings": _normalized(np.concatenate(rows), ids)},
             {"kind": "embeddings"},
         )
     whole = len(_shards(directory)) == shards
@@ -113,7 +115,7 @@ class Embeddings:
         ValueError: If the folder holds no embeddings, or shards are missing.
     """
 
-    def __init__(self, directory):
+    def __init__(self, directory: PathLike):
         self.directory = pathlib.Path(directory)
         path = self.directory / _MANIFEST
         if not path.is_file():
@@ -135,14 +137,14 @@ class Embeddings:
         self.starts = np.cumsum([0, *counts])[:-1].tolist()
         self._length = sum(counts)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._length
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for number in range(len(self.shards)):
             yield self.read(number)
 
-    def read(self, number):
+    def read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Return `(ids, (n, D) float32)` of one shard."""
         arrays, _ = archive.read(self.shards[number].path)
         return arrays["ids"], arrays["embeddings"]
@@ -253,7 +255,7 @@ class Thumbnail(keras.layers.Layer):
         return {**super().get_config(), "side": self.side}
 
 
-def thumbnails(side=8):
+def thumbnails(side: int = 8) -> keras.Model:
     """Return a model of `Thumbnail`, which `embed` takes as a backbone.
 
     Args:

@@ -17,7 +17,7 @@ FLAT_REFERENCES = 100_000
 _CANDIDATES = 8  # From the index per query; float64 decides among them.
 
 
-def index_name(num_references):
+def index_name(num_references: int) -> str:
     """Return the name of the index that FAISS's guidelines recommend.
 
     Args:

@@ -3,16 +3,25 @@
 `correlation` and `hash_distance` give a second opinion from pixels alone.
 """
 
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from PIL import Image
 
+from keras_jft.evaluation.duplicates.search import Duplicates
 from keras_jft.html_page import drawable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SIDE = 32  # Height and width of the compared thumbnails, in pixels.
 _CROPS = (1.0, 0.9)  # Sides of the compared windows, as shares of the image.
 
 
-def near(duplicates, num_pairs, threshold=None):
+def near(
+    duplicates: Duplicates, num_pairs: int, threshold: float | None = None
+) -> np.ndarray:
     """Return the pairs nearest to a threshold, most similar first.
 
     Args:
@@ -30,7 +39,14 @@ def near(duplicates, num_pairs, threshold=None):
     return order[start : start + num_pairs]
 
 
-def gallery(duplicates, rows, queries, references, columns=6, notes=None):
+def gallery(
+    duplicates: Duplicates,
+    rows: Sequence[int],
+    queries: Callable[[Any], np.ndarray],
+    references: Callable[[Any], np.ndarray],
+    columns: int = 6,
+    notes: Sequence[str] | None = None,
+) -> "Figure":
     """Plot pairs of images, each a query above its best reference.
 
     Args:
@@ -48,7 +64,6 @@ def gallery(duplicates, rows, queries, references, columns=6, notes=None):
     Raises:
         ValueError: If there are no pairs to show.
     """
-    from matplotlib.figure import Figure
 
     if not len(rows):
         raise ValueError("`rows` must name pairs to show. Received none.")
@@ -84,7 +99,7 @@ def gallery(duplicates, rows, queries, references, columns=6, notes=None):
     return figure
 
 
-def perceptual_hash(image):
+def perceptual_hash(image: np.ndarray) -> np.ndarray:
     """Return 64 bits: which low frequencies of an image exceed their median.
 
     Args:
@@ -104,7 +119,7 @@ def perceptual_hash(image):
     return (low > np.median(low)).ravel()
 
 
-def hash_distance(one, other):
+def hash_distance(one: np.ndarray, other: np.ndarray) -> int:
     """Return how many hash bits of two images differ; 32 are due to chance.
 
     The smaller number of the second image and its mirror image counts.
@@ -123,7 +138,7 @@ def hash_distance(one, other):
     )
 
 
-def correlation(one, other):
+def correlation(one: np.ndarray, other: np.ndarray) -> float:
     """Return the correlation of pixels at the best of a few alignments.
 
     The alignments: the second image mirrored or not; both whole, or one of them

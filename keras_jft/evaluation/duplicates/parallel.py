@@ -5,12 +5,22 @@ Apache Beam. docs/duplicates.md has the arithmetic for 300M images.
 """
 
 import functools
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from keras_jft.evaluation.duplicates.embedding import Embeddings
-from keras_jft.evaluation.duplicates.search import find, merge
+from keras_jft.evaluation.duplicates.search import Duplicates, find, merge
+from keras_jft.typing import PathLike
 
 
-def find_in_shard(number, *, queries, references, threshold, method="float32"):
+def find_in_shard(
+    number: int,
+    *,
+    queries: PathLike,
+    references: PathLike,
+    threshold: float,
+    method: str = "float32",
+) -> Duplicates:
     """Return the best reference in one shard for each query.
 
     Args:
@@ -33,7 +43,14 @@ def find_in_shard(number, *, queries, references, threshold, method="float32"):
     )
 
 
-def find_parallel(queries, references, threshold, *, map=map, method="float32"):
+def find_parallel(
+    queries: PathLike,
+    references: PathLike,
+    threshold: float,
+    *,
+    map: Callable[..., Iterable[Any]] = map,
+    method: str = "float32",
+) -> Duplicates:
     """Search folders of embeddings shard by shard, with any `map` function.
 
     Args:
@@ -58,8 +75,13 @@ def find_parallel(queries, references, threshold, *, map=map, method="float32"):
 
 
 def find_with_beam(
-    pipeline, queries, references, threshold, *, method="float32"
-):
+    pipeline: Any,
+    queries: PathLike,
+    references: PathLike,
+    threshold: float,
+    *,
+    method: str = "float32",
+) -> Any:
     """Search folders of embeddings in the steps of a Beam pipeline.
 
     Args:

@@ -10,11 +10,14 @@ Shapes: Q queries, R references in a block, D width of an embedding.
 """
 
 import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
 
 import numpy as np
 
 from keras_jft import checks
 from keras_jft.evaluation.duplicates import faiss_index, products
+from keras_jft.typing import Arrays
 
 _BLOCK = 4096  # References multiplied at once.
 _TILE = 1024  # Queries multiplied at once.
@@ -40,29 +43,29 @@ class Duplicates:
     threshold: float
 
     @property
-    def is_duplicate(self):
+    def is_duplicate(self) -> np.ndarray:
         """`(Q,)` bool, whether each query is a duplicate."""
         return self.similarity >= self.threshold
 
     @property
-    def duplicate_ids(self):
+    def duplicate_ids(self) -> np.ndarray:
         """Ids of the queries that are duplicates."""
         return self.ids[self.is_duplicate]
 
-    def at(self, threshold):
+    def at(self, threshold: float) -> Self:
         """Return the same search results with another threshold."""
         return dataclasses.replace(self, threshold=threshold)
 
 
 def find(
-    queries,
-    references,
-    threshold=0.95,
+    queries: Arrays | Iterable[Any],
+    references: Arrays | Iterable[Any],
+    threshold: float = 0.95,
     *,
-    query_ids=None,
-    method="float32",
-    first=0,
-):
+    query_ids: Sequence[int | str] | np.ndarray | None = None,
+    method: str = "float32",
+    first: int = 0,
+) -> Duplicates:
     """Find the most similar reference of each query, by cosine similarity.
 
     The queries are held in memory; the references are read once and not held.
@@ -97,17 +100,17 @@ def find(
     ([2, 1, 0], [True, True, True])
     """
     checks.one_of("method", method, ("float32", "bfloat16", "faiss"))
-    ids, queries = _all(queries, query_ids)
-    chunks = _chunks(references, queries.shape[1])
+    ids, vectors = _all(queries, query_ids)
+    chunks = _chunks(references, vectors.shape[1])
     if method == "faiss":
-        best = faiss_index.search(queries, chunks, first)
+        best = faiss_index.search(vectors, chunks, first)
     else:
-        best = _Best(len(queries), first)
-        product = products.PRODUCTS[method](queries, _TILE)
+        best = _Best(len(vectors), first)
+        product = products.PRODUCTS[method](vectors, _TILE)
         for chunk_ids, chunk in chunks:
             for start in range(0, len(chunk), _BLOCK):
                 block = chunk[start : start + _BLOCK]
-                _update(best, product, queries, block)
+                _update(best, product, vectors, block)
                 best.advance(block, _part(chunk_ids, start))
     if not best.seen:
         raise ValueError(
@@ -123,7 +126,7 @@ def find(
     )
 
 
-def merge(parts):
+def merge(parts: Iterable[Duplicates]) -> Duplicates:
     """Merge searches over parts of the references into one.
 
     The order of the parts does not matter, if each search was given `first`.

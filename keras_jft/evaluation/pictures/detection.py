@@ -1,9 +1,16 @@
 """Draw detected boxes beside the true ones."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from keras_jft.data.batch import PADDING
 from keras_jft.html_page import drawable
+from keras_jft.typing import Arrays
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's colors, which color-blind readers can tell apart, and others.
 COLORS = (
@@ -14,8 +21,13 @@ WIDTH = 4.5  # Inches of a panel.
 
 
 def plot_detections(
-    images, truth, predictions, label_names=None, *, threshold=0.5
-):
+    images: Arrays,
+    truth: Any,
+    predictions: Any,
+    label_names: Sequence[str] | None = None,
+    *,
+    threshold: float = 0.5,
+) -> "Figure":
     """Plot a row per image: true boxes on the left, detections on the right.
 
     Boxes have the color of their class, and detections show their score in

@@ -3,27 +3,38 @@
 Shapes: N images, P people in an image, K keypoints, H W image side.
 """
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from keras_jft import sides
 from keras_jft.html_page import drawable
+from keras_jft.typing import Arrays
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's colors for left, right and neither.
 COLORS = {"left": "#56B4E9", "right": "#E69F00", "": "#F0E442"}
-STYLE = {"font.size": 8, "axes.titlesize": 8, "legend.fontsize": 7}
+STYLE: dict[Any, float] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "legend.fontsize": 7,
+}
 
 
 def plot_poses(
-    images,
-    poses,
-    keypoint_names,
-    skeleton=(),
+    images: Arrays,
+    poses: Arrays,
+    keypoint_names: Sequence[str],
+    skeleton: Sequence[tuple[int, int]] = (),
     *,
-    truth=None,
-    heatmaps=None,
-    least_score=0.0,
-    titles=None,
-):
+    truth: Arrays | None = None,
+    heatmaps: Arrays | None = None,
+    least_score: float = 0.0,
+    titles: Sequence[str] | None = None,
+) -> "Figure":
     """Plot a row per image: truth, prediction and heat maps.
 
     The person's left side is blue, their right side orange, the rest yellow; a
@@ -49,8 +60,8 @@ def plot_poses(
     """
     import matplotlib.pyplot as plt
 
-    columns = {"Truth": truth, "Prediction": poses, "Heat maps": heatmaps}
-    columns = {k: v for k, v in columns.items() if v is not None}
+    known = {"Truth": truth, "Prediction": poses, "Heat maps": heatmaps}
+    columns = {k: v for k, v in known.items() if v is not None}
     _check(images, columns, len(keypoint_names))
     shape = max(np.shape(image)[1] / np.shape(image)[0] for image in images)
     with plt.rc_context(STYLE):

@@ -4,11 +4,17 @@ Shapes: N images, H W image side, C classes.
 """
 
 import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_jft.data.batch import VOID
 from keras_jft.html_page import drawable
+from keras_jft.typing import Arrays
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's colors, then Tol's muted ones; further hues are generated.
 PALETTE = (
@@ -18,10 +24,20 @@ PALETTE = (
 )  # fmt: skip
 VOID_COLOR = "#FFFFFF"
 RIGHT, WRONG = "#E6E6E6", "#C00000"
-STYLE = {"font.size": 8, "axes.titlesize": 8, "legend.fontsize": 7}
+STYLE: dict[Any, float] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "legend.fontsize": 7,
+}
 
 
-def plot_segmentation(images, masks, predictions, class_names, titles=None):
+def plot_segmentation(
+    images: Arrays,
+    masks: Arrays,
+    predictions: Arrays,
+    class_names: Sequence[str],
+    titles: Sequence[str] | None = None,
+) -> "Figure":
     """Plot a row per image: the image, the truth, the prediction, the errors.
 
     Each class has the same color in all masks, with a legend of the classes
@@ -59,7 +75,7 @@ def plot_segmentation(images, masks, predictions, class_names, titles=None):
             ax.set_xticks([])
             ax.set_yticks([])
         for panel, row in zip(panels, rows, strict=True):
-            _draw_row(panel, *row, colors)
+            _draw_row(panel, row, colors)
         for ax, title in zip(
             panels[0], ("Image", "Truth", "Prediction"), strict=False
         ):
@@ -92,9 +108,10 @@ def _class_colors(count):
     return table
 
 
-def _draw_row(panel, image, mask, prediction, colors):
+def _draw_row(panel, row, colors):
     import matplotlib.colors
 
+    image, mask, prediction = row
     counted = mask != VOID
     right = counted & (mask == prediction)
     errors = np.ones((*mask.shape, 3))
