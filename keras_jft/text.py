@@ -6,10 +6,11 @@ functions here write those bytes back, so that such a name can serve as an id.
 """
 
 import unicodedata
+from typing import Any
 
 import numpy as np
 
-ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
+ENCODING: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape"}
 """Options of `str.encode`, `bytes.decode` and `open` that keep every byte."""
 
 

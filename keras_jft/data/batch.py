@@ -29,9 +29,13 @@ ignored object is neither right nor wrong. Where examples are people, with
 `keypoints`, the first box of each is that person's.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from keras_jft import checks
+from keras_jft.typing import Batch, Example
 
 KEYS = (
     "images",
@@ -59,8 +63,12 @@ _FILLS = {"images": GRAY, "segmentation_masks": VOID}
 
 
 def check_batch(
-    batch, *, num_classes=None, num_mask_classes=None, num_keypoints=None
-):
+    batch: Batch,
+    *,
+    num_classes: int | None = None,
+    num_mask_classes: int | None = None,
+    num_keypoints: int | None = None,
+) -> None:
     """Check that a batch keeps the contract.
 
     Args:
@@ -94,11 +102,12 @@ def check_batch(
     if "labels" in batch:
         _check_labels(np.asarray(batch["labels"]), size, num_classes)
     if "unknown_labels" in batch:
-        unknown = np.asarray(batch["unknown_labels"])
-        _check_unknown_labels(unknown, size, num_classes)
+        possible = np.asarray(batch["unknown_labels"])
+        _check_unknown_labels(possible, size, num_classes)
     if "label_weights" in batch:
         weights = np.asarray(batch["label_weights"])
-        _check_label_weights(weights, np.shape(batch.get("labels")))
+        labels: Any = batch.get("labels")
+        _check_label_weights(weights, np.shape(labels))
     true_sizes = np.tile(size[1:], (size[0], 1))
     if "image_sizes" in batch:
         true_sizes = np.asarray(batch["image_sizes"])
@@ -120,7 +129,7 @@ def check_batch(
             _check_ids(key, np.asarray(batch[key]), size)
 
 
-def label_ids(targets):
+def label_ids(targets: Any) -> np.ndarray:
     """Return the padded label ids of multi-hot targets.
 
     Args:
@@ -426,7 +435,12 @@ def _fail(expected, received, advice):
 # === Collation ===
 
 
-def collate(examples, *, max_labels=None, max_boxes=None):
+def collate(
+    examples: Sequence[Example],
+    *,
+    max_labels: int | None = None,
+    max_boxes: int | None = None,
+) -> dict[str, Any]:
     """Return a contract batch of examples with the same keys and image size.
 
     Examples with `image_sizes` (see `PadTo`) may have images of several sizes:

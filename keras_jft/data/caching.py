@@ -14,6 +14,7 @@ from keras_jft.data.batch import BOX_EXTRAS
 from keras_jft.data.dataset import Dataset, Wrapped, probes
 from keras_jft.files import is_tool_name
 from keras_jft.text_files import claim_folder
+from keras_jft.typing import PathLike
 
 _CHUNK = 512  # Examples that are built together.
 # The column of each entry of `bounding_boxes`.
@@ -22,7 +23,7 @@ _BOX_COLUMNS = {"boxes": "boxes"} | {
 }
 
 
-def cache(data, directory=None):
+def cache(data: Dataset, directory: PathLike | None = None) -> Dataset:
     """Return the same examples, each read from `data` once, here and now.
 
     Random access to the result costs a few array reads. On disk, the examples

@@ -8,9 +8,13 @@ import dataclasses
 import hashlib
 import operator
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
+
+from keras_jft.data.hierarchy import LabelHierarchy
+from keras_jft.typing import Example, Positions
 
 _PIXELS = ("images", "segmentation_masks")
 _GROUP = 64  # Images held at once when only the annotations are wanted.
@@ -45,7 +49,7 @@ class Info:
 
     num_examples: int
     label_names: tuple[str, ...] = ()
-    hierarchy: object | None = None
+    hierarchy: LabelHierarchy | None = None
     max_labels: int | None = None
     max_boxes: int | None = None
     category_ids: tuple[int, ...] | None = None
@@ -119,25 +123,25 @@ class Dataset:
 
     info: Info
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.info.num_examples
 
-    def ids(self, positions):
+    def ids(self, positions: Positions) -> np.ndarray:
         """Return the stable ids at `positions`, `(n,)` int64 or str, unread."""
         raise NotImplementedError
 
-    def image_bytes(self, position) -> bytes | None:
+    def image_bytes(self, position: int) -> bytes | None:
         """Return the file that `images` at `position` is read from.
 
         None if the pixels are not those of a file.
         """
         return None
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Example]:
         """Iterate over all examples, in order."""
         return (self[position] for position in range(len(self)))
 
-    def __getitem__(self, position) -> Mapping:
+    def __getitem__(self, position: int) -> Example:
         return self.take([self._position(position)])[0]
 
     def _position(self, position):
@@ -162,11 +166,11 @@ class Dataset:
             )
         return place
 
-    def take(self, positions) -> list[Mapping]:
+    def take(self, positions: Positions) -> list[Example]:
         """Return examples at `positions`, in their order."""
         return [self[int(position)] for position in positions]
 
-    def annotations(self, positions) -> list[Mapping]:
+    def annotations(self, positions: Positions) -> list[Example]:
         """Return examples without `images` and `segmentation_masks`.
 
         Labels and boxes are counted from these. A subclass that knows them
@@ -219,17 +223,17 @@ class Wrapped(Dataset):
     (0, ('thing',))
     """
 
-    def __init__(self, data, **info):
+    def __init__(self, data: Dataset, **info: Any):
         self.data = data
         self.info = (
             dataclasses.replace(data.info, **info) if info else data.info
         )
 
-    def positions_in_data(self, positions):
+    def positions_in_data(self, positions: Positions) -> Positions:
         """Return where the examples at `positions` are in `data`."""
         return positions
 
-    def change(self, examples):
+    def change(self, examples: list[Example]) -> list[Example]:
         """Return examples of `data`, or their annotations, with the changes.
 
         Args:
@@ -237,20 +241,20 @@ class Wrapped(Dataset):
         """
         return examples
 
-    def ids(self, positions):
+    def ids(self, positions: Positions) -> np.ndarray:
         """Return the ids that the examples have in `data`."""
         return self.data.ids(self.positions_in_data(positions))
 
-    def image_bytes(self, position):
+    def image_bytes(self, position: int) -> bytes | None:
         """Return the image file that `data` has."""
         (position,) = self.positions_in_data([position])
         return self.data.image_bytes(position)
 
-    def take(self, positions):
+    def take(self, positions: Positions) -> list[Example]:
         """Return examples at `positions` with the changes."""
         return self.change(self.data.take(self.positions_in_data(positions)))
 
-    def annotations(self, positions):
+    def annotations(self, positions: Positions) -> list[Example]:
         """Return annotations at `positions` with the changes."""
         return self.change(
             self.data.annotations(self.positions_in_data(positions))

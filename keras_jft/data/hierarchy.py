@@ -8,11 +8,15 @@ Shapes: C labels, B batch size, L labels per image, n labels of a result.
 
 import graphlib
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_jft.data.label_names import is_text, labels_of
 from keras_jft.text_files import read_csv, read_json, short
+from keras_jft.typing import PathLike
 
 _CHUNK = 1024  # Rows that are closed together.
 _MOST_ABOVE = 20_000_000  # Enough for 18,000 labels of depth 1,000.
@@ -58,7 +62,12 @@ class LabelHierarchy:
     (3, 1)
     """
 
-    def __init__(self, names, edges, keys=None):
+    def __init__(
+        self,
+        names: Iterable[str | int],
+        edges: Iterable[Sequence[str | int]],
+        keys: Iterable[str | int] | None = None,
+    ):
         self.names = tuple(map(_text_of, names))
         self.keys = self.names if keys is None else tuple(map(_text_of, keys))
         if len(self.keys) != len(self.names):
@@ -67,19 +76,20 @@ class LabelHierarchy:
                 f"{len(self.keys)} keys, {len(self.names)} names."
             )
         self._ids = self._index_labels()
-        edges = self._index_edges(edges)
-        self._parents = [[] for _ in self.names]
-        self._children = [[] for _ in self.names]
-        for parent, child in edges:
+        self._parents: list[list[int]] = [[] for _ in self.names]
+        self._children: list[list[int]] = [[] for _ in self.names]
+        for parent, child in self._index_edges(edges):
             self._parents[child].append(parent)
             self._children[parent].append(child)
         order = self._parents_first()
         self.levels = np.ones(len(self), "int32")
-        closures, size = [()] * len(self), 0
+        closures: list[Sequence[int]] = [()] * len(self)
+        size = 0
         for label in order:
             parents = self._parents[label]
-            above = set().union(*(closures[parent] for parent in parents))
-            closures[label] = sorted(above | {label})
+            closures[label] = sorted(
+                {label}.union(*(closures[parent] for parent in parents))
+            )
             self.levels[label] = 1 + max(self.levels[parents], default=0)
             size += len(closures[label])
             if size > _MOST_ABOVE:
@@ -91,7 +101,7 @@ class LabelHierarchy:
         self._closure = _Rows(closures)
 
     @classmethod
-    def from_json(cls, source):
+    def from_json(cls, source: Mapping[str, Any] | PathLike) -> Self:
         """Read a hierarchy `{"names": {key: name}, "edges": [[key, key]]}`.
 
         Args:
@@ -102,6 +112,7 @@ class LabelHierarchy:
         Raises:
             ValueError: It has another form, or as the constructor.
         """
+        tree: Any
         where, tree = "A hierarchy", source
         if not isinstance(source, dict):
             where, tree = repr(str(source)), read_json(source)
@@ -118,7 +129,13 @@ class LabelHierarchy:
             raise ValueError(f"{where}: {error}") from error
 
     @classmethod
-    def from_open_images(cls, source, names=None, *, parts=False):
+    def from_open_images(
+        cls,
+        source: Mapping[str, Any] | PathLike,
+        names: Mapping[str, str] | PathLike | None = None,
+        *,
+        parts: bool = False,
+    ) -> Self:
         """Read a hierarchy in the nested JSON format of Open Images.
 
         The form is `{"LabelName": key, "Subcategory": [...], "Part": [...]}`,
@@ -138,10 +155,10 @@ class LabelHierarchy:
             ValueError: The file has another form, lists a label twice below
                 one parent, has a cycle, or a label that is not in `names`.
         """
-        keys, names, edges = _read_nested(source, names, parts)
-        return cls(names, edges, keys)
+        keys, described, edges = _read_nested(source, names, parts)
+        return cls(described, edges, keys)
 
-    def to_json(self):
+    def to_json(self) -> dict[str, Any]:
         """Return the dict that `from_json` takes."""
         return {
             "names": dict(zip(self.keys, self.names, strict=True)),
@@ -152,7 +169,7 @@ class LabelHierarchy:
             ],
         }
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.names)
 
     def __repr__(self):
@@ -162,23 +179,23 @@ class LabelHierarchy:
         )
 
     @property
-    def leaves(self):
+    def leaves(self) -> np.ndarray:
         """`(n,)` int32, the labels without a child."""
         return _as_ids(
             label for label, below in enumerate(self._children) if not below
         )
 
     @property
-    def depth(self):
+    def depth(self) -> int:
         """Number of labels on the longest way from a root to a leaf."""
         return int(self.levels.max(initial=0))
 
     @property
-    def fan_out(self):
+    def fan_out(self) -> int:
         """Most children of one label."""
         return max(map(len, self._children), default=0)
 
-    def index(self, label):
+    def index(self, label: str | int) -> int:
         """Return the id of the label with this key or name.
 
         Raises:
@@ -197,20 +214,20 @@ class LabelHierarchy:
             )
         return ids[0]
 
-    def parents(self, label):
+    def parents(self, label: int) -> np.ndarray:
         """Return the ids directly above label id `label`, `(n,)` int32."""
         return _as_ids(self._parents[label])
 
-    def children(self, label):
+    def children(self, label: int) -> np.ndarray:
         """Return the ids directly below label id `label`, `(n,)` int32."""
         return _as_ids(self._children[label])
 
-    def ancestors(self, label):
+    def ancestors(self, label: int) -> np.ndarray:
         """Return all ids above label id `label`, but not it, `(n,)` int32."""
         closed = self.close([label])
         return closed[closed != label]
 
-    def close(self, labels):
+    def close(self, labels: ArrayLike) -> np.ndarray:
         """Return the ids in `labels` and all above them, sorted, unique, int32.
 
         Args:
@@ -219,10 +236,10 @@ class LabelHierarchy:
         Raises:
             ValueError: An id is not in -1..C - 1.
         """
-        labels = self._check(np.atleast_1d(labels))
-        return np.unique(self._closure.gather(labels[labels >= 0])[0])
+        ids = self._check(np.atleast_1d(labels))
+        return np.unique(self._closure.gather(ids[ids >= 0])[0])
 
-    def close_batch(self, labels):
+    def close_batch(self, labels: ArrayLike) -> np.ndarray:
         """Return each row of `labels` closed, padded with -1 at its end, int32.
 
         Args:
@@ -241,18 +258,18 @@ class LabelHierarchy:
         array([[ 0,  1,  2],
                [ 0, -1, -1]], dtype=int32)
         """
-        labels = self._check(np.asarray(labels))
+        rows = self._check(np.asarray(labels))
         # A few rows at a time fit into the CPU's cache, and their cells into
         # int32.
         step = max(1, min(_CHUNK, (2**31 - 1) // max(1, len(self))))
         parts = [
-            self._close_rows(labels[start : start + step])
-            for start in range(0, len(labels), step)
+            self._close_rows(rows[start : start + step])
+            for start in range(0, len(rows), step)
         ]
         if len(parts) == 1:
             return parts[0]
         width = max([0, *(part.shape[1] for part in parts)])
-        out = np.full((len(labels), width), -1, "int32")
+        out = np.full((len(rows), width), -1, "int32")
         for i, part in enumerate(parts):
             out[i * step : i * step + len(part), : part.shape[1]] = part
         return out
@@ -276,7 +293,7 @@ class LabelHierarchy:
         out[rows, np.arange(len(rows)) - starts[rows]] = closed
         return out
 
-    def closures(self, labels):
+    def closures(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the closure of each label, end to end, and their lengths.
 
         Args:
@@ -293,7 +310,7 @@ class LabelHierarchy:
         """
         return self._closure.gather(labels)
 
-    def subset(self, labels):
+    def subset(self, labels: ArrayLike) -> "LabelHierarchy":
         """Return the hierarchy of `labels` and all above them, ids renumbered.
 
         Args:

@@ -63,7 +63,7 @@ class UnreadableImage(ValueError):
         cause: One of `CAUSES`, to count by.
     """
 
-    def __init__(self, message, cause):
+    def __init__(self, message: str, cause: str):
         super().__init__(message)
         self.cause = cause
 

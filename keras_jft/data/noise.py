@@ -6,8 +6,9 @@ import numpy as np
 
 from keras_jft.data import keyed_random
 from keras_jft.data.batch import PADDING
-from keras_jft.data.dataset import Wrapped
+from keras_jft.data.dataset import Dataset, Wrapped
 from keras_jft.data.label_sets import label_sets
+from keras_jft.typing import Example
 
 # Streams of independent draws for one label of one example.
 _MISSING, _WRONG, _KIND, _CHOICE = range(4)
@@ -36,7 +37,15 @@ class NoisyLabels(Wrapped):
             labels, or no hierarchy for confusable ones.
     """
 
-    def __init__(self, data, *, wrong=0.0, missing=0.0, confusable=0.0, seed=0):
+    def __init__(
+        self,
+        data: Dataset,
+        *,
+        wrong: float = 0.0,
+        missing: float = 0.0,
+        confusable: float = 0.0,
+        seed: int = 0,
+    ):
         rates = {"wrong": wrong, "missing": missing, "confusable": confusable}
         for name, rate in rates.items():
             if not isinstance(rate, numbers.Real) or not 0 <= rate <= 1:
@@ -55,14 +64,14 @@ class NoisyLabels(Wrapped):
         self._leaves = np.arange(len(data.info.label_names), dtype="int32")
         if data.info.hierarchy is not None:
             self._leaves = data.info.hierarchy.leaves
-        self._families = {}
+        self._families: dict = {}
         if len(self._leaves) < 2:
             raise ValueError(
                 "Noise needs at least two labels to choose from. Received "
                 f"label_names={data.info.label_names}."
             )
 
-    def change(self, examples):
+    def change(self, examples: list[Example]) -> list[Example]:
         """Return the examples with spoiled labels."""
         sets = self._sets(examples)
         owners = sets.owners[sets.is_specific]

@@ -16,14 +16,15 @@ import itertools
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_jft import checks, sides
 from keras_jft.data import keyed_random
 from keras_jft.data.batch import collate
-from keras_jft.data.dataset import fingerprint
+from keras_jft.data.dataset import Dataset, fingerprint
 from keras_jft.data.failures import UNREADABLE, cause_of
 from keras_jft.data.transforms import RandomFlip
 from keras_jft.data.transforms.geometry import IN_PLACE
@@ -33,6 +34,10 @@ from keras_jft.data.transforms.presets import (
     check_transforms,
     image_size_of,
 )
+from keras_jft.typing import Transform
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 class Examples:
@@ -169,21 +174,21 @@ class Examples:
 
 
 def iterate(
-    data,
-    batch_size,
+    data: Dataset,
+    batch_size: int,
     *,
-    transforms=None,
-    training=False,
-    seed=0,
-    drop_remainder=None,
-    tolerate=0,
-    shard=(0, 1),
-    initial_epoch=0,
-    initial_step=0,
-    workers=None,
-    mixup=0.0,
-    originals=False,
-):
+    transforms: str | Sequence[Transform] | None = None,
+    training: bool = False,
+    seed: int = 0,
+    drop_remainder: bool | None = None,
+    tolerate: float = 0,
+    shard: tuple[int, int] = (0, 1),
+    initial_epoch: int = 0,
+    initial_step: int = 0,
+    workers: int | None = None,
+    mixup: float = 0.0,
+    originals: bool = False,
+) -> "Batches":
     """Return an iterable of contract batches of NumPy arrays.
 
     It can be iterated over any number of times; its `len` is the number of
@@ -259,7 +264,7 @@ def iterate(
         batch_size=batch_size,
         steps=steps,
         position=initial_epoch * steps + initial_step if training else 0,
-        workers=workers or min(8, os.cpu_count()),
+        workers=workers or min(8, os.cpu_count() or 1),
         mixup=mixup if training else 0.0,
         originals=originals,
     )
@@ -294,11 +299,11 @@ class Batches:
     originals: bool = False
 
     @property
-    def skipped(self):
+    def skipped(self) -> dict[int | str, str]:
         """`{id: reason}` of the examples that could not be read so far."""
         return dict(self.examples.skipped)
 
-    def report(self, most_names=20):
+    def report(self, most_names: int = 20) -> dict[str, Any]:
         """Return what could not be read so far, counted by cause.
 
         Args:
@@ -312,11 +317,11 @@ class Batches:
         """
         return self.examples.report(most_names)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.steps
 
     @property
-    def identity(self):
+    def identity(self) -> dict[str, Any]:
         """A plain dict; where it is equal, positions mean the same batches."""
         return {
             "num_examples": len(self.examples.data),
@@ -333,26 +338,26 @@ class Batches:
     def _fingerprint(self):
         return fingerprint(self.examples.data)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[dict[str, Any]]:
         numbers = range(self.position, self.position + self.steps)
         batches = _parallel(self.batch, numbers, self.workers)
         for number, batch in zip(numbers, batches, strict=True):
             self.advance(number)
             yield batch
 
-    def to_tf_data(self):
+    def to_tf_data(self) -> "tf.data.Dataset":
         """Return the same batches as `jft.data.batches` does."""
         from keras_jft.data.tf_data import dataset_of  # It imports this.
 
         return dataset_of(self)
 
-    def advance(self, number):
+    def advance(self, number: int) -> None:
         """Note that batch `number` was handed out; a pass may end with it."""
         ends = (number + 1 - self.position) % self.steps == 0
         if ends and self.examples.training:
             self.position = max(self.position, int(number) + 1)
 
-    def batch(self, number):
+    def batch(self, number: int) -> dict[str, Any]:
         """Return batch `number` of the endless stream, a dict of arrays."""
         epoch, step = divmod(number, self.steps)
         places = self.places[step * self.batch_size :][: self.batch_size]
@@ -374,7 +379,7 @@ class Batches:
         return batch
 
     @property
-    def image_size(self):
+    def image_size(self) -> tuple[int | None, int | None]:
         """`(H, W)` of every batch, from the transforms; None is unknown."""
         return image_size_of(self.transforms)
 

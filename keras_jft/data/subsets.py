@@ -8,13 +8,14 @@
 
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from keras_jft import checks, files, text
 from keras_jft.data import keyed_random
-from keras_jft.data.dataset import Wrapped
+from keras_jft.data.dataset import Dataset, Wrapped
 from keras_jft.data.label_names import checked_list, is_text
 from keras_jft.text_files import (
     read_json,
@@ -22,12 +23,13 @@ from keras_jft.text_files import (
     read_lines,
     short,
 )
+from keras_jft.typing import PathLike
 
 _HASHED = 1_000_000  # Ids that are hashed at once.
 _READ = 10_000  # Examples whose ids or labels are read at once.
 
 
-def subset(data, num_examples, seed=0):
+def subset(data: Dataset, num_examples: int, seed: int = 0) -> Dataset:
     """Return the first `num_examples` of `data` in a random order of ids.
 
     The order depends on ids and seed alone, so the subsets of one seed are
@@ -55,7 +57,7 @@ def subset(data, num_examples, seed=0):
         )
     # So a subset of a subset is the same as that subset of the whole.
     if isinstance(data, Subset) and data.seed == seed:
-        data, positions = data.data, data.positions
+        positions, data = data.positions, data.data
     elif _ids_are_positions(data):
         positions = keyed_random.permutation(len(data), seed)
     else:
@@ -122,7 +124,7 @@ def _ids_are_positions(data):
     return True
 
 
-def write_ids(data, path):
+def write_ids(data: Dataset, path: PathLike) -> None:
     """Write which examples a data set has, in its order, as JSON Lines.
 
     Each line has the `id` of an example and, if it has labels, the names of its
@@ -168,7 +170,7 @@ def _lines(data):
             yield text + "\n"
 
 
-def read_ids(path, num_examples=None):
+def read_ids(path: PathLike, num_examples: int | None = None) -> np.ndarray:
     """Read the ids of a file, `(n,)` int64 or str.
 
     Args:
@@ -183,7 +185,7 @@ def read_ids(path, num_examples=None):
     """
     if not Path(path).is_file():
         raise ValueError(f"There must be a file {str(path)!r}. Received none.")
-    ids = {}
+    ids: dict = {}
     for place, name in itertools.islice(_ids_in(Path(path)), num_examples):
         kind = type(next(iter(ids), name))
         is_id = is_text(name) or (type(name) is int and abs(name) < 2**63)
@@ -221,7 +223,11 @@ def _ids_in(path):
             yield f"line {number}", line.strip()
 
 
-def select(data, ids, num_examples=None):
+def select(
+    data: Dataset,
+    ids: Sequence[int | str] | np.ndarray | PathLike,
+    num_examples: int | None = None,
+) -> Dataset:
     """Return the examples with the given ids, in their order.
 
     Args:
@@ -279,7 +285,14 @@ def find_ids(ids, known, argument="ids"):
     return positions
 
 
-def class_subset(data, labels, num_examples=None, *, seed=0, only=False):
+def class_subset(
+    data: Dataset,
+    labels: Sequence[int | str],
+    num_examples: int | None = None,
+    *,
+    seed: int = 0,
+    only: bool = False,
+) -> tuple[Dataset, Dataset]:
     """Return examples with given labels, and a control of the same size.
 
     Both are nested and depend on ids and seed alone, as for `subset`. The
@@ -319,7 +332,7 @@ def class_subset(data, labels, num_examples=None, *, seed=0, only=False):
     return chosen, subset(data, num_examples, seed)
 
 
-def with_labels(data, labels):
+def with_labels(data: Dataset, labels: Sequence[int | str]) -> Dataset:
     """Return the examples with at least one of some labels, in their order.
 
     Reads the annotations once, and keeps one position per example in memory.

@@ -1,12 +1,20 @@
 """The batches of `iterate` as a `tf.data.Dataset`, ready for `fit`."""
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from keras_jft import text
+from keras_jft.data.dataset import Dataset
 from keras_jft.data.pipeline import iterate
 
+if TYPE_CHECKING:
+    import tensorflow as tf
 
-def batches(data, batch_size, **options):
+
+def batches(
+    data: Dataset, batch_size: int, **options: Any
+) -> "tf.data.Dataset":
     """Return a `tf.data.Dataset` of contract batches, of known cardinality.
 
     In training every pass has a different order. The order changes once a pass

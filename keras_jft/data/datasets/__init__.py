@@ -2,7 +2,8 @@
 
 import inspect
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from keras_jft import checks
 from keras_jft.data.dataset import Dataset, Info
@@ -27,7 +28,7 @@ from keras_jft.data.datasets.coco import boxes, people
 from keras_jft.data.datasets.records import reading
 from keras_jft.data.noise import NoisyLabels
 
-DATASETS = {
+DATASETS: dict[str, Callable[..., Dataset]] = {
     "synthetic": synthetic.load,
     "image_folder": image_folder.load,
     "manifest": manifest.load,
@@ -66,7 +67,7 @@ ANNOTATED_FOR = {
 _TARGETS = {"boxes": "detection", "masks": "segmentation", "keypoints": "pose"}
 
 
-def annotated_for(name, options):
+def annotated_for(name: str, options: Mapping[str, Any]) -> str | None:
     """Return the task that the images of a data set are annotated for.
 
     Args:
@@ -89,8 +90,13 @@ def annotated_for(name, options):
 
 
 def check_options(
-    name, options, *, split="train", num_examples=None, complete=False
-):
+    name: str,
+    options: Mapping[str, Any],
+    *,
+    split: str | None = "train",
+    num_examples: int | None = None,
+    complete: bool = False,
+) -> None:
     """Check that a data set is known and takes the given options.
 
     Args:
@@ -127,7 +133,13 @@ def check_options(
             )
 
 
-def load(name, split="train", *, noise=None, **options):
+def load(
+    name: str,
+    split: str | None = "train",
+    *,
+    noise: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Dataset:
     """Load a data set by name.
 
     Args:

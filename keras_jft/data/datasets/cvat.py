@@ -4,27 +4,30 @@ References:
     https://docs.cvat.ai/docs/dataset_management/formats/format-cvat/
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from keras_jft.data.dataset import Dataset
 from keras_jft.data.datasets import drawn_objects, voc
 from keras_jft.data.datasets.boxed_images import Faults
 from keras_jft.data.datasets.image_paths import ImageFinder
 from keras_jft.text_files import short
+from keras_jft.typing import PathLike
 
 
 def load(
-    directory,
-    split=None,
+    directory: PathLike,
+    split: str | None = None,
     *,
-    annotations="annotations.xml",
-    images=None,
-    target="boxes",
-    label_names=None,
-    on_error="raise",
-    orientation=None,
-):
+    annotations: str = "annotations.xml",
+    images: str | None = None,
+    target: str = "boxes",
+    label_names: Sequence[str] | None = None,
+    on_error: str = "raise",
+    orientation: str | None = None,
+) -> Dataset:
     """Load the images of an export of CVAT, in the order of its file.
 
     Args:
@@ -54,7 +57,8 @@ def load(
     if images is None:
         images = "images" if (root / "images").is_dir() else ""
     finder, faults = ImageFinder(root / images), Faults(on_error)
-    found, names = [], set()
+    found: list = []
+    names: set = set()
     for element in voc.parse(path, "annotations").iter("image"):
         shapes = [s for s in element if s.tag in ("box", "polygon")]
         names.update(shape.get("label") for shape in shapes)

@@ -17,12 +17,19 @@ from keras_jft.data.dataset import Dataset, Info
 from keras_jft.data.images import decode_image
 from keras_jft.data.label_names import labels_of, names_in
 from keras_jft.text_files import read_json, short
+from keras_jft.typing import PathLike
 
 _IMAGES = ("image", "img", "images")
 _LABELS = ("label", "labels", "fine_label")
 
 
-def load(directory, split=None, *, image_column=None, label_column=None):
+def load(
+    directory: PathLike,
+    split: str | None = None,
+    *,
+    image_column: str | None = None,
+    label_column: str | None = None,
+) -> Dataset:
     """Load the rows of a saved data set; ids are their positions.
 
     Args:

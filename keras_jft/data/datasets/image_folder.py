@@ -3,23 +3,33 @@
 import functools
 import os
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from keras_jft.data.dataset import Info
+from keras_jft.data.dataset import Dataset, Info
 from keras_jft.data.datasets.image_files import ImageFiles
 from keras_jft.data.hierarchy import LabelHierarchy
 from keras_jft.data.images import IMAGE_SUFFIXES
 from keras_jft.data.label_names import almost, check_forms, checked_names
 from keras_jft.files import is_tool_name, walk
+from keras_jft.typing import PathLike
 
 _SPLITS = {"train", "val", "valid", "validation", "test"}
 # Suffixes of notes, which nobody expects to be read as images.
 _NOTES = (".csv", ".html", ".json", ".md", ".tsv", ".txt", ".xml", ".yaml")
 
 
-def load(directory, split=None, *, hierarchy=None, classes=None, exclude=()):
+def load(
+    directory: PathLike,
+    split: str | None = None,
+    *,
+    hierarchy: LabelHierarchy | Mapping[str, Any] | PathLike | None = None,
+    classes: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
+) -> Dataset:
     """Load the images of all class folders, in the order of their paths.
 
     Hidden files and folders, and those of tools (`keras_jft.files.TOOL_NAMES`),
@@ -72,27 +82,26 @@ def load(directory, split=None, *, hierarchy=None, classes=None, exclude=()):
             "rename those that are images.",
             stacklevel=2,
         )
-    class_ids = np.array(class_ids, "int32")
-    if hierarchy is None:
-        labels, info = list(np.arange(len(names), dtype="int32")), {}
-        label_names = names
-    else:
-        hierarchy = _above(names, hierarchy)
-        labels = [hierarchy.close([hierarchy.index(name)]) for name in names]
-        label_names = hierarchy.names
-        info = {"hierarchy": hierarchy, "max_labels": max(map(len, labels))}
+    ids = np.array(class_ids, "int32")
+    tree = None if hierarchy is None else _above(names, hierarchy)
+    labels = list(np.arange(len(names), dtype="int32"))
+    label_names, max_labels = names, None
+    if tree is not None:
+        labels = [tree.close([tree.index(name)]) for name in names]
+        label_names, max_labels = tree.names, max(map(len, labels))
     counts = np.zeros(len(label_names), "int64")
-    for class_labels, n in zip(labels, np.bincount(class_ids), strict=True):
+    for class_labels, n in zip(labels, np.bincount(ids), strict=True):
         counts[class_labels] += n
     return ImageFiles(
         root,
         paths,
-        functools.partial(_labels_at, labels, class_ids),
+        functools.partial(_labels_at, labels, ids),
         Info(
             num_examples=len(paths),
             label_names=tuple(label_names),
             class_counts=counts,
-            **info,
+            hierarchy=tree,
+            max_labels=max_labels,
         ),
     )
 

@@ -6,29 +6,32 @@ References:
 """
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from keras_jft.data.dataset import Dataset
 from keras_jft.data.datasets import drawn_objects
 from keras_jft.data.datasets.boxed_images import Faults
 from keras_jft.data.datasets.image_files import files_below
 from keras_jft.data.datasets.image_paths import ImageFinder
 from keras_jft.text_files import read_json, short
+from keras_jft.typing import PathLike
 
 _CIRCLE = 32  # Corners of the polygon that stands for a circle.
 
 
 def load(
-    directory,
-    split=None,
+    directory: PathLike,
+    split: str | None = None,
     *,
-    target="boxes",
-    label_names=None,
-    on_error="raise",
-    allow_outside=False,
-    orientation="apply",
-):
+    target: str = "boxes",
+    label_names: Sequence[str] | None = None,
+    on_error: str = "raise",
+    allow_outside: bool = False,
+    orientation: str = "apply",
+) -> Dataset:
     """Load the images that have a JSON file, ordered by its path.
 
     Args:
@@ -59,8 +62,9 @@ def load(
             f"There must be a folder {str(folder)!r}. Received none. Check "
             "`directory` and `split`."
         )
-    faults, finder, names = Faults(on_error), None, set()
+    faults = Faults(on_error)
     finder = ImageFinder(root, allow_outside=allow_outside)
+    names: set[str] = set()
     images, left_out = [], 0
     for path in files_below(root, (".json",)):
         document = _document(path)

@@ -2,11 +2,13 @@
 
 import dataclasses
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from keras_jft.data.dataset import Info, warn_of_absent_classes
+from keras_jft.data.dataset import Dataset, Info, warn_of_absent_classes
 from keras_jft.data.datasets.image_files import ImageFiles
 from keras_jft.data.datasets.image_paths import find_images
 from keras_jft.data.datasets.parquet import RowGroups
@@ -19,21 +21,22 @@ from keras_jft.data.label_names import (
 )
 from keras_jft.files import check_split
 from keras_jft.text_files import read_csv, read_json_lines, short
+from keras_jft.typing import PathLike
 
 
 def load(
-    path,
-    split=None,
+    path: PathLike,
+    split: str | None = None,
     *,
-    directory=None,
-    image_column="image",
-    label_column="labels",
-    separator=";",
-    label_names=None,
-    hierarchy=None,
-    many=True,
-    allow_outside=False,
-):
+    directory: PathLike | None = None,
+    image_column: str = "image",
+    label_column: str = "labels",
+    separator: str = ";",
+    label_names: Sequence[str] | None = None,
+    hierarchy: LabelHierarchy | Mapping[str, Any] | PathLike | None = None,
+    many: bool = True,
+    allow_outside: bool = False,
+) -> Dataset:
     """Load the images of a manifest, in its order; their paths are the ids.
 
     Args:

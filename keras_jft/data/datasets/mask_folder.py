@@ -9,6 +9,7 @@ Shapes: C classes, H W image height and width.
 
 import numbers
 import operator
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from keras_jft.data.label_names import checked_list, checked_names
 from keras_jft.data.transforms import Resize
 from keras_jft.files import check_split
 from keras_jft.text_files import short
+from keras_jft.typing import PathLike
 
 _PROBES = 16  # Masks that are checked for absent classes.
 CAMVID_CLASSES = (
@@ -48,19 +50,19 @@ CAMVID_CLASSES = (
 
 
 def load(
-    directory,
-    split=None,
+    directory: PathLike,
+    split: str | None = None,
     *,
-    classes,
-    images=None,
-    masks=None,
-    endings=("", ""),
-    void=(),
-    colors=None,
-    allow_void=False,
-    image_size=None,
-    orientation=None,
-):
+    classes: Sequence[str] | int,
+    images: str | None = None,
+    masks: str | None = None,
+    endings: tuple[str, str] = ("", ""),
+    void: Sequence[int] = (),
+    colors: Sequence[Sequence[int]] | None = None,
+    allow_void: bool = False,
+    image_size: tuple[int, int] | None = None,
+    orientation: str | None = None,
+) -> Dataset:
     """Load the images of a folder and their masks, ordered by name.
 
     A mask is a PNG of class indices (gray or with a palette; 255 is void) with
@@ -105,8 +107,10 @@ def load(
     else:
         count = checks.whole("classes", classes, least=1)
         classes = [f"class_{i}" for i in range(count)]
+    of_images, of_masks = pairs(directory, split, images, masks, endings)
     return MaskedImages(
-        *pairs(directory, split, images, masks, endings),
+        of_images,
+        of_masks,
         classes,
         void=void,
         colors=colors,
@@ -384,7 +388,13 @@ def _sbd_mask(path):
         ) from error
 
 
-def load_camvid(directory, split="train", *, image_size=None, orientation=None):
+def load_camvid(
+    directory: PathLike,
+    split: str | None = "train",
+    *,
+    image_size: tuple[int, int] | None = None,
+    orientation: str | None = None,
+) -> Dataset:
     """Load the images and masks of a split, in the order of their names.
 
     Args:
@@ -400,8 +410,10 @@ def load_camvid(directory, split="train", *, image_size=None, orientation=None):
     Raises:
         ValueError: As `mask_folder.load` does.
     """
+    images, masks = pairs(directory, split, "{split}", "{split}annot")
     return MaskedImages(
-        *pairs(directory, split, "{split}", "{split}annot"),
+        images,
+        masks,
         CAMVID_CLASSES,
         void=(len(CAMVID_CLASSES),),
         image_size=image_size,

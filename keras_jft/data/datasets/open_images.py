@@ -10,6 +10,8 @@ Shapes: N images, R rows of labels, C classes, n rows of a block of a file.
 import itertools
 import os
 import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +29,7 @@ from keras_jft.data.images import decode_image
 from keras_jft.data.label_names import checked_names
 from keras_jft.files import check_split, files_of, of_split
 from keras_jft.text_files import decode, parse_json
+from keras_jft.typing import PathLike
 
 _CHUNK = 1_000_000
 _COLUMNS = ("ImageID", "Source", "LabelName", "Confidence")
@@ -39,19 +42,19 @@ _LABEL_BITS = 30  # Bits of a label id in a packed row.
 
 
 def load(
-    split="train",
+    split: str | None = "train",
     *,
-    labels,
-    directory,
-    descriptions=None,
-    hierarchy=None,
-    classes=None,
-    sources=None,
-    threshold=0.5,
-    unknown=None,
-    missing="raise",
-    on_error="raise",
-):
+    labels: PathLike | Sequence[PathLike],
+    directory: PathLike,
+    descriptions: PathLike | None = None,
+    hierarchy: LabelHierarchy | Mapping[str, Any] | PathLike | None = None,
+    classes: PathLike | Sequence[str] | None = None,
+    sources: Sequence[str] | None = None,
+    threshold: float = 0.5,
+    unknown: float | None = None,
+    missing: str = "raise",
+    on_error: str = "raise",
+) -> Dataset:
     """Load the images of label files, in the order of their ids.
 
     A label is present if its confidence, given by people (1: verified) or by a
@@ -104,7 +107,7 @@ def load(
         of_split(source, split)
         for source in (labels, directory, descriptions, hierarchy, classes)
     )
-    keys, names, hierarchy = _labels(descriptions, hierarchy)
+    keys, names, tree = _labels(descriptions, hierarchy)
     sources = [sources] if isinstance(sources, str) else sources
     reader = _LabelReader(
         keys, _classes(classes, keys), sources, threshold, unknown, on_error
@@ -118,8 +121,8 @@ def load(
             f"{labels!r} must have rows of the sources {sources or 'any'}. "
             f"Received rows of {sorted(reader.seen_sources)} only."
         )
-    if hierarchy is not None:
-        counts = ~_rejected(hierarchy, images, label_ids, states)
+    if tree is not None:
+        counts = ~_rejected(tree, images, label_ids, states)
         images, label_ids, states = (
             column[counts] for column in (images, label_ids, states)
         )
@@ -127,15 +130,14 @@ def load(
     label_ids, states = label_ids[rows], states[rows]
     present = np.isin(states, (_BY_MACHINE, _BY_PEOPLE))
     tables = [
-        LabelRows(images[chosen], label_ids[chosen], len(ids), len(keys),
-                  hierarchy)
+        LabelRows(images[chosen], label_ids[chosen], len(ids), len(keys), tree)
         for chosen in (present, states == _UNKNOWN)
-    ]  # fmt: skip
+    ]
     class_counts, longest = tables[0].count()
     info = Info(
         num_examples=len(ids),
         label_names=tuple(names),
-        hierarchy=hierarchy,
+        hierarchy=tree,
         max_labels=max(1, longest),
         class_counts=class_counts,
     )

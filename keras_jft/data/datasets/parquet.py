@@ -14,7 +14,9 @@ References:
 import collections
 import os
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +32,7 @@ from keras_jft.data.images import decode_image, read_file
 from keras_jft.data.label_names import checked_names
 from keras_jft.files import check_split, files_of, of_split
 from keras_jft.text_files import short
+from keras_jft.typing import PathLike
 
 _BYTES, _TEXTS = (
     (pa.binary(), pa.large_binary()),
@@ -44,21 +47,21 @@ _KEPT = 16
 
 
 def load(
-    split=None,
+    split: str | None = None,
     *,
-    path,
-    directory=None,
-    image_column="image",
-    id_column=None,
-    label_column="labels",
-    probability_column="label_probs",
-    fields=("label", "probability"),
-    threshold=0.0,
-    unknown=None,
-    label_names=None,
-    hierarchy=None,
-    allow_outside=False,
-):
+    path: PathLike | Sequence[PathLike],
+    directory: PathLike | None = None,
+    image_column: str = "image",
+    id_column: str | None = None,
+    label_column: str = "labels",
+    probability_column: str = "label_probs",
+    fields: tuple[str, str] = ("label", "probability"),
+    threshold: float = 0.0,
+    unknown: float | None = None,
+    label_names: Sequence[str] | None = None,
+    hierarchy: LabelHierarchy | Mapping[str, Any] | PathLike | None = None,
+    allow_outside: bool = False,
+) -> Dataset:
     """Load the images of Parquet files, in the order of their rows.
 
     Labels are read at once, one row group after another. Images are read on

@@ -15,6 +15,7 @@ from keras_jft.data.datasets.boxed_images import (
     fault_of,
 )
 from keras_jft.data.images import AnnotatedImages, decode_image
+from keras_jft.typing import PathLike
 
 # Fields in which labels are looked for, in this order.
 _FIELDS = ("label", "labels", "objects")
@@ -23,15 +24,15 @@ _IGNORED = ("is_crowd", "is_difficult")
 
 
 def load(
-    config,
-    split="train",
+    config: str,
+    split: str | None = "train",
     *,
-    directory=None,
-    field=None,
-    min_confidence=None,
-    max_labels=None,
-    on_error="raise",
-):
+    directory: PathLike | None = None,
+    field: str | None = None,
+    min_confidence: float | None = None,
+    max_labels: int | None = None,
+    on_error: str = "raise",
+) -> Dataset:
     """Load the examples of a split, at any position; ids are positions.
 
     The kind of example depends on the field: one label, such as `label` of

@@ -13,13 +13,14 @@ import dataclasses
 import itertools
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 
 from keras_jft import checks, text_files
-from keras_jft.data.dataset import warn_of_absent_classes
+from keras_jft.data.dataset import Dataset, warn_of_absent_classes
 from keras_jft.data.datasets import tfds
 from keras_jft.data.datasets.boxed_images import (
     BoxedImages,
@@ -31,6 +32,7 @@ from keras_jft.data.datasets.image_files import files_below, files_by_name
 from keras_jft.data.label_names import check_forms, checked_names
 from keras_jft.text import composed
 from keras_jft.text_files import short
+from keras_jft.typing import PathLike
 
 _SOURCES = ("files", "tfds")
 # Flags in the list of a class: absent, difficult, present.
@@ -48,18 +50,18 @@ _DECLARED = re.compile(
 
 
 def load(
-    split="train",
+    split: str | None = "train",
     *,
-    directory=None,
-    years=None,
-    label_names=None,
-    annotated=True,
-    one_based=True,
-    on_error="raise",
-    orientation=None,
-    source="files",
-    config="voc/2007",
-):
+    directory: PathLike | None = None,
+    years: Sequence[int | str] | None = None,
+    label_names: Sequence[str] | None = None,
+    annotated: bool = True,
+    one_based: bool = True,
+    on_error: str = "raise",
+    orientation: str | None = None,
+    source: str = "files",
+    config: str = "voc/2007",
+) -> Dataset:
     """Load the images and boxes of a split, in the order of its list.
 
     Args:

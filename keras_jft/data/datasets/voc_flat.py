@@ -4,28 +4,31 @@ The files are Pascal VOC's, but not its folders: annotations lie beside the
 images, or in a folder of their own, and no list names the images of a split.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from keras_jft.data.dataset import Dataset
 from keras_jft.data.datasets import drawn_objects, voc
 from keras_jft.data.datasets.boxed_images import Faults
 from keras_jft.data.datasets.image_files import files_below
 from keras_jft.files import check_split
 from keras_jft.text_files import short
+from keras_jft.typing import PathLike
 
 
 def load(
-    directory,
-    split=None,
+    directory: PathLike,
+    split: str | None = None,
     *,
-    images=None,
-    annotations=None,
-    label_names=None,
-    one_based=True,
-    on_error="raise",
-    orientation=None,
-):
+    images: str | None = None,
+    annotations: str | None = None,
+    label_names: Sequence[str] | None = None,
+    one_based: bool = True,
+    on_error: str = "raise",
+    orientation: str | None = None,
+) -> Dataset:
     """Load the images that have an annotation file, ordered by its path.
 
     An image belongs to the XML file with the path that its own has apart from
@@ -61,7 +64,7 @@ def load(
     places = [
         root / place.format(split=split) for place in (images, annotations)
     ]
-    pictures = {}
+    pictures: dict = {}
     for path in _below(places[0]):
         pictures.setdefault(_name(path, places[0]), []).append(path)
     faults, found, missing = Faults(on_error), [], []
@@ -91,7 +94,7 @@ def load(
             f"{short(missing[:5])}."
         )
     faults.warn(places[1])
-    names = set()
+    names: set = set()
     if label_names is None:
         names = names.union(*map(voc.class_names, _below(root, (".xml",))))
     return drawn_objects.data_set(

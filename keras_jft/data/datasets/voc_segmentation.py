@@ -13,8 +13,10 @@ References:
 
 from pathlib import Path
 
+from keras_jft.data.dataset import Dataset
 from keras_jft.data.datasets import voc
 from keras_jft.data.datasets.mask_folder import MaskedImages, files
+from keras_jft.typing import PathLike
 
 CLASSES = (
     "background",
@@ -41,7 +43,13 @@ CLASSES = (
 )
 
 
-def load(split="train", *, directory, sbd=None, orientation=None):
+def load(
+    split: str | None = "train",
+    *,
+    directory: PathLike,
+    sbd: PathLike | None = None,
+    orientation: str | None = None,
+) -> Dataset:
     """Load the images and masks of a split, in the order of their names.
 
     The mask of an image is VOC's own if there is one, else the one in the

@@ -15,6 +15,7 @@ import os
 import re
 import tarfile
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -32,6 +33,7 @@ from keras_jft.data.label_names import (
 )
 from keras_jft.files import check_split, files_of, is_tool_name, of_split
 from keras_jft.text_files import decode, parse_json, short
+from keras_jft.typing import PathLike
 
 _LABEL_SUFFIXES = (".cls", ".json", ".txt")
 _MEMBER = re.compile(r"((?:.*/)?[^./]+)(\.[^/]*)", re.DOTALL)
@@ -48,15 +50,15 @@ _FAULTS = (tarfile.TarError, ValueError, OverflowError, RecursionError)
 
 
 def load(
-    urls,
-    split="train",
+    urls: PathLike | Sequence[PathLike],
+    split: str | None = "train",
     *,
-    label_names=None,
-    label_suffix=".cls",
-    label_key="labels",
-    separator=";",
-    many=True,
-):
+    label_names: Sequence[str] | None = None,
+    label_suffix: str = ".cls",
+    label_key: str = "labels",
+    separator: str = ";",
+    many: bool = True,
+) -> Dataset:
     """Load the images of tar shards, in their order; ids are `tar/key`.
 
     Args:
@@ -110,14 +112,14 @@ def load(
         for (*_, content), where in zip(found, wheres, strict=True)
     ]
     is_declared = label_names is not None
-    if not is_declared:
-        label_names = _names_of(rows, wheres)
-    label_names = checked_names(label_names)
-    labels = _to_ids(rows, label_names, wheres, many)
-    counts = np.bincount(np.concatenate(labels), minlength=len(label_names))
-    if is_declared or not label_names:
+    classes = checked_names(
+        label_names if is_declared else _names_of(rows, wheres)
+    )
+    labels = _to_ids(rows, classes, wheres, many)
+    counts = np.bincount(np.concatenate(labels), minlength=len(classes))
+    if is_declared or not classes:
         warn_of_absent_classes(
-            label_names,
+            classes,
             counts,
             f"example of {str(urls)!r}",
             "Check `label_names`, which numbers count from 0, and that all "
@@ -130,7 +132,7 @@ def load(
         [ids if many else ids[0] for ids in labels],
         Info(
             num_examples=len(found),
-            label_names=label_names,
+            label_names=classes,
             max_labels=max(1, *map(len, labels)) if many else None,
             class_counts=counts,
         ),

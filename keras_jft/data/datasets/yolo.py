@@ -14,12 +14,14 @@ References:
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import yaml
 
 from keras_jft import checks
+from keras_jft.data.dataset import Dataset
 from keras_jft.data.datasets import drawn_objects
 from keras_jft.data.datasets.boxed_images import Faults
 from keras_jft.data.datasets.coco import people
@@ -28,6 +30,7 @@ from keras_jft.data.datasets.image_files import files_below
 from keras_jft.data.images import image_size
 from keras_jft.data.label_names import checked_names
 from keras_jft.text_files import read_lines, read_text, short
+from keras_jft.typing import PathLike
 
 SPLITS = ("train", "val", "test")
 TARGETS = (*drawn_objects.TARGETS, "keypoints")
@@ -37,15 +40,15 @@ _COVERED = 0.53
 
 
 def load(
-    directory,
-    split="train",
+    directory: PathLike,
+    split: str | None = "train",
     *,
-    target="boxes",
-    on_error="raise",
-    allow_outside=False,
-    sigmas=None,
-    max_people=8,
-):
+    target: str = "boxes",
+    on_error: str = "raise",
+    allow_outside: bool = False,
+    sigmas: Sequence[float] | None = None,
+    max_people: int = 8,
+) -> Dataset:
     """Load the images of a split, ordered by path.
 
     An image without a text file has no objects.

@@ -1,10 +1,12 @@
 """`describe` reads a data set once or twice, in chunks, in constant memory."""
 
 import time
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_jft.data.dataset import Dataset
 from keras_jft.data.failures import UNREADABLE, Failures
 from keras_jft.data.label_names import checked_list
 from keras_jft.data.label_sets import label_sets
@@ -30,18 +32,18 @@ _NUM_SHOWN = 12  # Examples in the first gallery.
 
 
 def describe(
-    data,
+    data: Dataset,
     *,
-    images=200,
-    split=None,
-    title="What is in the data",
-    embeddings=None,
-    classes=None,
-    num_pairs=15,
-    pairs_among=1_000,
-    most_named=20,
-    seed=0,
-):
+    images: int | str = 200,
+    split: str | None = None,
+    title: str = "What is in the data",
+    embeddings: Any = None,
+    classes: Sequence[str] | None = None,
+    num_pairs: int = 15,
+    pairs_among: int = 1_000,
+    most_named: int = 20,
+    seed: int = 0,
+) -> Description:
     """Describe the contents of a data set, to be read before training on it.
 
     Labels are counted from `Dataset.annotations`, chunk by chunk, so memory

@@ -1,6 +1,8 @@
 """The description of a data set: as a dict, a table, text and a page."""
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ from keras_jft.data.statistics import counts as counts_lib
 from keras_jft.data.statistics import page
 from keras_jft.data.statistics.counts import BoxCounts, ImageSample, LabelCounts
 from keras_jft.text import printable
+from keras_jft.typing import PathLike
 
 # Bins of classes by their number of images: from each number up to the next.
 SIZES = (0, 1, 20, 100, 1_000, 10_000, 100_000, 1_000_000)
@@ -74,7 +77,7 @@ class Description:
         lines = [page.headline(self), *lines, *page.remarks(self)]
         return printable("\n".join(lines))
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Return all of it in numbers, strings, lists and dicts, for JSON."""
         return {
             "title": self.title,
@@ -103,7 +106,7 @@ class Description:
             "seed": self.seed,
         }
 
-    def table(self):
+    def table(self) -> pd.DataFrame:
         """Return one row per class, the commonest first.
 
         Returns:
@@ -111,7 +114,9 @@ class Description:
             and `specific_images` (those without a more specific label); with
             boxes also `boxes`, with a hierarchy also `level` and `children`.
         """
-        columns = {"name": [printable(name) for name in self.label_names]}
+        columns: dict[str, Any] = {
+            "name": [printable(name) for name in self.label_names]
+        }
         if self.labels is not None:
             columns["images"] = self.labels.images
             columns["specific_images"] = self.labels.specific_images
@@ -128,7 +133,7 @@ class Description:
             return table
         return table.sort_values("images", ascending=False, kind="stable")
 
-    def save(self, path):
+    def save(self, path: PathLike) -> tuple[Path, Path]:
         """Write the page, one HTML file, and its Markdown beside it.
 
         Args:

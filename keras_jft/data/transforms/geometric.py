@@ -9,6 +9,7 @@ Shapes: H W image height and width, K keypoints.
 
 import dataclasses
 import numbers
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from keras_jft import sides
 from keras_jft.data.batch import GRAY
 from keras_jft.data.transforms.geometry import move
 from keras_jft.data.transforms.resampling import mirror, resample
+from keras_jft.typing import Example
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,10 +34,10 @@ class Resize:
     image_size: tuple[int, int]
     antialias: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_size(self)
 
-    def __call__(self, example, rng=None):
+    def __call__(self, example: Example, rng: Any = None) -> Example:
         """Return the example at `image_size`."""
         size = self.image_size
         old_size = example["images"].shape[:2]
@@ -68,23 +70,27 @@ class ResizeShortest:
     shortest: int = 600
     longest: int = 1024
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 1 <= self.shortest <= self.longest:
             raise ValueError(
                 "`shortest` must be positive and at most `longest`. Received: "
                 f"shortest={self.shortest}, longest={self.longest}."
             )
 
-    def __call__(self, example, rng=None):
+    def __call__(self, example: Example, rng: Any = None) -> Example:
         """Return the example with sides of these lengths."""
         return Resize(self.image_size_of(example["images"].shape[:2]))(example)
 
-    def image_size_of(self, size):
+    def image_size_of(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return the `(H, W)` that an image of `size` is resized to."""
-        resized = [round(side * self.shortest / min(size)) for side in size]
-        if max(resized) > self.longest:
-            resized = [round(side * self.longest / max(size)) for side in size]
-        return tuple(max(side, 1) for side in resized)
+        height, width = (
+            round(side * self.shortest / min(size)) for side in size
+        )
+        if max(height, width) > self.longest:
+            height, width = (
+                round(side * self.longest / max(size)) for side in size
+            )
+        return max(height, 1), max(width, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,10 +106,10 @@ class RandomCrop:
 
     image_size: tuple[int, int]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_size(self)
 
-    def __call__(self, example, rng):
+    def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """Return the example inside a random window."""
         room = _room_of(self, example)
         top, left = (int(rng.integers(free + 1)) for free in room)
@@ -120,10 +126,10 @@ class CenterCrop:
 
     image_size: tuple[int, int]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_size(self)
 
-    def __call__(self, example, rng=None):
+    def __call__(self, example: Example, rng: Any = None) -> Example:
         """Return the example inside its central window."""
         top, left = (free // 2 for free in _room_of(self, example))
         return _crop(example, top, left, self.image_size)
@@ -147,12 +153,12 @@ class ResizedCrop:
     random: bool = True
     antialias: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_size(self)
         _check_size(self, "resize")
         _room(self, self.resize, "`resize`")
 
-    def __call__(self, example, rng=None):
+    def __call__(self, example: Example, rng: Any = None) -> Example:
         """Return the example inside its window."""
         room = _room(self, self.resize, "`resize`")
         if self.random:
@@ -183,7 +189,7 @@ class Pad:
     margin: int
     value: int = 0
 
-    def __call__(self, example, rng=None):
+    def __call__(self, example: Example, rng: Any = None) -> Example:
         """Return the example inside a margin."""
 
         def pixels(array, fill):
@@ -210,11 +216,11 @@ class PadTo:
 
     image_size: tuple[int, int] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.image_size is not None:
             _check_size(self)
 
-    def __call__(self, example, rng=None):
+    def __call__(self, example: Example, rng: Any = None) -> Example:
         """Return the example inside its padding."""
         size = example["images"].shape[:2]
         padded = {"image_sizes": np.array(size, "int32"), **example}
@@ -258,11 +264,11 @@ class RandomFlip:
         default=None, metadata={"added": True}
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.keypoint_names:
             sides.mirrored(self.keypoint_names, self.flip_pairs)
 
-    def __call__(self, example, rng):
+    def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """Return the example, mirrored or as it was."""
         if rng.random() >= self.probability:
             return example

@@ -6,11 +6,13 @@ Shapes: H W height and width of the result.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 from keras_jft.data.transforms.geometry import move
 from keras_jft.data.transforms.resampling import resample
+from keras_jft.typing import Example
 
 _ATTEMPTS = 10
 
@@ -41,7 +43,7 @@ class InceptionCrop:
     aspect: tuple[float, float] = (3 / 4, 4 / 3)
     antialias: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not (0 < self.area[0] <= self.area[1] <= 1):
             raise ValueError(
                 "`area` must be (least, largest), above 0 and at most 1. "
@@ -54,9 +56,10 @@ class InceptionCrop:
                 f"{self.aspect}."
             )
 
-    def __call__(self, example, rng):
+    def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """Return the example inside a random window."""
-        window = self._window(*example["images"].shape[:2], rng)
+        height, width = example["images"].shape[:2]
+        window = self._window(height, width, rng)
         return _resized(example, window, self.image_size, self.antialias)
 
     def _window(self, height, width, rng):
@@ -92,11 +95,11 @@ class CentralCrop:
     share: float = 224 / 256
     antialias: bool = False
 
-    def __call__(self, example, rng=None):
+    def __call__(self, example: Example, rng: Any = None) -> Example:
         """Return the example inside its central window."""
-        size = example["images"].shape[:2]
+        height, width = example["images"].shape[:2]
         aspect = self.image_size[1] / self.image_size[0]
-        window = _central(*size, aspect, self.share)
+        window = _central(height, width, aspect, self.share)
         return _resized(example, window, self.image_size, self.antialias)
 
 

@@ -3,14 +3,19 @@
 Shapes: B batch size, L labels per image.
 """
 
+from typing import Any
+
 import numpy as np
 
 from keras_jft.data.batch import PADDING
+from keras_jft.typing import Batch
 
 _IMAGE_KEYS = {"images", "labels", "ids"}
 
 
-def mixup(batch, rng, alpha=0.2):
+def mixup(
+    batch: Batch, rng: np.random.Generator, alpha: float = 0.2
+) -> dict[str, Any]:
     """Return the batch with each image mixed with another one of it.
 
     A new image is s times the image plus 1 - s times the other, with s drawn

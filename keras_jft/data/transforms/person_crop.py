@@ -4,12 +4,15 @@ Shapes: H W height and width of the crop.
 """
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from keras_jft.data.batch import GRAY
 from keras_jft.data.transforms.geometry import move
+from keras_jft.typing import Example
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +39,7 @@ class CropPerson:
     image_size: tuple[int, int] = (353, 257)
     scales: tuple[float, float] = (1.25, 1.25)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         low, high = self.scales
         if min(self.image_size) < 1 or not 0 < low <= high:
             raise ValueError(
@@ -45,7 +48,7 @@ class CropPerson:
                 f"{self.image_size}, scales={self.scales}."
             )
 
-    def __call__(self, example, rng=None):
+    def __call__(self, example: Example, rng: Any = None) -> Example:
         """Return the example inside the window."""
         low, high = self.scales
         factor = low if low == high else rng.uniform(low, high)
@@ -67,7 +70,9 @@ class CropPerson:
         shift = -left * scale[0], -top * scale[1]
         return move(example, pixels, scale=scale, shift=shift, fill=GRAY)
 
-    def window(self, box, factor):
+    def window(
+        self, box: Sequence[float] | np.ndarray, factor: float
+    ) -> tuple[float, float, float, float]:
         """Return the window around a box, x1, y1, x2, y2; it may reach outside.
 
         Args:

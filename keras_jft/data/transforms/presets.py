@@ -5,7 +5,8 @@ the keypoints, or `flip_pairs` if names do not say which change places. Other
 arguments have defaults.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from keras_jft import checks
 from keras_jft.data.transforms.geometric import (
@@ -20,14 +21,25 @@ from keras_jft.data.transforms.geometric import (
 from keras_jft.data.transforms.inception_crop import CentralCrop, InceptionCrop
 from keras_jft.data.transforms.person_crop import CropPerson
 from keras_jft.data.transforms.rand_augment import RandAugment
+from keras_jft.typing import Transform
 
 
-def none(training, keypoint_names=(), *, flip_pairs=None):
+def none(
+    training: bool,
+    keypoint_names: Sequence[str] = (),
+    *,
+    flip_pairs: tuple[tuple, ...] | None = None,
+) -> tuple[Transform, ...]:
     """Return no transforms."""
     return ()
 
 
-def flip(training, keypoint_names=(), *, flip_pairs=None):
+def flip(
+    training: bool,
+    keypoint_names: Sequence[str] = (),
+    *,
+    flip_pairs: tuple[tuple, ...] | None = None,
+) -> tuple[Transform, ...]:
     """Mirror half of the time in training."""
     if not training:
         return ()
@@ -35,13 +47,13 @@ def flip(training, keypoint_names=(), *, flip_pairs=None):
 
 
 def shift_and_flip(
-    training,
-    keypoint_names=(),
-    image_size=(32, 32),
-    margin=4,
+    training: bool,
+    keypoint_names: Sequence[str] = (),
+    image_size: tuple[int, int] = (32, 32),
+    margin: int = 4,
     *,
-    flip_pairs=None,
-):
+    flip_pairs: tuple[tuple, ...] | None = None,
+) -> tuple[Transform, ...]:
     """Move by up to `margin` pixels and mirror in training.
 
     References:
@@ -58,14 +70,14 @@ def shift_and_flip(
 
 
 def jft(
-    training,
-    keypoint_names=(),
-    resize=(340, 340),
-    crop=(299, 299),
-    antialias=False,
+    training: bool,
+    keypoint_names: Sequence[str] = (),
+    resize: tuple[int, int] = (340, 340),
+    crop: tuple[int, int] = (299, 299),
+    antialias: bool = False,
     *,
-    flip_pairs=None,
-):
+    flip_pairs: tuple[tuple, ...] | None = None,
+) -> tuple[Transform, ...]:
     """Do as the paper: resize, crop, mirror; crop the center to evaluate.
 
     Images are resized without anti-aliasing, which TensorFlow 1 did not have;
@@ -80,13 +92,13 @@ def jft(
 
 
 def imagenet(
-    training,
-    keypoint_names=(),
-    image_size=(224, 224),
-    antialias=False,
+    training: bool,
+    keypoint_names: Sequence[str] = (),
+    image_size: tuple[int, int] = (224, 224),
+    antialias: bool = False,
     *,
-    flip_pairs=None,
-):
+    flip_pairs: tuple[tuple, ...] | None = None,
+) -> tuple[Transform, ...]:
     """Take a random window and mirror it; take the center to evaluate.
 
     References:
@@ -100,14 +112,14 @@ def imagenet(
 
 
 def modern(
-    training,
-    keypoint_names=(),
-    image_size=(224, 224),
-    num_operations=2,
-    magnitude=0.9,
+    training: bool,
+    keypoint_names: Sequence[str] = (),
+    image_size: tuple[int, int] = (224, 224),
+    num_operations: int = 2,
+    magnitude: float = 0.9,
     *,
-    flip_pairs=None,
-):
+    flip_pairs: tuple[tuple, ...] | None = None,
+) -> tuple[Transform, ...]:
     """Do as `imagenet`, then `RandAugment` in training.
 
     `mixup=0.2` of `jft.data.batches` goes with it.
@@ -124,13 +136,13 @@ def modern(
 
 
 def detection(
-    training,
-    keypoint_names=(),
-    shortest=600,
-    longest=1024,
+    training: bool,
+    keypoint_names: Sequence[str] = (),
+    shortest: int = 600,
+    longest: int = 1024,
     *,
-    flip_pairs=None,
-):
+    flip_pairs: tuple[tuple, ...] | None = None,
+) -> tuple[Transform, ...]:
     """Resize to 600 by at most 1024 pixels; mirror in training.
 
     The images of a batch are padded to the largest of them.
@@ -147,8 +159,12 @@ def detection(
 
 
 def segmentation(
-    training, keypoint_names=(), image_size=(513, 513), *, flip_pairs=None
-):
+    training: bool,
+    keypoint_names: Sequence[str] = (),
+    image_size: tuple[int, int] = (513, 513),
+    *,
+    flip_pairs: tuple[tuple, ...] | None = None,
+) -> tuple[Transform, ...]:
     """Warp to 513 x 513, as the paper does; mirror in training.
 
     References:
@@ -161,8 +177,12 @@ def segmentation(
 
 
 def segmentation_padded(
-    training, keypoint_names=(), side=513, *, flip_pairs=None
-):
+    training: bool,
+    keypoint_names: Sequence[str] = (),
+    side: int = 513,
+    *,
+    flip_pairs: tuple[tuple, ...] | None = None,
+) -> tuple[Transform, ...]:
     """Resize the longer side to 513, pad to a square; mirror in training."""
     return (
         *flip(training, keypoint_names, flip_pairs=flip_pairs),
@@ -172,8 +192,12 @@ def segmentation_padded(
 
 
 def pose(
-    training, keypoint_names=(), image_size=(353, 257), *, flip_pairs=None
-):
+    training: bool,
+    keypoint_names: Sequence[str] = (),
+    image_size: tuple[int, int] = (353, 257),
+    *,
+    flip_pairs: tuple[tuple, ...] | None = None,
+) -> tuple[Transform, ...]:
     """Crop a person; draw the scale and mirror in training.
 
     References:
@@ -186,7 +210,12 @@ def pose(
     return crop, *flip(training, keypoint_names, flip_pairs=flip_pairs)
 
 
-def pose_small(training, keypoint_names=(), *, flip_pairs=None):
+def pose_small(
+    training: bool,
+    keypoint_names: Sequence[str] = (),
+    *,
+    flip_pairs: tuple[tuple, ...] | None = None,
+) -> tuple[Transform, ...]:
     """Do as `pose` in crops of 65 x 49, for the small studies."""
     return pose(training, keypoint_names, (65, 49), flip_pairs=flip_pairs)
 
@@ -203,7 +232,10 @@ def image_size_of(transforms):
     return None, None
 
 
-def check_transforms(transforms, image_size=(None, None)):
+def check_transforms(
+    transforms: str | Sequence[Transform],
+    image_size: tuple[int | None, int | None] = (None, None),
+) -> None:
     """Raise `ValueError` unless transforms are known and fit a model.
 
     Args:
@@ -215,6 +247,7 @@ def check_transforms(transforms, image_size=(None, None)):
             "`image_size` must be a height and a width of 1 or more. Received: "
             f"image_size={tuple(image_size)}."
         )
+    chain: Any
     if isinstance(transforms, str):
         checks.one_of("transforms", transforms, TRANSFORMS)
         chain = TRANSFORMS[transforms](training=True)

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from keras_jft.data.transforms.geometry import warp
+from keras_jft.typing import Example
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,14 +38,14 @@ class RandAugment:
     num_operations: int = 2
     magnitude: float = 0.9
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.num_operations < 0 or not 0 <= self.magnitude <= 1:
             raise ValueError(
                 "`num_operations` must be 0 or more and `magnitude` in 0..1. "
                 f"Received: {self.num_operations}, {self.magnitude}."
             )
 
-    def __call__(self, example, rng):
+    def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """Return the example, distorted."""
         names = list(OPERATIONS)
         for place in rng.integers(len(names), size=self.num_operations):

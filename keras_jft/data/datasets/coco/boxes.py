@@ -5,37 +5,38 @@ and the folder of images `train2017`. Or `annotations` is any file of that
 format, and `directory` the folder of its images.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from keras_jft import checks, text_files
-from keras_jft.data.dataset import warn_of_absent_classes
+from keras_jft.data.dataset import Dataset, warn_of_absent_classes
 from keras_jft.data.datasets import tfds
 from keras_jft.data.datasets.boxed_images import BoxedImages
 from keras_jft.data.datasets.coco import files as files_lib
 from keras_jft.data.datasets.image_paths import find_images
 from keras_jft.data.subsets import find_ids, read_ids
 from keras_jft.files import check_split
+from keras_jft.typing import PathLike
 
 _SOURCES = ("files", "tfds")
 
 
 def load(
-    split="train",
+    split: str | None = "train",
     *,
-    directory=None,
-    annotations=None,
-    ids=None,
-    exclude=None,
-    annotated=True,
-    on_error="raise",
-    allow_outside=False,
-    orientation=None,
-    source="files",
-    config="coco/2017",
-):
+    directory: PathLike | None = None,
+    annotations: PathLike | None = None,
+    ids: PathLike | Sequence[int | str] | None = None,
+    exclude: PathLike | Sequence[int | str] | None = None,
+    annotated: bool = True,
+    on_error: str = "raise",
+    allow_outside: bool = False,
+    orientation: str | None = None,
+    source: str = "files",
+    config: str = "coco/2017",
+) -> Dataset:
     """Load the images and boxes of a split, in the order of the file.
 
     Args:

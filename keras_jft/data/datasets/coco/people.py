@@ -9,6 +9,8 @@ Shapes: K keypoints.
 """
 
 import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from pycocotools import mask
@@ -20,25 +22,26 @@ from keras_jft.data.datasets.coco import files
 from keras_jft.data.datasets.json_records import read_json, records_of
 from keras_jft.data.images import AnnotatedImages
 from keras_jft.data.suppression import suppress
+from keras_jft.typing import PathLike
 
 
 def load(
-    split="train",
+    split: str | None = "train",
     *,
-    directory=None,
-    annotations=None,
-    ids=None,
-    exclude=None,
-    on_error="raise",
-    allow_outside=False,
-    detections=None,
-    min_score=0.0,
-    iou_threshold=0.6,
-    max_people=8,
-    sigmas=None,
-    flip_pairs=None,
-    orientation=None,
-):
+    directory: PathLike | None = None,
+    annotations: PathLike | None = None,
+    ids: PathLike | Sequence[int | str] | None = None,
+    exclude: PathLike | Sequence[int | str] | None = None,
+    on_error: str = "raise",
+    allow_outside: bool = False,
+    detections: PathLike | Sequence[Mapping[str, Any]] | None = None,
+    min_score: float = 0.0,
+    iou_threshold: float = 0.6,
+    max_people: int = 8,
+    sigmas: Sequence[float] | None = None,
+    flip_pairs: Sequence[tuple[Any, Any]] | None = None,
+    orientation: str | None = None,
+) -> Dataset:
     """Load people with keypoints, or detected people, image by image.
 
     Args:

@@ -17,6 +17,7 @@ from keras_jft.data.datasets.layouts.layout import (
     LOOKS,
     PARTS,
     TASKS,
+    Layout,
     count,
     files_in,
     folders_in,
@@ -24,6 +25,7 @@ from keras_jft.data.datasets.layouts.layout import (
 )
 from keras_jft.data.images import IMAGE_SUFFIXES
 from keras_jft.text_files import short
+from keras_jft.typing import PathLike
 
 LAYOUTS = (
     whole_images.image_folder,
@@ -41,7 +43,9 @@ LAYOUTS = (
 )
 
 
-def find_layout(directory, task=None, dataset=None):
+def find_layout(
+    directory: PathLike, task: str | None = None, dataset: str | None = None
+) -> Layout:
     """Return the layout of a folder, or of a file that lists images.
 
     Args:

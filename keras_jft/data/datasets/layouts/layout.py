@@ -7,6 +7,7 @@ from typing import Any
 
 from keras_jft import checks
 from keras_jft.data import datasets
+from keras_jft.data.dataset import Dataset
 from keras_jft.data.images import IMAGE_SUFFIXES
 from keras_jft.files import is_tool_name, walk
 from keras_jft.text_files import read_lines
@@ -46,7 +47,7 @@ class Layout:
     splits: Mapping[str, str] = dataclasses.field(default_factory=dict)
     text: str = ""
 
-    def load(self, split=None):
+    def load(self, split: str | None = None) -> Dataset:
         """Return the data set of a split, "train", "val" or "test".
 
         Args:
@@ -57,9 +58,8 @@ class Layout:
         """
         if split is not None or self.splits:
             checks.one_of("split", split, self.splits or (None,))
-        return datasets.load(
-            self.dataset, self.splits.get(split), **self.options
-        )
+        name = None if split is None else self.splits[split]
+        return datasets.load(self.dataset, name, **self.options)
 
     def __str__(self):
         splits = f"; splits: {', '.join(self.splits.values())}"

@@ -25,6 +25,7 @@ from keras_jft.data.datasets.records.shards import SHARDS
 from keras_jft.data.hierarchy import LabelHierarchy
 from keras_jft.data.label_names import is_text
 from keras_jft.text_files import parse_json, short
+from keras_jft.typing import PathLike
 
 FORMAT, VERSION = "keras_jft.records", 1
 # Fields of `Info` that are written as they are; `people` is not written.
@@ -41,7 +42,7 @@ PLAIN = (
 )
 
 
-def load(directory, split="train"):
+def load(directory: PathLike, split: str | None = "train") -> Dataset:
     """Load the examples of `DIRECTORY/SPLIT.json`, in their order.
 
     Any number of threads can read at any position. A TFRecord file is read at
@@ -81,7 +82,8 @@ def load(directory, split="train"):
         )
     data = Records(directory, note)
     counts = data.info.class_counts
-    if data.info.hierarchy is None and counts.any():  # None: no labels at all.
+    # No count at all: no labels at all.
+    if data.info.hierarchy is None and counts is not None and counts.any():
         warn_of_absent_classes(
             data.info.label_names,
             counts,

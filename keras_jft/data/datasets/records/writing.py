@@ -11,18 +11,26 @@ from rich import console, progress
 
 from keras_jft import checks, files
 from keras_jft.data.batch import check_batch, collate
+from keras_jft.data.dataset import Dataset
 from keras_jft.data.datasets.records import schema
 from keras_jft.data.datasets.records import shards as shards_lib
 from keras_jft.data.datasets.records.reading import note_of
 from keras_jft.data.images import decode_image, exif_orientation
 from keras_jft.data.pipeline import Examples
+from keras_jft.typing import PathLike
 
 _ENCODINGS = ("png", "jpeg")
 
 
 def write_records(
-    data, path, *, encoding="png", tolerate=0, workers=None, verbose=True
-):
+    data: Dataset,
+    path: PathLike,
+    *,
+    encoding: str = "png",
+    tolerate: float = 0,
+    workers: int | None = None,
+    verbose: bool = True,
+) -> int:
     """Write a data set as sharded records, for `load("records", ...)`.
 
     Every example is read, checked against the contract and written in the
@@ -91,7 +99,9 @@ def write_records(
             seen=_Seen(data, tolerate),
             advance=lambda: bar.advance(task),
         )
-        shards = writer.write(name, count, workers or min(8, os.cpu_count()))
+        shards = writer.write(
+            name, count, workers or min(8, os.cpu_count() or 1)
+        )
     found = writer.seen.note(kind, shards)
     files.write_json(note, found)
     return sum(shard["num_examples"] for shard in shards)
@@ -105,7 +115,7 @@ class _Writer:
     folder: str
     kind: str
     encoding: str
-    seen: object
+    seen: "_Seen"
     advance: object
 
     def __post_init__(self):

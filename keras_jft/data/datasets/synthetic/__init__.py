@@ -8,10 +8,12 @@ tasks show the 280 other combinations, and human figures.
 """
 
 import numbers
+from typing import Any
 
 import numpy as np
 
 from keras_jft import checks
+from keras_jft.data.dataset import Dataset
 from keras_jft.data.datasets.synthetic.tasks import MASKS, TASKS
 from keras_jft.data.datasets.synthetic.vocabulary import (
     NUM_NAMED,
@@ -26,21 +28,21 @@ SPLITS = ("train", "test")
 
 
 def load(
-    split="train",
+    split: str = "train",
     *,
-    task="many_label",
-    num_examples=None,
-    image_size=32,
-    preset="standard",
-    seed=0,
-    wrong_labels=None,
-    missing_labels=None,
-    num_names=None,
-    long_tail=None,
-    masks=None,
-    void_ring=False,
-    threads=None,
-):
+    task: str = "many_label",
+    num_examples: int | None = None,
+    image_size: int | tuple[int, int] = 32,
+    preset: str | Preset = "standard",
+    seed: int = 0,
+    wrong_labels: float | None = None,
+    missing_labels: float | None = None,
+    num_names: int | None = None,
+    long_tail: float | None = None,
+    masks: str | None = None,
+    void_ring: bool = False,
+    threads: int | None = None,
+) -> Dataset:
     """Load the synthetic world as a data set.
 
     Args:
@@ -123,7 +125,7 @@ def load(
         checks.one_of("masks", masks, MASKS)
     if threads is not None:
         _check_whole("threads", threads)
-    options = {
+    options: dict[str, Any] = {
         "wrong_labels": wrong_labels,
         "missing_labels": missing_labels,
         "num_names": num_names,

@@ -14,7 +14,8 @@ import numpy as np
 from keras_jft.data.batch import VOID
 from keras_jft.data.dataset import Info
 from keras_jft.data.datasets.synthetic import figures, scene, vocabulary
-from keras_jft.data.datasets.synthetic.world import World
+from keras_jft.data.datasets.synthetic.world import View, World
+from keras_jft.typing import Example, Positions
 
 # The classes of a segmentation mask after the background, by kind of mask.
 MASKS = {
@@ -40,11 +41,11 @@ class ManyLabel(World):
 
     def __init__(
         self,
-        view,
-        wrong_labels=None,
-        missing_labels=None,
-        num_names=vocabulary.NUM_NAMED,
-        long_tail=_ZIPF_EXPONENT,
+        view: View,
+        wrong_labels: float | None = None,
+        missing_labels: float | None = None,
+        num_names: int | None = vocabulary.NUM_NAMED,
+        long_tail: float | None = _ZIPF_EXPONENT,
     ):
         super().__init__(view)
         wrong, missing = _NOISE[view.split]
@@ -69,7 +70,7 @@ class ManyLabel(World):
             ),
         )
 
-    def annotations(self, positions):
+    def annotations(self, positions: Positions) -> list[Example]:
         """Return labels and ids without rendering."""
         ids = self.ids(positions)
         chunks = [ids[i : i + _CHUNK] for i in range(0, len(ids), _CHUNK)]
@@ -109,7 +110,7 @@ class Classification(World):
 
     DEFAULT_SIZES = {"train": 400, "test": 1_000}
 
-    def __init__(self, view):
+    def __init__(self, view: View):
         super().__init__(view)
         classes = vocabulary.classes()
         every, rest = divmod(view.num_examples, len(classes))
@@ -119,7 +120,7 @@ class Classification(World):
             class_counts=every + (np.arange(len(classes)) < rest),
         )
 
-    def annotations(self, positions):
+    def annotations(self, positions: Positions) -> list[Example]:
         """Return labels and ids without rendering."""
         ids = self.ids(positions)
         return self._rows(ids, {"labels": self._classes(ids)})
@@ -140,7 +141,9 @@ class Segmentation(World):
     OPTIONS = ("masks", "void_ring")
     COUNTS = (0.3, 0.4, 0.3)
 
-    def __init__(self, view, masks="color", void_ring=False):
+    def __init__(
+        self, view: View, masks: str = "color", void_ring: bool = False
+    ):
         super().__init__(view)
         self.masks = masks
         self.void_ring = void_ring
@@ -171,7 +174,7 @@ class Detection(World):
     DEFAULT_SIZES = {"train": 400, "test": 400}
     COUNTS = (0.2, 0.3, 0.3, 0.2)
 
-    def __init__(self, view):
+    def __init__(self, view: View):
         super().__init__(view)
         self.info = Info(
             num_examples=view.num_examples,
@@ -198,7 +201,7 @@ class Pose(World):
 
     DEFAULT_SIZES = {"train": 400, "test": 400}
 
-    def __init__(self, view):
+    def __init__(self, view: View):
         super().__init__(view)
         self.info = Info(
             num_examples=view.num_examples,
@@ -227,7 +230,7 @@ class Pose(World):
         }
 
 
-TASKS = {
+TASKS: dict[str, type[World]] = {
     "many_label": ManyLabel,
     "classification": Classification,
     "segmentation": Segmentation,

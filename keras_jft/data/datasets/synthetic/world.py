@@ -13,6 +13,7 @@ import numpy as np
 from keras_jft.data import keyed_random
 from keras_jft.data.dataset import Dataset
 from keras_jft.data.datasets.synthetic import render, scene, vocabulary
+from keras_jft.typing import Example, Positions
 
 # Pixels that are rendered together: enough that a NumPy call costs nothing,
 # few enough that its arrays stay in the processor's cache.
@@ -61,14 +62,14 @@ class World(Dataset):
     OPTIONS: tuple[str, ...] = ()
     DEFAULT_SIZES: Mapping[str, int] = {}
 
-    def __init__(self, view):
+    def __init__(self, view: View):
         self.view = view
         short = min(view.height, view.width)
         self.extent = (view.width / short, view.height / short)
         self.first = view.preset.distractors
         self._root = keyed_random.hash64(view.seed, f"{view.task} {view.split}")
 
-    def ids(self, positions):
+    def ids(self, positions: Positions) -> np.ndarray:
         """Return the ids at `positions`, which are the positions themselves."""
         ids = np.asarray(positions, "int64")
         if ids.size and not 0 <= ids.min() <= ids.max() < len(self):
@@ -79,14 +80,14 @@ class World(Dataset):
             )
         return ids
 
-    def take(self, positions):
+    def take(self, positions: Positions) -> list[Example]:
         """Return examples at `positions`, rendered together and by threads."""
         ids = self.ids(positions)
         size = max(1, _CHUNK // (self.view.height * self.view.width))
         chunks = [ids[i : i + size] for i in range(0, len(ids), size)]
-        threads = min(len(chunks), self.view.threads or os.cpu_count())
+        threads = min(len(chunks), self.view.threads or os.cpu_count() or 1)
         if threads < 2:
-            groups = map(self._chunk, chunks)
+            groups = [self._chunk(chunk) for chunk in chunks]
         else:
             with ThreadPoolExecutor(threads) as pool:
                 groups = list(pool.map(self._chunk, chunks))
