@@ -29,7 +29,7 @@ else:
     __getattr__, __dir__ = startup.on_demand(__name__)
 
 # Each is made by `METRIC(num_classes=...)`.
-METRICS = {
+METRICS: dict[str, type[Metric]] = {
     "classification": Classification,
     "detection": Detection,
     "multi_label": MultiLabel,

@@ -5,13 +5,14 @@ The equation number is that of `docs/forecasts.md`.
 
 import json
 import warnings
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from keras_jft.scaling.rows import units
-from keras_jft.scaling.rows.table import Rows
+from keras_jft.scaling.rows.table import Rows, RowsLike
 
 
 class Alternative(NamedTuple):
@@ -42,7 +43,13 @@ class Alternative(NamedTuple):
     runs: tuple[int, int]
 
 
-def alternatives(rows, base, y=None, *, direction=None):
+def alternatives(
+    rows: RowsLike,
+    base: Mapping[str, Any],
+    y: str | None = None,
+    *,
+    direction: str | None = None,
+) -> list[Alternative]:
     """Return the gain and the cost of each single change to a base setting.
 
     A change can be more data, a deeper net, more epochs, cleaner labels:
@@ -107,14 +114,19 @@ def alternatives(rows, base, y=None, *, direction=None):
         ends = {json.dumps(values[i]): values[i] for i in np.flatnonzero(alone)}
         for end in ends.values():
             there = alone & np.array([_same(value, end) for value in values])
+            gain, low, high = _difference(scores[at_base], scores[there])
+            hours, per_hour = _price(scores, rows.hours, at_base, there)
             found.append(
                 Alternative(
-                    name,
-                    base[name],
-                    end,
-                    *_difference(scores[at_base], scores[there]),
-                    *_price(scores, rows.hours, at_base, there),
-                    (int(at_base.sum()), int(there.sum())),
+                    name=name,
+                    start=base[name],
+                    end=end,
+                    gain=gain,
+                    low=low,
+                    high=high,
+                    hours=hours,
+                    per_hour=per_hour,
+                    runs=(int(at_base.sum()), int(there.sum())),
                 )
             )
     return sorted(found, key=_order)

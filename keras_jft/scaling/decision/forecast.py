@@ -5,7 +5,8 @@ Equation numbers are those of `docs/forecasts.md`.
 
 import dataclasses
 import numbers
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from keras_jft.scaling.law.evidence import gather
 from keras_jft.scaling.law.fitting import FEWEST_SIZES, fit
 from keras_jft.scaling.law.law import Law
 from keras_jft.scaling.rows import units
-from keras_jft.scaling.rows.table import Rows
+from keras_jft.scaling.rows.table import Rows, RowsLike
 
 COLLECT = "collect"
 DO_NOT_COLLECT = "do not collect"
@@ -82,7 +83,7 @@ class Forecast:
     next_runs: tuple[NextRuns, ...]
 
     @property
-    def headline(self):
+    def headline(self) -> str:
         """The gain and its interval in one line."""
         unit, lower = self.law.unit, self.law.direction == "min"
         change, *ends = (
@@ -123,7 +124,7 @@ class Forecast:
         return f"{gain} {self.law.unit.exact(self.worth)}"
 
     @property
-    def basis(self):
+    def basis(self) -> tuple[str, ...]:
         """Lines on the probability, score, cost, runs and laws behind it."""
         data, text = self.law.evidence, self.law.unit.text
         sizes = ", ".join(map(units.sized, data.sizes))
@@ -145,7 +146,7 @@ class Forecast:
         return tuple(filter(None, lines))
 
     @property
-    def cost(self):
+    def cost(self) -> str:
         """Device-hours per run and per point of gain; empty if unknown."""
         if not np.isfinite(self.hours):
             return ""
@@ -159,7 +160,7 @@ class Forecast:
         return f"{self.hours:.3g} device-hours per run{each}"
 
     @property
-    def reasons(self):
+    def reasons(self) -> tuple[str, ...]:
         """Sentences that say why the evidence is not enough, if it is not."""
         if self.verdict != NOT_ENOUGH_EVIDENCE:
             return ()
@@ -168,17 +169,17 @@ class Forecast:
         )
 
     @property
-    def caveats(self):
+    def caveats(self) -> tuple[str, ...]:
         """Sentences with the doubts that do not withhold the verdict."""
         return tuple(doubt.text for doubt in self.doubts if not doubt.withholds)
 
     @property
-    def advice(self):
+    def advice(self) -> tuple[str, ...]:
         """The next runs as sentences, most informative first."""
         return tuple(map(self._next, self.next_runs))
 
     @property
-    def admitted(self):
+    def admitted(self) -> tuple[str, ...]:
         """Names of the laws that the next runs would make identifiable."""
         new = {run.size for run in self.next_runs} - {*self.law.evidence.sizes}
         candidates = self.law.candidates.items()
@@ -199,7 +200,9 @@ class Forecast:
         )
 
 
-def forecast(law, factor=10, worth=None):
+def forecast(
+    law: Law, factor: float = 10, worth: float | None = None
+) -> Forecast:
     """Forecast the gain from more data, and decide whether to collect it.
 
     The verdict is "collect" if the whole 95% prediction interval of the gain
@@ -278,15 +281,15 @@ def forecast(law, factor=10, worth=None):
 
 
 def forecasts(
-    rows,
-    x="num_examples",
-    y=None,
-    by=None,
+    rows: RowsLike,
+    x: str = "num_examples",
+    y: str | None = None,
+    by: str | Sequence[str] | None = None,
     *,
-    bounds=None,
-    direction=None,
-    **options,
-):
+    bounds: tuple[float, float] | None = None,
+    direction: str | None = None,
+    **options: Any,
+) -> dict[tuple, Forecast | str]:
     """Return the forecast of each curve of a study.
 
     Args:

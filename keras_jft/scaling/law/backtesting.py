@@ -1,15 +1,26 @@
 """Back-tests: forecasts of known curves from their smaller sizes."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from keras_jft.scaling.law import evidence
 from keras_jft.scaling.law.families import LAWS
 from keras_jft.scaling.law.fitting import fit
 from keras_jft.scaling.rows import units
-from keras_jft.scaling.rows.table import Rows
+from keras_jft.scaling.rows.table import Rows, RowsLike
 
 CHOICE = "choice"  # All laws, weighed: what `fit` returns.
 
 
-def backtest(rows, x, y, by=None, factor=10, bounds=None, laws=None):
+def backtest(
+    rows: RowsLike,
+    x: str,
+    y: str,
+    by: str | Sequence[str] | None = None,
+    factor: float = 10,
+    bounds: tuple[float, float] | None = None,
+    laws: Sequence[str] | None = None,
+) -> list[dict[str, Any]]:
     """Hide the largest sizes of curves and forecast them from the rest.
 
     For each curve, sizes above 1 / `factor` of the largest are hidden, the

@@ -4,6 +4,8 @@ Equation numbers are those of `docs/forecasts.md`.
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any, overload
 
 import numpy as np
 from scipy import special, stats
@@ -13,14 +15,49 @@ from keras_jft.scaling.law import evidence, posterior
 from keras_jft.scaling.law.families import LAWS
 from keras_jft.scaling.law.law import Candidate, Law
 from keras_jft.scaling.rows import units
-from keras_jft.scaling.rows.table import Rows
+from keras_jft.scaling.rows.table import Rows, RowsLike
 
 # The log-linear law has two parameters; two more sizes show how well it fits.
 FEWEST_SIZES = min(family.fewest_sizes for family in LAWS.values())
 HELD_OUT = 1 / 3  # Share of the sizes, largest first, that are held out.
 
 
-def fit(rows, x, y, by=None, bounds=None, laws=None, *, direction=None):
+@overload
+def fit(
+    rows: RowsLike,
+    x: str,
+    y: str,
+    by: None = None,
+    bounds: tuple[float, float] | None = None,
+    laws: Sequence[str] | None = None,
+    *,
+    direction: str | None = None,
+) -> Law: ...
+
+
+@overload
+def fit(
+    rows: RowsLike,
+    x: str,
+    y: str,
+    by: str | Sequence[str],
+    bounds: tuple[float, float] | None = None,
+    laws: Sequence[str] | None = None,
+    *,
+    direction: str | None = None,
+) -> dict[Any, Law]: ...
+
+
+def fit(
+    rows: RowsLike,
+    x: str,
+    y: str,
+    by: str | Sequence[str] | None = None,
+    bounds: tuple[float, float] | None = None,
+    laws: Sequence[str] | None = None,
+    *,
+    direction: str | None = None,
+) -> Law | dict[Any, Law]:
     """Fit scaling laws to the rows of a study, and weigh them.
 
     Every law is fitted that has enough sizes (two more than it has
@@ -82,7 +119,7 @@ def fit(rows, x, y, by=None, bounds=None, laws=None, *, direction=None):
     return fitted[None] if by is None else fitted
 
 
-def trend(rows, x, y):
+def trend(rows: RowsLike, x: str, y: str) -> float:
     """Return the rank correlation (Spearman's) of `x` and `y` on one curve.
 
     Args:

@@ -10,9 +10,10 @@ Shapes: m sizes, n draws.
 import dataclasses
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from keras_jft import checks, text_files
@@ -52,7 +53,7 @@ class Candidate:
     """
 
     more_sizes: int = 0
-    parameters: dict | None = None
+    parameters: dict[str, float] | None = None
     aicc: float = math.inf
     held_out: float = -math.inf
     weight: float = 0.0
@@ -83,41 +84,41 @@ class Law:
     posterior: Posterior
 
     @property
-    def parameters(self):
+    def parameters(self) -> dict[str, float]:
         """`{name: value}` of the family with the largest weight."""
-        return self.candidates[self.name].parameters
+        return self.candidates[self.name].parameters or {}
 
     @property
-    def points(self):
+    def points(self) -> float:
         """Factor from scores to percent points: 100 for fractions, else 1."""
         return units.points(self.bounds)
 
     @property
-    def unit(self):
+    def unit(self) -> units.Unit:
         """The `Unit` in which scores and gains are printed."""
         data = self.evidence
         return units.unit_of(self.bounds, data.y, data.y_name)
 
     @property
-    def sign(self):
+    def sign(self) -> int:
         """1 if higher scores are better, -1 if lower scores are."""
         return 1 if self.direction == "max" else -1
 
     # === Predictions ===
 
-    def predict(self, x):
+    def predict(self, x: ArrayLike) -> Any:
         """Return the median score of all curves at sizes `x`, within bounds."""
         return self._shaped(x, np.median(self._curves(x), axis=1))
 
-    def confidence_interval(self, x):
+    def confidence_interval(self, x: ArrayLike) -> tuple[Any, Any]:
         """Return both ends of the 95% interval of the curve itself at `x`."""
         return self._interval(x, self._curves(x))
 
-    def prediction_interval(self, x):
+    def prediction_interval(self, x: ArrayLike) -> tuple[Any, Any]:
         """Return both ends of the 95% interval of one new run at `x`."""
         return self._interval(x, self._runs(x))
 
-    def gain_at(self, factor):
+    def gain_at(self, factor: float) -> Estimate:
         """Return the gain from `factor` times the largest size.
 
         Args:
@@ -131,7 +132,7 @@ class Law:
         curve, run = self._gains(factor)
         return Estimate(float(np.median(curve)), *_ends(run))
 
-    def chance(self, factor, worth=0.0):
+    def chance(self, factor: float, worth: float = 0.0) -> float:
         """Return the probability that the gain exceeds `worth`.
 
         Args:
@@ -148,7 +149,7 @@ class Law:
             )
         return float((self._gains(factor)[0] > worth).mean())
 
-    def images_for(self, target):
+    def images_for(self, target: float) -> Estimate:
         """Return the size at which the curve reaches a score.
 
         Args:
@@ -194,7 +195,7 @@ class Law:
     # === Goodness of fit ===
 
     @functools.cached_property
-    def lack_of_fit(self):
+    def lack_of_fit(self) -> float:
         """p-value of the lack-of-fit F test (equation 17).
 
         The probability that noise alone puts the size means this far from the
@@ -213,7 +214,7 @@ class Law:
         ratio = data.counts @ residuals**2 / df / data.noise
         return float(stats.f.sf(ratio, df, data.noise_df))
 
-    def curve(self, name, x):
+    def curve(self, name: str, x: ArrayLike) -> Any:
         """Return the least-squares curve of one family at `x`, not clipped.
 
         Args:
@@ -228,7 +229,7 @@ class Law:
         r = np.asarray(x, np.float64) / self.evidence.sizes[0]
         return a + b * LAWS[name].basis(r, *shape)
 
-    def reaches_bound(self, x):
+    def reaches_bound(self, x: float) -> bool:
         """Return whether the curve leaves the scale of scores at size `x`.
 
         Beyond that size the law predicts impossible scores, so it is wrong

@@ -1,6 +1,7 @@
 """Figure 5 of the paper: how much nets of different capacity gain from data."""
 
 import itertools
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -9,12 +10,20 @@ from scipy import stats
 from keras_jft.metrics import METRICS
 from keras_jft.scaling.paper import paper as printed
 from keras_jft.scaling.reporting.figures import LOOKS, PANEL, STYLE, short
-from keras_jft.scaling.rows.table import CURVES, Rows
+from keras_jft.scaling.rows.table import CURVES, Rows, RowsLike
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def plot_capacity(
-    rows, capacity="arm", *, x="num_examples", y=None, paper=False
-):
+    rows: RowsLike,
+    capacity: str = "arm",
+    *,
+    x: str = "num_examples",
+    y: str | None = None,
+    paper: bool = False,
+) -> "Figure":
     """Plot the scores of nets, one curve per data size, and each net's gain.
 
     In the left panel, small markers are runs and large ones their means. The

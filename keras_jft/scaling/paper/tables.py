@@ -4,6 +4,7 @@ Letters: C classes.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pandas as pd
 from keras_jft import checks
 from keras_jft.scaling.paper import paper
 from keras_jft.scaling.rows import units
-from keras_jft.scaling.rows.table import Rows
+from keras_jft.scaling.rows.table import Rows, RowsLike
 
 BY = ("mode", "arm", "num_examples")
 # Other spellings of VOC's classes, with those of the paper.
@@ -49,7 +50,7 @@ class PaperTable:
     scores: pd.DataFrame
     faults: tuple[paper.Fault, ...] = ()
 
-    def text(self):
+    def text(self) -> pd.DataFrame:
         """Return the scores as a DataFrame of strings with one decimal."""
         return self.scores.map(lambda x: "" if np.isnan(x) else f"{x:.1f}")
 
@@ -59,7 +60,13 @@ class PaperTable:
         return "\n".join(lines)
 
 
-def paper_table(number, rows=None, *, by=None, class_names=None):
+def paper_table(
+    number: int,
+    rows: RowsLike | None = None,
+    *,
+    by: str | Sequence[str] | None = None,
+    class_names: Sequence[str] | None = None,
+) -> PaperTable:
     """Return a table of the paper with the means of rows beside it.
 
     Args:

@@ -3,11 +3,13 @@
 Letters: C classes.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 from keras_jft.scaling.rows import units
-from keras_jft.scaling.rows.table import Rows
+from keras_jft.scaling.rows.table import Rows, RowsLike
 from keras_jft.text import printable
 
 
@@ -50,7 +52,9 @@ def class_scores(rows, class_names, x="num_examples"):
     )
 
 
-def class_table(rows, class_names, x="num_examples"):
+def class_table(
+    rows: RowsLike, class_names: Sequence[str], x: str = "num_examples"
+) -> str:
     """Return the score of each class by size, as text.
 
     Args:

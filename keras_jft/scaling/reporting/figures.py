@@ -2,6 +2,8 @@
 
 import itertools
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +13,11 @@ from keras_jft.scaling.law.fitting import FEWEST_SIZES, fit
 from keras_jft.scaling.paper import paper as printed
 from keras_jft.scaling.reporting import classes
 from keras_jft.scaling.rows import units
-from keras_jft.scaling.rows.table import Rows
+from keras_jft.scaling.rows.table import Rows, RowsLike
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's colors, which color-blind readers can tell apart, each with a
 # marker of its own for prints without color.
@@ -27,7 +33,7 @@ SHADE = {"alpha": 0.13, "lw": 0}
 DASHED = {"linestyle": "--", "lw": 1}
 BAND = "95% prediction interval of a run"
 PANEL = (3.6, 3.7)  # Inches; one column of a paper is about as wide.
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 9,
     "legend.fontsize": 7,
@@ -38,16 +44,16 @@ STYLE = {
 
 
 def plot_data_size(
-    rows,
-    ax=None,
-    x="num_examples",
-    y=None,
+    rows: RowsLike,
+    ax: "Axes | None" = None,
+    x: str = "num_examples",
+    y: str | None = None,
     *,
-    modes=None,
-    factor=1,
-    bounds=None,
-    paper=False,
-):
+    modes: Sequence[str] | None = None,
+    factor: float = 1,
+    bounds: tuple[float, float] | None = None,
+    paper: bool = False,
+) -> "Axes":
     """Plot score against the log of data size, one curve per mode.
 
     Small markers are runs, large ones their means. From four sizes on, the
@@ -104,7 +110,9 @@ def plot_data_size(
     return ax
 
 
-def plot_data_sizes(rows, x="num_examples", *, paper=False):
+def plot_data_sizes(
+    rows: RowsLike, x: str = "num_examples", *, paper: bool = False
+) -> "Figure":
     """Plot one panel per task, each as `plot_data_size` draws it.
 
     Args:
@@ -150,7 +158,9 @@ def plot_data_sizes(rows, x="num_examples", *, paper=False):
     return figure
 
 
-def plot_classes(rows, class_names, x="num_examples"):
+def plot_classes(
+    rows: RowsLike, class_names: Sequence[str], x: str = "num_examples"
+) -> "Figure":
     """Plot scores by size, and the gain of each class.
 
     The left panel is that of `plot_data_size`. The right one has a bar per

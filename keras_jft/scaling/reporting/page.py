@@ -8,6 +8,9 @@ the rows were made.
 """
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -37,7 +40,8 @@ from keras_jft.scaling.paper.tables import paper_table
 from keras_jft.scaling.reporting.figures import plot_data_size
 from keras_jft.scaling.reporting.tables import means
 from keras_jft.scaling.rows import units
-from keras_jft.scaling.rows.table import SECONDS, Rows
+from keras_jft.scaling.rows.table import SECONDS, Rows, RowsLike
+from keras_jft.typing import PathLike
 
 CAVEATS = (
     "Each interval is a 95% prediction interval of one new run. It includes "
@@ -69,21 +73,21 @@ MADE_BY = {
 
 
 def report(
-    rows,
-    path,
+    rows: RowsLike,
+    path: PathLike,
     *,
-    x="num_examples",
-    y=None,
-    by=None,
-    factor=10,
-    worth=None,
-    bounds=None,
-    direction=None,
-    alternatives=(),
-    paper_tables=(),
-    title=None,
-    command=None,
-):
+    x: str = "num_examples",
+    y: str | None = None,
+    by: str | Sequence[str] | None = None,
+    factor: float = 10,
+    worth: float | None = None,
+    bounds: tuple[float, float] | None = None,
+    direction: str | None = None,
+    alternatives: Sequence[Alternative] = (),
+    paper_tables: Sequence[int] = (),
+    title: str | None = None,
+    command: str | None = None,
+) -> tuple[Path, Path]:
     """Write the decision page of a study, as HTML and as Markdown.
 
     The page starts with the decision on each curve: gain, interval,
@@ -133,7 +137,7 @@ def report(
             "`alternatives` must be a list that `jft.scaling.alternatives` "
             f"returned. Received: {alternatives!r}."
         )
-    options = {"x": x, "y": y, "bounds": bounds}
+    options: dict[str, Any] = {"x": x, "y": y, "bounds": bounds}
     rows = Rows(rows)
     by = rows.curve_columns(by)
     found = forecasts(

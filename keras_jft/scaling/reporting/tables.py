@@ -3,10 +3,10 @@
 from keras_jft.scaling.decision.forecast import forecasts
 from keras_jft.scaling.law.fitting import FEWEST_SIZES
 from keras_jft.scaling.rows import units
-from keras_jft.scaling.rows.table import Rows
+from keras_jft.scaling.rows.table import Rows, RowsLike
 
 
-def table(rows, x="num_examples", factor=10):
+def table(rows: RowsLike, x: str = "num_examples", factor: float = 10) -> str:
     """Return the mean scores by size and the forecast of each curve, as text.
 
     Args:

@@ -24,16 +24,19 @@ import platform
 import subprocess
 import sys
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from keras_jft import text_files
 from keras_jft.scaling.rows import csv
 from keras_jft.scaling.rows.table import CURVES
+from keras_jft.typing import PathLike
 from keras_jft.version import __version__
 
 
-def append(path, row):
+def append(path: PathLike, row: Mapping[str, Any]) -> None:
     """Append one row to a file, whole or not at all.
 
     Args:
@@ -67,7 +70,7 @@ def append(path, row):
             raise
 
 
-def read(path):
+def read(path: PathLike) -> list[dict[str, Any]]:
     """Return all rows of a file as a list of dicts.
 
     Args:

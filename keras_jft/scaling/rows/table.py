@@ -6,8 +6,8 @@ on, so that rows are checked in one place, once.
 
 import functools
 import re
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -73,10 +73,12 @@ class Rows:
         '20.0'
     """
 
-    def __init__(self, rows):
-        self.table = rows.table if isinstance(rows, Rows) else _checked(rows)
+    def __init__(self, rows: "RowsLike"):
+        self.table: pd.DataFrame = (
+            rows.table if isinstance(rows, Rows) else _checked(rows)
+        )
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.table)
 
     def __contains__(self, column):
@@ -90,19 +92,19 @@ class Rows:
         part.table = table
         return part
 
-    def where(self, mask):
+    def where(self, mask: Any) -> "Rows":
         """Return the rows at which a boolean array or Series is true."""
         return self._with(self.table[mask])
 
-    def assign(self, **columns):
+    def assign(self, **columns: Any) -> "Rows":
         """Return the same rows with columns added or replaced."""
         return self._with(self.table.assign(**columns))
 
-    def scaled(self, y, factor):
+    def scaled(self, y: str, factor: float) -> "Rows":
         """Return the same rows with a column of scores times a factor."""
         return self.assign(**{y: self.table[y] * factor})
 
-    def succeeded(self):
+    def succeeded(self) -> "Rows":
         """Return the rows of successful runs; raise if there is none."""
         done = self.where(~self.failed)
         if not len(done):
@@ -112,7 +114,9 @@ class Rows:
             )
         return done
 
-    def curves(self, by=None):
+    def curves(
+        self, by: str | Sequence[str] | None = None
+    ) -> dict[Any, "Rows"]:
         """Return `{name: Rows}` of each curve.
 
         Args:
@@ -134,7 +138,7 @@ class Rows:
             part.check_one_curve()
         return parts
 
-    def panels(self, by):
+    def panels(self, by: Sequence[str]) -> dict[tuple, "Rows"]:
         """Return `{name: Rows}`, the curves that differ in `mode` together.
 
         Args:
@@ -145,7 +149,7 @@ class Rows:
             return {(): self}
         return {n: self._with(p) for n, p in self.table.groupby(apart)}
 
-    def curve_columns(self, by=None):
+    def curve_columns(self, by: str | Sequence[str] | None = None) -> list[str]:
         """Return a list of the columns that tell curves apart.
 
         Args:
@@ -159,21 +163,21 @@ class Rows:
     # === What rows say ===
 
     @functools.cached_property
-    def failed(self):
+    def failed(self) -> pd.Series:
         """Boolean Series: which rows are of failed runs."""
         if "error" not in self:
             return pd.Series(False, index=self.table.index)
         return self.table["error"].map(is_failure).astype(bool)
 
     @functools.cached_property
-    def untrained(self):
+    def untrained(self) -> pd.Series:
         """Boolean Series: which rows are of random initialization."""
         if "num_examples" not in self:
             return pd.Series(False, index=self.table.index)
         return self.table["num_examples"] == 0
 
     @functools.cached_property
-    def hours(self):
+    def hours(self) -> np.ndarray:
         """`(n,)` device-hours of the runs; nan where a row does not say."""
         for column in SECONDS:
             hours = self.hours_in(column)
@@ -182,7 +186,7 @@ class Rows:
                 return hours
         return np.full(len(self), np.nan)
 
-    def hours_in(self, column):
+    def hours_in(self, column: str) -> np.ndarray:
         """Return `(n,)` hours from a column of seconds; nan where unknown."""
         if column not in self:
             return np.full(len(self), np.nan)
@@ -197,7 +201,7 @@ class Rows:
         return np.array(seconds, np.float64) / 3600
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[str]:
         """Names of the metrics or tasks of successful runs, without repeats."""
         table = self.table[~self.failed]
         for column in ("metric", "task"):
@@ -205,7 +209,7 @@ class Rows:
                 return table[column].dropna().unique().tolist()
         return []
 
-    def values(self, column):
+    def values(self, column: str) -> list[Any]:
         """Return the sorted distinct values of a column; none if missing."""
         if column not in self:
             return []
@@ -217,7 +221,7 @@ class Rows:
             )
         return sorted(self.table[column].unique())
 
-    def settings(self, name):
+    def settings(self, name: str) -> list[Any]:
         """Return a list of a setting of each run, as JSON holds it.
 
         Args:
@@ -226,7 +230,7 @@ class Rows:
         """
         return [_setting(row, name) for row in self.table.to_dict("records")]
 
-    def score(self, y=None):
+    def score(self, y: str | None = None) -> str:
         """Return the column of scores.
 
         Args:
@@ -247,7 +251,12 @@ class Rows:
             f"{sorted(map(str, self.table))}."
         )
 
-    def scores(self, y=None, bounds=None, direction=None):
+    def scores(
+        self,
+        y: str | None = None,
+        bounds: tuple[float, float] | None = None,
+        direction: str | None = None,
+    ) -> Scores:
         """Return the `Scores` of the rows, which must share a scale.
 
         Args:
@@ -263,7 +272,7 @@ class Rows:
 
     # === Checks ===
 
-    def check_columns(self, *columns):
+    def check_columns(self, *columns: str) -> None:
         """Raise a `ValueError` if one of the columns is missing."""
         for column in columns:
             if isinstance(column, (list, dict, set)):
@@ -285,7 +294,7 @@ class Rows:
                 f"{remedy}"
             )
 
-    def check_numbers(self, column):
+    def check_numbers(self, column: str) -> None:
         """Raise a `ValueError` if a value of a column is not finite."""
         self.check_columns(column)
         finite = self.table[column].map(units.is_finite).astype(bool)
@@ -303,7 +312,7 @@ class Rows:
                 f"rows. {remedy}"
             )
 
-    def check_one_curve(self, besides=()):
+    def check_one_curve(self, besides: Sequence[str] = ()) -> None:
         """Raise a `ValueError` if successful runs are of several curves.
 
         Args:
@@ -333,6 +342,9 @@ class Rows:
                     f"Received: no value in {unnamed} of {len(done)} rows. "
                     "Fill it in, or leave those rows out."
                 )
+
+
+RowsLike: TypeAlias = Sequence[Mapping[str, Any]] | pd.DataFrame | Rows
 
 
 def is_failure(error):

@@ -3,13 +3,16 @@
 import dataclasses
 import pathlib
 import time
+from typing import Any
 
 import keras
+import numpy as np
 
 from keras_jft import checks, data, evaluation, files, pretrain, transfer
 from keras_jft.backbones import resnet
 from keras_jft.scaling.study import claims, fingerprints
 from keras_jft.scaling.study.config_id import config_id
+from keras_jft.typing import PathLike
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,7 @@ class Run:
     transfer: transfer.Config
     evaluation: evaluation.Config
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checks.fields(self)
         given = self.evaluation.task
         if given not in (None, self.task):
@@ -75,32 +78,33 @@ class Run:
             )
 
     @property
-    def task(self):
+    def task(self) -> str:
         """The task of the head."""
         return transfer.HEADS[self.transfer.head].task
 
     @property
-    def mode(self):
+    def mode(self) -> str:
         """How the backbone is transferred."""
         return self.transfer.mode
 
     @property
-    def num_examples(self):
+    def num_examples(self) -> int | None:
         """The size of the pre-training."""
         return self.pretrain.num_examples
 
     @property
-    def seed(self):
+    def seed(self) -> int:
         """The seed of the transfer."""
         return self.transfer.seed
 
     @property
-    def images(self):
+    def images(self) -> int:
         """Number of images that the pre-training sees, over all epochs."""
         config = self.pretrain
         if config.epochs is not None:
             return config.epochs * (config.num_examples or 0)
-        return config.steps * config.batch_size * (config.num_examples != 0)
+        steps = config.steps or 0
+        return steps * config.batch_size * (config.num_examples != 0)
 
 
 class Runner:
@@ -130,17 +134,24 @@ class Runner:
             that show the same frame.
     """
 
-    def __init__(self, directory, verbose=0, *, threshold=0.95, embedder=None):
+    def __init__(
+        self,
+        directory: PathLike,
+        verbose: int | str = 0,
+        *,
+        threshold: float | None = 0.95,
+        embedder: keras.Model | None = None,
+    ):
         self.directory = pathlib.Path(directory)
         self.verbose = verbose
         self.threshold = threshold
         self._embedder = embedder
-        self._examples = {}
-        self._models = {}
-        self._duplicates = {}
+        self._examples: dict = {}
+        self._models: dict = {}
+        self._duplicates: dict = {}
         self._fingerprints = fingerprints.Fingerprints()
 
-    def __call__(self, run):
+    def __call__(self, run: Run) -> dict[str, Any]:
         """Return the scores and the cost of one `Run`."""
         backbone = self.backbone(run.pretrain)
         start = time.perf_counter()
@@ -154,7 +165,7 @@ class Runner:
         seconds = time.perf_counter() - start
         return {**scores, **self._seconds(run.pretrain, seconds)}
 
-    def backbone(self, config):
+    def backbone(self, config: pretrain.Config) -> keras.Model:
         """Return the backbone of a pre-training config, from disk or new."""
         if config.num_examples == 0:
             return pretrain.backbone(config)
@@ -182,7 +193,9 @@ class Runner:
             files.write_bytes(kept, read.encode())
         return backbone
 
-    def examples(self, config):
+    def examples(
+        self, config: pretrain.Config | transfer.Config | evaluation.Config
+    ) -> data.Dataset:
         """Return the data set of a config, decoded once and kept in memory."""
         wanted = config_id(_data(config))
         if wanted not in self._examples:
@@ -193,7 +206,7 @@ class Runner:
             )
         return self._examples[wanted]
 
-    def duplicates(self, run):
+    def duplicates(self, run: Run) -> np.ndarray | None:
         """Return ids of evaluation images that pre-training may have seen.
 
         None if both come from one source, whose splits are assumed to be
@@ -204,8 +217,9 @@ class Runner:
             return None
         wanted = config_id(tuple(map(_data, sides)))
         if wanted not in self._duplicates:
+            queries, references = map(self._embeddings, sides)
             found = evaluation.duplicates.find(
-                *map(self._embeddings, sides), self.threshold
+                queries, references, self.threshold
             )
             self._duplicates[wanted] = found.duplicate_ids
         return self._duplicates[wanted]

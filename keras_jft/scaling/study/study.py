@@ -4,7 +4,8 @@ import dataclasses
 import pathlib
 import time
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from rich import console, progress
 
@@ -13,6 +14,7 @@ from keras_jft.scaling.rows.table import is_failure
 from keras_jft.scaling.study import claims, fingerprints
 from keras_jft.scaling.study import outlook as outlook_lib
 from keras_jft.scaling.study.config_id import config_id
+from keras_jft.typing import PathLike
 
 # Fields of a config that become columns of its row.
 COLUMNS = ("task", "mode", "arm", "num_examples", "seed")
@@ -60,7 +62,13 @@ class Study:
         []
     """
 
-    def __init__(self, configs, path, run, retry_failed=False):
+    def __init__(
+        self,
+        configs: Iterable[Any],
+        path: PathLike,
+        run: Callable[[Any], Mapping[str, Any]],
+        retry_failed: bool = False,
+    ):
         if not isinstance(configs, Iterable):
             raise ValueError(
                 "`configs` must be a list of configs. Received: "
@@ -91,7 +99,7 @@ class Study:
                     "Give repetitions different seeds."
                 )
 
-    def run(self):
+    def run(self) -> list[dict[str, Any]]:
         """Run every config that has no row yet.
 
         Returns:
@@ -137,7 +145,7 @@ class Study:
         name = config_id(config)
         return self._by_key().get(name) != before.get(name)
 
-    def rows(self):
+    def rows(self) -> list[dict[str, Any]]:
         """Return the rows that the configs have so far, in their order."""
         done = self._by_key()
         return [
@@ -146,7 +154,7 @@ class Study:
             if k in done and not self._is_stale(config, done[k])
         ]
 
-    def dry_run(self):
+    def dry_run(self) -> list[Any]:
         """Return the configs that `run` would run, in their order."""
         self._fingerprints = fingerprints.Fingerprints()
         return self._left()
@@ -192,7 +200,9 @@ class Study:
                 "the files that they read has changed."
             )
 
-    def outlook(self, like=()):
+    def outlook(
+        self, like: Iterable[Mapping[str, Any]] = ()
+    ) -> outlook_lib.Outlook:
         """Estimate the runs, images and device-hours that `run` would take.
 
         Args:
