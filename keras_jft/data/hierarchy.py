@@ -72,7 +72,7 @@ class LabelHierarchy:
         self.keys = self.names if keys is None else tuple(map(_text_of, keys))
         if len(self.keys) != len(self.names):
             raise ValueError(
-                "`keys` must hold one key a name. Received: "
+                "`keys` must have one key per name. Received: "
                 f"{len(self.keys)} keys, {len(self.names)} names."
             )
         self._ids = self._index_labels()
