@@ -354,6 +354,19 @@ def names_in(folder):
             yield entry.name
 
 
+def folders_in(folder):
+    """Return the folders in a local folder, sorted; none if it does not exist.
+
+    Those that are hidden or left by tools (`is_tool_name`) are left out.
+    """
+    folder = Path(folder)
+    return sorted(
+        entry
+        for entry in (folder.iterdir() if folder.is_dir() else ())
+        if entry.is_dir() and not is_tool_name(entry.name)
+    )
+
+
 def walk(folder, above=()):
     """Yield the paths of all files below a local folder, in no order.
 

@@ -183,10 +183,18 @@ class Dataset:
         ]
 
 
+def spread(count, most):
+    """Return at most `most` evenly spread positions, from 0 to `count - 1`.
+
+    >>> spread(10, most=4).tolist(), spread(2, most=4).tolist()
+    ([0, 3, 6, 9], [0, 1])
+    """
+    return np.unique(np.linspace(0, count - 1, most).astype("int64"))[:count]
+
+
 def probes(data):
-    """Return the evenly spread positions by which a data set is recognized."""
-    spread = np.linspace(0, len(data) - 1, _PROBES)
-    return np.unique(spread.astype("int64"))
+    """Return the positions of the examples by which data are recognized."""
+    return spread(len(data), _PROBES)
 
 
 def fingerprint(data):

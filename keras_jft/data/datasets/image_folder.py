@@ -1,7 +1,6 @@
 """Images in one sub-folder per class: `directory/split/class/.../image.jpg`."""
 
 import functools
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from keras_jft.data.datasets.image_files import ImageFiles
 from keras_jft.data.hierarchy import LabelHierarchy
 from keras_jft.data.images import IMAGE_SUFFIXES
 from keras_jft.data.label_names import almost, check_forms, checked_names
-from keras_jft.files import is_tool_name, walk
+from keras_jft.files import folders_in, walk
 from keras_jft.typing import PathLike
 
 _SPLITS = {"train", "val", "valid", "validation", "test"}
@@ -117,7 +116,7 @@ def _class_names(root, classes, exclude):
             "Check `directory` and `split`; pass `split=None` if `directory` "
             "itself holds the class folders."
         )
-    found = _folders_in(root)
+    found = [folder.name for folder in folders_in(root)]
     check_forms(found, repr(str(root)))
     classes = found if classes is None else checked_names(classes, "classes")
     exclude = checked_names(exclude, "exclude")
@@ -136,16 +135,6 @@ def _class_names(root, classes, exclude):
             "`directory` with one folder of images for each class."
         )
     return names
-
-
-def _folders_in(folder):
-    """Return the sorted names of the folders in a folder."""
-    with os.scandir(folder) as entries:
-        return sorted(
-            entry.name
-            for entry in entries
-            if entry.is_dir() and not is_tool_name(entry.name)
-        )
 
 
 def _image_paths(root, name):
@@ -167,7 +156,7 @@ def _check_no_splits(root, names):
     splits = [
         name
         for name in names
-        if name.lower() in _SPLITS and _folders_in(root / name)
+        if name.lower() in _SPLITS and folders_in(root / name)
     ]
     if len(splits) > 1:
         raise ValueError(

@@ -16,7 +16,12 @@ import numpy as np
 
 from keras_jft import checks
 from keras_jft.data.batch import VOID
-from keras_jft.data.dataset import Dataset, Info, warn_of_absent_classes
+from keras_jft.data.dataset import (
+    Dataset,
+    Info,
+    spread,
+    warn_of_absent_classes,
+)
 from keras_jft.data.datasets.image_files import files_by_name
 from keras_jft.data.images import (
     IMAGE_SUFFIXES,
@@ -245,7 +250,7 @@ class MaskedImages(Dataset):
         """Warn of classes in none of a few masks; all may be millions."""
         names = self.info.mask_names
         counts, num = np.zeros(VOID + 1, "int64"), len(self._ids)
-        probes = np.unique(np.linspace(0, num - 1, _PROBES).astype(int))
+        probes = spread(num, _PROBES)
         for place in probes[: num if len(names) > 1 else 0]:
             try:
                 mask = self._mask(self._masks[str(self._ids[place])], None)

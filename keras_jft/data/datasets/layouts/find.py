@@ -20,10 +20,10 @@ from keras_jft.data.datasets.layouts.layout import (
     Layout,
     count,
     files_in,
-    folders_in,
     image_below,
 )
 from keras_jft.data.images import IMAGE_SUFFIXES
+from keras_jft.files import folders_in
 from keras_jft.text_files import short
 from keras_jft.typing import PathLike
 

@@ -9,7 +9,7 @@ from keras_jft import checks
 from keras_jft.data import datasets
 from keras_jft.data.dataset import Dataset
 from keras_jft.data.images import IMAGE_SUFFIXES
-from keras_jft.files import is_tool_name, walk
+from keras_jft.files import folders_in, is_tool_name, walk
 from keras_jft.text_files import read_lines
 
 TASKS = ("classification", "multi_label", "detection", "segmentation", "pose")
@@ -67,17 +67,6 @@ class Layout:
 
 
 # === Looking ===
-
-
-def folders_in(path):
-    """Return the folders in a folder, sorted."""
-    if not path.is_dir():
-        return []
-    return sorted(
-        entry
-        for entry in path.iterdir()
-        if entry.is_dir() and not is_tool_name(entry.name)
-    )
 
 
 def files_in(path, *suffixes):

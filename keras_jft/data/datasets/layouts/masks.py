@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 
+from keras_jft.data.dataset import spread
 from keras_jft.data.datasets.image_files import files_below
 from keras_jft.data.datasets.layouts.layout import (
     IMAGES,
@@ -11,12 +12,12 @@ from keras_jft.data.datasets.layouts.layout import (
     Layout,
     class_list,
     count,
-    folders_in,
     image_below,
     split_folders,
     splits_of,
 )
 from keras_jft.data.images import decode_image, decode_mask
+from keras_jft.files import folders_in
 
 _PROBES = 1_000  # Masks whose values are looked at.
 
@@ -86,7 +87,7 @@ def _masks(path, patterns, splits, folder):
 def _mask_values(folder):
     """Return the values of masks, and of how many of them."""
     files = files_below(folder)
-    places = np.unique(np.linspace(0, len(files) - 1, _PROBES).astype(int))
+    places = spread(len(files), _PROBES)
     values = set()
     for place in places:
         try:

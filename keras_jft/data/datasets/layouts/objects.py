@@ -16,13 +16,12 @@ from keras_jft.data.datasets.layouts.layout import (
     any_below,
     count,
     files_in,
-    folders_in,
     role_of,
     split_folders,
     splits_of,
 )
 from keras_jft.data.images import IMAGE_SUFFIXES
-from keras_jft.files import walk
+from keras_jft.files import folders_in, walk
 from keras_jft.text_files import read_json, short
 
 

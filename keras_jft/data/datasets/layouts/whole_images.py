@@ -13,13 +13,13 @@ from keras_jft.data.datasets.layouts.layout import (
     any_below,
     count,
     files_in,
-    folders_in,
     image_below,
     split_folders,
     splits_of,
 )
 from keras_jft.data.datasets.layouts.objects import is_voc, is_yolo, kind_of
 from keras_jft.data.images import IMAGE_SUFFIXES
+from keras_jft.files import folders_in
 from keras_jft.text_files import read_json, short
 
 _IMAGE_COLUMNS = (
