@@ -70,7 +70,7 @@ def _fit_plain(model, *callbacks):
 
 @pytest.mark.ops
 @pytest.mark.parametrize("execution", [1, 2])
-@pytest.mark.filterwarnings("ignore:Of the data given to `fit`")
+@pytest.mark.filterwarnings("ignore:`Checkpoint` cannot know the position")
 def test_a_plain_keras_model_with_metrics_resumes_in_an_epoch(
     tmp_path, execution
 ):
