@@ -101,7 +101,7 @@ def run(
     model: training.Model | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
-) -> keras.Model:
+) -> training.Model:
     """Train one head on a backbone and return the model.
 
     Args:

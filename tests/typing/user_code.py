@@ -52,6 +52,9 @@ run = jft.scaling.Run(
 assert_type(run.task, str)
 runner = jft.scaling.Runner("backbones/")
 assert_type(runner(run), dict[str, Any])
+assert_type(
+    jft.transfer.run(jft.transfer.Config(), backbone), jft.training.Model
+)
 jft.pretrain.Config(epoch=2)  # type: ignore[call-arg]
 
 # === Metrics ===
