@@ -8,9 +8,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Nets this small take longer to compile than to run, here as in processes of
-# JAX that a test starts.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# JAX takes longer to compile nets this small than to run them, here as in
+# processes that a test starts. At level 0 steps would be the longer part.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 
 import keras_jft  # noqa: F401, I001  First: it sets what TensorFlow reads.
 import keras

@@ -16,6 +16,7 @@ def mirrored():
     return training.strategy("mirrored", devices=["CPU:0", "CPU:1"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [jobs.one_label, jobs.segmenter])
 def test_two_replicas_train_like_one_device(build, mirrored):
     # 13 images in batches of 4: the last replica of the last step has none.

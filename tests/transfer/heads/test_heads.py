@@ -75,6 +75,7 @@ def test_every_head_is_in_this_test():
     assert set(OPTIONS) == set(HEADS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_head_learns_one_batch(name, tiny_backbone, batch):
     model = HEADS[name].build(tiny_backbone, 3, **OPTIONS[name])

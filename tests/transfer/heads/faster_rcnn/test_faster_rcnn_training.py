@@ -91,6 +91,7 @@ def test_two_replicas_train_like_one_device(exhaustive, batch):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_images_of_any_size_train_and_predict(detector, batch, rng):
     model = detector(image_shape=(None, None, 3))
     model.compile("sgd")
@@ -104,6 +105,7 @@ def test_images_of_any_size_train_and_predict(detector, batch, rng):
         assert model.predict(images, verbose=0)["boxes"].shape == (2, 20, 4)
 
 
+@pytest.mark.slow
 def test_a_data_set_with_a_partial_last_batch_trains(detector, batch):
     import tensorflow as tf
 
