@@ -35,6 +35,7 @@ _CHATTER = re.compile(
 # The classes that a saved model may name, and their modules.
 SERIALIZABLE = {
     "AdamW": "training.optimization",
+    "AdaptedBackbone": "backbones.adapter",
     "AsymmetricLoss": "pretrain.losses",
     "Classifier": "transfer.heads.classification",
     "Conv2D": "layers.convolution",

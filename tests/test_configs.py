@@ -30,10 +30,12 @@ NAMED = {
     "loss": LOSSES,
     "dataset": jft.data.DATASETS,
     "transforms": jft.data.TRANSFORMS,
+    "backbone": [f"resnet{depth}" for depth in resnet.DEPTHS],
     "block": resnet.BLOCKS,
     "stem": resnet.STEMS,
     "head": jft.transfer.HEADS,
     "mode": FIRST_TRAINED,
+    "multipliers": ["layerwise:0.75"],
     "task": jft.metrics.METRICS,
     "dtype": ("float32", "mixed_bfloat16", "fastest"),
 }

@@ -2,9 +2,12 @@
 
 A file holds arrays and one JSON object: the name of a class in `BACKBONES` and
 its constructor's arguments. Nothing else is read, so nothing else can run: a
-file has no Lambda layer, no pickle and no path in it.
+file has no Lambda layer, no pickle and no path in it. The layers of an adapted
+net are those that `nets.py` lists.
 """
 
+import collections
+import contextlib
 import inspect
 import math
 import re
@@ -14,13 +17,18 @@ import numpy as np
 from keras import ops
 
 from keras_jft import backbones
+from keras_jft.backbones import nets
 from keras_jft.backbones.backbone import Backbone
-from keras_jft.training.checkpoints import archive
+from keras_jft.layers import BATCH_NORMALIZATION_MODES
+from keras_jft.layers.image_scaling import check_scaling
+from keras_jft.training import keras_internals
+from keras_jft.training.checkpoints import archive, state
 from keras_jft.training.checkpoints.load_weights import load_all_weights
 from keras_jft.typing import PathLike
 
 _KIND = "a backbone of keras_jft"
 _LARGEST_SIDE = 1 << 16  # Pixels of an image.
+_LARGEST_NUMBER = 1 << 13  # In a net, whatever the sizes of its arrays.
 _LONGEST_NAME = 200
 _DTYPE = re.compile(r"(mixed_)?(b?float16|float32|float64)")
 
@@ -46,8 +54,8 @@ def save(backbone: Backbone, path: PathLike) -> None:
             f"with `.npz`. Received: {type(backbone).__name__}, `{path}`."
         )
     arrays = {
-        f"model/{variable.path}": np.array(ops.convert_to_numpy(variable))
-        for variable in backbone.weights
+        name: np.array(ops.convert_to_numpy(variable))
+        for name, variable in state.named("model", backbone.weights).items()
     }
     config = {**backbone.get_config(), "dtype": backbone.dtype_policy.name}
     about = {"kind": _KIND, "backbone": names[0], "config": config}
@@ -87,14 +95,11 @@ def load(path: PathLike, **changes: Any) -> Backbone:
             f"{sorted(backbones.BACKBONES)}. Nothing was loaded."
         )
     cls = backbones.BACKBONES[name]
+    if cls is backbones.AdaptedBackbone:
+        return _adapted(path, config, arrays, changes)
     _check(path, config, cls, arrays)
-    try:
+    with _naming(path, cls):
         backbone = cls.from_config({**config, **changes})
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise ValueError(
-            f"`{path}` holds arguments that {cls.__name__} does not take: "
-            f"{error} Nothing was loaded."
-        ) from error
     table = load_all_weights(backbone, path)
     if about.get("kind") == _KIND and table.only_in_file:
         raise ValueError(
@@ -102,6 +107,131 @@ def load(path: PathLike, **changes: Any) -> Backbone:
             f"{table.only_in_file[:5]}. Do not trust it."
         )
     return backbone
+
+
+@contextlib.contextmanager
+def _naming(path, cls):
+    """Say in which file the arguments are that a class does not take."""
+    try:
+        yield
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"`{path}` holds arguments that {cls.__name__} does not take: "
+            f"{error} Nothing was loaded."
+        ) from error
+
+
+# === Adapted nets ===
+
+
+def _adapted(path, config, arrays, changes):
+    """Return an adapted net with the weights of a file, then changed."""
+    cls = backbones.AdaptedBackbone
+    problems = list(_wrong_settings(config, arrays))
+    if problems:
+        raise ValueError(
+            f"The arguments for {cls.__name__} in `{path}` are refused: "
+            f"{'; '.join(problems)}. Nothing was loaded. Do not trust it."
+        )
+    with _naming(path, cls):
+        # Before there is memory for what may be of any size.
+        shapes = keras_internals.shapes_of_weights(
+            lambda: cls.from_config(config)
+        )
+        largest = sum(map(math.prod, shapes))
+        if largest > sum(array.size for array in arrays.values()):
+            raise ValueError(
+                f"its net has {largest:,} weights, more than the file"
+            )
+        backbone = cls.from_config(config)
+        variables = backbone.weights
+        values = _in_order(variables, arrays)
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    return backbone.rebuild(**changes) if changes else backbone
+
+
+def _in_order(variables, arrays):
+    """Return the arrays of variables: the first that is left of each name.
+
+    Layers inside of others may share a name, and Keras numbers those that have
+    none in each process anew; their order is the same.
+    """
+    left = collections.defaultdict(collections.deque)
+    for name, array in arrays.items():
+        left[state.unnumbered(name.rstrip("+"))].append(array)
+    values = []
+    for variable in variables:
+        queue = left[state.unnumbered(f"model/{variable.path}")]
+        if not queue:
+            raise ValueError(f"{variable.path!r} is not in the file.")
+        values.append(_fitting(variable, queue.popleft()))
+    return values
+
+
+def _fitting(variable, array):
+    if array.shape != tuple(variable.shape) or array.dtype.kind not in "fV":
+        raise ValueError(
+            f"{variable.path!r} must be {tuple(variable.shape)}, and is "
+            f"{array.dtype} {array.shape}."
+        )
+    value = array.astype("float32")
+    if not np.isfinite(value).all():
+        raise ValueError(f"{variable.path!r} has a NaN or an infinity.")
+    return value
+
+
+def _wrong_settings(config, arrays):
+    if not isinstance(config, dict):
+        yield "they are not an object"
+        return
+    checks = {
+        "net": lambda value: not nets.refusal(value),
+        "scaling": _is_scaling,
+        "levels": lambda value: value is None or _is_names_by_name(value),
+        "fused": lambda value: type(value) is bool,
+        "bn_mode": lambda value: value in BATCH_NORMALIZATION_MODES,
+        "bn_momentum": lambda value: value is None or _is_like(1.0, value),
+        "dtype": lambda value: bool(_DTYPE.fullmatch(str(value))),
+        "name": _is_name,
+        "frozen": lambda value: (
+            isinstance(value, list) and all(type(i) is int for i in value)
+        ),
+    }
+    for name in config.keys() ^ checks.keys():
+        yield f"{name!r} is {'unknown' if name in config else 'missing'}"
+    for name in config.keys() & checks.keys():
+        if not checks[name](config[name]):
+            yield f"{name!r} has the value {str(config[name])[:40]!r}"
+    # Loops over more blocks than there are arrays would take long.
+    largest = max((n for a in arrays.values() for n in a.shape), default=0)
+    bound = max(largest, len(arrays), _LARGEST_NUMBER)
+    if _largest_number(config.get("net")) > bound:
+        yield f"'net' holds a number above {bound}"
+
+
+def _is_scaling(value):
+    try:
+        check_scaling(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_names_by_name(value):
+    return isinstance(value, dict) and all(map(_is_name, value.values()))
+
+
+def _largest_number(value):
+    """Return the largest number in nested data, except for seeds."""
+    if isinstance(value, dict):
+        value = [value[key] for key in value if key != "seed"]
+    if isinstance(value, list):
+        return max(map(_largest_number, value), default=0)
+    return value if type(value) in (int, float) else 0
+
+
+# === Classes of one architecture ===
 
 
 def _described(path, about):

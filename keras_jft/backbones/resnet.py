@@ -128,21 +128,24 @@ class ResNet(Backbone):
         images = keras.Input(image_shape, name="images")
         x = ImageScaling(scaling, dtype=dtype, name="scaling")(images)
         stem_output = x = layers.stem(x, stem, width, pool_padding)
-        pyramid = {}
+        pyramid, strides, reached = {}, {}, STEMS[stem]
         stages = _dilate(stem, output_stride, dilated)
         for i, (stride, rate) in enumerate(stages):
             stage = f"conv{i + 2}"
             filters = width * 2**i
+            reached *= stride
             for unit in range(1, blocks[i] + 1):
                 x = layers.unit(
                     x, block, filters, stride, rate, name=f"{stage}_{unit}"
                 )
                 stride = 1
-            pyramid[f"P{i + 2}"] = x
+            pyramid[f"P{i + 2}"], strides[f"P{i + 2}"] = x, reached
         super().__init__(
             inputs=images,
             outputs=x,
             pyramid_outputs=pyramid,
+            strides=strides,
+            output_stride=output_stride,
             stem_output=stem_output,
             name=name,
         )
@@ -152,7 +155,6 @@ class ResNet(Backbone):
         self.width = width
         self.block = block
         self.stem = stem
-        self.output_stride = output_stride
         self.dilated = dilated
         self.pool_padding = pool_padding
         self.scaling = scaling

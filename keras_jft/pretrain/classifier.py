@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_jft import checks, layers, training
+from keras_jft.backbones.backbone import pooled_features
 from keras_jft.pretrain import label_ids, losses
 from keras_jft.typing import Arrays, Batch, Tensor
 
@@ -63,9 +64,6 @@ class MultiLabelClassifier(training.Model):
             )
 
         # === Layers ===
-        pool = keras.layers.GlobalAveragePooling2D(
-            dtype="float32", name="head_pool"
-        )
         head = {
             "bias_initializer": _prior_bias(label_prior, num_classes),
             "dtype": "float32",
@@ -79,7 +77,7 @@ class MultiLabelClassifier(training.Model):
         # === Functional model ===
         super().__init__(
             inputs=backbone.input,
-            outputs=logits(pool(backbone.output)),
+            outputs=logits(pooled_features(backbone)),
             name=name,
             **kwargs,
         )

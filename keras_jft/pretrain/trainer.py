@@ -35,6 +35,10 @@ class Config(training.Optimization):
         seed: Draws the subset, the initial weights and the augmentations.
         transforms: A name in `jft.data.TRANSFORMS`, or a tuple of transforms.
         image_size: Height and width that the backbone sees.
+        backbone: A name that `jft.backbones.create` takes. None: a `jft.ResNet`
+            of `blocks`, `width`, `block` and `stem`, which count for no other.
+        backbone_options: Arguments of `jft.backbones.create` for that name,
+            such as `weights`, `fused` or `alpha`.
         blocks: Residual blocks in each of the four stages.
         width: Channels of the first stage.
         block: `"basic"` or `"bottleneck"`.
@@ -73,11 +77,18 @@ class Config(training.Optimization):
     loss: str = "logistic"
     loss_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     mixup: float = dataclasses.field(default=0.0, metadata={"added": True})
+    backbone: str | None = dataclasses.field(
+        default=None, metadata={"added": True}
+    )
+    backbone_options: Mapping[str, Any] = dataclasses.field(
+        default_factory=dict, metadata={"added": True}
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.one_of("loss", self.loss, LOSSES)
         checks.keywords("loss_options", self.loss_options, LOSSES[self.loss])
+        self._check_backbone()
         checks.one_of("block", self.block, backbones.resnet.BLOCKS)
         checks.one_of("stem", self.stem, backbones.resnet.STEMS)
         checks.within(self, 0, math.inf, "num_examples", "mixup")
@@ -99,6 +110,25 @@ class Config(training.Optimization):
                 "`num_examples` must fill at least one batch. Received: "
                 f"num_examples={self.num_examples}, "
                 f"batch_size={self.batch_size}. Lower `batch_size`."
+            )
+
+    def _check_backbone(self):
+        if self.backbone is not None:
+            backbones.check_name(self.backbone, "backbone")
+        elif self.backbone_options:
+            raise ValueError(
+                "`backbone_options` are for a `backbone` by name. Received: "
+                f"backbone=None, backbone_options={self.backbone_options}. Use "
+                "`blocks`, `width`, `block` and `stem`, or give `backbone`."
+            )
+        # Those come from other fields.
+        taken = {"image_shape", "dtype", "bn_momentum"} & {
+            *self.backbone_options
+        }
+        if taken:
+            raise ValueError(
+                f"`backbone_options` must leave out {sorted(taken)}, which "
+                "follow from `image_size`, `dtype` and `bn_momentum`."
             )
 
 
@@ -307,9 +337,16 @@ def backbone(config: Config, initial: keras.Model | None = None) -> keras.Model:
         "bn_momentum": config.bn_momentum,
     }
     with training.dtype_policy(config.dtype):
+        policy = keras.config.dtype_policy().name
         if initial is not None:
-            policy = keras.config.dtype_policy().name
             return initial.rebuild(**arguments, dtype=policy)
+        if config.backbone is not None:
+            return backbones.create(
+                config.backbone,
+                **arguments,
+                dtype=policy,
+                **config.backbone_options,
+            )
         return backbones.ResNet(
             blocks=config.blocks,
             width=config.width,

@@ -26,6 +26,7 @@ from keras_jft.training.precision import (
     dtype_policy,
     fastest_dtype_policy,
 )
+from keras_jft.training.updates import check_multipliers
 
 __all__ = [
     "OPTIMIZERS",
@@ -39,6 +40,7 @@ __all__ = [
     "TF1RMSprop",
     "Throughput",
     "check_dtype_policy",
+    "check_multipliers",
     "dtype_policy",
     "fastest_dtype_policy",
     "fit",

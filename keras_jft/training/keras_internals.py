@@ -49,6 +49,91 @@ def automatic_name(layer):
     return keras.src.utils.naming.to_snake_case(type(layer).__name__)
 
 
+# === The graph of a functional model ===
+
+
+def is_functional(model):
+    """Whether a model is a graph of layers, not a `call` of its own."""
+    return isinstance(model, keras.src.models.functional.Functional)
+
+
+def calls(model):
+    """Return every call in the graph of a functional model, in order.
+
+    Public attributes of an operation tell of its first call alone, in whatever
+    graph that was.
+
+    Args:
+        model: A functional model.
+
+    Returns:
+        List of `(operation, input tensors, output tensors)`. The inputs of
+        each call are outputs of earlier ones; inputs of the model have no
+        inputs of their own.
+    """
+    depths = sorted(model._nodes_by_depth, reverse=True)
+    nodes = [node for depth in depths for node in model._nodes_by_depth[depth]]
+    return [(n.operation, n.input_tensors, n.outputs) for n in nodes]
+
+
+def call_again(model, inputs, call):
+    """Call the operations of a functional model on new symbolic inputs.
+
+    `keras.models.clone_model` would end in a graph that begins at `inputs`,
+    not at what they were computed from.
+
+    Args:
+        model: A functional model.
+        inputs: A list of `KerasTensor`s.
+        call: `call(operation, *args, **kwargs)` returns the outputs of one.
+
+    Returns:
+        The outputs, structured as those of the model.
+    """
+    return model._run_through_graph(inputs, call_fn=call)
+
+
+def forget_calls(model):
+    """Make the operations of a functional model forget where they were called.
+
+    What they are called on next is then their `input` and `output`, which
+    KerasCV reads. The model itself can still be called, but not saved.
+
+    Args:
+        model: A functional model whose layers are used nowhere else.
+    """
+    for operation in model.operations:
+        operation._inbound_nodes.clear()
+        operation._outbound_nodes.clear()
+
+
+def shapes_of_weights(make):
+    """Return the shapes of a model's weights, without memory for them.
+
+    Args:
+        make: `make()` returns a built model, which is thrown away.
+    """
+    scope = keras.StatelessScope(initialize_variables=False)
+    global_state = keras.src.backend.common.global_state
+    waiting = global_state.get_global_attribute("uninitialized_variables")
+    before = list(waiting or ())
+    try:
+        with scope:
+            return [tuple(weight.shape) for weight in make().weights]
+    finally:  # Or Keras would give them memory at its next chance.
+        global_state.set_global_attribute("uninitialized_variables", before)
+
+
+def layer_by_layer(model):
+    """Return the config of a functional model as one of plain Keras.
+
+    A subclass may have a config of its own, such as the arguments of its
+    constructor.
+    """
+    plain = keras.Model(model.input, model.output, name=model.name)
+    return keras.saving.serialize_keras_object(plain)
+
+
 def move_variable(variable, value):
     """Replace the `tf.Variable` behind a Keras variable.
 

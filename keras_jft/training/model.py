@@ -155,7 +155,7 @@ class Model(keras_internals.HookedModel):
         metrics: Any = None,
         *,
         l2: float = 0.0,
-        multipliers: Mapping[str, float] | None = None,
+        multipliers: Mapping[str, float] | str | None = None,
         **kwargs: Any,
     ) -> None:
         """Configure training, as `keras.Model.compile` does.
@@ -171,7 +171,9 @@ class Model(keras_internals.HookedModel):
             multipliers: `{"layer": factor}` or `{"layer/bias": factor}`:
                 factors of the learning rate for the variables of layers whose
                 name starts with `layer`. If several keys match, the longest
-                counts.
+                counts. Or `"layerwise:0.75"`: the last stage of the backbone
+                learns at 0.75 of the head's rate, the one before at 0.75 of
+                that, and so on.
             **kwargs: As in Keras.
 
         Raises:
@@ -190,7 +192,10 @@ class Model(keras_internals.HookedModel):
         parts = [self, self.optimizer, *tree.flatten(metrics)]
         replicas.check_variables(self, parts)
         updates.adjust(self, l2, multipliers)
-        self._l2, self._multipliers = l2, dict(multipliers or {})
+        self._l2 = l2
+        if not isinstance(multipliers, str):
+            multipliers = dict(multipliers or {})
+        self._multipliers = multipliers
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """Return Keras's compile configuration with `l2` and `multipliers`."""
@@ -329,6 +334,13 @@ class Model(keras_internals.HookedModel):
         if self._decodes == logits:
             self._decodes = not logits
             self.predict_function = None
+
+    def summary(self, *args: Any, print_fn: Any = None, **kwargs: Any) -> None:
+        """Print the layers, as `keras.Model` does, then what is frozen."""
+        super().summary(*args, print_fn=print_fn, **kwargs)
+        text = getattr(getattr(self, "backbone", None), "stages_text", None)
+        if text:
+            (print_fn or print)(text())
 
     def save(self, filepath: PathLike, *args: Any, **kwargs: Any) -> None:
         """Save the model, as `keras.Model.save` does; all workers call this.

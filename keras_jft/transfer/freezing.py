@@ -79,9 +79,9 @@ def _backbone_of(model):
     backbone = getattr(model, "backbone", None)
     if backbone is not None:
         return backbone
-    if getattr(model, "pyramid_outputs", None):
+    if _has_levels(model):
         return model
-    inside = [x for x in model.layers if getattr(x, "pyramid_outputs", None)]
+    inside = [layer for layer in model.layers if _has_levels(layer)]
     if len(inside) != 1:
         raise ValueError(
             "`model` must have its backbone as `model.backbone` or as one of "
@@ -90,3 +90,11 @@ def _backbone_of(model):
             "the attribute, or freeze the backbone itself."
         )
     return inside[0]
+
+
+def _has_levels(layer):
+    # A transformer makes its pyramid only when it is asked for.
+    return bool(
+        getattr(layer, "stage_outputs", None)
+        or getattr(layer, "pyramid_outputs", None)
+    )

@@ -40,8 +40,8 @@ class Config(training.Optimization):
         transforms: A name in `jft.data.TRANSFORMS`, or a tuple of transforms.
         image_size: Height and width that the model sees.
         dtype: A Keras dtype policy, or `"fastest"`.
-        multipliers: Learning-rate factors by layer, as `Model.compile` takes
-            them.
+        multipliers: Learning-rate factors by layer, or `"layerwise:0.75"` by
+            stage of the backbone, as `Model.compile` takes them.
 
     Raises:
         ValueError: If a name or an option is unknown, a value has the wrong
@@ -62,7 +62,9 @@ class Config(training.Optimization):
     transforms: str | tuple = "flip"
     image_size: tuple[int | None, int | None] = (32, 32)
     dtype: str = "fastest"
-    multipliers: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    multipliers: Mapping[str, float] | str = dataclasses.field(
+        default_factory=dict
+    )
     batch_size: int = 32
     epochs: int | None = 20
 
@@ -87,11 +89,7 @@ class Config(training.Optimization):
         )
         data.check_transforms(self.transforms, self.image_size)
         training.check_dtype_policy(self.dtype)
-        if not all(factor >= 0 for factor in self.multipliers.values()):
-            raise ValueError(
-                "`multipliers` must be factors of 0 or more. Received: "
-                f"multipliers={self.multipliers}."
-            )
+        training.check_multipliers(self.multipliers)
 
 
 def run(

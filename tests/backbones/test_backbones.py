@@ -1,4 +1,7 @@
-"""What every backbone promises. A new one adds a line to `SMALL`."""
+"""What every backbone promises. A new one adds a line to `SMALL`.
+
+`test_families.py` has what adapted nets promise.
+"""
 
 import keras
 import numpy as np
@@ -15,7 +18,11 @@ def _small(name, **kwargs):
     return BACKBONES[name](**SMALL[name], **kwargs)
 
 
-@pytest.fixture(params=BACKBONES)
+def test_every_backbone_is_in_a_test():
+    assert {*SMALL, "adapted"} == {*BACKBONES}
+
+
+@pytest.fixture(params=SMALL)
 def name(request):
     return request.param
 

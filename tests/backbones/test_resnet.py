@@ -341,7 +341,7 @@ def test_rebuild_refuses_a_change_of_weights():
         ({"output_stride": 4}, "`output_stride` must be one of .*32, 16, 8"),
         ({"stem": "small", "output_stride": 32}, "one of .*8, 4, 2.*32"),
         ({"pool_padding": "valid"}, "`pool_padding` must be one of"),
-        ({"scaling": "torch"}, "`scaling` must be one of"),
+        ({"scaling": "imagenet"}, "`scaling` must be one of"),
         ({"blocks": (3, 4, 6)}, "`blocks` must be four positive numbers"),
         ({"blocks": (3, 4, 0, 3)}, "`blocks` must be four positive numbers"),
         ({"image_shape": (32, 32, 1)}, "`image_shape` must be"),

@@ -218,3 +218,45 @@ def test_a_given_backbone_takes_the_dtype_of_the_run(dtype):
     config = jft.transfer.Config(dtype=dtype, num_classes=3)
     model = jft.transfer.build(config, initial)
     assert model.backbone.dtype_policy.name == dtype
+
+
+def test_a_backbone_by_name_is_pre_trained():
+    config = dataclasses.replace(
+        CONFIG, backbone="resnet18", backbone_options={"width": 4}, epochs=1
+    )
+    backbone = jft.pretrain.run(config, verbose=0)
+    assert (backbone.width, backbone.image_shape) == (4, (16, 16, 3))
+    assert backbone.bn_momentum == config.bn_momentum
+    again = jft.pretrain.backbone(config, backbone)
+    for ours, theirs in zip(_arrays(again), _arrays(backbone), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"backbone": "resnet51"}, "`backbone` must be one of"),
+        ({"backbone": "applications/X"}, "no net of that name"),
+        ({"backbone_options": {"width": 4}}, "for a `backbone` by name"),
+        (
+            {"backbone": "resnet18", "backbone_options": {"dtype": "float32"}},
+            r"leave out \['dtype'\]",
+        ),
+    ],
+)
+def test_a_backbone_that_is_not_there_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(CONFIG, **changes)
+
+
+def test_runs_without_a_name_keep_their_ids():
+    from keras_jft.scaling.study.config_id import config_id
+
+    named = dataclasses.replace(CONFIG, backbone="resnet18")
+    other = dataclasses.replace(named, backbone_options={"width": 4})
+    ids = [config_id(config) for config in (CONFIG, named, other)]
+    assert len({*ids}) == 3
+    # As it was before there were names.
+    fields = dataclasses.asdict(CONFIG)
+    del fields["backbone"], fields["backbone_options"], fields["mixup"]
+    assert config_id(fields) == ids[0]

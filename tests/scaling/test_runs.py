@@ -218,3 +218,37 @@ def test_the_images_of_a_run_are_those_of_its_pre_training():
         for config in (RUN.pretrain, longer, steps, random)
     ]
     assert seen == [32, 96, 160, 0]
+
+
+@pytest.mark.slow
+def test_a_run_takes_any_backbone(tmp_path):
+    """A net of KerasHub out of a preset: pre-trained, kept, transferred."""
+    import keras_hub
+
+    net = keras_hub.models.CSPNetBackbone(
+        stem_filters=8,
+        stem_kernel_size=3,
+        stem_strides=2,
+        stackwise_depth=[1, 1, 1, 1],
+        stackwise_strides=[1, 2, 2, 2],
+        stackwise_num_filters=[8, 16, 16, 32],
+        block_type="dark_block",
+        stage_type="dark",
+        image_shape=(32, 32, 3),
+    )
+    net.save_to_preset(str(tmp_path / "preset"))
+    pretrained = dataclasses.replace(
+        RUN.pretrain,
+        backbone=f"hub/{tmp_path / 'preset'}",
+        backbone_options={"scaling": "torch", "fused": True},
+    )
+    frozen = dataclasses.replace(
+        RUN.transfer, mode="frozen", multipliers="layerwise:0.75"
+    )
+    run = dataclasses.replace(RUN, pretrain=pretrained, transfer=frozen)
+    runner = jft.scaling.Runner(tmp_path / "backbones")
+    scores = runner(run)
+    assert 0 <= scores["top1"] <= 1
+    kept = runner.backbone(pretrained)
+    assert kept.image_shape == (16, 16, 3)
+    assert kept.scaling == "torch"

@@ -306,6 +306,99 @@ def test_the_cluster_of_a_parameter_server_strategy_is_private(monkeypatch):
     assert strategy.cluster_resolver is None  # Else use this.
 
 
+# === The graph of a functional model ===
+
+
+def _two_paths():
+    images = keras.Input((4, 4, 3))
+    shared = keras.layers.Conv2D(3, 1, name="shared")
+    first = shared(images)
+    total = keras.layers.Add(name="total")([first, shared(first)])
+    return keras.Model(images, total * 2.0)
+
+
+@pytest.mark.ops
+def test_calls_are_in_the_order_of_the_graph_each_time_a_layer_is_called():
+    net = _two_paths()
+    calls = internals.calls(net)
+    names = [operation.name.split("_")[0] for operation, _, _ in calls]
+    assert names == ["input", "shared", "shared", "total", "multiply"]
+    made = set()
+    for _, inputs, outputs in calls:
+        assert {id(tensor) for tensor in inputs} <= made
+        made |= {id(tensor) for tensor in outputs}
+    assert id(net.output) in made
+    assert internals.is_functional(net)
+    assert not internals.is_functional(keras.Sequential())
+
+
+@pytest.mark.ops
+def test_a_net_is_called_again_behind_another_layer(rng):
+    net = _two_paths()
+    images = keras.Input((4, 4, 3))
+    seen = []
+
+    def call(operation, *args, **kwargs):
+        seen.append(operation)
+        return operation(*args, **kwargs)
+
+    doubled = keras.layers.Rescaling(2.0)(images)
+    output = internals.call_again(net, [doubled], call)
+    both = keras.Model(images, output)
+    assert len(seen) == 4
+    pixels = rng.normal(size=(2, 4, 4, 3)).astype("float32")
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(both(pixels)),
+        ops.convert_to_numpy(net(2 * pixels)),
+        rtol=1e-5,
+    )
+    assert {id(w) for w in both.weights} == {id(w) for w in net.weights}
+
+
+@pytest.mark.ops
+def test_a_layer_that_forgets_a_call_has_the_output_of_the_next():
+    images = keras.Input((4, 4, 3))
+    layer = keras.layers.Conv2D(3, 1)
+    net = keras.Model(images, layer(images))
+    internals.forget_calls(net)
+    again = keras.Input((4, 4, 3))
+    output = internals.call_again(net, [again], lambda op, *x: op(*x))
+    assert layer.output is output
+    assert net(np.zeros((1, 4, 4, 3))).shape == (1, 4, 4, 3)
+
+
+@pytest.mark.ops
+def test_shapes_of_weights_need_no_memory_then_or_later():
+    def make():
+        inputs = keras.Input((1 << 20,))
+        # 4 TB.
+        return keras.Model(inputs, keras.layers.Dense(1 << 20)(inputs))
+
+    shapes = internals.shapes_of_weights(make)
+    assert shapes == [(1 << 20, 1 << 20), (1 << 20,)]
+    with keras.StatelessScope():
+        pass  # Here Keras would make up for it.
+
+
+@pytest.mark.ops
+def test_the_config_of_a_subclass_can_be_that_of_its_layers():
+    class Net(keras.Model):
+        def __init__(self, width):
+            images = keras.Input((4, 4, 3))
+            layer = keras.layers.Conv2D(width, 1, name="conv")
+            super().__init__(images, layer(images), name="net")
+
+        def get_config(self):
+            return {"width": 4}
+
+    config = internals.layer_by_layer(Net(4))
+    assert config["class_name"] == "Functional"
+    assert [layer["class_name"] for layer in config["config"]["layers"]] == [
+        "InputLayer",
+        "Conv2D",
+    ]
+
+
 # === tf.data ===
 
 

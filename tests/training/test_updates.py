@@ -98,3 +98,47 @@ def test_compiling_again_replaces_what_was_adjusted_before():
             (1 - 0.1 * l2) * before["trunk/kernel"],
             rtol=1e-5,
         )
+
+
+def test_layerwise_rates_fall_by_the_factor_from_stage_to_stage(
+    tiny_backbone, rng
+):
+    from keras_jft import transfer
+
+    images = rng.integers(0, 256, (4, 16, 16, 3)).astype("uint8")
+    batch = {"images": images, "labels": np.arange(4, dtype="int32") % 3}
+    moved = []
+    for multipliers in (None, "layerwise:0.5"):
+        keras.utils.set_random_seed(0)
+        model = transfer.Classifier(tiny_backbone.rebuild(), 3)
+        model.get_layer("head_logits").kernel.assign(
+            np.linspace(-1, 1, 128 * 3).reshape(128, 3)
+        )
+        model.compile(keras.optimizers.SGD(0.01), multipliers=multipliers)
+        before = {v.path: ops.convert_to_numpy(v) for v in model.variables}
+        model.train_on_batch(batch)
+        moved.append(
+            {
+                v.path: ops.convert_to_numpy(v) - before[v.path]
+                for v in model.trainable_variables
+            }
+        )
+    stages = ["head", "conv5", "conv4", "conv3", "conv2", "conv1"]
+    for path, plain in moved[0].items():
+        factor = 0.5 ** stages.index(path.split("_")[0])
+        np.testing.assert_allclose(
+            moved[1][path], factor * plain, rtol=0.02, atol=1e-6, err_msg=path
+        )
+
+
+@pytest.mark.parametrize(
+    "multipliers", ["layerwise:", "layerwise:x", "layerwise:0", "0.75", 3]
+)
+def test_layerwise_rates_that_are_no_number_are_refused(multipliers):
+    with pytest.raises(ValueError, match=r'"layerwise:0.75".*Received'):
+        training.check_multipliers(multipliers)
+
+
+def test_layerwise_rates_need_a_backbone():
+    with pytest.raises(ValueError, match="need a model with a backbone"):
+        _model("sgd", multipliers="layerwise:0.5")

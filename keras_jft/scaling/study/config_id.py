@@ -48,8 +48,14 @@ def _counting(value):
     return {
         field.name: _counting(given)
         for field, given in fields.items()
-        if not (field.metadata.get("added") and given == field.default)
+        if not (field.metadata.get("added") and given == _default(field))
     }
+
+
+def _default(field):
+    if field.default_factory is dataclasses.MISSING:
+        return field.default
+    return field.default_factory()
 
 
 def _canonical(value):

@@ -52,7 +52,11 @@ class Run:
         data.check_transforms(
             self.evaluation.transforms, self.transfer.image_size
         )
-        if "output_stride" in self.transfer.head_options:
+        # Of another net, its `rebuild` says what it can.
+        if (
+            self.pretrain.backbone is None
+            and "output_stride" in self.transfer.head_options
+        ):
             checks.one_of(
                 "output_stride",
                 self.transfer.head_options["output_stride"],

@@ -217,7 +217,7 @@ def differences(saved, now):
     ]
 
 
-def _unnumbered(name):
+def unnumbered(name):
     """Return a name without the number that Keras adds to make it unique."""
     return re.sub(r"_\d+(?=_|/|$)", "", name)
 
@@ -228,14 +228,22 @@ def _variables(model, metrics):
         groups["optimizer"] = model.optimizer.variables
     if metrics:
         groups["metrics"] = replicas.metric_variables(model)
-    named = {}
-    for group, variables in groups.items():
-        for variable in variables:
-            name = f"{group}/{variable.path}"
-            while name in named:
-                name += "+"
-            named[name] = variable
-    return named
+    return {
+        name: variable
+        for group, variables in groups.items()
+        for name, variable in named(group, variables).items()
+    }
+
+
+def named(group, variables):
+    """Return variables by `group/path`, with a "+" behind each repetition."""
+    names = {}
+    for variable in variables:
+        name = f"{group}/{variable.path}"
+        while name in names:
+            name += "+"
+        names[name] = variable
+    return names
 
 
 def _differences(arrays, variables):
@@ -263,7 +271,7 @@ def _differences(arrays, variables):
 
 def _place(name):
     """Return a variable's name without numbers and the optimizer's name."""
-    group, *path = _unnumbered(name).split("/")
+    group, *path = unnumbered(name).split("/")
     return "/".join([group, *(path[1:] if group == "optimizer" else path)])
 
 
@@ -367,7 +375,7 @@ def _leaves(config, path=""):
     else:
         yield (
             path.removeprefix("/"),
-            (_unnumbered(config) if isinstance(config, str) else config),
+            (unnumbered(config) if isinstance(config, str) else config),
         )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_jft import checks, training
+from keras_jft.backbones.backbone import pooled_features
 from keras_jft.transfer.heads import head
 
 
@@ -43,9 +44,6 @@ class Classifier(training.Model):
         _check_options(label_smoothing=label_smoothing)
 
         # === Layers ===
-        pool = keras.layers.GlobalAveragePooling2D(
-            dtype="float32", name="head_pool"
-        )
         logits = keras.layers.Dense(
             num_classes, dtype="float32", name="head_logits"
         )
@@ -53,7 +51,7 @@ class Classifier(training.Model):
         # === Functional model ===
         super().__init__(
             inputs=backbone.input,
-            outputs=logits(pool(backbone.output)),
+            outputs=logits(pooled_features(backbone)),
             name=name,
             **kwargs,
         )
