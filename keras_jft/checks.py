@@ -251,7 +251,7 @@ def _tuple(inner, value):
 _WORDS = {
     int: "a whole number",
     float: "a finite number",
-    str: "a text",
+    str: "a string",
     bool: "True or False",
     tuple: "a tuple",
     types.NoneType: "None",

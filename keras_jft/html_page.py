@@ -76,7 +76,7 @@ class Text(NamedTuple):
     text: str
 
 
-class Points(NamedTuple):
+class Bullets(NamedTuple):
     """A list of sentences."""
 
     items: tuple[str, ...]
@@ -107,7 +107,7 @@ class Table(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """An SVG image and a text that says what it shows."""
+    """An SVG image and a caption that says what it shows."""
 
     svg: bytes
     text: str
@@ -120,7 +120,7 @@ class Pictures(NamedTuple):
 
 
 class Thumbnail(NamedTuple):
-    """A small JPEG image and a text that says what it shows."""
+    """A small JPEG image and a caption that says what it shows."""
 
     jpeg: bytes
     text: str
@@ -325,7 +325,7 @@ def _gallery_html(block):
 _HTML = {
     Heading: lambda b: _tag(f"h{b.level}", b.text),
     Text: lambda b: _tag("p", b.text),
-    Points: lambda b: _list_html(b.items),
+    Bullets: lambda b: _list_html(b.items),
     Cards: _cards_html,
     Table: _table_html,
     Pictures: _pictures_html,
@@ -381,7 +381,7 @@ def _code_markdown(block):
 _MARKDOWN = {
     Heading: lambda b: f"{'#' * b.level} {_plain(b.text)}",
     Text: lambda b: _plain(b.text),
-    Points: lambda b: _list_markdown(b.items),
+    Bullets: lambda b: _list_markdown(b.items),
     Cards: lambda b: "\n\n".join(map(_card_markdown, b.cards)),
     Table: _table_markdown,
     Pictures: lambda b: _list_markdown(p.text for p in b.pictures),

@@ -15,7 +15,7 @@ ENCODING: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape"}
 
 
 def encode(text):
-    """Return the UTF-8 bytes of a text, or the original bytes of a file name.
+    """Return the UTF-8 bytes of a string, or the original bytes of a file name.
 
     >>> encode("é"), encode("a\\udcff")
     (b'\\xc3\\xa9', b'a\\xff')
@@ -65,7 +65,7 @@ def composed(text):
 
 
 def printable(text):
-    """Return a text that any UTF-8 page or terminal can show.
+    """Return text that any UTF-8 page or terminal can show.
 
     Bytes of a file name that are not UTF-8 become escapes, as in its `repr`.
 

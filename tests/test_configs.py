@@ -140,7 +140,7 @@ Pretrain, Transfer, Evaluation = CONFIGS[1:]
         (Transfer, {"multipliers": {"head": "10"}}, "`multipliers` must be a"),
         (Transfer, {"multipliers": {"head": -1}}, "`multipliers` must be fac"),
         (Transfer, {"num_examples": 0}, "`num_examples` must be 1 or more"),
-        (Evaluation, {"split": 3}, "`split` must be a text or None"),
+        (Evaluation, {"split": 3}, "`split` must be a string or None"),
         (
             Evaluation,
             {"task": "pose", "metric_options": {"sigma": 1}},

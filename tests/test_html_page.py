@@ -17,7 +17,7 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><g/></svg>'
 BLOCKS = [
     html_page.Heading(NASTY),
     html_page.Text(NASTY),
-    html_page.Points((NASTY, "second")),
+    html_page.Bullets((NASTY, "second")),
     html_page.Cards((html_page.Card(NASTY, NASTY, NASTY, (NASTY,)),)),
     html_page.Table(NASTY, ("", NASTY), ((NASTY, "1"), ("2", NASTY))),
     html_page.Table(NASTY, ("a", "b"), (("1", NASTY),), words=True),

@@ -31,7 +31,7 @@ class LabelHierarchy:
     costs a few array reads.
 
     Args:
-        names: C names, texts; a label's id is its position. Wherever a label
+        names: C names; a label's id is its position. Wherever a label
             is named, a whole number counts as its text.
         edges: Pairs (parent, child), by key or, if unique, by name.
         keys: C unique identifiers, for names that repeat (WordNet has two
@@ -422,7 +422,7 @@ def _text_of(label):
         label = label.item()
     found = labels_of([label], "A label hierarchy")
     if not found:
-        raise ValueError("A label must have a name. Received: an empty text.")
+        raise ValueError("A label must have a name. Received: an empty string.")
     return str(found[0])
 
 

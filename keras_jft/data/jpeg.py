@@ -125,7 +125,7 @@ def open_image(data, formats):
     Image.init()
     for name in formats:
         factory, accept = Image.OPEN[name]
-        if accept(data[:16]) is not True:  # A text names a missing library.
+        if accept(data[:16]) is not True:  # A string names a missing library.
             continue
         try:
             image = factory(io.BytesIO(data), "")

@@ -1,4 +1,4 @@
-"""Labels as files name them: texts or whole numbers, and nothing else.
+"""Labels as files name them: strings or whole numbers, and nothing else.
 
 Any other number, a null or a list in place of a label is never turned into a
 class of that name: it is an error that names file and row.
@@ -12,7 +12,7 @@ import numpy as np
 from keras_jft.text import composed
 from keras_jft.text_files import short
 
-# Whole numbers as Python and JSON write them; "007" and "1.0" are texts.
+# Whole numbers as Python and JSON write them; "007" and "1.0" are strings.
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
 _FLOAT = re.compile(r"-?[0-9]+\.[0-9]+", re.ASCII)
 # What pandas and Python write for a missing value; "NA" and "null" are names.
@@ -32,13 +32,13 @@ _TWO_FORMS = (
 
 
 def labels_of(cell, where, separator=None):
-    """Return the labels of a cell, a list of texts and whole numbers.
+    """Return the labels of a cell, a list of strings and whole numbers.
 
     Args:
-        cell: A text, a whole number, a list of these, or None: no labels.
+        cell: A string, a whole number, a list of these, or None: no labels.
         where: What errors call the cell, such as the quoted path and the row.
-        separator: Where to split a text that is not in a list; the parts are
-            stripped. None: the text is one label. Empty texts are dropped.
+        separator: Where to split a string that is not in a list; the parts are
+            stripped. None: the text is one label. Empty strings are dropped.
 
     Raises:
         ValueError: The cell is or contains something else.
@@ -49,7 +49,7 @@ def labels_of(cell, where, separator=None):
     ['cat', 'dog']
     >>> labels_of([3, True], "'a.jsonl', line 2")
     Traceback (most recent call last):
-    ValueError: 'a.jsonl', line 2: a label must be a text or a whole number. \
+    ValueError: 'a.jsonl', line 2: a label must be a string or a whole number. \
 Received: True.
     """
     if cell is None:
@@ -75,7 +75,7 @@ Received: True.
         if not whole and not is_text(label):
             remedy = _INT64 if isinstance(label, float) else ""
             raise ValueError(
-                f"{where}: a label must be a text or a whole number. "
+                f"{where}: a label must be a string or a whole number. "
                 f"Received: {short(label)}.{remedy}"
             )
     return [label for label in labels if label != ""]
@@ -84,15 +84,15 @@ Received: True.
 def names_in(rows, where):
     """Return the names of all labels of a file, in order, `[str]`.
 
-    Whole numbers, and texts that all read as such, are in the order of the
-    numbers; other texts in that of their letters.
+    Whole numbers, and strings that all read as such, are in the order of the
+    numbers; other strings in that of their letters.
 
     Args:
         rows: The labels of each row, as `labels_of` returns them.
         where: A function from a position to what errors call that row.
 
     Raises:
-        ValueError: Some labels are numbers and others texts; or names look
+        ValueError: Some labels are numbers and others strings; or names look
             like whole numbers that were turned into floats.
     """
     names = set().union(*rows)
@@ -102,8 +102,8 @@ def names_in(rows, where):
             for label in row:
                 first.setdefault(type(label), f"{where(position)}: {label!r}")
         raise ValueError(
-            "All labels must be texts, or all whole numbers. Received: "
-            f"{'; '.join(first.values())}. Write all as texts."
+            "All labels must be strings, or all whole numbers. Received: "
+            f"{'; '.join(first.values())}. Write all as strings."
         )
     names = {str(name) for name in names}
     fault = _fault_of(names)
@@ -116,10 +116,10 @@ def names_in(rows, where):
 
 
 def checked_names(names, argument="label_names"):
-    """Return the label names that a user passes, as a tuple of texts.
+    """Return the label names that a user passes, as a tuple of strings.
 
     Args:
-        names: Texts or whole numbers, in the order of their ids.
+        names: Strings or whole numbers, in the order of their ids.
         argument: Name of the argument, for errors.
 
     Raises:
@@ -136,8 +136,8 @@ def checked_names(names, argument="label_names"):
     ]
     if "" in names:
         raise ValueError(
-            f"`{argument}` must not have empty names. Received: an empty text "
-            f"at position {names.index('')}."
+            f"`{argument}` must not have empty names. Received: an empty "
+            f"string at position {names.index('')}."
         )
     names = tuple(map(str, labels_of(names, f"`{argument}`")))
     seen = set()
@@ -154,7 +154,7 @@ def checked_names(names, argument="label_names"):
 def checked_list(values, argument):
     """Return the values of an argument that is a list, as a list.
 
-    A text would be split into letters, a set has a different order in every
+    A string would be split into letters, a set has a different order in every
     process, and the values of a dict would be lost.
 
     Args:
@@ -162,7 +162,7 @@ def checked_list(values, argument):
         argument: Name of the argument, for errors.
 
     Raises:
-        ValueError: It is a text, a set, a dict or a single value.
+        ValueError: It is a string, a set, a dict or a single value.
 
     Example:
 
@@ -191,7 +191,7 @@ def check_forms(names, where):
     """Raise `ValueError` where two names look alike but differ.
 
     Args:
-        names: Texts.
+        names: Strings.
         where: What errors call the place they are from.
 
     Example:
@@ -210,8 +210,8 @@ def almost(name, names):
     """Return a hint for an error: the known name that `name` nearly equals.
 
     Args:
-        name: A text that is not in `names`.
-        names: Texts.
+        name: A string that is not in `names`.
+        names: Strings.
 
     Returns:
         Text to put after `name`, or "" if no name is close.
@@ -253,7 +253,7 @@ def label_ids_by_text(label_names):
 
 
 def is_whole(text):
-    """Return whether a text reads as a whole number.
+    """Return whether a string reads as a whole number.
 
     >>> is_whole("12"), is_whole("012"), is_whole("1.0")
     (True, False, False)

@@ -174,13 +174,13 @@ def read_ids(path: PathLike, num_examples: int | None = None) -> np.ndarray:
     """Read the ids of a file, `(n,)` int64 or str.
 
     Args:
-        path: A file of `write_ids`, `*.jsonl`; a JSON list, `*.json`; or a text
-            with one id per line, all of them texts.
+        path: A file of `write_ids`, `*.jsonl`; a JSON list, `*.json`; or any
+            other text file with one id per line, all of them strings.
         num_examples: How many ids to read; by default all.
 
     Raises:
-        ValueError: The file is missing or too short; or an id is neither a text
-            nor a whole number, has another type than those before, or is
+        ValueError: The file is missing or too short; or an id is neither a
+            string nor a whole number, has another type than those before, or is
             repeated. The error names its place. Blank lines are skipped.
     """
     if not Path(path).is_file():

@@ -165,7 +165,7 @@ def test_json_of_another_form_is_refused(source, tmp_path):
         ({"names": {"a": None}, "edges": []}, "Received: None"),
         ({"names": {"a": True}, "edges": []}, "Received: True"),
         ({"names": {"a": ["b"]}, "edges": []}, r"Received: \['b'\]"),
-        ({"names": {"a": ""}, "edges": []}, "an empty text"),
+        ({"names": {"a": ""}, "edges": []}, "an empty string"),
         ({"names": {"a": "b"}, "edges": [[1.5, "a"]]}, "Received: 1.5"),
         ({"names": {"a": "b"}, "edges": [[{}, "a"]]}, "Received: {}"),
         ({"names": {"a": "b"}, "edges": ["ab"]}, "must be {.names"),

@@ -60,8 +60,8 @@ def test_aicc_is_that_of_the_size_means(rng):
     # Twelve sizes, two parameters.
     expected = 12 * np.log((rest**2).mean()) + 4 + 12 / 9
     assert law.candidates["log_linear"].aicc == pytest.approx(expected)
-    weights = [c.weight for c in law.candidates.values()]
-    assert sum(weights) == pytest.approx(1)
+    found = [c.probability for c in law.candidates.values()]
+    assert sum(found) == pytest.approx(1)
 
 
 def test_what_is_held_out_tells_a_bend_from_a_line(rng):
@@ -96,8 +96,8 @@ def test_laws_that_lack_sizes_are_named_with_how_many(rng):
     lacking = {n: c.more_sizes for n, c in law.candidates.items()}
     # Two more than parameters: 4, 5, 7 and 8.
     assert lacking == {"log_linear": 0, "power": 1, "m4": 3, "broken_power": 4}
-    assert law.candidates["log_linear"].weight == 1
-    assert law.candidates["m4"].weight == 0
+    assert law.candidates["log_linear"].probability == 1
+    assert law.candidates["m4"].probability == 0
 
 
 def test_too_few_sizes_are_refused_however_many_seeds(rng):
@@ -141,7 +141,7 @@ def test_scores_in_percent_are_told_from_fractions(rng):
     assert of(rows_of(SIZES, scores)).bounds == (0, 1)
     percent = of(rows_of(SIZES, 100 * scores))
     assert percent.bounds == (0, 100)
-    assert percent.points == 1
+    assert percent.unit.factor == 1
     with pytest.raises(ValueError, match=r"within the bounds \(0.0, 100.0\)"):
         of(rows_of(SIZES, -100 * scores + 200))
 

@@ -77,7 +77,7 @@ def test_recall_as_printed_would_rise_with_the_threshold():
 
 
 def test_points_and_gains_are_those_of_the_tables():
-    name, points = paper.POINTS["detection", "ap"]
+    name, points = paper.SCORES["detection", "ap"]
     assert name == "COCO minival*"
     assert points[300_000_000] == lines_of(4)["mAP@[.5,.95]"][-1]
     assert points[30_000_000] == lines_of(6)["mAP@[.5,.95]"][-1]
@@ -89,7 +89,7 @@ def test_points_and_gains_are_those_of_the_tables():
         (("detection", "voc_ap"), 3, "mean"),
         (("segmentation", "miou"), 12, "mIOU"),
     ):
-        printed = paper.POINTS[key][1][300_000_000]
+        printed = paper.SCORES[key][1][300_000_000]
         assert printed == lines_of(number)[line][1]
 
 

@@ -2,6 +2,8 @@
 
 import re
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from keras_jft.scaling.rows import units
@@ -140,8 +142,24 @@ def test_scores_out_of_range_are_refused():
 
 
 def test_a_point_is_a_hundredth_of_whatever_ends_at_one():
-    assert units.points((0, 1)) == units.points((-1, 1)) == 100
-    assert units.points((0, 100)) == units.points((-5, 0)) == 1
+    for bounds, factor in (
+        ((0, 1), 100),
+        ((-1, 1), 100),
+        ((0, 100), 1),
+        ((-5, 0), 1),
+    ):
+        assert units.unit_of(bounds, [0], "kappa").factor == factor
+
+
+def test_scores_in_percent_stay_and_fractions_become_percent():
+    fractions = np.array([[0.25, np.nan], [1.0, 0.5]])
+    np.testing.assert_array_equal(
+        units.in_percent(fractions), [[25, np.nan], [100, 50]]
+    )
+    percent = pd.Series([0.25, np.nan, 25.0])
+    assert units.in_percent(percent) is percent
+    # Where nothing is known there is nothing to tell them by.
+    assert np.isnan(units.in_percent(np.array([np.nan]))).all()
 
 
 def test_sizes_are_written_out():

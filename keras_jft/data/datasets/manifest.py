@@ -41,7 +41,7 @@ def load(
 
     Args:
         path: A `.csv`, `.jsonl` or `.parquet` file with one row per image, in
-            UTF-8. Labels are texts or whole numbers: one label, a list, or a
+            UTF-8. Labels are strings or whole numbers: one label, a list, or a
             text split at `separator`. A row may have no labels.
         split: Keep the rows with this value in the column `split`; None: all
             rows. A file without this column is one split, "train" or the one
@@ -51,7 +51,7 @@ def load(
             folder's own name in front are understood.
         image_column: Name of the column of paths.
         label_column: Name of the column of labels.
-        separator: What separates labels in a text.
+        separator: What separates the labels in a cell.
         label_names: All labels, in the order of their ids; by default those of
             all rows of the file, whatever their split, sorted (whole numbers
             as numbers). Pass it if several files must agree on ids.
@@ -244,7 +244,7 @@ def _csv(path, needed, split):
             raise ValueError(
                 f"{str(path)!r}, line {number}: there must be a cell for each "
                 f"of the {len(header)} columns. Received: {short(row)}. The "
-                "line may be cut short, or a text with commas is not quoted."
+                "line may be cut short, or a cell with commas is not quoted."
             )
         rows.append(row)
         numbers.append(number)

@@ -363,7 +363,7 @@ def _codes(colors, mask_names):
         rows = np.array([[*map(operator.index, color)] for color in colors])
         is_right = rows.shape == (len(mask_names), 3)
         codes = rows @ (1 << 16, 1 << 8, 1) if is_right else rows
-    except (TypeError, ValueError):  # Texts, or lists of several lengths.
+    except (TypeError, ValueError):  # Text, or lists of several lengths.
         is_right = False
     if (
         not is_right

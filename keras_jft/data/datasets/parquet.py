@@ -38,7 +38,7 @@ _BYTES, _TEXTS = (
     (pa.binary(), pa.large_binary()),
     (pa.string(), pa.large_string()),
 )
-# The exceptions that pyarrow raises for damaged files, whose texts need not be
+# The exceptions that pyarrow raises for damaged files, whose text need not be
 # UTF-8.
 _FAULTS = (pa.ArrowException, OSError, ValueError, OverflowError)
 # Columns of row groups that stay in memory: enough for the threads of one
@@ -78,7 +78,7 @@ def load(
         image_column: Column of the bytes of image files, of paths, or of
             structs with `bytes` and `path` (used if `bytes` is null). URLs are
             not followed.
-        id_column: Column of ids, whole numbers or texts; by default ids are
+        id_column: Column of ids, whole numbers or strings; by default ids are
             `"file:row"`, with rows counted from 0.
         label_column: Column of lists of labels, ids or names; or of lists of
             structs with a label and its probability. A row may have none.
@@ -314,7 +314,7 @@ def _read_ids(groups, column):
                 raise ValueError(
                     f"{groups.path(group)!r}, row "
                     f"{groups.first_row(group) + row}: `id_column` {column!r} "
-                    "must have whole numbers, or texts, in every row. "
+                    "must have whole numbers, or strings, in every row. "
                     f"Received: {short(name)}."
                 )
             parts.append(name)
@@ -409,7 +409,7 @@ class RowGroups:
             with files_lib.opened(self.paths[file]) as opened:
                 whole = pq.ParquetFile(opened, metadata=self._metadata[file])
                 table = whole.read_row_group(inner, columns=columns)
-            table.validate(full=True)  # Texts need not be UTF-8.
+            table.validate(full=True)  # Text need not be UTF-8.
             expected = int(self.starts[group + 1] - self.starts[group])
             if len(table) != expected:
                 raise ValueError(f"{len(table)} rows, not {expected}")

@@ -91,7 +91,7 @@ class LabelColumns:
         """Return all names of labels in the files, sorted.
 
         Raises:
-            ValueError: Labels are not texts; or a column is missing.
+            ValueError: Labels are not strings; or a column is missing.
         """
         names = set()
         for group in range(len(groups)):
@@ -118,7 +118,7 @@ class LabelColumns:
         if not (_is_text(flat.type) or pa.types.is_integer(flat.type)):
             fail(
                 0,
-                f"`{self.labels}` must have texts or whole numbers. Received: "
+                f"`{self.labels}` must be strings or whole numbers. Received: "
                 f"{short(flat[0].as_py())}, {flat.type}.",
             )
         encoded = flat.dictionary_encode(null_encoding="encode")

@@ -208,7 +208,7 @@ def _paths(urls):
 
 
 def _choices(text, pattern):
-    """Return the texts that one pair of braces stands for."""
+    """Return the strings that one pair of braces stands for."""
     if "," in text:
         return text.split(",")
     found = re.fullmatch(r"(\d+)\.\.(\d+)", text)
@@ -371,7 +371,7 @@ def _members(path, file):
 
 
 def _parse(content, where, key, separator):
-    """Return the labels of one member, numbers or texts.
+    """Return the labels of one member, numbers or strings.
 
     Args:
         content: Its bytes.

@@ -23,12 +23,12 @@ from keras_jft.data.statistics.counts import (
     share,
 )
 from keras_jft.html_page import (
+    Bullets,
     Card,
     Cards,
     Heading,
     Picture,
     Pictures,
-    Points,
     Table,
     Text,
     Thumbnail,
@@ -184,7 +184,7 @@ def mask_name(description, value):
 
 def _remarks(description):
     found = remarks(description)
-    return [Heading("Worth a look"), Points(tuple(found))] if found else []
+    return [Heading("Worth a look"), Bullets(tuple(found))] if found else []
 
 
 def _cards(description, found):

@@ -56,7 +56,7 @@ def gallery(
             uint8.
         references: The same for `best_ids`.
         columns: Number of pairs side by side.
-        notes: A text to show with each pair, one for each of `rows`.
+        notes: A string to show with each pair, one for each of `rows`.
 
     Returns:
         A Matplotlib `Figure`; `savefig` writes it.

@@ -139,9 +139,9 @@ class Forecast:
             f"{text(self.score)} [{text(self.low)}, {text(self.high)}], "
             "95% prediction interval of one run",
             f"Cost: {self.cost}" if self.cost else "",
-            f"Rests on: {len(data.x)} runs of {data.y_name} at "
+            f"Based on: {len(data.x)} runs of {data.y_name} at "
             f"{len(data.sizes)} sizes ({sizes})",
-            f"Laws, by weight: {_weights(self.law)}",
+            f"Laws, by probability: {_probabilities(self.law)}",
         ]
         return tuple(filter(None, lines))
 
@@ -403,18 +403,19 @@ def _checked_worth(law, worth):
     return float(worth)
 
 
-def _weights(law):
-    """Return the fitted laws with their weights, as text."""
+def _probabilities(law):
+    """Return the fitted laws with their probabilities, as text."""
     return ", ".join(
-        f"{name} {law.candidates[name].weight:.0%}" for name in _fitted(law)
+        f"{name} {law.candidates[name].probability:.0%}"
+        for name in _fitted(law)
     )
 
 
 def _fitted(law):
-    """Return the names of the fitted laws, largest weight first."""
+    """Return the names of the fitted laws, most probable first."""
     return sorted(
         (name for name, c in law.candidates.items() if not c.more_sizes),
-        key=lambda name: -law.candidates[name].weight,
+        key=lambda name: -law.candidates[name].probability,
     )
 
 

@@ -222,7 +222,7 @@ def _log_sum(logs):
     return float(special.logsumexp(logs))
 
 
-def _candidate(name, grid, data, held_out, weight):
+def _candidate(name, grid, data, held_out, probability):
     """Return the `Candidate` of one fitted law: its least-squares fit."""
     family = LAWS[name]
     best = int(np.argmax(grid.log_evidence))
@@ -238,7 +238,7 @@ def _candidate(name, grid, data, held_out, weight):
         },
         aicc=_aicc(residuals, len(values)),
         held_out=held_out,
-        weight=weight,
+        probability=probability,
         theta=(float(a), float(b), *shape.tolist()),
     )
 

@@ -46,8 +46,8 @@ class Candidate:
             over the size means; lower is better.
         held_out: Log predictive density of the largest third of the sizes
             given the smaller ones; higher is better.
-        weight: Its probability given the runs, and so its share of every
-            prediction; the weights of all candidates sum to 1.
+        probability: Its probability given the runs, and so its share of every
+            prediction; those of all candidates sum to 1.
         theta: `(a, b, *shape)` of the least-squares fit, in the basis of the
             family.
     """
@@ -56,7 +56,7 @@ class Candidate:
     parameters: dict[str, float] | None = None
     aicc: float = math.inf
     held_out: float = -math.inf
-    weight: float = 0.0
+    probability: float = 0.0
     theta: tuple[float, ...] = ()
 
 
@@ -65,7 +65,7 @@ class Law:
     """Fitted curve with its uncertainty.
 
     Attributes:
-        name: The family with the largest weight.
+        name: The most probable family.
         evidence: The runs that the curve is fitted to.
         bounds: Lowest and highest possible score; predictions are clipped to
             them.
@@ -73,7 +73,7 @@ class Law:
             scores are. Scores keep their sign; gains are improvements.
         candidates: `{name: Candidate}` for every family considered.
         posterior: Draws of curves from all fitted families, each in proportion
-            to its weight.
+            to its probability.
     """
 
     name: str
@@ -85,13 +85,8 @@ class Law:
 
     @property
     def parameters(self) -> dict[str, float]:
-        """`{name: value}` of the family with the largest weight."""
+        """`{name: value}` of the most probable family."""
         return self.candidates[self.name].parameters or {}
-
-    @property
-    def points(self) -> float:
-        """Factor from scores to percent points: 100 for fractions, else 1."""
-        return units.points(self.bounds)
 
     @property
     def unit(self) -> units.Unit:
@@ -199,8 +194,8 @@ class Law:
         """p-value of the lack-of-fit F test (equation 17).
 
         The probability that noise alone puts the size means this far from the
-        least-squares fit of the family with the largest weight. nan with one
-        run per size, which cannot tell noise from a bend.
+        least-squares fit of the most probable family. nan with one run per
+        size, which cannot tell noise from a bend.
         """
         data = self.evidence
         residuals = data.means - self.curve(self.name, data.sizes)

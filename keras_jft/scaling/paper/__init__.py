@@ -4,8 +4,8 @@ from keras_jft.scaling.paper.paper import (
     CAPACITY_GAINS,
     FAULTS,
     LOOK,
-    POINTS,
+    SCORES,
     Fault,
 )
 
-__all__ = ["CAPACITY_GAINS", "FAULTS", "LOOK", "POINTS", "Fault"]
+__all__ = ["CAPACITY_GAINS", "FAULTS", "LOOK", "SCORES", "Fault"]

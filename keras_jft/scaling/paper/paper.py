@@ -95,7 +95,7 @@ FAULTS = (
 # Scores in Figures 4 and 6 that the text prints, fine-tuned from JFT-300M:
 # {(task, score): (what was measured, {images: score})}. The score at 30M images
 # is Table 6's "18K JFT", which is the same setting by its description.
-POINTS = {
+SCORES = {
     ("classification", "top1"): ("ImageNet", {300_000_000: 79.2}),
     ("detection", "ap"): (
         "COCO minival*",

@@ -128,7 +128,7 @@ def _yours(number, printed, rows, by, class_names):
     for line in printed["lines"]:
         part = _of_task(rows, line.get("task", printed["task"]))
         if line["score"] in part:
-            values = _percent(part.table[line["score"]])
+            values = units.in_percent(part.table[line["score"]])
         elif "setting" in line:
             values = part.settings(line["setting"])
             values = pd.Series(values, part.table.index, dtype="float64")
@@ -179,15 +179,6 @@ def _said(value):
     return str(value).replace("_", " ")
 
 
-def _percent(scores):
-    """Return scores, a Series or a DataFrame, in percent."""
-    known = scores.to_numpy(np.float64)
-    known = known[~np.isnan(known)]
-    if not known.size:
-        return scores
-    return scores * units.points(units.natural_bounds(known))
-
-
 def _class_scores(number, printed, rows, class_names):
     """Return a DataFrame: a row per run, a column per class, paper's names."""
     column = printed["classes"]
@@ -205,7 +196,7 @@ def _class_scores(number, printed, rows, class_names):
         columns=[called.get(_spelled(name), name) for name in class_names],
         dtype="float64",
     )
-    return _percent(scores)
+    return units.in_percent(scores)
 
 
 def _spelled(name):

@@ -41,13 +41,12 @@ def class_scores(rows, class_names, x="num_examples"):
             f"{sorted(counts)} classes."
         )
     scores = np.array(table["per_class"].tolist(), "float64")
-    scale = units.points(units.natural_bounds(scores[~np.isnan(scores)]))
     return pd.DataFrame(
         {
             "mode": np.repeat(table["mode"], len(class_names)),
             x: np.repeat(table[x].to_numpy(), len(class_names)),
             "class": np.tile(np.arange(len(class_names)), len(table)),
-            "score": scale * scores.ravel(),
+            "score": units.in_percent(scores.ravel()),
         }
     )
 

@@ -275,9 +275,9 @@ def _draw_panel(ax, rows, x, y, modes, *, factor=1, bounds=None):
 def _draw_paper(ax, rows, x, y):
     """Draw the scores that the paper prints for a task and metric, if any."""
     (task,) = rows.values("task") or [None]
-    if x != "num_examples" or (task, y) not in printed.POINTS:
+    if x != "num_examples" or (task, y) not in printed.SCORES:
         return
-    name, points = printed.POINTS[task, y]
+    name, points = printed.SCORES[task, y]
     percent = units.natural_bounds(rows.table[y]) == (0, 100)
     percent = percent or ax.get_ylabel().endswith("(%)")
     scores = np.array(list(points.values())) / (1 if percent else 100)

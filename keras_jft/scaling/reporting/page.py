@@ -15,13 +15,13 @@ from typing import Any
 import pandas as pd
 
 from keras_jft.html_page import (
+    Bullets,
     Card,
     Cards,
     Code,
     Heading,
     Picture,
     Pictures,
-    Points,
     Table,
     Text,
     check_path,
@@ -172,7 +172,7 @@ def report(
         Heading("Laws"),
         _laws(found),
         Heading("Caveats"),
-        Points(_common_caveats(done)),
+        Bullets(_common_caveats(done)),
         Heading("For these curves", level=3),
         _caveats(found),
         Heading("How the numbers were made"),
@@ -335,7 +335,7 @@ def _beside_the_paper(numbers, rows):
             ),
         )
         if table.faults:
-            yield Points(tuple(map(str, table.faults)))
+            yield Bullets(tuple(map(str, table.faults)))
 
 
 # === Laws and caveats ===
@@ -345,10 +345,10 @@ def _laws(found):
     """Return a table of the fitted laws; the others are among the caveats."""
     laws = {n: f.law for n, f in found.items() if not isinstance(f, str)}
     return Table(
-        "Weight in the forecast; AICc (lower is better); log density of the "
+        "Probability of each law; AICc (lower is better); log density of the "
         "largest third of the sizes, predicted from the others (higher is "
         "better); least-squares parameters",
-        ("curve", "law", "weight", "AICc", "held out", "parameters"),
+        ("curve", "law", "probability", "AICc", "held out", "parameters"),
         tuple(
             (_called(name), LAWS[one].title, *_fitted(candidate))
             for name, law in laws.items()
@@ -362,7 +362,7 @@ def _laws(found):
 def _fitted(candidate):
     numbers = candidate.parameters.items()
     return (
-        f"{candidate.weight:.0%}",
+        f"{candidate.probability:.0%}",
         f"{candidate.aicc:.1f}",
         f"{candidate.held_out:.1f}",
         ", ".join(f"{name} {value:.3g}" for name, value in numbers),
@@ -385,7 +385,7 @@ def _caveats(found):
         )
         for line in doubts:
             curves.setdefault(line, []).append(_called(name))
-    return Points(
+    return Bullets(
         tuple(
             line if len(names) == len(found) else f"{line} ({'; '.join(names)})"
             for line, names in curves.items()

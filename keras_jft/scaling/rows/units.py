@@ -249,13 +249,20 @@ def _mixed(scores):
     return (low, high) if mixed or above.max() <= CLOSE else None
 
 
-def points(bounds):
-    """Return the factor from scores to points: 100 for fractions, else 1.
+def in_percent(scores):
+    """Return scores in percent, whether they are that already or fractions.
 
     Args:
-        bounds: Lowest and highest possible score.
+        scores: An array, a Series or a DataFrame; nan stays nan.
+
+    Example:
+        >>> in_percent(np.array([0.25, np.nan])), in_percent(np.array([25.0]))
+        (array([25., nan]), array([25.]))
     """
-    return 100 if max(map(abs, bounds)) <= 1 else 1
+    values = np.asarray(scores, np.float64)
+    known = values[~np.isnan(values)]
+    is_fraction = known.size and natural_bounds(known) == (0, 1)
+    return scores * 100 if is_fraction else scores
 
 
 class Unit(NamedTuple):
@@ -303,7 +310,8 @@ def unit_of(bounds, scores, name):
         '0.123'
     """
     if np.isfinite(bounds).all():
-        return Unit(points(bounds), "points", 1)
+        # Percent points: 100 of them for fractions.
+        return Unit(100 if max(map(abs, bounds)) <= 1 else 1, "points", 1)
     spread = float(np.ptp(scores))
     digits = 2 - math.floor(math.log10(spread)) if spread > 0 else 3
     return Unit(1, name, min(max(digits, 0), 12))

@@ -198,7 +198,7 @@ def check_same(saved, now, what):
 
 
 def differences(saved, now):
-    """Return the differences of two configurations, each as a text.
+    """Return the differences of two configurations, a line for each.
 
     Args:
         saved: A dict from a checkpoint.

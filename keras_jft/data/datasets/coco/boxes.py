@@ -250,5 +250,5 @@ def _listed(image_ids, source, argument):
             f"`{argument}` must be a list of ids of images, or a file of one. "
             f"Received: {text_files.short(ids)}."
         )
-    # As texts: in a text file all ids are.
+    # As strings: in a text file all ids are.
     return find_ids([*map(str, ids)], image_ids.astype(str), argument)

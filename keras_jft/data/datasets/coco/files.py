@@ -4,7 +4,7 @@ Evaluators silently score malformed files: a NaN box as a hit, an annotation of
 id 0 as missing. So everything is checked when it is read; an error names the
 file, the record and the field. Some deviations from the format are accepted:
 
-- ids that are texts, and the id 0;
+- ids that are strings, and the id 0;
 - a missing or null `area` (replaced by that of the box), `iscrowd` (0) or
   `num_keypoints` (counted);
 - boxes that reach up to one pixel out of the image (clipped);

@@ -244,7 +244,7 @@ def _check_note(note):
         if field in note:
             note.integer(field)
     for fields, is_right, expected in (
-        (("label_names", "keypoint_names", "mask_names"), is_text, "texts"),
+        (("label_names", "keypoint_names", "mask_names"), is_text, "strings"),
         (("class_counts",), _is_count, "whole numbers of 0 or more"),
         (("category_ids",), _is_whole, "whole numbers"),
         (("sigmas",), is_finite, "finite numbers"),
