@@ -18,6 +18,7 @@ from keras_jft.data.datasets.records.writing import write_records
 from keras_jft.data.hierarchy import LabelHierarchy
 from keras_jft.data.images import UnreadableImage
 from keras_jft.data.noise import NoisyLabels
+from keras_jft.data.parts import hold_out, write_parts
 from keras_jft.data.pipeline import iterate
 from keras_jft.data.statistics.describe import describe
 from keras_jft.data.statistics.description import Description
@@ -55,6 +56,7 @@ __all__ = [
     "collate",
     "describe",
     "find_layout",
+    "hold_out",
     "iterate",
     "label_ids",
     "load",
@@ -64,5 +66,6 @@ __all__ = [
     "subset",
     "with_labels",
     "write_ids",
+    "write_parts",
     "write_records",
 ]

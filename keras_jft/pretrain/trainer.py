@@ -52,6 +52,7 @@ class Config(training.Optimization):
         loss: A name in `LOSSES`.
         loss_options: Arguments of the loss.
         mixup: alpha of `jft.data.mixup`; 0 does not mix.
+        split: The split to train on; None if the data set has none.
 
     Raises:
         ValueError: If a name or an option is unknown, a value has the wrong
@@ -83,6 +84,9 @@ class Config(training.Optimization):
     backbone_options: Mapping[str, Any] = dataclasses.field(
         default_factory=dict, metadata={"added": True}
     )
+    split: str | None = dataclasses.field(
+        default="train", metadata={"added": True}
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,7 +105,10 @@ class Config(training.Optimization):
                 f"to conv5. Received: blocks={self.blocks}."
             )
         data.check_options(
-            self.dataset, self.options, num_examples=self.num_examples
+            self.dataset,
+            self.options,
+            split=self.split,
+            num_examples=self.num_examples,
         )
         data.check_transforms(self.transforms, self.image_size)
         training.check_dtype_policy(self.dtype)
@@ -282,7 +289,9 @@ def run(
         return backbone(config, initial)
     keras.utils.set_random_seed(config.seed)
     if examples is None:
-        examples = data.load(config.dataset, **config.options)
+        examples = data.load(
+            config.dataset, split=config.split, **config.options
+        )
     if config.num_examples is not None:
         examples = data.subset(
             examples, num_examples=config.num_examples, seed=config.seed

@@ -27,6 +27,8 @@ from keras_jft.data.datasets import (
 from keras_jft.data.datasets.coco import boxes, people
 from keras_jft.data.datasets.records import reading
 from keras_jft.data.noise import NoisyLabels
+from keras_jft.data.parts import part
+from keras_jft.data.shrinking import Shrunk
 
 DATASETS: dict[str, Callable[..., Dataset]] = {
     "synthetic": synthetic.load,
@@ -113,7 +115,10 @@ def check_options(
     """
     checks.one_of("dataset", name, DATASETS)
     given = dict(options)
-    noise = given.pop("noise", None)
+    noise, parts = given.pop("noise", None), given.pop("parts", None)
+    _check_parts(parts)
+    if given.pop("longest", None) is not None:
+        checks.number("longest", options["longest"], 1, whole=True)
     if not isinstance(noise, (Mapping, types.NoneType)):
         raise ValueError(
             "`noise` must be a mapping of options of `jft.data.NoisyLabels`. "
@@ -133,11 +138,23 @@ def check_options(
             )
 
 
+def _check_parts(parts):
+    if parts is not None and (
+        not isinstance(parts, Mapping) or set(parts) - {"of"} != {"path"}
+    ):
+        raise ValueError(
+            "`parts` must have the `path` of a file of `write_parts`, and may "
+            f"have `of`, the split that is divided. Received: parts={parts!r}."
+        )
+
+
 def load(
     name: str,
     split: str | None = "train",
     *,
     noise: Mapping[str, Any] | None = None,
+    parts: Mapping[str, Any] | None = None,
+    longest: int | None = None,
     **options: Any,
 ) -> Dataset:
     """Load a data set by name.
@@ -147,6 +164,11 @@ def load(
         split: The part of it to load; None if it has no parts.
         noise: Options of `jft.data.NoisyLabels`, to study the cost of label
             noise: `{"wrong": 0.2}` makes a fifth of the labels wrong.
+        parts: Where the data set has no such split: `{"path": FILE}` of a file
+            that `jft.data.write_parts` wrote, whose parts are the splits; and
+            `of`, the split that is divided, None by default.
+        longest: The longer side of images, at most: larger ones are shrunk
+            when they are read, with their boxes and masks.
         **options: The arguments of that data set's own `load`.
 
     Returns:
@@ -163,7 +185,13 @@ def load(
     """
     checks.one_of("name", name, DATASETS)
     _check_required(name, options)
-    data = DATASETS[name](split=split, **options)
+    _check_parts(parts)
+    whole = split if parts is None else parts.get("of")
+    data = DATASETS[name](split=whole, **options)
+    if parts is not None:
+        data = part(data, parts["path"], split)
+    if longest is not None:
+        data = Shrunk(data, longest)
     return data if noise is None else NoisyLabels(data, **noise)
 
 
