@@ -29,6 +29,8 @@ from keras_jft.evaluation.duplicates.gallery import (
     near,
     perceptual_hash,
 )
+from keras_jft.evaluation.duplicates.grouping import groups
+from keras_jft.evaluation.duplicates.page import report
 from keras_jft.evaluation.duplicates.parallel import (
     find_in_shard,
     find_parallel,
@@ -52,11 +54,13 @@ __all__ = [
     "find_parallel",
     "find_with_beam",
     "gallery",
+    "groups",
     "hash_distance",
     "index_name",
     "merge",
     "near",
     "perceptual_hash",
+    "report",
     "same_class_pairs",
     "thumbnails",
 ]

@@ -65,6 +65,8 @@ def gallery(
         ValueError: If there are no pairs to show.
     """
 
+    from matplotlib.figure import Figure
+
     if not len(rows):
         raise ValueError("`rows` must name pairs to show. Received none.")
     height = -(-len(rows) // columns)

@@ -1,0 +1,86 @@
+"""A page of the near-duplicates between two data sets."""
+
+import os
+import pathlib
+import tempfile
+
+from keras_jft import data as data_lib
+from keras_jft import html_page
+from keras_jft.data.transforms import Resize
+from keras_jft.evaluation.duplicates import search
+from keras_jft.evaluation.duplicates.embedding import embed, thumbnails
+from keras_jft.evaluation.duplicates.gallery import gallery, near
+
+_PAIRS = 36
+
+
+def report(
+    queries: data_lib.Dataset,
+    references: data_lib.Dataset,
+    path: str | os.PathLike,
+    threshold: float = 0.95,
+) -> tuple[search.Duplicates, pathlib.Path]:
+    """Find near-duplicates between two data sets, and show them on a page.
+
+    Images are compared by thumbnails, which find copies that show the same
+    frame, and sometimes different images that are as flat. So the page shows
+    the pairs on both sides of the threshold, for a person to judge it.
+
+    Args:
+        queries: A `Dataset`, such as the images to evaluate on.
+        references: A `Dataset`, such as those of pre-training.
+        path: The page, `*.html`.
+        threshold: Similarity from which two images are duplicates.
+
+    Returns:
+        The `Duplicates`, and the path of the page.
+
+    Raises:
+        ValueError: `path` is not `*.html`; or as `find` does.
+    """
+    html_page.check_path(path)
+    with tempfile.TemporaryDirectory() as folder:
+        found = search.find(
+            *(
+                embed(
+                    thumbnails(),
+                    data,
+                    pathlib.Path(folder, name),
+                    transforms=(Resize((32, 32)),),
+                )
+                for name, data in (("one", queries), ("two", references))
+            ),
+            threshold,
+        )
+    count = int(found.is_duplicate.sum())
+    figure = gallery(
+        found,
+        near(found, min(_PAIRS, len(found.ids))),
+        _images(queries),
+        _images(references),
+    )
+    text = (
+        f"{count:,} of {len(found.ids):,} images have a near-duplicate among "
+        f"{len(references):,}, at a similarity of {threshold} or more."
+    )
+    blocks = [
+        html_page.Text(text),
+        html_page.Text(
+            "Are the pairs with red numbers the same picture, and the others "
+            "different ones? If not, move the threshold."
+        ),
+        html_page.Pictures(
+            (html_page.Picture(html_page.svg_of(figure), "Pairs of images"),)
+        ),
+    ]
+    page, _ = html_page.write(path, "Near-duplicates", blocks)
+    return found, page
+
+
+def _images(data):
+    """Return a function from an id to its image."""
+
+    def image(name):
+        return data_lib.select(data, [name])[0]["images"]
+
+    return image
