@@ -2,8 +2,9 @@
 
 from keras_jft.evaluation import duplicates, poses
 from keras_jft.evaluation.coco_results import read_detections, save_detections
-from keras_jft.evaluation.during_fit import Evaluate
+from keras_jft.evaluation.during_fit import Evaluate, run_callbacks
 from keras_jft.evaluation.evaluator import Config, predictions, run
+from keras_jft.evaluation.files import predict_files
 from keras_jft.evaluation.pictures import (
     plot_detections,
     plot_poses,
@@ -18,8 +19,10 @@ __all__ = [
     "plot_poses",
     "plot_segmentation",
     "poses",
+    "predict_files",
     "predictions",
     "read_detections",
     "run",
+    "run_callbacks",
     "save_detections",
 ]

@@ -1,13 +1,16 @@
-"""`Evaluate`: a task's own metric, measured during `fit`."""
+"""Measure a task's own metric during `fit`, and keep what was reached."""
 
+import hashlib
+import pathlib
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_jft import data
+from keras_jft import data, metrics, training
 from keras_jft.data.dataset import Dataset
 from keras_jft.evaluation import evaluator
+from keras_jft.typing import PathLike
 
 
 class Evaluate(keras.callbacks.Callback):
@@ -79,3 +82,49 @@ class Evaluate(keras.callbacks.Callback):
         }
         if logs is not None:
             logs.update(numbers)
+
+
+def run_callbacks(
+    directory: PathLike,
+    config: Any,
+    evaluation: evaluator.Config | None = None,
+    examples: Dataset | None = None,
+    *,
+    every: int = 1,
+    tensorboard: bool = False,
+) -> list[keras.callbacks.Callback]:
+    """Return callbacks for a run that survives whatever stops it.
+
+    It checkpoints and goes on by itself, is measured by its task's own metric
+    after every epoch, and keeps the best epoch.
+
+    Args:
+        directory: Folder of the checkpoints of all runs, one folder for each
+            `config`: a run with other settings begins anew.
+        config: What the run is made of, such as a `jft.transfer.Config`.
+        evaluation: How to measure it; None does not.
+        examples: The data set of `evaluation`, if it is already loaded.
+        every: Number of epochs between two measurements.
+        tensorboard: Whether to write logs for TensorBoard, too.
+
+    Returns:
+        A list for `fit(callbacks=...)`.
+
+    Example:
+
+    >>> import tempfile
+    >>> config = keras_jft.transfer.Config()
+    >>> [saves] = run_callbacks(tempfile.mkdtemp(), config)
+    >>> type(saves).__name__
+    'Checkpoint'
+    """
+    name = hashlib.sha256(repr(config).encode()).hexdigest()[:12]
+    folder = pathlib.Path(directory) / name
+    found: list[keras.callbacks.Callback] = []
+    best = None
+    if evaluation is not None:
+        found.append(Evaluate(evaluation, examples, every=every))
+        best = f"val_{metrics.METRICS[str(evaluation.task)].score}"
+    if tensorboard:
+        found.append(keras.callbacks.TensorBoard(folder / "tensorboard"))
+    return [*found, training.Checkpoint(folder, best=best)]

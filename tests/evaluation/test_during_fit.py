@@ -1,9 +1,11 @@
 import csv
+import dataclasses
 
 import keras
 import numpy as np
 import pytest
 
+import keras_jft as jft
 from keras_jft import evaluation, training
 from keras_jft.data.datasets import Dataset, Info
 
@@ -116,3 +118,36 @@ def test_a_mistake_shows_before_training():
         )
     with pytest.raises(ValueError, match="`every` must be 1 or more"):
         evaluation.Evaluate(config, every=0)
+
+
+def test_a_run_with_its_callbacks_is_measured_kept_and_resumed(
+    tmp_path, tiny_backbone
+):
+    config = jft.transfer.Config(
+        options={"task": "classification", "num_examples": 32},
+        image_size=(16, 16),
+        transforms=(jft.data.transforms.Resize((16, 16)),),
+        batch_size=16,
+        epochs=1,
+    )
+    measured = evaluation.Config(
+        task="classification",
+        options=config.options,
+        transforms=config.transforms,
+    )
+
+    def run(config):
+        callbacks = evaluation.run_callbacks(tmp_path, config, measured)
+        return jft.transfer.run(
+            config, tiny_backbone, callbacks=callbacks, verbose=0
+        )
+
+    first = run(config)
+    (folder,) = tmp_path.iterdir()
+    assert (folder / "best.npz").exists()
+    # The same run only loads; one of other settings begins anew.
+    again = run(config)
+    for one, other in zip(first.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    run(dataclasses.replace(config, learning_rate=0.5))
+    assert len(list(tmp_path.iterdir())) == 2
