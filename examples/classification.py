@@ -6,7 +6,8 @@ DIR holds `train` and `val`, each with one folder of images per class. The
 checkpoint is one that `examples/pretrain.py` wrote; without it the backbone
 starts from random weights. `--mode probe` only trains the head, `--mode frozen`
 conv5 and the head. Writes `metrics.json` (single-crop top-1 and top-5),
-`model.keras` and, for serving, the SavedModel `served`.
+`model.keras` and, for serving, the SavedModel `served`; the same command goes
+on from `checkpoints` where it was interrupted.
 """
 
 import argparse
@@ -42,6 +43,7 @@ def main():
     parser.add_argument("--learning-rate", type=float, default=0.02)
     parser.add_argument("--label-smoothing", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tensorboard", action="store_true")
     parser.add_argument(
         "--output", default="runs/classification", type=pathlib.Path
     )
@@ -71,13 +73,17 @@ def main():
         learning_rate=arguments.learning_rate,
         seed=arguments.seed,
     )
-    model = jft.transfer.run(config, backbone)
-    scores = jft.evaluation.run(
-        jft.evaluation.Config(
-            **data, task="classification", split="val", transforms=evaluation
-        ),
-        model,
+    measured = jft.evaluation.Config(
+        **data, task="classification", split="val", transforms=evaluation
     )
+    callbacks = jft.evaluation.run_callbacks(
+        arguments.output / "checkpoints",
+        (config, arguments.checkpoint),
+        measured,
+        tensorboard=arguments.tensorboard,
+    )
+    model = jft.transfer.run(config, backbone, callbacks=callbacks)
+    scores = jft.evaluation.run(measured, model)
 
     arguments.output.mkdir(parents=True, exist_ok=True)
     metrics = {

@@ -8,7 +8,8 @@ is a backbone that `examples/pretrain.py` wrote, or "imagenet" for a ResNet of
 `--depth` from keras.applications; without it the backbone starts from random
 weights. `--mode frozen` only trains conv5 and the heads, as the paper does.
 Writes `metrics.json`, `model.keras`, `detections.png` and, if images have COCO
-ids, `results.json` for COCO's evaluation server.
+ids, `results.json` for COCO's evaluation server; the same command goes on from
+`checkpoints` where it was interrupted.
 """
 
 import argparse
@@ -114,6 +115,7 @@ def parse():
     parser.add_argument("--pictures", type=int, default=3)
     parser.add_argument("--threshold", type=float, default=0.5)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tensorboard", action="store_true")
     parser.add_argument("--output", default="runs/detection", type=pathlib.Path)
     return parser.parse_args()
 
@@ -122,9 +124,18 @@ def main():
     arguments = parse()
     size = tuple(arguments.image_size)
     transfer, evaluation = configs(arguments, size)
-    model = jft.transfer.run(transfer, backbone_of(arguments, (*size, 3)))
     examples = jft.data.load(
         evaluation.dataset, split=evaluation.split, **evaluation.options
+    )
+    callbacks = jft.evaluation.run_callbacks(
+        arguments.output / "checkpoints",
+        (transfer, arguments.checkpoint),
+        evaluation,
+        examples,
+        tensorboard=arguments.tensorboard,
+    )
+    model = jft.transfer.run(
+        transfer, backbone_of(arguments, (*size, 3)), callbacks=callbacks
     )
     scores = jft.evaluation.run(evaluation, model, examples)
 

@@ -105,7 +105,19 @@ def train(arguments, options, size):
         learning_rate=arguments.learning_rate,
         seed=arguments.seed,
     )
-    return jft.transfer.run(config, backbone, people)
+    callbacks = jft.evaluation.run_callbacks(
+        arguments.output / "checkpoints",
+        (config, arguments.checkpoint),
+        jft.evaluation.Config(
+            task="pose",
+            dataset="coco_people",
+            split=arguments.split,
+            options=options,
+            transforms=(transforms.CropPerson(size),),
+        ),
+        tensorboard=arguments.tensorboard,
+    )
+    return jft.transfer.run(config, backbone, people, callbacks=callbacks)
 
 
 def picture(arguments, model, people, poses):
@@ -158,6 +170,7 @@ def parsed():
     parser.add_argument("--learning-rate", type=float, default=0.005)
     parser.add_argument("--pictures", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tensorboard", action="store_true")
     parser.add_argument("--output", default="runs/pose", type=pathlib.Path)
     arguments = parser.parse_args()
     if arguments.coco:

@@ -7,7 +7,7 @@ Without `--images` it trains on the synthetic data set for a minute. Otherwise
 DIR holds one folder of images per class, and FILE, a JSON file of names and
 edges, adds the ancestors of each label. Writes `backbone.keras`, which
 `examples/classification.py` takes as `--checkpoint`, and `log.csv`, with a line
-per epoch.
+per epoch; the same command goes on from `checkpoints` where it was interrupted.
 """
 
 import argparse
@@ -50,6 +50,7 @@ def main():
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--seed", type=int)
+    parser.add_argument("--tensorboard", action="store_true")
     parser.add_argument("--initial", help="a backbone.keras to start from")
     parser.add_argument("--output", default="runs/pretrain", type=pathlib.Path)
     arguments = parser.parse_args()
@@ -60,7 +61,14 @@ def main():
     backbone = jft.pretrain.run(
         config,
         initial=initial,
-        callbacks=[keras.callbacks.CSVLogger(arguments.output / "log.csv")],
+        callbacks=[
+            keras.callbacks.CSVLogger(arguments.output / "log.csv"),
+            *jft.evaluation.run_callbacks(
+                arguments.output / "checkpoints",
+                (config, arguments.initial),
+                tensorboard=arguments.tensorboard,
+            ),
+        ],
     )
     backbone.save(arguments.output / "backbone.keras")
     print(f"Backbone: {arguments.output / 'backbone.keras'}")

@@ -9,9 +9,10 @@ published (`--train trainaug --sbd DIR` for VOC's augmented set).
 
 The checkpoint is one that `examples/pretrain.py` wrote; without it the backbone
 starts from random weights. `--mode frozen` only trains conv5 and the head;
-`--every 5` also evaluates after every fifth epoch. Writes `metrics.json`
-(scores in original pixels, also of each class), `predictions.png` (image,
-truth, prediction and errors) and `model.keras`.
+`--every 5` evaluates after every fifth epoch, not after each. Writes
+`metrics.json` (scores in original pixels, also of each class),
+`predictions.png` (image, truth, prediction and errors) and `model.keras`; the
+same command goes on from `checkpoints` where it was interrupted.
 """
 
 import argparse
@@ -104,9 +105,10 @@ def parse():
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=0.03)
     parser.add_argument(
-        "--every", type=int, help="epochs between two measurements"
+        "--every", type=int, default=1, help="epochs between two measurements"
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tensorboard", action="store_true")
     parser.add_argument(
         "--output", default="runs/segmentation", type=pathlib.Path
     )
@@ -128,28 +130,28 @@ def main():
         transforms=(Resize(size),),
         batch_size=arguments.batch_size,
     )
-    callbacks = []
-    if arguments.every:
-        callbacks.append(
-            jft.evaluation.Evaluate(config, data, every=arguments.every)
-        )
-    model = jft.transfer.run(
-        jft.transfer.Config(
-            **source,
-            split=arguments.train,
-            head=arguments.head,
-            head_options=head_options(arguments, backbone),
-            mode=arguments.mode,
-            transforms=(RandomFlip(), Resize(size)),
-            image_size=size,
-            epochs=arguments.epochs,
-            batch_size=arguments.batch_size,
-            learning_rate=arguments.learning_rate,
-            seed=arguments.seed,
-        ),
-        backbone,
-        callbacks=callbacks,
+    transfer = jft.transfer.Config(
+        **source,
+        split=arguments.train,
+        head=arguments.head,
+        head_options=head_options(arguments, backbone),
+        mode=arguments.mode,
+        transforms=(RandomFlip(), Resize(size)),
+        image_size=size,
+        epochs=arguments.epochs,
+        batch_size=arguments.batch_size,
+        learning_rate=arguments.learning_rate,
+        seed=arguments.seed,
     )
+    callbacks = jft.evaluation.run_callbacks(
+        arguments.output / "checkpoints",
+        (transfer, arguments.checkpoint),
+        config,
+        data,
+        every=arguments.every,
+        tensorboard=arguments.tensorboard,
+    )
+    model = jft.transfer.run(transfer, backbone, callbacks=callbacks)
     scores = jft.evaluation.run(config, model, data)
 
     arguments.output.mkdir(parents=True, exist_ok=True)
