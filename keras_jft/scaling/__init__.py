@@ -27,7 +27,17 @@ from keras_jft.scaling.study.study import Study
 
 # Only runs train: the rest must not import Keras.
 if typing.TYPE_CHECKING:
+    from keras_jft.scaling.study.budget import fit_hours
+    from keras_jft.scaling.study.plan import (
+        Plan,
+        Task,
+        commented,
+        read_plan,
+        study_text,
+        write_study,
+    )
     from keras_jft.scaling.study.runs import Run, Runner
+    from keras_jft.scaling.study.search import search_rates
 else:
     __getattr__, __dir__ = startup.on_demand(__name__)
 
@@ -39,15 +49,19 @@ __all__ = [
     "Law",
     "Outlook",
     "PaperTable",
+    "Plan",
     "Rows",
     "Run",
     "Runner",
     "Study",
+    "Task",
     "alternatives",
     "append_row",
     "backtest",
     "class_table",
+    "commented",
     "fit",
+    "fit_hours",
     "forecast",
     "forecasts",
     "paper_table",
@@ -55,8 +69,12 @@ __all__ = [
     "plot_classes",
     "plot_data_size",
     "plot_data_sizes",
+    "read_plan",
     "read_rows",
     "report",
+    "search_rates",
+    "study_text",
     "table",
     "trend",
+    "write_study",
 ]

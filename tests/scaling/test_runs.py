@@ -56,7 +56,7 @@ def _pretrain_nothing(monkeypatch):
     """Make a backbone of random weights; return where each config is noted."""
     trained = []
 
-    def train(config, examples, verbose):
+    def train(config, examples, **options):
         trained.append(config)
         return jft.pretrain.backbone(config)
 

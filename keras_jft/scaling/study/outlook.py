@@ -88,7 +88,7 @@ def _expected(config, rows, hours_of):
         return np.nan
     rows = rows.where(~rows.failed)
     for column in ("task", "mode", "arm"):
-        if column in rows and hasattr(config, column):
+        if column in rows and getattr(config, column, None) is not None:
             rows = rows.where(rows.table[column] == getattr(config, column))
     hours = hours_of(rows)
     sizes = rows.table["num_examples"].to_numpy(np.float64)

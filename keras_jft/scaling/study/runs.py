@@ -2,13 +2,22 @@
 
 import dataclasses
 import pathlib
+import shutil
 import time
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_jft import checks, data, evaluation, files, pretrain, transfer
+from keras_jft import (
+    checks,
+    data,
+    evaluation,
+    files,
+    pretrain,
+    training,
+    transfer,
+)
 from keras_jft.backbones import resnet
 from keras_jft.scaling.study import claims, fingerprints
 from keras_jft.scaling.study.config_id import config_id
@@ -23,6 +32,7 @@ class Run:
         pretrain: The pre-training; `num_examples=0` is random initialization.
         transfer: The transfer.
         evaluation: The evaluation. Its task is that of the transfer's head.
+        arm: What tells it from runs of the same task and mode on other data.
 
     Raises:
         ValueError: If the evaluation, or the annotation of a data set, is for
@@ -33,6 +43,7 @@ class Run:
     pretrain: pretrain.Config
     transfer: transfer.Config
     evaluation: evaluation.Config
+    arm: str | None = dataclasses.field(default=None, metadata={"added": True})
 
     def __post_init__(self) -> None:
         checks.fields(self)
@@ -45,7 +56,7 @@ class Run:
             )
         for part in (self.pretrain, self.transfer, self.evaluation):
             data.check_options(
-                part.dataset, part.options, split=_split(part), complete=True
+                part.dataset, part.options, split=part.split, complete=True
             )
         for name in ("transfer", "evaluation"):
             self._check_shown(name, getattr(self, name))
@@ -114,8 +125,9 @@ class Run:
 class Runner:
     """Executes runs, doing work that several of them share only once.
 
-    A backbone is pre-trained once and kept on disk; a data set is decoded once
-    and kept in memory; a model is compiled once for all runs that only differ
+    A backbone is pre-trained once and kept on disk; a pre-training that was
+    interrupted goes on from `<key>.unfinished`. A data set is decoded once and
+    kept in memory; a model is compiled once for all runs that only differ
     in the seed and in the pre-training, provided that the net is the same.
 
     If pre-training and evaluation images come from different sources, scores
@@ -186,7 +198,13 @@ class Runner:
             return keras.saving.load_model(path)
         examples = self.examples(config)
         start = time.perf_counter()
-        backbone = pretrain.run(config, examples, verbose=self.verbose)
+        unfinished = self._path(config, ".unfinished")
+        backbone = pretrain.run(
+            config,
+            examples,
+            callbacks=[training.Checkpoint(unfinished)],
+            verbose=self.verbose,
+        )
         seconds = time.perf_counter() - start
         with files.atomic_write(path) as partial:
             backbone.save(partial)
@@ -195,6 +213,7 @@ class Runner:
         )
         if read != "None":
             files.write_bytes(kept, read.encode())
+        shutil.rmtree(unfinished, ignore_errors=True)
         return backbone
 
     def examples(
@@ -204,9 +223,7 @@ class Runner:
         wanted = config_id(_data(config))
         if wanted not in self._examples:
             self._examples[wanted] = data.cache(
-                data.load(
-                    config.dataset, split=_split(config), **config.options
-                )
+                data.load(config.dataset, split=config.split, **config.options)
             )
         return self._examples[wanted]
 
@@ -271,13 +288,9 @@ class Runner:
         return self._models[alike]
 
 
-def _split(config):
-    return getattr(config, "split", "train")
-
-
 def _data(config):
     """Return what is equal for all configs of the same data."""
-    return config.dataset, _split(config), config.options
+    return config.dataset, config.split, config.options
 
 
 def _source(config):

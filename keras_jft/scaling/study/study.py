@@ -306,7 +306,10 @@ def _id_of(config):
 
 
 def _columns(config):
-    return {c: getattr(config, c) for c in COLUMNS if hasattr(config, c)}
+    columns = {c: getattr(config, c) for c in COLUMNS if hasattr(config, c)}
+    if columns.get("arm", "") is None:  # There is just one.
+        del columns["arm"]
+    return columns
 
 
 def _has_failed(row):

@@ -1,0 +1,570 @@
+"""A study of one's own images: from a TOML file, or a few folders, to runs.
+
+    [pretrain]
+    images = "photos"
+
+    [tasks.cats]
+    images = "cats"
+
+is a whole file. The keys of `[pretrain]` are those of `jft.pretrain.Config`, of
+`[tasks.NAME]` those of `jft.transfer.Config`, and of `[tasks.NAME.evaluation]`
+those of `jft.evaluation.Config`. What is not given follows from the images
+(`defaults.py`), and `Plan.notes` say how.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_jft import checks, evaluation, files, pretrain, transfer
+from keras_jft import data as data_lib
+from keras_jft.data.datasets.layouts.layout import TASKS
+from keras_jft.scaling.rows import rows as rows_lib
+from keras_jft.scaling.study import defaults
+from keras_jft.scaling.study.config_id import config_id
+from keras_jft.scaling.study.runs import Run, Runner
+from keras_jft.scaling.study.study import Study
+from keras_jft.scaling.study.toml_file import TomlFile
+
+SEEDS = (0, 1, 2)
+# Of a task without a split to measure on; and of that, to choose rates by.
+HELD_OUT, VALIDATED = 0.2, 0.15
+# Images whose near-duplicates are looked for, so that they are on one side.
+_MOST_COMPARED = 20_000
+_STUDY_KEYS = ("output", "sizes", "seeds", "pretrain", "tasks")
+_DATA_KEYS = ("images", "task", "layout")
+# Fields that a study sets itself.
+_OWN = {"num_examples", "seed", "transforms"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+    """One task of a study.
+
+    Attributes:
+        transfer: Its transfer, for any mode and seed.
+        evaluation: Its evaluation.
+        modes: The modes of transfer.
+        rates: Learning rates of modes, where they are not that of `transfer`.
+        validation: The same task on a part of its images, measured on another
+            that the study does not measure on; None if there are too few.
+    """
+
+    transfer: transfer.Config
+    evaluation: evaluation.Config
+    modes: tuple[str, ...]
+    rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    validation: "Task | None" = None
+
+    def of_mode(self, mode: str, seed: int) -> transfer.Config:
+        """Return the config of a transfer."""
+        rate = self.rates.get(mode, self.transfer.learning_rate)
+        return dataclasses.replace(
+            self.transfer, mode=mode, seed=seed, learning_rate=rate
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All runs of a study, and why they are what they are.
+
+    Attributes:
+        output: The folder of rows, backbones and the page.
+        pretrain: The pre-training, for any size and seed.
+        tasks: `Task`s by name.
+        sizes: Sizes of the pre-training; 0 is random initialization.
+        seeds: Seeds of every size.
+        notes: Sentences on what was found and chosen.
+        chosen: What the user has chosen: "sizes", "seeds", and learning rates,
+            such as "tasks.cats.learning_rate".
+    """
+
+    output: pathlib.Path
+    pretrain: pretrain.Config
+    tasks: Mapping[str, Task]
+    sizes: tuple[int, ...]
+    seeds: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+    chosen: tuple[str, ...] = ()
+
+    def runs(self) -> list[Run]:
+        """Return the `Run`s, those of one pre-training together.
+
+        Raises:
+            ValueError: A size, a seed or a mode is not possible.
+        """
+        return [
+            Run(
+                pretrain=dataclasses.replace(
+                    self.pretrain, num_examples=size, seed=seed
+                ),
+                transfer=task.of_mode(mode, seed),
+                evaluation=task.evaluation,
+                arm=None if name == _kind_of(task.transfer) else name,
+            )
+            for seed in self.seeds
+            for size in self.sizes
+            for name, task in self.tasks.items()
+            for mode in task.modes
+        ]
+
+    def study(self, **options: Any) -> Study:
+        """Return the `Study`, whose rows are `rows.jsonl` in the output.
+
+        Args:
+            **options: As for `Study`.
+        """
+        return Study(
+            self.runs(),
+            self.output / "rows.jsonl",
+            run=Runner(self.output / "backbones"),
+            **options,
+        )
+
+    def __str__(self) -> str:
+        """Return what will be done, in lines."""
+        shown = ", ".join(f"{size:,}" for size in self.sizes)
+        lines = [
+            *self.notes,
+            f"sizes: {shown} (0: random initialization)",
+            f"seeds: {', '.join(map(str, self.seeds))}",
+        ]
+        return "\n".join(f"- {line}" for line in lines)
+
+
+def read_plan(
+    path: str | os.PathLike,
+    only: Sequence[str] | None = None,
+    text: str | None = None,
+) -> Plan:
+    """Return the `Plan` of a TOML file.
+
+    Args:
+        path: The file. Paths in it are relative to its folder.
+        only: Names of the tasks to do; by default all.
+        text: The text of the file, if it is not written yet.
+
+    Returns:
+        A `Plan`.
+
+    Raises:
+        ValueError: The file is not TOML, or a key is unknown or wrong (the
+            error has its line); images are not there, or are of no use.
+    """
+    file = TomlFile(path, text)
+    file.check_keys(_STUDY_KEYS)
+    return _Planner(file, pathlib.Path(path).parent, only).plan()
+
+
+class _Planner:
+    """Makes a `Plan` of a file, looking at the images that it names."""
+
+    def __init__(self, file, root, only):
+        self.file, self.root, self.table = file, root, file.table
+        self.notes, self.only = [], only
+        self.output = root / self._value(str, "study", "output")
+        self.accelerator = bool(rows_lib.provenance()["accelerator"])
+
+    def plan(self):
+        tasks = self._value(dict, {}, "tasks")
+        if not tasks:
+            raise ValueError(
+                f"{self.file.where('tasks')}: a study needs one task or more, "
+                "[tasks.NAME] with the folder of its `images`."
+            )
+        if self.only is not None:
+            for name in self.only:
+                checks.one_of("only", name, tasks)
+        config, data = self._pretraining()
+        sizes = self._value(list, defaults.sizes_for, "sizes", given=len(data))
+        self._check_sizes(sizes, config, len(data))
+        names = [name for name in tasks if name in (self.only or tasks)]
+        return Plan(
+            output=self.output,
+            pretrain=config,
+            tasks={name: self._task(name, config, data) for name in names},
+            sizes=tuple(sizes),
+            seeds=tuple(self._value(list, list(SEEDS), "seeds")),
+            notes=tuple(self.notes),
+            chosen=self._chosen(),
+        )
+
+    def _chosen(self):
+        places = {"pretrain": self.table["pretrain"]} | {
+            f"tasks.{name}": table
+            for name, table in self.table["tasks"].items()
+        }
+        return (
+            *sorted({"sizes", "seeds"} & self.table.keys()),
+            *(
+                f"{place}.learning_rate"
+                for place, table in places.items()
+                if "learning_rate" in table
+            ),
+        )
+
+    def _value(self, kind, default, key, given=None):
+        """Return a value of the file, checked, or its default."""
+        if key not in self.table:
+            return default(given) if callable(default) else default
+        value = self.table[key]
+        if not isinstance(value, kind):
+            said = {str: "a text", list: "a list", dict: "a table"}[kind]
+            raise ValueError(
+                f"{self.file.where(key)}: `{key}` must be {said}. Received: "
+                f"{value!r}."
+            )
+        if kind is list and not all(type(n) is int and n >= 0 for n in value):
+            raise ValueError(
+                f"{self.file.where(key)}: `{key}` must be whole numbers, 0 or "
+                f"more. Received: {value!r}."
+            )
+        return value
+
+    def _check_sizes(self, sizes, config, most):
+        fault = None
+        if len(set(sizes)) < len(sizes) or not sizes:
+            fault = "different sizes"
+        elif max(sizes) > most:
+            fault = f"at most {most}, the images that there are"
+        elif any(0 < size < config.batch_size for size in sizes):
+            fault = f"0, or at least the `batch_size`, {config.batch_size}"
+        if fault:
+            raise ValueError(
+                f"{self.file.where('sizes')}: `sizes` must be {fault}. "
+                f"Received: {sizes}."
+            )
+
+    # === Pre-training ===
+
+    def _pretraining(self):
+        """Return the config of the pre-training, and its data set."""
+        fields = _fields(pretrain.Config)
+        self.file.check_keys({*fields, *_DATA_KEYS} - _OWN, "pretrain")
+        given = dict(self.table["pretrain"])
+        source, split, layout = self._source(given, "pretrain")
+        if layout and layout.task not in ("classification", "multi_label"):
+            raise ValueError(
+                f"{self.file.where('pretrain', 'images')}: pre-training needs "
+                f"labels of whole images. Received: {layout}."
+            )
+        data = data_lib.load(source["dataset"], split, **source["options"])
+        self._check_classes(data.info.label_names, "pretrain")
+        with _located(self.file, "pretrain"):
+            settings, notes = defaults.pretraining(
+                data, given, accelerator=self.accelerator
+            )
+            longest = _longest(settings["image_size"])
+            source["options"].setdefault("longest", longest)
+            config = pretrain.Config(
+                **{**settings, **source, **given, "split": split}
+            )
+        self.notes += notes
+        self.notes.append(
+            f"{config.epochs} epochs in batches of {config.batch_size}"
+            if config.epochs
+            else f"{config.steps} steps in batches of {config.batch_size}"
+        )
+        return config, data
+
+    def _source(self, given, *keys):
+        """Take the data from the settings of a table.
+
+        Returns:
+            `dataset` and `options` of `jft.data.load`, the split to train on,
+            and the `Layout`, or None where the table names the data set.
+        """
+        images, task = given.pop("images", None), given.pop("task", None)
+        chosen = given.pop("layout", None)
+        if (images is None) == ("dataset" not in given):
+            raise ValueError(
+                f"{self.file.where(*keys)}: [{'.'.join(keys)}] must have "
+                "either `images`, a folder, or `dataset` with `options`."
+            )
+        if images is None:
+            options = dict(given.pop("options", {}))
+            source = {"dataset": given.pop("dataset"), "options": options}
+            return source, given.pop("split", "train"), None
+        with _located(self.file, *keys, "images"):
+            if not isinstance(images, str):
+                raise ValueError(
+                    f"`images` must be a folder. Received: {images!r}."
+                )
+            layout = data_lib.find_layout(self.root / images, task, chosen)
+        self.notes.append(f"{images}: {layout}")
+        options = {**layout.options, **given.pop("options", {})}
+        split = given.pop("split", layout.splits.get("train"))
+        return {"dataset": layout.dataset, "options": options}, split, layout
+
+    def _check_classes(self, names, *keys):
+        if len(names) < 2:
+            raise ValueError(
+                f"{self.file.where(*keys, 'images')}: there must be two "
+                f"classes or more to tell apart. Received: {list(names)}."
+            )
+
+    # === Tasks ===
+
+    def _task(self, name, before, pretraining):
+        keys = "tasks", name
+        more = (*_DATA_KEYS, "modes", "evaluation")
+        self.file.check_keys({*_fields(transfer.Config), *more} - _OWN, *keys)
+        given = dict(self.table["tasks"][name])
+        if "mode" in given:
+            given.setdefault("modes", [given.pop("mode")])
+        measured = self._evaluation(given, keys)
+        # A task may be called by its kind.
+        if "dataset" not in given and name in TASKS:
+            given.setdefault("task", name)
+        modes = given.pop("modes", None)
+        source, split, layout = self._source(given, *keys)
+        kind = layout.task if layout else _kind_given(given, source)
+        if kind not in defaults.HEADS:
+            raise ValueError(
+                f"{self.file.where(*keys, 'images')}: a task must be one of "
+                f"{list(defaults.HEADS)}. Received: {kind!r}."
+            )
+        with _located(self.file, *keys):
+            source, split, other, *validation = self._measured_on(
+                name, source, split, layout, measured
+            )
+            data = data_lib.load(source["dataset"], split, **source["options"])
+            if kind == "classification":
+                self._check_classes(data.info.label_names, *keys)
+            settings, shown, notes = defaults.transfer(
+                data,
+                kind,
+                given,
+                accelerator=self.accelerator,
+                small=before.backbone is None and before.stem == "small",
+            )
+            if data.info.people is None:
+                longest = 2 * _longest(settings["image_size"])
+                source["options"].setdefault("longest", longest)
+            given["head_options"] = settings.pop("head_options")
+            config = transfer.Config(
+                **{**settings, **source, **given, "split": split}
+            )
+            measures = evaluation.Config(
+                **{"transforms": shown, "batch_size": 64, **source}
+                | {"split": other, **measured},
+            )
+        called = name if name == kind else f"{name}, {kind}"
+        self.notes += [f"{called}: {note}" for note in notes]
+        self._note_common_classes(name, data, pretraining)
+        task = Task(
+            transfer=config,
+            evaluation=measures,
+            modes=tuple(modes or defaults.modes_for(kind)),
+        )
+        if validation[0] is None:
+            return task
+        part = dataclasses.replace(
+            task,
+            transfer=dataclasses.replace(config, split=validation[0]),
+            evaluation=dataclasses.replace(measures, split=validation[1]),
+        )
+        return dataclasses.replace(task, validation=part)
+
+    def _evaluation(self, given, keys):
+        """Take the settings of the evaluation from those of a task."""
+        if "evaluation" not in given:
+            return {}
+        fields = {*_fields(evaluation.Config)} - {"task", "transforms"}
+        self.file.check_keys(fields, *keys, "evaluation")
+        return dict(given.pop("evaluation"))
+
+    def _measured_on(self, name, source, split, layout, measured):
+        """Return the data, with splits to train, measure and validate on.
+
+        Where there are none, parts are held out.
+
+        Returns:
+            The source, the names of the three splits, and the split that is
+            trained on while another validates.
+        """
+        splits = dict(layout.splits) if layout else {}
+        other = measured.get("split", splits.get("test", splits.get("val")))
+        if "dataset" in measured or source["dataset"] == "synthetic":
+            return source, split, other or "test", None, None
+        if other is not None and splits.get("val") not in (None, other):
+            return source, split, other, split, splits["val"]
+        if other is not None:
+            return source, split, other, None, None
+        path = self.output / "parts" / f"{name}.jsonl"
+        whole = data_lib.load(source["dataset"], split, **source["options"])
+        groups, why = None, ""
+        if whole.info.people is None and len(whole) <= _MOST_COMPARED:
+            groups = self._near_duplicates(name, whole, source)
+            why = ", near-duplicates on one side"
+        shares = {"test": HELD_OUT, "val": VALIDATED}
+        names = data_lib.hold_out(whole, shares, groups=groups)
+        data_lib.write_parts(path, whole, names)
+        held = int((names == "test").sum())
+        self.notes.append(
+            f"{name}: no split to measure on, so {held:,} of {len(names):,} "
+            f"are held out, of every class{why} ({path})"
+        )
+        parts = {"path": str(path), "of": split}
+        source = {**source, "options": {**source["options"], "parts": parts}}
+        if "val" not in names:
+            return source, "train", "test", None, None
+        return source, "train+val", "test", "train", "val"
+
+    def _near_duplicates(self, name, data, source):
+        """Return a group per image of a data set."""
+        found = evaluation.duplicates.embed(
+            evaluation.duplicates.thumbnails(),
+            data,
+            self.output / "parts" / f"{name}-{_digest(source)}",
+            transforms=(data_lib.transforms.Resize((32, 32)),),
+        )
+        rows = np.concatenate([rows for _, rows in found])
+        return evaluation.duplicates.groups(rows)
+
+    def _note_common_classes(self, name, data, pretraining):
+        """Note classes of a task that pre-training has seen by name."""
+        names = {*data.info.label_names, *data.info.mask_names}
+        seen = {n.lower() for n in pretraining.info.label_names}
+        common = sorted(n for n in names if n.lower() in seen)
+        if common:
+            self.notes.append(
+                f"{name}: the pre-training has {len(common)} of its "
+                f"{len(names)} classes, such as {common[0]!r}: gains on "
+                "classes that it has not may be smaller"
+            )
+
+
+def _fields(config):
+    return [field.name for field in dataclasses.fields(config)]
+
+
+def _kind_of(config):
+    return transfer.HEADS[config.head].task
+
+
+def _kind_given(given, source):
+    """Return the task of a table that names its data set."""
+    if "head" in given:
+        checks.one_of("head", given["head"], transfer.HEADS)
+        return transfer.HEADS[given["head"]].task
+    return data_lib.annotated_for(source["dataset"], source["options"])
+
+
+def _longest(image_size):
+    return int(max(image_size))
+
+
+def _digest(source):
+    """Return a name for what a data set was loaded by."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Source:
+        dataset: str
+        options: Mapping
+
+    return config_id(Source(**source))
+
+
+@contextlib.contextmanager
+def _located(file, *keys):
+    """Tell the line of the key that an error is about."""
+    try:
+        yield
+    except ValueError as error:
+        table = file.table
+        for key in keys:
+            table = table[key]
+        if not isinstance(table, dict):  # It is about this very key.
+            raise ValueError(f"{file.where(*keys)}: {error}") from error
+        named = re.findall(r"`(\w+)`", str(error))
+        about = next((name for name in named if name in table), None)
+        keys = keys if about is None else (*keys, about)
+        raise ValueError(f"{file.where(*keys)}: {error}") from error
+
+
+# === Files ===
+
+
+def study_text(
+    images: str | os.PathLike,
+    tasks: Mapping[str, str | os.PathLike],
+    output: str | os.PathLike = "study",
+    **settings: list[int] | None,
+) -> str:
+    """Return the text of a TOML file that names only folders.
+
+    Args:
+        images: The folder of pre-training.
+        tasks: `{name: folder}`.
+        output: The folder of rows and pages.
+        **settings: `sizes` and `seeds`, lists; None is left out.
+    """
+    # Texts and lists of JSON are also those of TOML.
+    top = {"output": str(output), **settings}
+    lines = [f"{k} = {json.dumps(v)}" for k, v in top.items() if v is not None]
+    lines += ["", "[pretrain]", f"images = {json.dumps(str(images))}"]
+    for name, folder in tasks.items():
+        lines += ["", f"[tasks.{json.dumps(name)}]"]
+        lines += [f"images = {json.dumps(str(folder))}"]
+    return "\n".join(lines) + "\n"
+
+
+def commented(text: str, plan: Plan) -> str:
+    """Return the text of `study_text`, with all that a plan adds as comments.
+
+    Args:
+        text: As `study_text` returns it.
+        plan: The `Plan` of that text.
+    """
+    parts = text.split("\n[")
+    more = [
+        [f"sizes = {list(plan.sizes)}", f"seeds = {list(plan.seeds)}"],
+        _settings(plan.pretrain, {}),
+        *(
+            _settings(task.transfer, {"modes": list(task.modes)})
+            for task in plan.tasks.values()
+        ),
+    ]
+    head = [
+        "# A study: keras-jft study FILE. Lines that begin with '# ' and have",
+        "# a key are defaults, which follow from the images:",
+        *(f"#   {note}" for note in plan.notes),
+        "",
+    ]
+    filled = [
+        "\n".join([part.rstrip(), *(f"# {line}" for line in lines), ""])
+        for part, lines in zip(parts, more, strict=True)
+    ]
+    return "\n".join(head) + "\n[".join(filled)
+
+
+def _settings(config, more):
+    """Return the lines of the settings that users change most."""
+    shown = dict(more)
+    for name in ("image_size", "batch_size", "epochs", "learning_rate", "head"):
+        if getattr(config, name, None) is not None:
+            shown[name] = getattr(config, name)
+    return [f"{name} = {json.dumps(value)}" for name, value in shown.items()]
+
+
+def write_study(plan: Plan, text: str) -> None:
+    """Write the text of a study beside its rows, with the versions used.
+
+    The file is `study_as_run.toml` in the output.
+
+    Args:
+        plan: The `Plan`.
+        text: The text of its TOML file.
+    """
+    machine = rows_lib.provenance()
+    lines = [f"# {name}: {value}" for name, value in machine.items()]
+    content = "\n".join([*lines, "", text])
+    files.write_bytes(plan.output / "study_as_run.toml", content.encode())

@@ -1,0 +1,346 @@
+"""A study of folders: what is found, chosen, refused and said."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_jft import cli
+from keras_jft import data as jft_data
+from keras_jft.scaling import commented, read_plan, study_text
+from keras_jft.scaling.study import budget, defaults, search
+from keras_jft.scaling.study.toml_file import TomlFile
+
+
+@pytest.fixture
+def save(tmp_path):
+    """`save(path, count)`: a folder of different images, 32 pixels high."""
+
+    def save(path, count, seed=0):
+        rng = np.random.default_rng([seed, len(path), *path.encode()])
+        folder = tmp_path / path
+        folder.mkdir(parents=True)
+        for i in range(count):
+            pixels = rng.integers(0, 256, (8, 10, 3)).astype("uint8")
+            image = Image.fromarray(pixels).resize((40, 32))
+            image.save(folder / f"{i:03}.png")
+        return folder
+
+    return save
+
+
+@pytest.fixture
+def folders(tmp_path, save):
+    """100 images of two classes, and a task of 20 images of two others."""
+    for name in ("oak", "elm"):
+        save(f"photos/{name}", 50)
+    for name in ("Elm", "fir"):
+        save(f"task/{name}", 10)
+    return tmp_path
+
+
+@pytest.fixture
+def plan(folders):
+    """`plan(text)`: the plan of a TOML file beside the folders."""
+
+    def plan(text, **options):
+        path = folders / "study.toml"
+        path.write_text(text)
+        return read_plan(path, **options)
+
+    return plan
+
+
+SHORT = """
+[pretrain]
+images = "photos"
+
+[tasks.trees]
+images = "task"
+"""
+
+
+def test_two_folders_are_a_whole_study(plan, folders):
+    found = plan(SHORT)
+    # 100 / 32 images would be too few.
+    assert found.sizes[0] == 0 and found.sizes[-1] == 100
+    assert len(found.sizes) == 6 and list(found.sizes) == sorted(found.sizes)
+    runs = found.runs()
+    # Sizes, modes and seeds.
+    assert len(runs) == 6 * 2 * 3
+    assert {run.arm for run in runs} == {"trees"}
+    assert found.pretrain.image_size == (32, 32)
+    assert found.output == folders / "study"
+    said = str(found)
+    assert "photos: one folder per class: 2 classes (classification)" in said
+    assert "images are about 40 x 32 pixels" in said
+    assert "the pre-training has 1 of its 2 classes, such as 'Elm'" in said
+
+
+def test_a_part_of_every_class_is_held_out_where_there_is_no_split(
+    plan, folders
+):
+    task = plan(SHORT).tasks["trees"]
+    sides = {}
+    for config in (task.transfer, task.evaluation):
+        data = jft_data.load(config.dataset, config.split, **config.options)
+        labels = [int(e["labels"]) for e in data]
+        sides[config.split] = np.bincount(labels).tolist()
+    assert sides == {"train+val": [8, 8], "test": [2, 2]}
+
+
+def test_near_duplicates_are_held_out_together(plan, folders):
+    copy = folders / "task" / "fir" / "copy.png"
+    copy.write_bytes((folders / "task" / "fir" / "000.png").read_bytes())
+    plan(SHORT)
+    lines = (folders / "study" / "parts" / "trees.jsonl").read_text()
+    of = {r["id"]: r["split"] for r in map(json.loads, lines.splitlines())}
+    assert of["fir/copy.png"] == of["fir/000.png"]
+    assert len(of) == 21
+
+
+def test_the_splits_that_there_are_are_used(plan, folders):
+    for split in ("train", "val"):
+        (folders / "parted" / split).mkdir(parents=True)
+    for name in ("Elm", "fir"):
+        (folders / "task" / name).rename(folders / "parted" / "train" / name)
+        other = folders / "parted" / "val" / name
+        other.mkdir()
+        Image.new("RGB", (40, 32)).save(other / "a.png")
+    task = plan(SHORT.replace('"task"', '"parted"')).tasks["trees"]
+    assert (task.transfer.split, task.evaluation.split) == ("train", "val")
+    assert "parts" not in task.transfer.options
+
+
+def test_what_is_given_replaces_what_would_be_chosen(plan):
+    found = plan(
+        """
+        output = "here"
+        sizes = [0, 64, 100]
+        seeds = [4]
+
+        [pretrain]
+        images = "photos"
+        image_size = [48, 64]
+        epochs = 2
+
+        [tasks.trees]
+        images = "task"
+        modes = ["probe"]
+        learning_rate = 0.5
+
+        [tasks.trees.evaluation]
+        batch_size = 7
+        """
+    )
+    assert found.sizes == (0, 64, 100) and found.seeds == (4,)
+    assert found.pretrain.image_size == (48, 64)
+    assert found.pretrain.transforms[0].image_size == (48, 64)
+    assert found.pretrain.epochs == 2
+    (task,) = found.tasks.values()
+    assert task.transfer.learning_rate == 0.5
+    assert task.evaluation.batch_size == 7
+    assert {run.mode for run in found.runs()} == {"probe"}
+    assert found.output.name == "here"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ("[pretrain]", "[pretrain]\nepoch = 3", 3, "Did you mean 'epochs'?"),
+        ("[pretrain]", "[pretrain]\nepochs = -3", 3, "`epochs` must be 1"),
+        ("[pretrain]", "[pretrain]\nblock = 'x'", 3, "`block` must be one of"),
+        ("[pretrain]", "size = 3\n[pretrain]", 2, "'size' is not a key of a"),
+        ("[pretrain]", "sizes = [0, 7]\n[pretrain]", 2, "at least the `batch"),
+        ("[pretrain]", "sizes = [\n0,\n200]\n[pretrain]", 2, "at most 100"),
+        ("[pretrain]", "sizes = 3\n[pretrain]", 2, "`sizes` must be a list"),
+        ("[pretrain]", "seeds = [-1]\n[pretrain]", 2, "0 or more"),
+        ('"task"', '"task"\nhead = "hat"', 7, "`head` must be one of"),
+        ('"task"', '"none"', 6, "There is no folder"),
+        ('images = "task"', "images = 3", 6, "`images` must be a folder"),
+        ('images = "task"', "epochs = 3", 5, "must have either `images`"),
+    ],
+)
+def test_a_fault_of_a_study_is_told_with_its_line(
+    plan, old, new, line, message
+):
+    with pytest.raises(ValueError, match=re.escape(message)) as error:
+        plan(SHORT.replace(old, new))
+    assert f"study.toml', line {line}: " in str(error.value)
+
+
+def test_text_that_is_not_toml_is_told_with_its_line(plan):
+    with pytest.raises(ValueError, match="is not TOML: .*line 2"):
+        plan("\nsizes = [1,, 2]")
+    with pytest.raises(ValueError, match="needs one task or more"):
+        plan('[pretrain]\nimages = "photos"')
+
+
+def test_the_line_of_a_value_is_where_it_begins(tmp_path):
+    file = TomlFile("a.toml", "a = 1\n[t]\n# Here:\nb = [\n  1,\n]\nc = 2\n")
+    assert file.where("t", "b") == "'a.toml', line 4"
+    assert file.where("t", "c") == "'a.toml', line 7"
+    assert file.where("t", "d") == "'a.toml', line 2"
+
+
+def test_images_that_teach_nothing_are_refused(plan, folders, save):
+    save("one/oak", 100)
+    with pytest.raises(ValueError, match="two classes or more"):
+        plan(SHORT.replace('"photos"', '"one"'))
+    for name in ("oak", "elm"):
+        save(f"few/{name}", 10)
+    with pytest.raises(ValueError, match="at least 80 images. Received: 20"):
+        plan(SHORT.replace('"photos"', '"few"'))
+    save("mixed/images", 2), save("mixed/masks", 2)
+    with pytest.raises(ValueError, match=r"colored|labels of whole images"):
+        plan(SHORT.replace('"photos"', '"mixed"'))
+
+
+def test_only_some_tasks_are_done(plan):
+    text = SHORT + SHORT.split("\n\n")[1].replace("trees", "more")
+    assert list(plan(text, only=["more"]).tasks) == ["more"]
+    with pytest.raises(ValueError, match="`only` must be one of"):
+        plan(text, only=["none"])
+
+
+def test_a_commented_file_is_the_same_study_with_and_without_comments(
+    folders,
+):
+    text = study_text(
+        folders / "photos", {"trees": folders / "task"}, folders / "out"
+    )
+    path = folders / "study.toml"
+    plan = read_plan(path, text=text)
+    shown = commented(text, plan)
+    assert "# image_size = [32, 32]" in shown
+    again = read_plan(path, text=shown)
+    filled = re.sub(r"^# (\w+ = )", r"\1", shown, flags=re.MULTILINE)
+    assert filled.count("\n#") < shown.count("\n#")
+    for other in (again, read_plan(path, text=filled)):
+        assert other.runs() == plan.runs()
+
+
+@pytest.mark.parametrize("count", [80, 333, 4_000, 95_000, 10_000_000])
+def test_five_sizes_are_spread_evenly_in_their_logarithm(count):
+    sizes = defaults.sizes_for(count)
+    assert sizes[0] == 0 and sizes[-1] == count and len(sizes) == 6
+    steps = np.diff(np.log(sizes[1:]))
+    assert (steps > 0).all() and steps.max() < 1.5 * steps.min()
+
+
+def test_sizes_and_seeds_are_chosen_to_fit_the_hours(plan, monkeypatch):
+    found = plan(SHORT)
+    took = budget.Pilot(start=10, step=0.1, transfers=60)
+    monkeypatch.setattr(budget, "pilot", lambda plan: took)
+    epochs, batch = found.pretrain.epochs, found.pretrain.batch_size
+    once = sum(
+        60 + (10 + 0.1 * epochs * (size // batch) if size else 0)
+        for size in found.sizes
+    )
+    assert found.pretrain.batch_size == 16
+    # Three rates of pre-training at the ends, with one transfer in each; and
+    # three of both modes' transfer at the ends. A backbone has two transfers.
+    search = took.hours(found, found.sizes, 0) * 3600
+    ends = sum(10 + 0.1 * epochs * (n // batch) for n in (found.sizes[1], 100))
+    np.testing.assert_allclose(search, 3 * ends + (6 + 12) * 30)
+    np.testing.assert_allclose(
+        took.hours(found, found.sizes, 2), (2 * once + search) / 3600
+    )
+    fitted = budget.fit_hours(found, (2.5 * once + search) / 3600)
+    assert fitted.sizes == found.sizes and fitted.seeds == (0, 1)
+    assert "take about" in fitted.notes[-1]
+    with pytest.raises(ValueError, match="`hours` must be .* or more: so long"):
+        budget.fit_hours(found, 0.1 * once / 3600)
+    # Fewer sizes cannot be: there are 100 images.
+
+
+def test_hours_change_nothing_that_the_user_has_chosen(plan, monkeypatch):
+    found = plan(f"sizes = [0, 64, 100]\nseeds = [7, 8]\n{SHORT}")
+    took = budget.Pilot(start=0, step=0, transfers=60)
+    monkeypatch.setattr(budget, "pilot", lambda plan: took)
+    fitted = budget.fit_hours(found, 2)
+    assert (fitted.sizes, fitted.seeds) == ((0, 64, 100), (7, 8))
+    with pytest.raises(ValueError, match="Take fewer tasks"):
+        budget.fit_hours(found, 0.05)
+
+
+def test_the_rate_that_loses_least_at_both_ends_is_taken(plan, monkeypatch):
+    class Runs:
+        """Scores by rate and size, in place of training."""
+
+        def __init__(self, directory):
+            pass
+
+        def __call__(self, run):
+            if run.pretrain.learning_rate != 0.03:
+                small, large = 0.3, 0.6  # 0.09 or 0.01: best when small.
+            else:
+                small, large = 0.28, 0.8
+            best = 0.06  # Of the transfer.
+            lost = abs(run.transfer.learning_rate - best)
+            top1 = (large if run.num_examples == 100 else small) - lost
+            return {"top1": top1}
+
+    monkeypatch.setattr(search, "Runner", Runs)
+    found = search.search_rates(plan(SHORT))
+    assert found.pretrain.learning_rate == 0.03
+    task = found.tasks["trees"]
+    assert task.rates == {"frozen": 0.06, "fine_tuned": 0.06}
+    rates = {run.transfer.learning_rate for run in found.runs()}
+    assert rates == {0.06}
+    said = found.notes[-1]
+    assert said.startswith("learning rate of trees, fine_tuned: 0.06 (top1 on")
+    assert "0.0067: " in said and said.endswith("a rate beyond may be better")
+    rows = (found.output / "search.jsonl").read_text().splitlines()
+    # Of the pre-training, and of the transfer in two modes.
+    assert len(rows) == 3 * 2 + 2 * 3 * 2 - 1
+    splits = {json.loads(row)["config"]["evaluation"]["split"] for row in rows}
+    assert splits == {"val"}
+
+
+def test_rates_that_the_user_has_chosen_are_not_searched(plan):
+    found = plan(
+        SHORT.replace('"photos"', '"photos"\nlearning_rate = 0.1').replace(
+            '"task"', '"task"\nlearning_rate = 0.2'
+        )
+    )
+    assert search.search_rates(found) == found
+
+
+@pytest.mark.slow
+def test_a_pilot_is_part_of_the_study_and_measures_once(plan, monkeypatch):
+    found = plan(
+        SHORT.replace('"task"', '"task"\nepochs = 1\nmodes = ["frozen"]')
+    )
+    took = budget.pilot(found)
+    assert took.start > 0 and took.step > 0 and took.transfers > 0
+    monkeypatch.setattr(budget, "_timed", None)  # Would fail.
+    assert budget.pilot(found) == took
+    left = found.study().dry_run()
+    assert len(left) == len(found.runs()) - 1
+
+
+@pytest.mark.slow
+def test_a_study_ends_in_a_page_and_goes_on_where_it_was(
+    folders, capsys, monkeypatch
+):
+    monkeypatch.chdir(folders)
+    text = SHORT.replace('"photos"', '"photos"\nepochs = 1').replace(
+        '"task"', '"task"\nepochs = 1\nmodes = ["frozen"]'
+    )
+    (folders / "study.toml").write_text(
+        f"sizes = [0, 32, 64]\nseeds = [0]\n{text}"
+    )
+    assert cli.main(["study", "study.toml", "--dry-run"]) == 0
+    assert "3 runs left" in capsys.readouterr().out
+    assert cli.main(["study", "study.toml", "--no-search-rates"]) == 0
+    assert (folders / "study" / "report.html").exists()
+    assert not list((folders / "study").rglob("*.unfinished"))
+    copied = (folders / "study" / "study_as_run.toml").read_text()
+    assert copied.startswith("# time: ") and copied.endswith(text)
+    assert "# version_keras: 3." in copied
+    capsys.readouterr()
+    assert cli.main(["study", "study.toml", "--dry-run"]) == 0
+    assert "0 runs left" in capsys.readouterr().out
