@@ -1,11 +1,13 @@
 """The command line says things in options, and ends with a status."""
 
+import json
 import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_jft import cli
 from keras_jft.transfer import Classifier
@@ -96,3 +98,75 @@ def test_a_model_is_exported_beside_itself(tiny_backbone, tmp_path, capsys):
     np.testing.assert_allclose(
         loaded.serve(images), model.predict(images, verbose=0), atol=1e-4
     )
+
+
+@pytest.fixture
+def photos(tmp_path, rng):
+    """Two folders of three images each, one of which is in both."""
+    for folder in ("one", "two"):
+        for name in ("cat", "dog", "newt"):
+            path = tmp_path / folder / name / "1.png"
+            path.parent.mkdir(parents=True)
+            pixels = rng.integers(0, 256, (16, 16, 3)).astype("uint8")
+            Image.fromarray(pixels).save(path)
+    copy = tmp_path / "one" / "cat" / "1.png"
+    copy.write_bytes((tmp_path / "two" / "dog" / "1.png").read_bytes())
+    return tmp_path
+
+
+def test_a_folder_is_described_by_looking(photos, capsys):
+    page = photos / "page.html"
+    status = cli.main(["describe", str(photos / "one"), "--output", str(page)])
+    out = capsys.readouterr().out
+    assert status == 0 and page.exists()
+    assert "one folder per class: 3 classes (classification)" in out
+    assert "3 images" in out
+
+
+def test_duplicates_between_two_folders_are_counted_and_shown(photos, capsys):
+    page = photos / "page.html"
+    folders = str(photos / "one"), str(photos / "two")
+    assert cli.main(["duplicates", *folders, "--output", str(page)]) == 0
+    out = capsys.readouterr().out
+    assert "1 of 3 images have a near-duplicate." in out
+    assert "data:image/svg+xml" in page.read_text(encoding="utf-8")
+
+
+def test_what_a_model_sees_is_a_line_of_json(
+    tiny_backbone, photos, capsys, rng
+):
+    model = Classifier(tiny_backbone, num_classes=3)
+    model.save(photos / "model.keras")
+    (photos / "names.txt").write_text("cat\ndog\nnewt")
+    words = ["--names", photos / "names.txt"]
+    path = photos / "one" / "cat" / "1.png"
+    words = ["predict", photos / "model.keras", path, photos / "two", *words]
+    assert cli.main([str(word) for word in words]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) == 4 and lines[0]["image"] == str(path)
+    # The same picture as that of two/dog.
+    assert lines[0]["classes"] == lines[2]["classes"]
+    logits = model.predict(np.array(Image.open(path))[None], verbose=0)[0]
+    first = lines[0]["classes"][0]
+    assert first["class"] == ("cat", "dog", "newt")[logits.argmax()]
+    chances = np.exp(logits) / np.exp(logits).sum()
+    assert abs(first["probability"] - chances.max()) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["describe", "none"], "There is no folder 'none'"),
+        (["study"], "Give a STUDY.toml, or --images DIR and --task NAME=DIR"),
+        (["study", "none.toml"], "none.toml"),
+        (
+            ["study", "--images", "a", "--task", "b"],
+            "`--task` must be NAME=DIR",
+        ),
+        (["study", "a.toml", "--images", "b"], "Received both"),
+        (["init", "--images", "a"], "--task NAME=DIR"),
+        (["predict", "none.keras", "a.jpg"], "none.keras"),
+    ],
+)
+def test_a_mistake_is_told_in_options(said, words, message):
+    assert message in said(*words)
