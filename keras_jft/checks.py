@@ -165,7 +165,8 @@ def fields(config):
 
     Equal values are also given equal types, so that equal configs have the
     same text and key: whole numbers become `int`, even 3.0 where `int` is
-    annotated; other numbers `float`; NumPy's booleans `bool`; lists tuples.
+    annotated; other numbers `float`, np.float32(0.03) like 0.03; NumPy's
+    booleans `bool`; lists tuples.
 
     Args:
         config: A frozen dataclass.
@@ -207,7 +208,7 @@ def _as(kind, value):
         raise TypeError
     base, inner = typing.get_origin(kind) or kind, typing.get_args(kind)
     if kind is typing.Any:
-        return value
+        return plain_number(value)
     if base is tuple:
         return _tuple(inner, value)
     if base in (int, float):
@@ -231,7 +232,21 @@ def _number(base, value):
     # A pandas column with a gap holds whole numbers as floats, such as 300.0.
     if not math.isfinite(value) or (base is int and value != int(value)):
         raise TypeError
-    return base(value)
+    return base(plain_number(value))
+
+
+def plain_number(value):
+    """Return a number of NumPy as the Python number that it prints as.
+
+    Whoever writes `np.float32(0.03)` means 0.03, not the nearest float32, which
+    is 0.029999999329447746. Any other value is returned as it is.
+
+    >>> plain_number(np.float32(0.03)), plain_number(np.int64(3))
+    (0.03, 3)
+    """
+    if isinstance(value, np.floating):
+        return float(str(value))
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _tuple(inner, value):

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 PARTIAL = ".partial-"  # What begins with it is not whole.
@@ -49,6 +50,29 @@ def is_tool_name(name):
     (False, False)
     """
     return name.startswith(".") or name.lower() in TOOL_NAMES
+
+
+def check_path(argument, value, example):
+    """Raise `ValueError` unless a value is a path.
+
+    Args:
+        argument: Name of the argument, for the message.
+        value: What was passed.
+        example: A path that would do, for the message.
+
+    Example:
+
+    >>> check_path("path", None, "rows.jsonl")
+    Traceback (most recent call last):
+    ValueError: `path` must be a path, a text such as 'rows.jsonl'. \
+Received: None.
+    """
+    # A path of bytes is one of the operating system, but not of `pathlib`.
+    if not isinstance(value, (str, os.PathLike)):
+        raise ValueError(
+            f"`{argument}` must be a path, a text such as {example!r}. "
+            f"Received: {value!r}."
+        )
 
 
 def tensorflow(purpose):
@@ -453,9 +477,13 @@ def files_of(pattern, suffix=None):
     Raises:
         ValueError: A path or pattern does not match any file.
     """
-    patterns = [pattern] if isinstance(pattern, (str, Path)) else pattern
+    is_one = isinstance(pattern, (str, bytes, Path))
+    if is_one or not isinstance(pattern, Iterable):
+        pattern = [pattern]
     found = []
-    for text in map(str, patterns):
+    for path in pattern:
+        check_path("path", path, "photos-*.parquet")
+        text = str(path)
         if suffix and is_folder(text):
             paths = matching(f"{text.rstrip('/')}/*{suffix}")
         else:

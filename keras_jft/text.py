@@ -73,3 +73,19 @@ def printable(text):
     a\\udcff.jpg
     """
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def number_of(count, noun, plural=None):
+    """Return a count of things as a message says it.
+
+    Args:
+        count: How many.
+        noun: What one of them is called.
+        plural: What several are called, where that is not `noun` and an "s".
+
+    >>> number_of(1, "run"), number_of(0, "run")
+    ('1 run', '0 runs')
+    >>> number_of(2, "class", "classes")
+    '2 classes'
+    """
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"

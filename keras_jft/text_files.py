@@ -8,6 +8,7 @@ import contextlib
 import csv
 import io
 import json
+import os
 import reprlib
 from pathlib import Path
 
@@ -200,12 +201,13 @@ def short(value):
 
 
 def _existing(path):
-    path = Path(path)
-    if not path.is_file():
+    is_path = isinstance(path, (str, os.PathLike))
+    if not is_path or not Path(path).is_file():
+        received = str(path) if is_path else path
         raise ValueError(
-            f"A file is required. Received: {str(path)!r}, which is not one."
+            f"A file is required. Received: {received!r}, which is not one."
         )
-    return path
+    return Path(path)
 
 
 def _lines(file, path):

@@ -36,6 +36,7 @@ def save_detections(
     Returns:
         The number of detections written.
     """
+    files.check_path("path", path, "detections_val2017_net_results.json")
     if examples is None:
         examples = data.load(
             config.dataset, split=config.split, **config.options

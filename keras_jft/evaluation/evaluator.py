@@ -16,6 +16,7 @@ import numpy as np
 from keras_jft import checks, data, metrics, pretrain, transfer
 from keras_jft.data.dataset import Dataset
 from keras_jft.evaluation import original_pixels, poses
+from keras_jft.text import number_of
 from keras_jft.typing import Arrays
 
 
@@ -257,9 +258,10 @@ class _Without:
         if unknown or not self.kept:
             raise ValueError(
                 "`duplicates` must be ids of some examples, not of all. "
-                f"Received {len(self.left_out)} ids, of which {len(unknown)} "
-                f"belong to no example ({list(unknown)[:3]}); {self.kept} "
-                "examples are left. Give ids of the data set that is evaluated."
+                f"Received {number_of(len(self.left_out), 'id')}, of which "
+                f"{len(unknown)} belong to no example ({list(unknown)[:3]}); "
+                f"{self.kept} examples are left. Give ids of the data set that "
+                "is evaluated."
             )
         scores = {
             f"{name}_without_duplicates": value

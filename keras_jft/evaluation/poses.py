@@ -124,6 +124,7 @@ def save_results(
         poses: `{"keypoints": (N, K, 3), "scores": (N,)}` for each image.
         category_id: The category id of people in the annotations.
     """
+    files.check_path("path", path, "person_keypoints_results.json")
     records = [
         {
             "image_id": image,

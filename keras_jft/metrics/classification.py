@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_jft.metrics.metric import Metric
+from keras_jft.text import number_of
 
 
 def evaluate_classification(
@@ -97,7 +98,8 @@ class Classification(Metric):
         last = self.num_classes - 1
         if scores.shape[1] != self.num_classes:
             raise ValueError(
-                f"Expected scores for {self.num_classes} classes. Received: "
+                "Expected scores for "
+                f"{number_of(self.num_classes, 'class', 'classes')}. Received: "
                 f"scores for {scores.shape[1]} classes."
             )
         if labels.dtype.kind not in "iu":

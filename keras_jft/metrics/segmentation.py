@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from keras_jft.metrics.metric import Metric
+from keras_jft.text import number_of
 from keras_jft.typing import Arrays
 
 
@@ -53,7 +54,8 @@ def evaluate_segmentation(
     if len(masks) != len(predictions):
         raise ValueError(
             "Expected one prediction per mask. Received: "
-            f"{len(masks)} masks, {len(predictions)} predictions."
+            f"{number_of(len(masks), 'mask')}, "
+            f"{number_of(len(predictions), 'prediction')}."
         )
     metric = Segmentation(num_classes, void=void)
     return metric.evaluate([(list(masks), predictions)])

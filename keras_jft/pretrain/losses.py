@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 
 from keras_jft import checks
 from keras_jft.pretrain import label_ids
+from keras_jft.text import number_of
 from keras_jft.typing import Tensor
 
 
@@ -222,7 +223,8 @@ def _weights(name, weights, num_classes):
     if array.shape not in ((), (num_classes,)):
         raise ValueError(
             f"`{name}` must be a number or one number per class. Received: "
-            f"shape {array.shape} for {num_classes} classes."
+            f"shape {array.shape} for "
+            f"{number_of(num_classes, 'class', 'classes')}."
         )
     if not (np.isfinite(array).all() and (array >= 0).all()):
         raise ValueError(

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_jft import files
 from keras_jft.text_files import parse_json, read_lines, short
 from keras_jft.training.callbacks import Logger, Throughput
 from keras_jft.training.checkpoints.resuming import is_passing_over
@@ -52,6 +53,7 @@ class JSONLogger(Logger):
             raise ValueError(
                 f"`every` must be positive or None. Received: every={every}."
             )
+        files.check_path("path", path, "run/log.jsonl")
         self.path, self.every = pathlib.Path(path), every
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -146,6 +148,7 @@ def loggers(
     >>> [type(c).__name__ for c in loggers(run, batch_size=32)][:3]
     ['Throughput', 'JSONLogger', 'CSVLogger']
     """
+    files.check_path("directory", directory, "run/")
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     found = [

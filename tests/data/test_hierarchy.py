@@ -144,7 +144,7 @@ def test_an_edge_given_by_key_and_again_by_name_is_a_repeated_edge():
 
 
 def test_keys_and_names_must_be_as_many():
-    with pytest.raises(ValueError, match="1 keys, 2 names"):
+    with pytest.raises(ValueError, match="1 key, 2 names"):
         LabelHierarchy(["x", "y"], [], keys=["a"])
 
 
@@ -222,7 +222,7 @@ def test_ids_that_are_no_labels_are_refused(labels):
 
 
 def test_an_unknown_label_is_named():
-    with pytest.raises(ValueError, match="'dog'.*1 labels"):
+    with pytest.raises(ValueError, match="'dog'.*1 label"):
         LabelHierarchy(["cat"], []).index("dog")
 
 

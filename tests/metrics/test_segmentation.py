@@ -108,7 +108,7 @@ def test_wrong_input_is_refused_with_what_was_expected(
 
 def test_a_missing_prediction_is_refused():
     mask = np.zeros((2, 2), int)
-    with pytest.raises(ValueError, match="2 masks, 1 predictions"):
+    with pytest.raises(ValueError, match="2 masks, 1 prediction"):
         evaluate_segmentation([mask, mask], [mask], num_classes=3)
 
 

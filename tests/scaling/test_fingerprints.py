@@ -101,7 +101,9 @@ def test_runs_of_changed_files_are_done_again(folder, tmp_path, capsys):
     assert [row["num_files"] for row in second] == [4, 4]
     # The files are in the identity of a run, not in its key.
     assert [r["key"] for r in first] == [r["key"] for r in second]
-    assert "2 runs are repeated" in " ".join(capsys.readouterr().err.split())
+    assert "Repeated: 2 runs, since" in " ".join(
+        capsys.readouterr().err.split()
+    )
     assert again.dry_run() == []
 
 
@@ -116,4 +118,4 @@ def test_rows_that_say_nothing_of_files_stay_valid(folder, tmp_path, capsys):
     path.write_text(old)
     assert len(study_.run()) == 2 and study_.seen == []
     said = " ".join(capsys.readouterr().err.split())
-    assert "2 rows do not say how many files their runs read" in said
+    assert "2 rows without the number of files that were read" in said

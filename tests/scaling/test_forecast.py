@@ -131,8 +131,8 @@ def test_it_counts_what_was_left_out():
     ]
     rows.append({"num_examples": 300, "error": "ValueError: no"})
     text = str(forecast(fit(rows, x="num_examples", y="top1")))
-    assert "Left out: 1 rows (random initialization)" in text
-    assert "Left out: 1 rows (failed)" in text
+    assert "Left out: 1 row (random initialization)" in text
+    assert "Left out: 1 row (failed)" in text
 
 
 def test_several_laws_are_refused():
@@ -214,7 +214,7 @@ TOLERATED = {
         noise=0.01,
     ),
     "cut off at 100.0": lambda: law_of([0.50, 0.62, 0.74, 0.86], noise=0.01),
-    "1 rows (failed)": lambda: fit(
+    "1 row (failed)": lambda: fit(
         [
             {"n": 300, "error": "OSError: no"},
             *({"n": n, "top1": 0.12 * np.log10(n)} for n in SIZES),

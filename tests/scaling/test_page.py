@@ -92,7 +92,7 @@ def test_a_caveat_stands_once_and_names_its_curves(written):
     _, text = written
     alike = "- m4 is not identifiable: 3 more size(s).\n"
     assert text.count("m4 is not identifiable") == text.count(alike) == 1
-    left_out = "- Left out: 1 rows (failed). (birds, frozen)\n"
+    left_out = "- Left out: 1 row (failed). (birds, frozen)\n"
     assert left_out in text
 
 

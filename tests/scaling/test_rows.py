@@ -51,6 +51,22 @@ def test_a_row_is_one_line_of_plain_json(path):
     assert rows.read(path) == [row]
 
 
+@pytest.mark.parametrize("row", [None, [1], "a", 3])
+def test_a_row_is_a_dict(path, row):
+    """A list would make a file that nobody can read."""
+    with pytest.raises(ValueError, match="A row must be a dict"):
+        rows.append(path, row)
+    assert not path.exists()
+
+
+def test_numbers_of_numpy_are_written_as_they_print(path):
+    loss = np.float32([[0.1, 0.7], [np.inf, 3]])
+    rows.append(path, {"top1": np.float32(0.03), "loss": loss, "n": loss[1, 1]})
+    assert path.read_text() == (
+        '{"top1": 0.03, "loss": [[0.1, 0.7], [null, 3.0]], "n": 3.0}\n'
+    )
+
+
 def test_a_row_that_json_cannot_hold_is_refused_and_nothing_is_written(path):
     with pytest.raises(ValueError, match="Received: set {1}"):
         rows.append(path, {"classes": {1}})

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from keras_jft.scaling.rows import rows
-from keras_jft.scaling.study import study
+from keras_jft.scaling.study import claims, study
 from keras_jft.scaling.study.config_id import config_id
 
 
@@ -130,9 +130,12 @@ def test_a_mistake_in_the_first_run_ends_the_study(path, capsys, kind):
     assert again.dry_run() == CONFIGS[1:]
     again.run()
     said = " ".join(capsys.readouterr().err.split())
-    assert "1 runs have failed before" in said and "retry_failed=True" in said
+    assert (
+        "Not repeated: 1 run that failed before." in said
+        and "retry_failed=True" in said
+    )
     study.Study(CONFIGS, path, run=Run(), retry_failed=True).run()
-    assert "have failed before" not in capsys.readouterr().err
+    assert "failed before" not in capsys.readouterr().err
 
 
 def test_two_runs_that_fail_alike_end_the_study(path, capsys):
@@ -247,7 +250,7 @@ def test_the_outlook_of_a_new_study_goes_by_rows_of_others(path, tmp_path):
     new = study.Study([Config(num_examples=300, seed=9)], path, run=Run())
     assert "unknown" in str(new.outlook())
     assert str(new.outlook(like=like)) == (
-        "1 runs left, 0 images of pre-training, about 0.50 device-hours"
+        "1 run left, 0 images of pre-training, about 0.50 device-hours"
     )
     assert not path.exists()
 
@@ -319,6 +322,14 @@ def test_a_run_is_a_callable(path, run):
 def test_configs_are_several(path, configs):
     with pytest.raises(ValueError, match="`configs` must be a list"):
         study.Study(configs, path, run=Run())
+
+
+def test_a_run_that_another_thread_does_is_one_run(path, capsys):
+    config = CONFIGS[0]
+    with claims.claim(path, config_id(config)):
+        study.Study([config], path, run=Run()).run()
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Other processes or threads are doing 1 run, to be added" in said
 
 
 def test_rows_go_into_a_file_of_json_lines(tmp_path):

@@ -5,7 +5,7 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from keras_jft import checks
+from keras_jft import checks, files
 from keras_jft.data.dataset import Dataset, Info
 from keras_jft.data.datasets import (
     cvat,
@@ -91,6 +91,18 @@ def annotated_for(name: str, options: Mapping[str, Any]) -> str | None:
     return ANNOTATED_FOR.get(name)
 
 
+# Options that name one file or folder, with examples.
+_PATHS = {
+    "directory": "photos",
+    "annotations": "annotations/instances_val2017.json",
+    "descriptions": "class-descriptions.csv",
+    "detections": "detections_val2017_results.json",
+    "sbd": "benchmark_RELEASE",
+    "images": "{split}/images",
+    "masks": "{split}/masks",
+}
+
+
 def check_options(
     name: str,
     options: Mapping[str, Any],
@@ -126,6 +138,7 @@ def check_options(
         )
     checks.keywords("options", given, DATASETS[name], taken=("split",))
     checks.keywords("noise", noise or {}, NoisyLabels, taken=("data",))
+    _check_paths(name, given)
     if complete:
         _check_required(name, given)
     if name == "synthetic":  # Loading reads no files and finds all faults.
@@ -185,6 +198,7 @@ def load(
     """
     checks.one_of("name", name, DATASETS)
     _check_required(name, options)
+    _check_paths(name, options)
     _check_parts(parts)
     whole = split if parts is None else parts.get("of")
     data = DATASETS[name](split=whole, **options)
@@ -193,6 +207,14 @@ def load(
     if longest is not None:
         data = Shrunk(data, longest)
     return data if noise is None else NoisyLabels(data, **noise)
+
+
+def _check_paths(name, given):
+    """Raise `ValueError` for an option that names files by something else."""
+    parameters = inspect.signature(DATASETS[name]).parameters
+    for field in given.keys() & _PATHS.keys() & parameters.keys():
+        if given[field] is not None or parameters[field].default is not None:
+            files.check_path(field, given[field], _PATHS[field])
 
 
 def _check_required(name, given):

@@ -14,6 +14,7 @@ from keras_jft.data.hierarchy import LabelHierarchy
 from keras_jft.data.images import IMAGE_SUFFIXES
 from keras_jft.data.label_names import almost, check_forms, checked_names
 from keras_jft.files import folders_in, walk
+from keras_jft.text import number_of
 from keras_jft.typing import PathLike
 
 _SPLITS = {"train", "val", "valid", "validation", "test"}
@@ -76,9 +77,9 @@ def load(
         class_ids += [class_id] * len(found)
     if left_out:
         warnings.warn(
-            f"Left out {len(left_out)} files in {str(root)!r} that do not end "
-            f"with {', '.join(IMAGE_SUFFIXES)}: {left_out[:5]}. Convert or "
-            "rename those that are images.",
+            f"Left out {number_of(len(left_out), 'file')} in {str(root)!r} "
+            f"that do not end with {', '.join(IMAGE_SUFFIXES)}: "
+            f"{left_out[:5]}. Convert or rename those that are images.",
             stacklevel=2,
         )
     ids = np.array(class_ids, "int32")
@@ -131,8 +132,8 @@ def _class_names(root, classes, exclude):
     if not names:
         raise ValueError(
             f"{str(root)!r} must hold one folder per class. Found "
-            f"{len(found)} folders, {len(names)} of them wanted. Give "
-            "`directory` with one folder of images for each class."
+            f"{number_of(len(found), 'folder')}, {len(names)} of them wanted. "
+            "Give `directory` with one folder of images for each class."
         )
     return names
 

@@ -19,7 +19,8 @@ from keras_jft.data.label_names import (
     labels_of,
     names_in,
 )
-from keras_jft.files import check_split
+from keras_jft.files import check_path, check_split
+from keras_jft.text import number_of
 from keras_jft.text_files import read_csv, read_json_lines, short
 from keras_jft.typing import PathLike
 
@@ -69,6 +70,7 @@ def load(
             a URL or outside the folder; or a label is unknown, or neither a
             text nor a whole number. The error names file and row.
     """
+    check_path("path", path, "photos.csv")
     path = Path(path)
     whole = _read(path, (image_column, label_column), split)
     table = _of_split(whole, split)
@@ -224,7 +226,7 @@ def _fail(path, given, column, remedy):
 def _hint(given, column):
     """Return a sentence on a column that is almost right, or ""."""
     for name in given:
-        if name.strip().casefold() == column.casefold():
+        if name.strip().casefold() == str(column).casefold():
             return f"Rename {name!r} to {column!r}. "
     if len(given) == 1 and given[0].startswith("sep="):
         return "Remove the first line, which is for Excel. "
@@ -243,8 +245,9 @@ def _csv(path, needed, split):
         if len(row) != len(header):
             raise ValueError(
                 f"{str(path)!r}, line {number}: there must be a cell for each "
-                f"of the {len(header)} columns. Received: {short(row)}. The "
-                "line may be cut short, or a cell with commas is not quoted."
+                f"of the {number_of(len(header), 'column')}. Received: "
+                f"{short(row)}. The line may be cut short, or a cell with "
+                "commas is not quoted."
             )
         rows.append(row)
         numbers.append(number)
@@ -321,8 +324,8 @@ def _check_once(files, images, path):
     if again:
         raise ValueError(
             f"{str(path)!r} must have one row per image, with all of its "
-            f"labels. Received {len(again)} rows of images that an earlier row "
-            f"has: {again[:5]}."
+            f"labels. Received {number_of(len(again), 'row')} of images that "
+            f"an earlier row has: {again[:5]}."
         )
 
 

@@ -28,6 +28,7 @@ from keras_jft.data.hierarchy import LabelHierarchy
 from keras_jft.data.images import decode_image
 from keras_jft.data.label_names import checked_names
 from keras_jft.files import check_split, files_of, of_split
+from keras_jft.text import number_of
 from keras_jft.text_files import decode, parse_json
 from keras_jft.typing import PathLike
 
@@ -405,8 +406,8 @@ class _LabelReader:
         """Warn of the rows that were left out, if any were."""
         if self.num_errors:
             warnings.warn(
-                f"Left out {self.num_errors} rows of labels, the first "
-                f"because: {self.errors[0]}",
+                f"Left out {number_of(self.num_errors, 'row')} of labels, the "
+                f"first because: {self.errors[0]}",
                 stacklevel=4,
             )
 

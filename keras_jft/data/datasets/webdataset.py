@@ -32,6 +32,7 @@ from keras_jft.data.label_names import (
     names_in,
 )
 from keras_jft.files import check_split, files_of, is_tool_name, of_split
+from keras_jft.text import number_of
 from keras_jft.text_files import decode, parse_json, short
 from keras_jft.typing import PathLike
 
@@ -201,6 +202,8 @@ def _expand(pattern):
 def _paths(urls):
     """Return the paths of the tars that `urls` name, each once."""
     patterns = [urls] if isinstance(urls, str) else checked_list(urls, "urls")
+    for text in patterns:
+        files.check_path("urls", text, "train-{000..127}.tar")
     paths = [path for text in patterns for path in _expand(str(text))]
     # Exact names are opened without a look-up, which is slow in buckets.
     found = [files_of(path) if "*" in path else [path] for path in paths]
@@ -306,9 +309,9 @@ def _warn_of_left_out(names):
     """Warn of samples that the rule of keys leaves out, if any are."""
     if names:
         warnings.warn(
-            f"Left out {len(names)} samples whose names have more than one "
-            f"dot: {names[:5]}. A key ends at the first dot: rename them, for "
-            "example to `3_v2.jpg`.",
+            f"Left out {number_of(len(names), 'sample')} whose names have more "
+            f"than one dot: {names[:5]}. A key ends at the first dot: rename "
+            "them, for example to `3_v2.jpg`.",
             stacklevel=3,
         )
 

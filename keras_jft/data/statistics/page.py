@@ -34,6 +34,7 @@ from keras_jft.html_page import (
     Thumbnail,
     svg_of,
 )
+from keras_jft.text import number_of
 
 _SIDE = 96  # Pixels; smaller images stay as they are.
 _QUALITY = 85
@@ -165,7 +166,7 @@ def _absent_masks(description):
         return []
     void = sample.mask_images[VOID]
     return [
-        f"{len(absent)} of {len(names)} classes "
+        f"{len(absent)} of {number_of(len(names), 'class', 'classes')} "
         f"{'is' if len(absent) == 1 else 'are'} in no mask of "
         f"{sample.read:,} that were read: {', '.join(absent[:5])}"
         + (", ..." * (len(absent) > 5))

@@ -17,6 +17,7 @@ import numpy as np
 from keras import ops
 
 from keras_jft import data as data_lib
+from keras_jft import files
 from keras_jft.data import subsets
 from keras_jft.data.dataset import Dataset, fingerprint
 from keras_jft.data.datasets.json_records import records_of
@@ -66,6 +67,7 @@ def embed(
         ValueError: If an embedding is zero or not finite, ids repeat within a
             shard, or `directory` holds embeddings of something else.
     """
+    files.check_path("directory", directory, "embeddings/photos")
     directory = pathlib.Path(directory)
     model = _pooled(backbone)
     made_from = {
@@ -116,6 +118,7 @@ class Embeddings:
     """
 
     def __init__(self, directory: PathLike):
+        files.check_path("directory", directory, "embeddings/photos")
         self.directory = pathlib.Path(directory)
         path = self.directory / _MANIFEST
         if not path.is_file():

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_jft.data.batch import PADDING
 from keras_jft.html_page import drawable
+from keras_jft.text import number_of
 from keras_jft.typing import Arrays
 
 if TYPE_CHECKING:
@@ -54,8 +55,9 @@ def plot_detections(
     if not len(images) == len(truth) == len(predictions) or not len(images):
         raise ValueError(
             "There must be at least one image, with truth and predictions for "
-            f"each. Received: {len(images)} images, {len(truth)} truths, "
-            f"{len(predictions)} predictions."
+            f"each. Received: {number_of(len(images), 'image')}, "
+            f"{number_of(len(truth), 'truth')}, "
+            f"{number_of(len(predictions), 'prediction')}."
         )
     heights = [WIDTH * image.shape[0] / image.shape[1] for image in images]
     figure, panels = plt.subplots(

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_jft import sides
 from keras_jft.html_page import drawable
+from keras_jft.text import number_of
 from keras_jft.typing import Arrays
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _check(images, columns, count):
     if not len(images) or set(numbers.values()) != {len(images)}:
         raise ValueError(
             "Expected at least one image, and one entry of each kind per image."
-            f" Received: {len(images)} images, {numbers}."
+            f" Received: {number_of(len(images), 'image')}, {numbers}."
         )
     for name, values in columns.items():
         for number, value in enumerate(values):
@@ -110,8 +111,9 @@ def _check(images, columns, count):
             )
             if not fits:
                 raise ValueError(
-                    f"{name} must have {count} keypoints, as `keypoint_names`,"
-                    " and heat maps the size of their image. Received: shape "
+                    f"{name} must have {number_of(count, 'keypoint')}, as "
+                    "`keypoint_names`, and heat maps the size of their image. "
+                    "Received: shape "
                     f"{shape} for image {number} of size {size}."
                 )
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_jft.metrics.detection import boxes, coco, voc
 from keras_jft.metrics.metric import Metric
+from keras_jft.text import number_of
 
 
 def evaluate_detection(
@@ -52,7 +53,8 @@ def evaluate_detection(
     if not isinstance(truth, dict) and len(truth) != len(predictions):
         raise ValueError(
             "Expected predictions for each image. Received: "
-            f"{len(truth)} images, {len(predictions)} predictions."
+            f"{number_of(len(truth), 'image')}, "
+            f"{number_of(len(predictions), 'prediction')}."
         )
     metric = Detection(num_classes, engine)
     return metric.evaluate([(truth, predictions)])
@@ -97,7 +99,8 @@ class Detection(Metric):
         if count != predicted:
             raise ValueError(
                 "Expected predictions for each image. Received: "
-                f"{count} images, {predicted} predictions."
+                f"{number_of(count, 'image')}, "
+                f"{number_of(predicted, 'prediction')}."
             )
         for columns, parts in ((true, self._true), (found, self._found)):
             columns["images"] += self._num_images

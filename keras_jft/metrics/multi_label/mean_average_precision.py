@@ -18,6 +18,7 @@ from keras_jft.metrics.multi_label.multi_label import (
     check_arguments,
     check_weights,
 )
+from keras_jft.text import number_of
 from keras_jft.typing import Arrays, Tensor
 
 # Below every finite score, and above the -inf of a slot that holds nothing.
@@ -130,8 +131,9 @@ class MeanAveragePrecision(keras.metrics.Metric):
             self._build(num_classes)
         if logits.shape[-1] != num_classes:
             raise ValueError(
-                f"Expected logits for {num_classes} classes. Received: logits "
-                f"for {logits.shape[-1]}."
+                "Expected logits for "
+                f"{number_of(num_classes, 'class', 'classes')}. Received: "
+                f"logits for {logits.shape[-1]}."
             )
         stray = (labels < -1) | (labels >= num_classes)
         if labels.shape[1] == num_classes:

@@ -30,6 +30,7 @@ from numpy.typing import ArrayLike
 
 from keras_jft import checks
 from keras_jft.metrics.metric import Metric
+from keras_jft.text import number_of
 
 VARIANTS = ("A", "B", "C")
 
@@ -247,8 +248,9 @@ def _check_lengths(labels, scores):
 def _check_ids(labels, scores, num_classes):
     if scores.shape[1] != num_classes:
         raise ValueError(
-            f"Expected scores for {num_classes} classes. Received: scores for "
-            f"{scores.shape[1]} classes."
+            "Expected scores for "
+            f"{number_of(num_classes, 'class', 'classes')}. Received: scores "
+            f"for {scores.shape[1]} classes."
         )
     checks.label_ids(labels, num_classes)
     if labels.size and not -1 <= labels.min() <= labels.max() < num_classes:

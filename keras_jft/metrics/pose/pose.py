@@ -22,6 +22,7 @@ from keras_jft.metrics.pose.keypoint_similarity import (
     keypoint_similarity,
     sigmas_of,
 )
+from keras_jft.text import number_of
 from keras_jft.typing import Example
 
 # The numbers in `COCOeval.stats` for keypoints, in its order.
@@ -84,7 +85,8 @@ def evaluate_pose(
     if len(people) != len(predictions):
         raise ValueError(
             "Expected one prediction per image. Received: "
-            f"{len(people)} images, {len(predictions)} predictions."
+            f"{number_of(len(people), 'image')}, "
+            f"{number_of(len(predictions), 'prediction')}."
         )
     count = len(keypoint_names) or _num_keypoints(people, predictions)
     metric = Pose(
@@ -125,13 +127,14 @@ class Pose(Metric):
         self.sigmas = np.asarray(sigmas, "float64")
         if self.sigmas.shape != (num_classes,) or (self.sigmas <= 0).any():
             raise ValueError(
-                f"`sigmas` must be {num_classes} numbers above 0, one per "
-                f"keypoint. Received: {np.asarray(sigmas).tolist()}."
+                f"`sigmas` must be {number_of(num_classes, 'number')} above 0, "
+                f"one per keypoint. Received: {np.asarray(sigmas).tolist()}."
             )
         if names and len(names) != num_classes:
             raise ValueError(
-                f"`keypoint_names` must name {num_classes} keypoints. "
-                f"Received: {len(names)} names."
+                "`keypoint_names` must name "
+                f"{number_of(num_classes, 'keypoint')}. Received: "
+                f"{number_of(len(names), 'name')}."
             )
         self._torso = _torso(names, torso, num_classes)
         self._people: list[Example] = []
@@ -152,7 +155,8 @@ class Pose(Metric):
         if len(truth) != len(predictions):
             raise ValueError(
                 "Expected one prediction per image. Received: "
-                f"{len(truth)} images, {len(predictions)} predictions."
+                f"{number_of(len(truth), 'image')}, "
+                f"{number_of(len(predictions), 'prediction')}."
             )
         count = self.num_keypoints
         people = [_checked_people(image, count) for image in truth]
@@ -258,9 +262,9 @@ def _default_sigmas(count, names):
         return cocoeval.Params("keypoints").kpt_oks_sigmas
     raise ValueError(
         "OKS needs the falloff of each keypoint. Received: "
-        f"{count} keypoints without `sigmas` and without `keypoint_names`. "
-        f"Give either; [0.079] * {count} is a common choice for joints that "
-        "nobody measured."
+        f"{number_of(count, 'keypoint')} without `sigmas` and without "
+        f"`keypoint_names`. Give either; [0.079] * {count} is a common choice "
+        "for joints that nobody measured."
     )
 
 
@@ -347,8 +351,9 @@ def _checked_people(image, count):
     ):
         raise ValueError(
             "`boxes`, `areas` and `ignored` must be finite, one per person of "
-            f"{len(keypoints)}. Received: {len(boxes)} boxes, {areas.tolist()} "
-            f"and {len(ignored)}."
+            f"{len(keypoints)}. Received: "
+            f"{number_of(len(boxes), 'box', 'boxes')}, {areas.tolist()} and "
+            f"{len(ignored)}."
         )
     return {
         "keypoints": keypoints,

@@ -16,6 +16,7 @@ from keras_jft.scaling.law.fitting import FEWEST_SIZES, fit
 from keras_jft.scaling.law.law import Law
 from keras_jft.scaling.rows import units
 from keras_jft.scaling.rows.table import Rows, RowsLike
+from keras_jft.text import number_of
 
 COLLECT = "collect"
 DO_NOT_COLLECT = "do not collect"
@@ -369,8 +370,7 @@ def _forecast_of(curve, x, y, bounds, direction, options):
     y = curve.succeeded().score(y)
     sizes = len(gather(curve, x, y).sizes)
     if sizes < FEWEST_SIZES:
-        plural = "s" * (sizes != 1)
-        return f"{sizes} size{plural}, a forecast needs {FEWEST_SIZES}"
+        return f"{number_of(sizes, 'size')}, a forecast needs {FEWEST_SIZES}"
     law = fit(curve, x, y, bounds=bounds, direction=direction)
     return forecast(law, **options)
 
@@ -467,7 +467,7 @@ def _of_the_runs(law):
             withholds=True,
         )
     for reason, count in data.left_out.items():
-        yield Doubt(f"Left out: {count} rows ({reason}).")
+        yield Doubt(f"Left out: {number_of(count, 'row')} ({reason}).")
 
 
 def _of_the_answer(law, factor, worth):

@@ -13,6 +13,7 @@ from keras_jft import checks
 from keras_jft.scaling.paper import paper
 from keras_jft.scaling.rows import units
 from keras_jft.scaling.rows.table import Rows, RowsLike
+from keras_jft.text import number_of
 
 BY = ("mode", "arm", "num_examples")
 # Other spellings of VOC's classes, with those of the paper.
@@ -187,8 +188,9 @@ def _class_scores(number, printed, rows, class_names):
     if counts != {len(class_names)}:
         raise ValueError(
             f"Table {number} has classes: `{column}` of each row must have "
-            f"the scores of the {len(class_names)} classes of `class_names`. "
-            f"Received rows of {sorted(counts)} classes."
+            "the scores of the "
+            f"{number_of(len(class_names), 'class', 'classes')} of "
+            f"`class_names`. Received rows of {sorted(counts)} classes."
         )
     called = {_spelled(line["name"]): line["name"] for line in printed["lines"]}
     scores = pd.DataFrame(

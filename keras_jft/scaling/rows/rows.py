@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_jft import text_files
+from keras_jft import checks, files, text_files
 from keras_jft.scaling.rows import csv
 from keras_jft.scaling.rows.table import CURVES
 from keras_jft.typing import PathLike
@@ -45,7 +45,8 @@ def append(path: PathLike, row: Mapping[str, Any]) -> None:
             paths inside become JSON; nan and infinity become null.
 
     Raises:
-        ValueError: If the row holds a value that JSON cannot represent.
+        ValueError: If the row is not a dict or holds a value that JSON cannot
+            represent, or `path` is not a path.
         OSError: If the line cannot be written; the file is left as it was.
 
     Example:
@@ -56,6 +57,12 @@ def append(path: PathLike, row: Mapping[str, Any]) -> None:
         >>> read(path)[1]
         {'num_examples': 1000, 'top1': None}
     """
+    files.check_path("path", path, "rows.jsonl")
+    if not isinstance(row, Mapping):
+        raise ValueError(
+            "A row must be a dict, such as {'num_examples': 300, 'top1': 0.5}. "
+            f"Received: {text_files.short(row)}."
+        )
     line = json.dumps(to_json(row), allow_nan=False).encode() + b"\n"
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,11 +91,12 @@ def read(path: PathLike) -> list[dict[str, Any]]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If another line is not a JSON object, has a list or an
-            object in place of a name or a number (`key`, `seed`, `task` and
-            so on), or does not fit the columns of a CSV file. The error names
-            the line.
+        ValueError: If `path` is not a path; or another line is not a JSON
+            object, has a list or an object in place of a name or a number
+            (`key`, `seed`, `task` and so on), or does not fit the columns of a
+            CSV file. The error names the line.
     """
+    files.check_path("path", path, "rows.jsonl")
     if pathlib.Path(path).suffix.lower() == ".csv":
         return csv.read(path)
     with _locked(path, os.O_RDONLY) as file:
@@ -109,7 +117,8 @@ def read(path: PathLike) -> list[dict[str, Any]]:
         else:
             raise ValueError(
                 f"{path}, line {number}: expected one JSON object per line. "
-                f"Received: {_shortened(line)}. Fix or delete that line."
+                f"Received: {_shortened(line)}. Fix or delete that line. (The "
+                "name of a CSV file must end in .csv.)"
             )
     return rows
 
@@ -176,8 +185,10 @@ def to_json(value):
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in dataclasses.fields(value)]
         return {name: to_json(getattr(value, name)) for name in names}
-    if isinstance(value, (np.ndarray, np.generic)):
-        return to_json(value.tolist())
+    if isinstance(value, np.ndarray):
+        return to_json([*value] if value.ndim else value[()])
+    if isinstance(value, np.generic):
+        return to_json(checks.plain_number(value))
     if isinstance(value, dict) and all(isinstance(k, str) for k in value):
         return {key: to_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

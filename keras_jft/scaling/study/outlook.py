@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_jft.scaling.rows import table as table_lib
 from keras_jft.scaling.study.config_id import config_id
+from keras_jft.text import number_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,8 +39,8 @@ class Outlook:
                 "done yet"
             )
         return (
-            f"{self.runs} runs left, {self.images:,} images of pre-training, "
-            f"{hours}"
+            f"{number_of(self.runs, 'run')} left, {self.images:,} images of "
+            f"pre-training, {hours}"
         )
 
 

@@ -158,6 +158,7 @@ class Runner:
         threshold: float | None = 0.95,
         embedder: keras.Model | None = None,
     ):
+        files.check_path("directory", directory, "backbones")
         self.directory = pathlib.Path(directory)
         self.verbose = verbose
         self.threshold = threshold

@@ -9,11 +9,13 @@ from typing import Any
 
 from rich import console, progress
 
+from keras_jft import files
 from keras_jft.scaling.rows import rows as rows_lib
 from keras_jft.scaling.rows.table import is_failure
 from keras_jft.scaling.study import claims, fingerprints
 from keras_jft.scaling.study import outlook as outlook_lib
 from keras_jft.scaling.study.config_id import config_id
+from keras_jft.text import number_of
 from keras_jft.typing import PathLike
 
 # Fields of a config that become columns of its row.
@@ -74,6 +76,7 @@ class Study:
                 "`configs` must be a list of configs. Received: "
                 f"configs={configs!r}."
             )
+        files.check_path("path", path, "rows.jsonl")
         self.configs = list(configs)
         self.path = pathlib.Path(path)
         if self.path.suffix.lower() == ".csv" or self.path.is_dir():
@@ -135,8 +138,9 @@ class Study:
                 raise
             if elsewhere:
                 bar.console.print(
-                    f"{elsewhere} runs are being done by other processes or "
-                    f"threads; their rows will be added to {self.path}."
+                    "Other processes or threads are doing "
+                    f"{number_of(elsewhere, 'run')}, to be added to "
+                    f"{self.path}."
                 )
         return self.rows()
 
@@ -186,18 +190,18 @@ class Study:
                 stale += self._is_stale(config, rows[k])
         if failed and not self.retry_failed:
             yield (
-                f"{failed} runs have failed before and are not repeated. "
-                "`Study(..., retry_failed=True)` runs them again."
+                f"Not repeated: {number_of(failed, 'run')} that failed before. "
+                "`Study(..., retry_failed=True)` repeats what failed."
             )
         if unknown:
             yield (
-                f"{unknown} rows do not say how many files their runs read; "
-                "these are assumed to be the present files."
+                f"{number_of(unknown, 'row')} without the number of files that "
+                "were read: assumed to be the present files."
             )
         if stale:
             yield (
-                f"{stale} runs are repeated, because the number or the size of "
-                "the files that they read has changed."
+                f"Repeated: {number_of(stale, 'run')}, since the number or the "
+                "size of the files that were read has changed."
             )
 
     def outlook(
@@ -243,8 +247,9 @@ class Study:
     def _stopped(self):
         left = len(self._left())
         return (
-            f"Stopped with {left} of {len(self.configs)} runs left; the others "
-            f"are safe in {self.path}. Run the same study again to continue."
+            f"Stopped with {left} of {number_of(len(self.configs), 'run')} "
+            f"left; what is done is safe in {self.path}. Run the same study "
+            "again to continue."
         )
 
 
@@ -271,9 +276,9 @@ class _Failures:
 
     def _ended(self):
         return (
-            f"The study ends here, with {self._runs} runs to do, since the "
-            "others would fail in the same way. Fix the cause, and start it "
-            "again with `Study(..., retry_failed=True)`."
+            f"The study ends here, with {number_of(self._runs, 'run')} to do, "
+            "since any other would fail in the same way. Fix the cause, and "
+            "start it again with `Study(..., retry_failed=True)`."
         )
 
 

@@ -71,7 +71,9 @@ def read(path):
         UnreadableArchive: It is damaged, cut off, or not an archive of this
             package.
         OSError: It could not be opened.
+        ValueError: `path` is not a path.
     """
+    files.check_path("path", path, "backbone.npz")
     with open(path, "rb") as file:
         try:
             _check_digest(file)

@@ -18,6 +18,7 @@ import keras
 import ml_dtypes
 import numpy as np
 
+from keras_jft import files
 from keras_jft.training import keras_internals
 from keras_jft.training.checkpoints import archive
 from keras_jft.typing import PathLike
@@ -91,6 +92,7 @@ def load_weights(model: keras.Model, path: PathLike) -> Loaded:
     >>> print(str(load_weights(model, path)).splitlines()[-1])
     2 of 2 weights were loaded.
     """
+    files.check_path("path", path, "run/best.npz")
     path = pathlib.Path(path)
     readers = {".npz": _of_archive, ".h5": _of_h5, ".keras": _of_keras}
     if path.suffix not in readers:

@@ -276,7 +276,7 @@ def test_faulty_rows_are_an_error_or_left_out(write):
     )
     with pytest.raises(ValueError, match="line 3, column LabelName"):
         open_images.load(**options)
-    with pytest.warns(UserWarning, match="Left out 1 rows"):
+    with pytest.warns(UserWarning, match="Left out 1 row"):
         data = open_images.load(**options, on_error="drop")
     assert data[0]["labels"].tolist() == [0]
 

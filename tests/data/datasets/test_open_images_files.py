@@ -131,7 +131,7 @@ def test_a_row_that_cannot_be_right_is_named_or_left_out(save, row, message):
         _reader().add(path)
     reader = _reader(on_error="drop")
     reader.add(path)
-    with pytest.warns(UserWarning, match=r"Left out 1 rows.*a\.csv', line 5"):
+    with pytest.warns(UserWarning, match=r"Left out 1 row.*a\.csv', line 5"):
         reader.warn()
     assert reader.result()[0].tolist() == [b"a", b"c"]
 

@@ -165,7 +165,7 @@ def test_faulty_objects_are_raised_or_dropped(folder, save_voc):
     save_voc("000001", [("cow", (5, 1, 3, 3), 0), ("cow", (1, 1, 3, 3), 0)])
     with pytest.raises(ValueError, match=r"000001\.xml.*on_error='drop'"):
         jft_data.load("voc", "test", directory=folder)
-    with pytest.warns(UserWarning, match="Left out 1 annotations"):
+    with pytest.warns(UserWarning, match="Left out 1 annotation"):
         data = jft_data.load("voc", "test", directory=folder, on_error="drop")
     assert len(data[0]["bounding_boxes"]["labels"]) == 1
 

@@ -212,12 +212,12 @@ def _tar(path, headers, **options):
 def test_samples_with_more_dots_are_left_out_and_named(save_tar):
     more = [("x/3.v2.jpg", _png(3)), ("x/3.v2.cls", b"1")]
     path = save_tar("a.tar", _members() + more)
-    with pytest.warns(UserWarning, match=r"Left out 1 samples.*a\.tar/x/3\.v2"):
+    with pytest.warns(UserWarning, match=r"Left out 1 sample.*a\.tar/x/3\.v2"):
         data = load(path, label_names=NAMES)
     assert data.ids([0, 1, 2]).tolist() == ["a/0", "a/1", "a/2"]
     # A key of its own beside it hides it no more.
     path = save_tar("b.tar", [("x/3.jpg", _png(2)), ("x/3.cls", b"0"), *more])
-    with pytest.warns(UserWarning, match=r"Left out 1 samples.*x/3\.v2"):
+    with pytest.warns(UserWarning, match=r"Left out 1 sample.*x/3\.v2"):
         assert len(load(path, label_names=["cat"])) == 1
     # Nor do two of one key count as one.
     more += [("x/3.v3.jpg", _png(3)), ("x/3.v3.cls", b"1")]

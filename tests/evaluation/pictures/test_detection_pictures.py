@@ -63,7 +63,7 @@ def test_classes_without_names_are_numbered():
 
 
 def test_what_does_not_belong_together_is_refused():
-    with pytest.raises(ValueError, match="1 images, 2 truths, 2 predictions"):
+    with pytest.raises(ValueError, match="1 image, 2 truths, 2 predictions"):
         plot_detections(IMAGES[:1], TRUTH, FOUND)
     with pytest.raises(ValueError, match="0 images"):
         plot_detections([], [], [])

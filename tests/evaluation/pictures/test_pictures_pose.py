@@ -81,7 +81,7 @@ def test_what_does_not_fit_is_refused(poses):
     image = np.zeros((40, 24, 3))
     with pytest.raises(ValueError, match="0 images"):
         plot_poses([], [], NAMES)
-    with pytest.raises(ValueError, match="1 images, {'Prediction': 2}"):
+    with pytest.raises(ValueError, match="1 image, {'Prediction': 2}"):
         plot_poses([image], poses, NAMES)
     with pytest.raises(ValueError, match=r"2 keypoints.*\(3, 3\)"):
         plot_poses([image], poses[1:], NAMES[:2])

@@ -119,10 +119,10 @@ def test_what_is_missing_is_named(key):
 
 def test_predictions_of_other_images_are_refused():
     two = {key: np.repeat(rows, 2, axis=0) for key, rows in FOUND.items()}
-    with pytest.raises(ValueError, match="1 images, 2 predictions"):
+    with pytest.raises(ValueError, match="1 image, 2 predictions"):
         metrics.evaluate_detection(ONE, two, 2)
     one, found = ({k: v[0] for k, v in e.items()} for e in (ONE, FOUND))
-    with pytest.raises(ValueError, match="1 images, 2 predictions"):
+    with pytest.raises(ValueError, match="1 image, 2 predictions"):
         metrics.evaluate_detection([one], [found, found], 2)
     with pytest.raises(ValueError, match="the same entries"):
         metrics.evaluate_detection(

@@ -210,7 +210,7 @@ def test_bad_predictions_are_refused(change, message):
 
 
 def test_bad_arguments_are_refused():
-    with pytest.raises(ValueError, match="2 images, 1 predictions"):
+    with pytest.raises(ValueError, match="2 images, 1 prediction"):
         evaluate_pose([{}, {}], [{}])
     with pytest.raises(ValueError, match="must be known"):
         evaluate_pose([{"keypoints": []}], [{"keypoints": [], "scores": []}])

@@ -21,6 +21,7 @@ import numpy as np
 
 from keras_jft import files, npy
 from keras_jft.data.datasets.records import schema
+from keras_jft.text import number_of
 
 # The exceptions that `zipfile` and NumPy raise for damaged files.
 _FAULTS = (
@@ -144,9 +145,9 @@ class Shard:
 
     def _fail_count(self, received):
         raise ValueError(
-            f"{self.path!r} must have {self.num_records} records. Received: "
-            f"{received}. It is cut short, missing, or of another set: write "
-            "or fetch it again."
+            f"{self.path!r} must have {number_of(self.num_records, 'record')}. "
+            f"Received: {received}. It is cut short, missing, or of another "
+            "set: write or fetch it again."
         )
 
 
@@ -234,6 +235,7 @@ def parse(path):
     >>> parse("train-v1.0@1")
     ('.', 'train-v1.0', 'tfrecord', 1)
     """
+    files.check_path("path", path, "gs://bucket/jft/train@128")
     files.check_utf8(path)
     found = re.fullmatch(
         r"(?:(.*)/)?([^/@]+?)(?:\.([a-zA-Z_]+))?@(\d+)", str(path)

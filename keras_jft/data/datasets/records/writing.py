@@ -17,6 +17,7 @@ from keras_jft.data.datasets.records import shards as shards_lib
 from keras_jft.data.datasets.records.reading import note_of
 from keras_jft.data.images import decode_image, exif_orientation
 from keras_jft.data.pipeline import Examples
+from keras_jft.text import number_of
 from keras_jft.typing import PathLike
 
 _ENCODINGS = ("png", "jpeg")
@@ -80,7 +81,8 @@ def write_records(
     if count > len(data):
         raise ValueError(
             "Every shard must have an example. Received: "
-            f"{count} shards, num_examples={len(data)}. Ask for fewer shards."
+            f"{number_of(count, 'shard')}, num_examples={len(data)}. Ask for "
+            "fewer shards."
         )
     note = f"{folder}/{name}.json"
     files.make_folder(folder)
