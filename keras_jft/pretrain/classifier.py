@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_jft import checks, layers, training
 from keras_jft.backbones.backbone import pooled_features
+from keras_jft.data.batch import PADDING
 from keras_jft.pretrain import label_ids, losses
 from keras_jft.typing import Arrays, Batch, Tensor
 
@@ -90,9 +91,7 @@ class MultiLabelClassifier(training.Model):
 
     def targets(self, batch: Batch) -> Any:
         """Return label ids; unknown labels are encoded as `label_ids` says."""
-        labels = super().targets(batch)
-        if len(labels.shape) == 1:
-            labels = labels[:, None]
+        labels = self.in_one_rank(super().targets(batch))
         if isinstance(labels, np.ndarray):  # Before weights make them floats.
             self._check_ids(labels)
         if {"label_weights", "unknown_labels"} <= {*batch}:
@@ -118,17 +117,27 @@ class MultiLabelClassifier(training.Model):
             if isinstance(y, np.ndarray):
                 self._check_ids(y)
 
-    def may_be_dense(self, spec: Any) -> bool:
-        """Return whether `spec` has one column per class: maybe multi-hot."""
-        columns = None, self.num_classes
-        return len(spec.shape) == 2 and spec.shape[1] in columns
+    def in_one_rank(self, y: Any) -> Any:
+        """Return ids `(B,)` as `(B, 1)`."""
+        return y[:, None] if len(np.shape(y)) == 1 else y
+
+    def widened(self, y: Any) -> Any:
+        """Return ids with one more column of -1, of weight 0."""
+        pads = [(0, 0), (0, 1), (0, 0)][: np.ndim(y)]
+        y = np.pad(y, pads, constant_values=PADDING)
+        if y.ndim == 3:
+            y[:, -1, 1] = 0
+        return y
 
     def _check_ids(self, labels):
         checks.label_ids(labels, self.num_classes)
-        if labels.size and labels.max() >= self.num_classes:
+        # -1 is padding, and -2 - c: it is not known whether there is a c.
+        lowest = -1 - self.num_classes
+        wrong = labels[(labels < lowest) | (labels >= self.num_classes)]
+        if wrong.size:
             raise ValueError(
                 f"Labels must be in 0..{self.num_classes - 1}. Received "
-                f"{labels.max()}. Build the model with more `num_classes`"
+                f"{wrong[0]}. Build the model with more `num_classes`"
                 + ("." if self.num_classes > 1 else _ONE_COLUMN)
             )
 

@@ -13,6 +13,8 @@ import warnings
 import keras
 import numpy as np
 
+from keras_jft.text import number_of
+
 # TensorFlow's messages for a label id that is out of range, in the softmax
 # cross entropy and in `gather`.
 _OUT_OF_RANGE = re.compile(
@@ -27,7 +29,7 @@ _OTHER_SHAPE = re.compile(
 )
 
 
-def as_keras_takes(data, convert, check=lambda pair: None):
+def as_keras_takes(data, convert, convert_pair=lambda pair: pair, widen=None):
     """Return `data` with each contract batch converted for Keras.
 
     Args:
@@ -35,9 +37,11 @@ def as_keras_takes(data, convert, check=lambda pair: None):
             is returned unchanged if it has no contract batches.
         convert: A function from a contract batch to `(x, y)` or `(x,)`. The
             batches of a `tf.data.Dataset` are passed as symbolic tensors.
-        check: A function that is called with each batch of a `PyDataset` or a
-            generator that is not a contract batch, and raises a `ValueError`
-            unless Keras can use it.
+        convert_pair: A function from any other batch of a `PyDataset` or a
+            generator to such a tuple. It raises a `ValueError` unless Keras can
+            use the batch.
+        widen: A function from targets to the same targets with one more slot of
+            padding for each image; those without slots are returned unchanged.
 
     Raises:
         ValueError: An iterable has examples in place of batches, or nothing.
@@ -47,9 +51,11 @@ def as_keras_takes(data, convert, check=lambda pair: None):
     if is_batch(getattr(data, "element_spec", None)):
         return data.map(convert)
     if isinstance(data, keras.utils.PyDataset):
-        return _Converted(data, convert, check)
+        return _Converted(data, convert, convert_pair, widen)
     if hasattr(data, "__next__"):
-        return _streamed(_converted(batch, convert, check) for batch in data)
+        return _streamed(
+            _converted(batch, convert, convert_pair) for batch in data
+        )
     if _holds_batches(data):
         return _sized(data, convert)
     return data
@@ -108,6 +114,42 @@ def as_array(y):
     return y
 
 
+def as_arrays(y):
+    """Return targets as `as_array` does; in a dict, each of them."""
+    if isinstance(y, dict):
+        return {key: as_array(value) for key, value in y.items()}
+    return as_array(y)
+
+
+def has_values(y):
+    """Whether targets are known now, not tensors of a TensorFlow graph."""
+    return type(keras.tree.flatten(y)[0]).__name__ != "SymbolicTensor"
+
+
+def watched(dataset, check, convert):
+    """Return a `tf.data.Dataset` whose batches are checked as they come.
+
+    Args:
+        dataset: One of `(x, y)` or `(x, y, sample_weight)`.
+        check: A function of a batch of NumPy arrays that raises a `ValueError`
+            for a wrong one.
+        convert: A function of a batch of tensors; gives what is returned.
+    """
+    specs = keras.tree.flatten(dataset.element_spec)
+    if any(type(spec).__name__ != "TensorSpec" for spec in specs):
+        return dataset  # Ragged or sparse: not what NumPy has.
+    import tensorflow as tf
+
+    def watch(*batch):
+        def look(*arrays):
+            check(tf.nest.pack_sequence_as(batch, arrays))
+
+        tf.numpy_function(look, tf.nest.flatten(batch), [])
+        return convert(batch)
+
+    return dataset.map(watch)
+
+
 def check_finite(x):
     """Raise a `ValueError` for NumPy images with NaN or infinity.
 
@@ -157,7 +199,8 @@ def check_arrays(x, y):
         if isinstance(target, np.ndarray) and len(target) != len(images):
             raise ValueError(
                 "There must be targets for each image. Received: "
-                f"{len(images)} images, targets of shape {target.shape}."
+                f"{number_of(len(images), 'image')}, targets of shape "
+                f"{target.shape}."
             )
     check_finite(images)
     some = images[:32]  # Enough to tell; all pixels would take long.
@@ -225,11 +268,8 @@ def by_name(method, args, kwargs):
     return {**given, **kwargs}
 
 
-def _converted(batch, convert, check):
-    if is_batch(batch):
-        return convert(batch)
-    check(batch)
-    return batch
+def _converted(batch, convert, convert_pair):
+    return (convert if is_batch(batch) else convert_pair)(batch)
 
 
 def _holds_batches(data):
@@ -253,29 +293,47 @@ def _holds_batches(data):
 
 
 class _Converted(keras.utils.PyDataset):
-    """A `PyDataset` with its contract batches converted.
+    """A `PyDataset` with its batches converted.
 
     Args:
         dataset: A `PyDataset`.
         convert: As for `as_keras_takes`.
-        check: As for `as_keras_takes`.
+        convert_pair: As for `as_keras_takes`.
+        widen: As for `as_keras_takes`.
     """
 
-    def __init__(self, dataset, convert, check):
+    def __init__(self, dataset, convert, convert_pair, widen):
         super().__init__(
             workers=dataset.workers,
             use_multiprocessing=dataset.use_multiprocessing,
             max_queue_size=dataset.max_queue_size,
         )
         self._dataset, self._convert = dataset, convert
-        self._check = check
+        self._convert_pair, self._widen = convert_pair, widen
 
     @property
     def num_batches(self):
         return self._dataset.num_batches
 
     def __getitem__(self, index):
-        return _converted(self._dataset[index], self._convert, self._check)
+        batch = _converted(
+            self._dataset[index], self._convert, self._convert_pair
+        )
+        if self._widen is None or keras.backend.backend() != "tensorflow":
+            return batch
+        return self._of_any_width(batch, index)
+
+    def _of_any_width(self, batch, index):
+        """Return a batch of an even width at even places, odd at others.
+
+        On TensorFlow Keras takes for fixed what its first two batches share.
+        So these differ in the slots of their targets, and all others may.
+        """
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
+        rows = None if y is None else keras.tree.flatten(y)[0]
+        if np.ndim(rows) > 1 and (np.shape(rows)[1] - index) % 2:
+            y = self._widen(y)
+        return keras.utils.pack_x_y_sample_weight(x, y, weight)
 
     def on_epoch_begin(self):
         self._dataset.on_epoch_begin()

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops, tree
 
 from keras_jft import checks
@@ -57,8 +56,9 @@ class Model(keras_internals.HookedModel):
     decoded predictions.
 
     A subclass is a functional model. It may override `inputs_of`, `targets`,
-    `check_targets`, `step_inputs`, `decode`, `default_loss` and
-    `default_metrics`; its `get_config` returns its constructor's arguments.
+    `check_targets`, `in_one_rank`, `widened`, `step_inputs`, `decode`,
+    `default_loss` and `default_metrics`; its `get_config` returns its
+    constructor's arguments.
 
     `copy.deepcopy(model)` returns a model of the same class with the same
     weights, compiled the same way. `type(model).from_config(
@@ -85,6 +85,8 @@ class Model(keras_internals.HookedModel):
     # None: it works.
     _instead_of_class_weight: str | None = None
     _refusal = None
+    _test_ranks = None
+    _train_ranks = None
     _train_steps = 0
 
     # === What a subclass overrides ===
@@ -108,12 +110,21 @@ class Model(keras_internals.HookedModel):
             y: The targets of a batch, NumPy arrays or `tf.TensorSpec`s.
         """
 
-    def may_be_dense(self, spec: Any) -> bool:
-        """Return whether targets of this spec may be dense, not label ids.
+    def in_one_rank(self, y: Any) -> Any:
+        """Return targets in the rank that all steps take.
 
-        Only their values can tell.
+        Args:
+            y: Targets, or tensors of a batch, that `check_targets` accepts.
         """
-        return False
+        return y
+
+    def widened(self, y: Any) -> Any:
+        """Return targets with one more slot of padding for each image.
+
+        Args:
+            y: NumPy arrays. Targets without such slots are returned as is.
+        """
+        return y
 
     def entry(self, batch: Batch, key: str) -> Any:
         """Return an entry of a contract batch; raise if it is missing."""
@@ -251,6 +262,7 @@ class Model(keras_internals.HookedModel):
         source = x if hasattr(x, "position") else getattr(x, "source", None)
         given = inputs.as_tensorflow_reads(x)
         x, y = self._pairs(given, y)
+        self._trace_anew("train", x, y)
         for callback in _as_list(callbacks):
             if isinstance(callback, Checkpoint):
                 shuffle = kwargs.get("shuffle", True)
@@ -284,6 +296,7 @@ class Model(keras_internals.HookedModel):
             kwargs = inputs.by_name(keras.Model.evaluate, (x, y, *args), kwargs)
             x, y = kwargs.pop("x"), kwargs.pop("y")
         x, y = self._pairs(x, y)
+        self._trace_anew("test", x, y)
         self._evaluating = True
         try:
             with self._on_every_worker(kwargs):
@@ -382,6 +395,7 @@ class Model(keras_internals.HookedModel):
     ) -> Any:
         """Train on one batch, as `keras.Model.train_on_batch` does."""
         x, y = self._pairs(x, y)
+        self._trace_anew("train", x, y)
         return super().train_on_batch(x, y, *args, **kwargs)
 
     def test_on_batch(
@@ -389,6 +403,7 @@ class Model(keras_internals.HookedModel):
     ) -> Any:
         """Evaluate one batch, as `keras.Model.test_on_batch` does."""
         x, y = self._pairs(x, y)
+        self._trace_anew("test", x, y)
         return super().test_on_batch(x, y, *args, **kwargs)
 
     def predict_step(self, *args: Any) -> Any:
@@ -504,13 +519,16 @@ class Model(keras_internals.HookedModel):
     # === Contract batches to Keras's pairs ===
 
     def _pairs(self, x, y):
-        # Whether the first batch may be read to check its targets: not from a
-        # generator, which yields a batch only once. `jft.data` has checked its
-        # own batches.
-        looks = hasattr(x, "element_spec") and not hasattr(x, "source")
+        # Whether each batch is checked as it comes: `jft.data` has checked its
+        # own. Under parameter servers, a worker runs this inside a graph.
+        watches = hasattr(x, "element_spec") and not (
+            hasattr(x, "source") or replicas.is_asynchronous(self)
+        )
         x = replicas.shard_by_element(self, inputs.as_tensorflow_reads(x))
         if y is None:
-            x = inputs.as_keras_takes(x, self._checked_pair, self._check_pair)
+            x = inputs.as_keras_takes(
+                x, self._pair_of, self._as_pair, self.widened
+            )
             if isinstance(x, tuple) and x:
                 x, y = x
             elif self._takes_images:
@@ -518,38 +536,60 @@ class Model(keras_internals.HookedModel):
         elif not isinstance(x, types.GeneratorType):
             y = inputs.as_array(y)
             self.check_targets(y)
+            y = self.in_one_rank(y)
         if self._takes_images:
             inputs.check_arrays(x, y)
         spec = getattr(x, "element_spec", None)
         if isinstance(spec, tuple) and len(spec) > 1:
             self.check_targets(spec[1])
-            # Under parameter servers, a worker runs this inside a graph.
-            looks = looks and not replicas.is_asynchronous(self)
-            if looks and self.may_be_dense(spec[1]):
-                self.check_targets(next(iter(x))[1].numpy())
+            if watches:
+                x = inputs.watched(x, self._as_pair, self._in_one_rank)
         elif spec is not None and self._takes_images:
             self._check_has_targets(spec)
         return x, y
 
     @_remembered
-    def _checked_pair(self, batch):
-        y = self.targets(batch)
-        if isinstance(tree.flatten(y)[0], np.ndarray):  # Not symbolic.
-            self.check_targets(y)
-        x = self.inputs_of(batch)
-        if self._takes_images:
-            inputs.check_finite(x)
-        return x, y
+    def _pair_of(self, batch):
+        """Return `(x, y)` of a contract batch, checked unless in a graph."""
+        pair = self.inputs_of(batch), self.targets(batch)
+        if inputs.has_values(pair):
+            return self._as_pair(pair)
+        return self._in_one_rank(pair)
 
     @_remembered
-    def _check_pair(self, batch):
+    def _as_pair(self, batch):
+        """Return a batch of pairs, checked, with targets in one rank."""
         x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
         if y is not None:
-            self.check_targets(inputs.as_array(y))
+            self.check_targets(inputs.as_arrays(y))
         elif self._takes_images:
             self._check_has_targets(x)
         if self._takes_images:
             inputs.check_finite(x)
+        return self._in_one_rank(batch)
+
+    def _in_one_rank(self, batch):
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
+        y = y if y is None else self.in_one_rank(y)
+        return keras.utils.pack_x_y_sample_weight(x, y, weight)
+
+    def _trace_anew(self, step, x, y):
+        """Drop a compiled step whose targets had another rank.
+
+        TensorFlow would trace it for any rank at once, which Keras cannot.
+        """
+        spec = getattr(x, "element_spec", None)
+        if y is None and isinstance(spec, tuple) and len(spec) > 1:
+            y = spec[1]
+        ranks = tuple(
+            len(leaf.shape)
+            for leaf in tree.flatten(y)
+            if hasattr(leaf, "shape")
+        )
+        if ranks and getattr(self, f"_{step}_ranks") not in (None, ranks):
+            setattr(self, f"{step}_function", None)
+        if ranks:
+            setattr(self, f"_{step}_ranks", ranks)
 
     def _check_has_targets(self, x):
         if hasattr(x, "shape"):  # An array, a tensor or the spec of one.

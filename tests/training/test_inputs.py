@@ -282,9 +282,10 @@ def test_what_lacks_targets_or_numbers_or_anything_is_told(net):
 
 
 @pytest.mark.parametrize("form", ["dicts", "pairs"])
-def test_a_generator_may_give_labels_of_any_width(form, net):
+@pytest.mark.parametrize("kind", [iter, _Data])
+@pytest.mark.parametrize("widths", [(2, 2, 3, 1), (1, 2, 4), (5,)])
+def test_labels_may_be_of_any_width(form, kind, widths, net):
     """Also where the first two batches, which Keras looks at, are alike."""
-    widths = 2, 2, 3, 1
     batches = [
         {
             "images": np.full((2, 16, 16, 3), width, "uint8"),
@@ -296,41 +297,175 @@ def test_a_generator_may_give_labels_of_any_width(form, net):
     model.compile("sgd")
     pairs = [(b["images"], b["labels"]) for b in batches]
     losses = [model.test_on_batch(x, y) for x, y in pairs]
-    given = iter(batches if form == "dicts" else pairs)
-    found = model.evaluate(given, steps=4, verbose=0)
+    given = kind(batches if form == "dicts" else pairs)
+    found = model.evaluate(given, steps=len(widths), verbose=0)
     np.testing.assert_allclose(found, np.mean(losses), rtol=1e-5)
 
 
-def test_a_pydataset_of_other_widths_is_told_in_a_sentence(net, batches):
+def test_labels_with_weights_and_boxes_may_be_of_any_width(net, tiny_backbone):
+    model = MultiLabelClassifier(net, 5)
+    batches = [
+        {
+            "images": np.full((2, 16, 16, 3), width, "uint8"),
+            "labels": np.tile(np.arange(width, dtype="int32"), (2, 1)),
+            "label_weights": np.full((2, width), 0.25, "float32"),
+        }
+        for width in (2, 2, 3)
+    ]
+    model.compile("sgd")
+    losses = [model.test_on_batch(batch) for batch in batches]
+    found = model.evaluate(_Data(batches), verbose=0)
+    np.testing.assert_allclose(found, np.mean(losses), rtol=1e-5)
+    truth = {
+        "boxes": np.float32([[[1, 2, 3, 4]], [[0, 0, 9, 9]]]),
+        "labels": np.int32([[1], [-1]]),
+        "ignored": np.array([[True], [False]]),
+    }
+    wider = transfer.FasterRCNN.widened(None, truth)
+    expected = {
+        "boxes": [[[1, 2, 3, 4], [0] * 4], [[0, 0, 9, 9], [0] * 4]],
+        "labels": [[1, -1], [-1, -1]],
+        "ignored": [[True, False], [False, False]],
+    }
+    assert {key: rows.tolist() for key, rows in wider.items()} == expected
+
+
+def test_a_pydataset_of_other_sizes_is_told_in_a_sentence(net):
     if keras.backend.backend() != "tensorflow":
-        pytest.skip("Other backends take any width.")
-    x = np.zeros((2, 16, 16, 3), "uint8")
-    widths = 2, 2, 3
-    pairs = [(x, np.full((2, width), -1, "int32")) for width in widths]
+        pytest.skip("Other backends trace each size.")
+    pairs = [
+        (np.zeros((2, size, 16, 3), "uint8"), np.zeros((2, 1), "int32"))
+        for size in (16, 16, 32)
+    ]
     model = MultiLabelClassifier(net, 5)
     model.compile("sgd")
-    with pytest.raises(
-        ValueError, match=r"\(2, 3\) after \(None, 2\).*Pad ids"
-    ):
+    with pytest.raises(ValueError, match=r"\(2, 32, 16, 3\) after \(None, 16"):
         model.fit(_Data(pairs), verbose=0)
+
+
+@pytest.mark.parametrize("kind", [Classifier, MultiLabelClassifier])
+def test_ids_in_a_column_are_ids(kind, net, batches):
+    """`(N,)` and `(N, 1)` mean the same, one after the other, in any form."""
+    model = kind(net, 5)
+    model.compile(keras.optimizers.SGD(0.0))
+    x, ids = batches[0]["images"], np.int32([0, 1, 4, 2])
+    column = ids[:, None]
+    dicts = [{"images": x, "labels": y} for y in (ids, column)]
+    expected = model.test_on_batch(x, ids)
+    expected = expected[0] if isinstance(expected, list) else expected
+    for given in (
+        [x, ids],
+        [x, column],
+        [dicts],
+        [dicts[::-1]],
+        [_Data([(x, ids), (x, column)])],
+        [_Data(dicts)],
+        [_Data([(x, column), (x, ids)])],
+        [iter([(x, ids), (x, column)])],
+        [iter(dicts)],
+        [x, ids.tolist()],
+    ):
+        steps = 2 if hasattr(given[0], "__next__") else None
+        history = model.fit(*given, steps_per_epoch=steps, verbose=0).history
+        np.testing.assert_allclose(history["loss"], [expected], rtol=1e-5)
+    model.train_on_batch(x, ids)
+    model.train_on_batch(x, column)
+
+
+def test_labels_may_have_weights_in_one_fit_and_none_in_the_next(net, batches):
+    model = _model(net)
+    x, ids = _pairs(batches)[0]
+    ids = np.unique(ids, axis=1)[:, :1]  # Each label once.
+    expected = model.test_on_batch(x, ids)
+    ones = np.ones(ids.shape, "float32")
+    weighted = {"images": x, "labels": ids, "label_weights": ones}
+    for batch in ({"images": x, "labels": ids}, weighted) * 2:
+        found = model.fit([batch], verbose=0).history["loss"]
+        np.testing.assert_allclose(found, [expected], rtol=1e-5)
+        found = model.evaluate([batch], verbose=0)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_ids_that_are_no_class_are_told_in_a_sentence(net, tiny_backbone):
     tf = pytest.importorskip("tensorflow")
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("There the loss is not finite, which stops `fit`, too.")
     x = np.zeros((2, 16, 16, 3), "uint8")
-    ids = np.int32([1, 9])
-    masks = np.full((2, 16, 16, 1), 9, "uint8")
-    for model, y in (
-        (Classifier(net, 3), ids),
-        (MultiLabelClassifier(net, 3), ids[:, None]),
-        (transfer.DeepLabASPP(tiny_backbone, 3, output_stride=8), masks),
+    right, wrong = np.int32([1, 2]), np.int32([1, 9])
+    masks = [np.full((2, 16, 16, 1), value, "uint8") for value in (1, 9)]
+    for model, key, *targets in (
+        (Classifier(net, 3), "labels", right, wrong),
+        (MultiLabelClassifier(net, 3), "labels", right, wrong),
+        (
+            transfer.DeepLabASPP(tiny_backbone, 3, output_stride=8),
+            "segmentation_masks",
+            *masks,
+        ),
     ):
         model.compile("sgd")
-        batches = tf.data.Dataset.from_tensors((x, y))
-        with pytest.raises(ValueError, match=r"^Class ids .*2\. Received 9\."):
-            model.fit(batches, verbose=0)
+        pairs = [(x, y) for y in targets]
+        dicts = [{"images": x, key: y} for y in targets]
+        on_device = [
+            {"images": x, key: keras.ops.convert_to_tensor(y)} for y in targets
+        ]
+        for batches in (
+            *(_tf_data(tf, batches) for batches in (pairs, dicts)),
+            *(_Data(batches) for batches in (pairs, dicts, on_device)),
+            iter(pairs),
+            dicts,
+            on_device,
+        ):
+            with pytest.raises(ValueError, match=r"in 0\.\.2\b.*[^0-9]9\b"):
+                model.fit(batches, verbose=0)
+            with pytest.raises(ValueError, match=r"in 0\.\.2\b.*[^0-9]9\b"):
+                model.evaluate(x, targets[1], verbose=0)
+
+
+def _tf_data(tf, batches):
+    """Batches one after another, of no known shape but their rank."""
+    spec = keras.tree.map_structure(
+        lambda array: tf.TensorSpec([None] * array.ndim, array.dtype),
+        batches[0],
+    )
+    return tf.data.Dataset.from_generator(
+        lambda: iter(batches), output_signature=spec
+    )
+
+
+def test_masks_and_boxes_of_tf_data_are_looked_at(tiny_backbone):
+    """As in all other forms: 255 for objects, and boxes in 0..1."""
+    tf = pytest.importorskip("tensorflow")
+    x = np.zeros((2, 16, 16, 3), "uint8")
+    masks = np.zeros((2, 16, 16, 1), "uint8")
+    masks[:, :8] = 255
+    model = transfer.DeepLabASPP(tiny_backbone, 2, output_stride=8)
+    model.compile("sgd")
+    for batch in ((x, masks), {"images": x, "segmentation_masks": masks}):
+        with pytest.warns(UserWarning, match=r"give `masks // 255`"):
+            model.fit(tf.data.Dataset.from_tensors(batch), verbose=0)
+    boxes = {
+        "boxes": np.float32([[[0.1, 0.1, 0.5, 0.5]]] * 2),
+        "labels": np.zeros((2, 1), "int32"),
+    }
+    model = transfer.FasterRCNN(
+        tiny_backbone, 1, anchor_base=16, num_proposals=4, rpn_filters=8
+    )
+    model.compile("sgd")
+    for batch in ((x, boxes), {"images": x, "bounding_boxes": boxes}):
+        with pytest.raises(ValueError, match="must be in pixels, not in 0"):
+            model.fit(tf.data.Dataset.from_tensors(batch), verbose=0)
+
+
+@pytest.mark.parametrize("call", ["fit", "evaluate"])
+def test_multi_hot_rows_of_unknown_width_are_refused(call, net):
+    """Also in a later batch than the first."""
+    tf = pytest.importorskip("tensorflow")
+    x = np.zeros((3, 16, 16, 3), "uint8")
+    ids = np.int32([[3], [0], [4]])
+    batches = [
+        {"images": x, "labels": ids},
+        {"images": x, "labels": np.eye(5, dtype="int32")[ids[:, 0]]},
+    ]
+    with pytest.raises(ValueError, match=r"multi-hot.*jft.data.label_ids"):
+        getattr(_model(net), call)(_tf_data(tf, batches), verbose=0)
 
 
 def test_an_error_of_one_call_is_not_told_in_the_next(net):

@@ -74,6 +74,10 @@ class Classifier(training.Model):
                     "as many `num_classes` as there are."
                 )
 
+    def in_one_rank(self, y: Any) -> Any:
+        """Return ids `(B, 1)` as `(B,)`."""
+        return y[:, 0] if tuple(np.shape(y)[1:]) == (1,) else y
+
     def default_loss(self) -> Any:
         """Return the softmax cross entropy of integer labels."""
         return SmoothedCrossentropy(self.label_smoothing)

@@ -16,6 +16,7 @@ from keras_jft.transfer.heads import head
 from keras_jft.transfer.heads.faster_rcnn.boxes import (
     at_least_one,
     check_truth,
+    with_one_more,
 )
 from keras_jft.typing import Batch, Tensor
 
@@ -113,6 +114,10 @@ class RetinaNet(training.Model):
     def check_targets(self, y: Any) -> None:
         """Raise a `ValueError` unless `y` has boxes in pixels, with labels."""
         check_truth(y, self.num_classes)
+
+    def widened(self, y: Any) -> Any:
+        """Return targets with one more box of padding per image."""
+        return with_one_more(y)
 
     def compute_loss(
         self,

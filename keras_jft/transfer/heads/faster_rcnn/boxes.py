@@ -221,6 +221,22 @@ def check_truth(truth, num_classes):
         )
 
 
+def with_one_more(truth):
+    """Return a detector's targets with one more box of padding per image.
+
+    Args:
+        truth: `{"boxes": (B, N, 4), "labels": (B, N), ...}` as NumPy arrays.
+    """
+    return {
+        key: np.pad(
+            rows,
+            [(0, 0), (0, 1)] + [(0, 0)] * (np.ndim(rows) - 2),
+            constant_values=PADDING if key == "labels" else 0,
+        )
+        for key, rows in truth.items()
+    }
+
+
 def match(candidates, boxes, labels, ignored, *, positive, negative):
     """Match each candidate with the box that it overlaps most, if by enough.
 

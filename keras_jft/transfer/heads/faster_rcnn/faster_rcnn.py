@@ -226,6 +226,10 @@ class FasterRCNN(training.Model):
         """Raise a `ValueError` unless `y` has boxes in pixels, with labels."""
         box_lib.check_truth(y, self.num_classes)
 
+    def widened(self, y: Any) -> Any:
+        """Return targets with one more box of padding per image."""
+        return box_lib.with_one_more(y)
+
     def step_inputs(self, x: Any, y: Any) -> Any:
         """Return inputs and truth in one dict."""
         x = x if isinstance(x, dict) else {"images": x}
