@@ -13,7 +13,7 @@ import warnings
 import zlib
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 from keras_jft import checks
 from keras_jft.data import jpeg
@@ -241,8 +241,9 @@ def _pixels(data, name):
     if data.startswith(jpeg.START):
         return jpeg.decode(data)
     image = _open(data)
+    bits = _bits_of(image, data)
     if image.mode in ("I;16", "I;16B", "I;16L"):
-        gray = (np.asarray(image) >> 8).astype("uint8")
+        gray = _gray_of_many_bits(image, bits, name)
         return np.repeat(gray[..., None], 3, axis=-1)
     if image.mode in ("F", "I"):
         raise UnreadableImage(
@@ -255,7 +256,44 @@ def _pixels(data, name):
         white = Image.new("RGB", image.size, "white")
         white.paste(image, mask=image.getchannel("A"))
         image = white
-    return np.asarray(image.convert("RGB"))
+    pixels = np.asarray(image.convert("RGB"))
+    if bits == 16:  # Of which Pillow keeps the upper eight.
+        _check_scaled(int(pixels.max(initial=0)) << 8, name)
+    return pixels
+
+
+def _bits_of(image, data):
+    """Return the bits per channel that a PNG or TIFF file has; else 8."""
+    if image.format == "PNG":
+        return data[24]  # Of its first chunk, IHDR.
+    if image.format == "TIFF":
+        return image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,))[0]
+    return 8
+
+
+def _gray_of_many_bits(image, bits, name):
+    """Return `(H, W)` uint8 of a gray image of 9 to 16 bits."""
+    values = np.asarray(image)
+    if bits == 16:
+        _check_scaled(int(values.max(initial=0)), name)
+    white_is_zero = image.format == "TIFF" and not image.tag_v2.get(
+        TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 1
+    )
+    if white_is_zero:  # Pillow inverts 8 bits alone.
+        values = (1 << bits) - 1 - values
+    return (values >> (bits - 8)).astype("uint8")
+
+
+def _check_scaled(largest, name):
+    """Raise `UnreadableImage` for few bits in the lower part of 16."""
+    if 0 < largest < 1 << 12:
+        raise UnreadableImage(
+            f"{name!r} has 16 bits per channel, of which at most 12 are used: "
+            f"values up to {largest} of 65535. Shown as it is, it is black. "
+            "Multiply its values by 16 if they have 12 bits, or save it with 8 "
+            "bits per channel.",
+            "unsupported",
+        )
 
 
 def decode_mask(source, name=None, image_size=None, orientation="ignore"):
@@ -278,13 +316,22 @@ def decode_mask(source, name=None, image_size=None, orientation="ignore"):
 
 
 def _indices(data, name):
+    if data.startswith(jpeg.START):
+        raise UnreadableImage(
+            f"{name!r} is a JPEG, which changes class indices where they "
+            "border on others. Write masks without loss, as PNG.",
+            "unsupported",
+        )
     mask = _open(data)
     values = np.asarray(mask)
     remedy = (
         "Convert its colors to indices, or give `colors` where the data set "
         "takes them."
     )
-    if mask.mode in ("RGB", "RGBA", "LA"):
+    if mask.mode in ("RGB", "RGBA", "LA") and _bits_of(mask, data) == 16:
+        remedy = "Pillow reads the upper 8 of its 16 bits: save it with 8 bits."
+        values = None
+    elif mask.mode in ("RGB", "RGBA", "LA"):
         has_alpha = mask.mode != "RGB"
         if has_alpha and values[..., -1].min() < 255:
             remedy = f"It is transparent in places: drop its alpha. {remedy}"

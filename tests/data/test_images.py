@@ -84,6 +84,71 @@ def _deep_png(pixels, color_type):
     return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
 
 
+def _gray_tiff(values, bits, photometric=1):
+    """A TIFF of 12 or 16 bits; photometric 0: white is 0."""
+    height, width = values.shape
+    if bits == 12:  # Two pixels in three bytes, the upper bits first.
+        a, b = values[:, ::2], values[:, 1::2]
+        packed = np.stack([a >> 4, (a & 15) << 4 | b >> 8, b & 255], axis=-1)
+        data = packed.astype("uint8").tobytes()
+    else:
+        data = values.astype("<u2").tobytes()
+    tags = {
+        256: width, 257: height, 258: bits, 259: 1, 262: photometric,
+        273: 8 + 2 + 9 * 12 + 4, 277: 1, 278: height, 279: len(data),
+    }  # fmt: skip
+    entries = [struct.pack("<HHII", k, 4, 1, v) for k, v in tags.items()]
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags))
+    return head + b"".join(entries) + bytes(4) + data
+
+
+def test_gray_of_12_bits_and_gray_whose_white_is_0_are_read(rng):
+    twelve = rng.integers(0, 2**12, (5, 4))
+    decoded = decode_image(_gray_tiff(twelve, 12))
+    np.testing.assert_array_equal(decoded[..., 2], twelve // 16)
+    deep = rng.integers(0, 2**16, (5, 4))
+    decoded = decode_image(_gray_tiff(deep, 16))
+    np.testing.assert_array_equal(decoded[..., 0], deep // 256)
+    decoded = decode_image(_gray_tiff(deep, 16, photometric=0))
+    np.testing.assert_array_equal(decoded[..., 0], 255 - deep // 256)
+
+
+@pytest.mark.parametrize("largest", [15, 255, 4095])
+def test_few_bits_in_the_lower_part_of_16_are_not_read_as_black(largest):
+    """Such as 12 bits of an X-ray: at most 15 of 255 would be left."""
+    deep = np.full((5, 4, 3), largest, "uint16")
+    deep[0, 0] = 0
+    for data in (
+        _encoded(Image.fromarray(deep[..., 0])),
+        _gray_tiff(deep[..., 0], 16),
+    ):
+        with pytest.raises(UnreadableImage, match=f"up to {largest} of 65535"):
+            decode_image(data)
+    # As a mask these are class ids.
+    if largest < 256:
+        mask = decode_mask(_encoded(Image.fromarray(deep[..., 0])))
+        np.testing.assert_array_equal(mask[..., 0], deep[..., 0])
+    if largest > 255:  # Of colors, Pillow gives the upper eight bits alone.
+        with pytest.raises(UnreadableImage, match="at most 12 are used"):
+            decode_image(_deep_png(deep, color_type=2))
+    black = decode_image(_encoded(Image.fromarray(deep[..., 0] * 0)))
+    assert black.max() == 0
+
+
+def test_a_mask_is_not_read_from_a_jpeg():
+    """Which makes other indices where two of them meet."""
+    mask = np.zeros((16, 16), "uint8")
+    mask[4:, 3:] = 1
+    with pytest.raises(UnreadableImage, match="JPEG, which changes class ind"):
+        decode_mask(_encoded(Image.fromarray(mask), "JPEG"))
+
+
+def test_a_mask_in_the_lower_bits_of_colors_is_not_read_as_zeros():
+    deep = np.full((5, 4, 3), 7, "uint16")
+    with pytest.raises(UnreadableImage, match="upper 8 of its 16 bits"):
+        decode_mask(_deep_png(deep, color_type=2))
+
+
 def test_palettes_are_looked_up():
     image = Image.new("P", (3, 1))
     image.putpalette([10, 20, 30, 200, 100, 0] + [0] * 6)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import ImageColor
 
 from keras_jft import checks
 from keras_jft.data.batch import VOID
@@ -35,6 +36,7 @@ from keras_jft.data.images import (
 from keras_jft.data.label_names import checked_list, checked_names
 from keras_jft.data.transforms import Resize
 from keras_jft.files import check_split
+from keras_jft.text import number_of
 from keras_jft.text_files import short
 from keras_jft.typing import PathLike
 
@@ -91,8 +93,9 @@ def load(
             before the suffix. If both are in one folder, `("", "_mask")` takes
             all files that do not end with "_mask" for images.
         void: Mask values that mean void besides 255.
-        colors: Red, green and blue of each class, if masks are colored. Black
-            and white are void unless they are the color of a class.
+        colors: Red, green and blue of each class, if masks are colored: three
+            numbers in 0..255, or a text such as "#ff0000" or "red". Black and
+            white are void unless they are the color of a class.
         allow_void: Whether a mask may be void everywhere.
         image_size: `(H, W)` to resize images and masks to; by default they
             keep their size.
@@ -169,8 +172,8 @@ class MaskedImages(Dataset):
         masks: `{id: path}`, of these images and perhaps of others.
         mask_names: One name per class, in the order of its value.
         void: Mask values that mean void besides 255.
-        colors: `(C, 3)`, the color of each class, if masks are colored; black
-            and white may also be void.
+        colors: The color of each class, if masks are colored, as for `load`;
+            black and white may also be void.
         allow_void: Whether a mask may be void everywhere.
         image_size: `(H, W)` to resize images and masks to, or None.
         orientation: As for `AnnotatedImages`.
@@ -360,7 +363,7 @@ def _codes(colors, mask_names):
     """Return `(C,)` colors, each as one number."""
     colors = checked_list(colors, "colors")
     try:
-        rows = np.array([[*map(operator.index, color)] for color in colors])
+        rows = np.array([_rgb(color) for color in colors])
         is_right = rows.shape == (len(mask_names), 3)
         codes = rows @ (1 << 16, 1 << 8, 1) if is_right else rows
     except (TypeError, ValueError):  # Text, or lists of several lengths.
@@ -372,11 +375,20 @@ def _codes(colors, mask_names):
         or len(np.unique(codes)) < len(codes)
     ):
         raise ValueError(
-            "`colors` must be one red, green and blue in 0..255 for each of "
-            f"{len(mask_names)} classes, all different. Received: "
-            f"{short(colors)}."
+            "`colors` must be one color for each of "
+            f"{number_of(len(mask_names), 'class', 'classes')}, all different: "
+            "red, green and blue in 0..255, or a text such as '#ff0000'. "
+            f"Received: {short(colors)}."
         )
     return codes
+
+
+def _rgb(color):
+    """Return the red, green and blue of a color, which may be a text."""
+    if isinstance(color, str):
+        is_bare = re.fullmatch("[0-9a-fA-F]{6}", color)
+        color = ImageColor.getrgb(f"#{color}" if is_bare else color)
+    return [*map(operator.index, color)]
 
 
 def _sbd_mask(path):

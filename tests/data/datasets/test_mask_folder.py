@@ -57,10 +57,10 @@ def test_folders_and_endings_are_those_of_cityscapes(
     [
         ({"void": 0}, r"`void` must be a list. Received: 0. Give \[0\]"),
         ({"void": [0.5]}, "`void` must be a whole number"),
-        ({"colors": ["#000000", "#ff0000", "#00ff00"]}, "one red, green and"),
+        ({"colors": ["#000000", "#ff0000", "green?"]}, "one color for each"),
         ({"colors": {"bg": (0, 0, 0)}}, "`colors` must be a list"),
-        ({"colors": [(0, 0, 0), (1, 1), (2, 2, 2)]}, "one red, green and"),
-        ({"colors": [(0, 0, 0), (0, 0, 0.5), (2, 2, 2)]}, "one red, green"),
+        ({"colors": [(0, 0, 0), (1, 1), (2, 2, 2)]}, "one color for each"),
+        ({"colors": [(0, 0, 0), (0, 0, 0.5), (2, 2, 2)]}, "one color for"),
         ({"classes": 0}, "`classes` must be a whole number of 1 or more"),
         ({"classes": 2.5}, "`classes` must be a whole number"),
         ({"classes": True}, "`classes` must be a whole number"),

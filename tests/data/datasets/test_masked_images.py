@@ -43,6 +43,13 @@ def test_colors_become_classes_and_other_black_and_white_void(load, tmp_path):
     Image.fromarray(palette[values]).save(tmp_path / "mask.png")
     mask = load(None, colors=COLORS)[0]["segmentation_masks"]
     np.testing.assert_array_equal(mask[..., 0], values)
+    for texts in (
+        ["#000000", "#ff0003", "#09FF00"],
+        ["black", (255, 0, 3), "09ff00"],
+        ["#000", np.uint8([255, 0, 3]), "rgb(9, 255, 0)"],
+    ):
+        mask = load(None, colors=texts)[0]["segmentation_masks"]
+        np.testing.assert_array_equal(mask[..., 0], values)
     no_black = ((1, 1, 1), *COLORS[1:])
     mask = load(None, colors=no_black)[0]["segmentation_masks"]
     expected = np.where(values == 0, 255, values)
@@ -56,10 +63,19 @@ def test_a_color_that_is_no_class_is_named(load, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "colors", [COLORS[:2], [*COLORS[:2], (0, 0, 256)], [(1, 2, 3)] * 3]
+    "colors",
+    [
+        COLORS[:2],
+        [*COLORS[:2], (0, 0, 256)],
+        [(1, 2, 3)] * 3,
+        ["#010203", (1, 2, 3), "#000"],
+        ["#010203", "#000", "#ff00000"],
+        ["#010203", "#000", "#ff000080"],
+        ["#010203", "#000", "no such color"],
+    ],
 )
 def test_colors_that_tell_no_classes_apart_are_refused(load, colors):
-    with pytest.raises(ValueError, match="one red, green and blue .* of 3"):
+    with pytest.raises(ValueError, match="one color for each of 3 .*#ff0000"):
         load(colors=colors)
 
 
