@@ -57,11 +57,33 @@ def test_the_index_that_pandas_writes_is_left_out(read, name):
 
 
 def test_a_column_without_a_name_that_is_no_index_is_refused(read):
-    for cells in ("0,0", "a,b", "0.5,0.7"):
+    for cells in ("a,b", "0.5,0.7"):
         first, second = cells.split(",")
         text = f",num_examples,score\n{first},300,0.3\n{second},1000,0.4\n"
         with pytest.raises(ValueError, match="names of the columns"):
             read(text)
+
+
+def test_the_index_of_two_frames_in_one_is_left_out(read):
+    """As `pandas.concat` writes it: each begins at 0."""
+    rows = read(",images,score\n0,300,0.3\n1,1000,0.4\n0,3000,0.5\n")
+    assert [row["images"] for row in rows] == [300, 1_000, 3_000]
+    assert all(len(row) == 2 for row in rows)
+
+
+@pytest.mark.parametrize("index", ["300,1000,3000", "300.0,300.0,1000.0"])
+def test_sizes_in_the_index_that_pandas_writes_are_sizes(read, index):
+    sizes = index.split(",")
+    lines = [f"{n},0.{i},{i}\n" for i, n in enumerate(sizes, 3)]
+    rows = read(",score,seed\n" + "".join(lines))
+    assert [row["num_examples"] for row in rows] == [*map(float, sizes)]
+    assert [row["score"] for row in rows] == [0.3, 0.4, 0.5]
+    # Where another column may hold the sizes, numbers are those of lines.
+    rows = read(",images,score\n2,300,0.3\n5,1000,0.4\n9,3000,0.5\n")
+    assert set(rows[0]) == {"images", "score"}
+    # And where there are lines 1, 2, 3.
+    rows = read(",score,seed\n1,0.3,0\n2,0.4,1\n3,0.5,2\n")
+    assert set(rows[0]) == {"score", "seed"}
 
 
 def test_lines_of_commas_alone_are_blank(read):
@@ -219,6 +241,34 @@ def test_a_size_that_may_be_a_thousand_or_one_is_refused(read, size):
     whole = size.replace(".", "")
     with pytest.raises(ValueError, match=f"line 3: is {size} .*Write {whole}"):
         read(f"num_examples,score\n300,0.125\n{size},0.250\n")
+
+
+@pytest.mark.parametrize("beside", ["300", "3.000"])
+def test_sizes_of_any_name_may_have_thousands_separators(read, beside):
+    with pytest.raises(ValueError, match="is 1.000 .* the column images"):
+        read(f"images,top1\n1.000,41.325\n{beside},45.250\n10.000,51.125\n")
+    # Scores with three decimals are no sizes, nor is what is always the same.
+    rows = read("images,top1,rate\n300,41.325,1.000\n1000,45.250,1.000\n")
+    assert [row["top1"] for row in rows] == [41.325, 45.25]
+    assert rows[0]["rate"] == 1
+
+
+def test_sizes_and_scores_are_two_columns(read):
+    rows = read(HEADER + LINE + MORE)
+    with pytest.raises(ValueError, match="must be two columns"):
+        scaling.forecasts(rows, y="num_examples")
+
+
+def test_rows_without_a_score_are_counted_and_numbered(read):
+    rows = read("num_examples,score\n300,0.3\n1000,\n3000,0.4\n9000,\n")
+    assert rows[1]["score"] is None
+    with pytest.raises(
+        ValueError, match=r"no value in 2 of 4 rows, number 2, 4 of those given"
+    ):
+        scaling.forecasts(rows)
+    rows[1]["score"] = rows[3]["score"] = "n/a"
+    with pytest.raises(ValueError, match=r"'n/a' in 2 of 4 rows, number 2, 4"):
+        scaling.fit(rows, x="num_examples", y="score")
 
 
 def test_sizes_with_decimals_are_what_they_are(read):

@@ -86,6 +86,11 @@ def gather(rows, x, y):
     """
     done = rows.succeeded()
     done.check_columns(x, y)
+    if x == y:
+        raise ValueError(
+            "`x` and `y` must be two columns: sizes and scores. Received: "
+            f"x={x!r}, y={y!r}."
+        )
     left_out = {
         "failed": int(rows.failed.sum()),
         "random initialization": int(done.untrained.sum()),

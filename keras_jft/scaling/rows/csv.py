@@ -21,8 +21,9 @@ def read(path):
         path: A file whose first line names the columns, such as
             `num_examples,score`. Numbers become numbers, empty cells None;
             `task`, `mode`, `arm`, `split` and `metric` stay text. A first
-            column without a name that numbers the lines, such as the index
-            that pandas writes, is left out.
+            column without a name is an index that pandas has written: of sizes,
+            which become `num_examples` if no other column can be that, or of
+            numbers of lines, which are left out.
 
     Returns:
         A list of dicts, in the order of the lines. A last line with too few
@@ -32,7 +33,7 @@ def read(path):
         FileNotFoundError: If there is no such file.
         ValueError: If the file is not UTF-8 text, a column has no name or
             shares it with another, a quote is left open, another line has more
-            or fewer cells than there are columns, a size such as 1.000 may
+            or fewer cells than there are columns, a number such as 1.000 may
             mean a thousand or one, or two lines are the same. The error names
             the lines.
     """
@@ -49,7 +50,7 @@ def read(path):
             f"{path}, line {reader.line_num}: {error}. Is a quote left open in "
             "this line or an earlier one?"
         ) from None
-    lines = _without_index(lines or [(1, ())])
+    lines = _with_named_columns(lines or [(1, ())])
     (_, header), *lines = lines
     _check_header(path, header)
     if lines and len(lines[-1][1]) < len(header):
@@ -66,21 +67,43 @@ def read(path):
             f"file was cut off there, fix it: {','.join(lines[-1][1])}",
             stacklevel=3,
         )
-    _check_sizes(path, header, lines)
+    for place, name in enumerate(header):
+        _check_separators(path, name, place, lines)
     seen = {}
     return [_row(path, *line, header, seen) for line in lines]
 
 
-def _without_index(lines):
-    """Return the lines without a first column that only numbers them."""
-    (_, header), *others = lines
+def _with_named_columns(lines):
+    """Return the lines with a first column without a name named or left out.
+
+    pandas writes the index of a DataFrame like this.
+    """
+    (number, header), *others = lines
     if len(header) < 2 or header[0] not in INDEX:
         return lines
     # The last line may be cut off within its index: leave it out of the check.
-    index = [cells[0] for _, cells in others if len(cells) >= len(header)]
-    if len({*index}) < len(index) or not all(map(str.isdecimal, index)):
+    whole = [cells for _, cells in others if len(cells) >= len(header)]
+    index, *columns = zip(*whole, strict=False) if whole else ((), ())
+    if not all(map(_is_whole, index)):
+        return lines
+    counted = [str(i) for i in range(len(index) + 1)]
+    numbers_lines = "0" in index or [*index] == counted[1:]
+    others_are_small = not any(map(_may_be_sizes, columns))
+    if SIZES not in header and others_are_small and not numbers_lines:
+        return [(number, (SIZES, *header[1:])), *others]
+    if SIZES not in header and "0" not in index and len({*index}) < len(index):
         return lines
     return [(number, cells[1:]) for number, cells in lines]
+
+
+def _may_be_sizes(cells):
+    """Return whether a column holds whole numbers that are not all small."""
+    return all(map(_is_whole, cells)) and max(map(float, cells)) >= 10
+
+
+def _is_whole(text):
+    """Return whether a cell is a whole number, 300 or 300.0."""
+    return text.removesuffix(".0").isdecimal()
 
 
 def _text(path):
@@ -120,20 +143,27 @@ def _check_header(path, header):
         )
 
 
-def _check_sizes(path, header, lines):
-    """Raise a `ValueError` if `1.000` images may mean a thousand or one."""
-    if SIZES not in header:
-        return
-    place = header.index(SIZES)
+def _check_separators(path, name, place, lines):
+    """Raise a `ValueError` if `1.000` may mean a thousand or one."""
     cells = [(number, c[place]) for number, c in lines if len(c) > place]
     dotted = [(number, text) for number, text in cells if "." in text]
-    # A single size with other decimals shows that all points are decimal.
-    if dotted and all(THOUSANDS.fullmatch(text) for _, text in dotted):
+    # A single number with other decimals shows that all points are decimal.
+    if not dotted or not all(THOUSANDS.fullmatch(text) for _, text in dotted):
+        return
+    # Scores may be written with three decimals. All as .000, or beside whole
+    # numbers above any percentage, they are more likely to be sizes.
+    beside = [text for _, text in cells if text.isdecimal()]
+    if (
+        name == SIZES
+        or all(text.endswith(".000") for _, text in dotted)
+        and len({text for _, text in dotted}) > 1
+        or any(int(text) > 100 for text in beside)
+    ):
         number, text = dotted[0]
         raise ValueError(
             f"{path}, line {number}: is {text} a number with a thousands "
             f"separator? Write {text.replace('.', '')} or "
-            f"{text.split('.')[0]}, without a point, in the column {SIZES}."
+            f"{text.split('.')[0]}, without a point, in the column {name}."
         )
 
 

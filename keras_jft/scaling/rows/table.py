@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 from scipy import optimize
 
-from keras_jft import text_files
+from keras_jft import checks, text_files
 from keras_jft.metrics import METRICS
 from keras_jft.scaling.rows import units
+from keras_jft.text import number_of
 
 # Rows that differ in one of these columns belong to different curves.
 CURVES = ("task", "mode", "arm", "split", "metric")
@@ -110,7 +111,8 @@ class Rows:
         if not len(done):
             raise ValueError(
                 "There is no row of a run that succeeded. Received: "
-                f"{len(self)} rows. Their column `error` says what went wrong."
+                f"{number_of(len(self), 'row')}. Their column `error` says "
+                "what went wrong."
             )
         return done
 
@@ -217,7 +219,8 @@ class Rows:
         if missing:
             raise ValueError(
                 f"Either all rows must have a `{column}`, or none of them. "
-                f"Received: no value in {missing} of {len(self)} rows."
+                f"Received: no value in {missing} of "
+                f"{number_of(len(self), 'row')}."
             )
         return sorted(self.table[column].unique())
 
@@ -299,17 +302,23 @@ class Rows:
         self.check_columns(column)
         finite = self.table[column].map(units.is_finite).astype(bool)
         if not finite.all():
-            wrong = self.table.loc[~finite, column].tolist()
-            remedy = (
-                "Write plain numbers, such as 10000 and 0.413: a decimal point,"
-                " and no thousands separators, units or percent signs."
-                if isinstance(wrong[0], str) and re.search("[0-9]", wrong[0])
-                else "Leave those rows out if they should not count."
-            )
+            wrong = self.table.loc[~finite, column]
+            missing = wrong.isna().all()
+            first = checks.plain_number(wrong.iloc[0])
+            remedy = "Leave those rows out if they should not count."
+            if missing:
+                remedy = f"Fill the cells in. {remedy}"
+            elif isinstance(first, str) and re.search("[0-9]", first):
+                remedy = (
+                    "Write plain numbers, such as 10000 and 0.413: a decimal "
+                    "point, and no thousands separators, units or percent "
+                    "signs."
+                )
             raise ValueError(
                 f"`{column}` must be a finite number in every row. Received: "
-                f"{text_files.short(wrong[0])} in {len(wrong)} of {len(self)} "
-                f"rows. {remedy}"
+                f"{'no value' if missing else text_files.short(first)} in "
+                f"{len(wrong)} of {number_of(len(self), 'row')}, number "
+                f"{_numbers(wrong.index)} of those given. {remedy}"
             )
 
     def check_one_curve(self, besides: Sequence[str] = ()) -> None:
@@ -397,6 +406,7 @@ def _checked(rows):
     levels = [n for n in table.index.names if n is not None]
     if levels := [name for name in levels if name not in table]:
         table = table.reset_index(level=levels)
+    table = table.reset_index(drop=True)  # By which messages number rows.
     if table.columns.has_duplicates:
         twice = table.columns[table.columns.duplicated()].unique().tolist()
         raise ValueError(
@@ -422,6 +432,12 @@ def _check_single(table, columns):
                 f"row. Received: {text_files.short(wrong[0])} in {len(wrong)} "
                 f"of {len(table)} rows."
             )
+
+
+def _numbers(index):
+    """Return the numbers of rows, from 1, as a message says them."""
+    numbers = [str(place + 1) for place in index[:5]]
+    return ", ".join(numbers) + ", ..." * (len(index) > 5)
 
 
 def _columns(by):
