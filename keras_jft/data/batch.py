@@ -29,12 +29,13 @@ ignored object is neither right nor wrong. Where examples are people, with
 `keypoints`, the first box of each is that person's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from keras_jft import checks
+from keras_jft.text_files import short
 from keras_jft.typing import Batch, Example
 
 KEYS = (
@@ -89,6 +90,12 @@ def check_batch(
     ValueError: `images` must be in 0..255, not in 0..1. Received values in \
 0.5..0.5. Multiply by 255.
     """
+    if not isinstance(batch, Mapping):
+        _fail(
+            "A batch must be a dict of arrays",
+            short(batch),
+            'Give {"images": ..., "labels": ...}.',
+        )
     unknown = [key for key in batch if key not in KEYS]
     if unknown or "images" not in batch:
         raise ValueError(

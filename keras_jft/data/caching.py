@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_jft import files, npy
 from keras_jft.data.batch import BOX_EXTRAS
-from keras_jft.data.dataset import Dataset, Wrapped, probes
+from keras_jft.data.dataset import Dataset, Wrapped, check_data, probes
 from keras_jft.files import is_tool_name
 from keras_jft.text_files import claim_folder
 from keras_jft.typing import PathLike
@@ -46,7 +46,9 @@ def cache(data: Dataset, directory: PathLike | None = None) -> Dataset:
         ValueError: An example cannot be read; or `directory` is the cache of
             another data set.
     """
+    check_data(data)
     if directory is not None:
+        files.check_path("directory", directory, "cache/photos")
         claimed = {"num_examples": len(data), "fingerprint": _digest(data)}
         claim_folder(directory, "cache.json", claimed, "a cache")
 

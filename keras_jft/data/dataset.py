@@ -5,6 +5,7 @@ resuming are then arithmetic on positions, and nothing is held in memory.
 """
 
 import dataclasses
+import functools
 import hashlib
 import operator
 import warnings
@@ -14,6 +15,9 @@ from typing import Any
 import numpy as np
 
 from keras_jft.data.hierarchy import LabelHierarchy
+from keras_jft.data.label_names import check_forms
+from keras_jft.text import number_of
+from keras_jft.text_files import short
 from keras_jft.typing import Example, Positions
 
 _PIXELS = ("images", "segmentation_masks")
@@ -61,6 +65,11 @@ class Info:
     people: Mapping | None = None
     mask_names: tuple[str, ...] = ()
 
+    def __post_init__(self):
+        """Raise `ValueError` for names that differ in their Unicode form."""
+        for field in ("label_names", "mask_names", "keypoint_names"):
+            check_forms(getattr(self, field), f"`{field}`")
+
 
 def warn_of_absent_classes(names, counts, where, hint=""):
     """Warn if declared classes occur nowhere, or if there are no classes.
@@ -92,17 +101,42 @@ def warn_of_absent_classes(names, counts, where, hint=""):
     some = ", ".join(map(repr, absent[:5])) + ", ..." * (len(absent) > 5)
     occur = "occurs" if len(absent) == 1 else "occur"
     warnings.warn(
-        f"{len(absent)} of {len(names)} classes {occur} in no {where}: {some}. "
+        f"{len(absent)} of {number_of(len(names), 'class', 'classes')} {occur} "
+        f"in no {where}: {some}. "
         + (hint or "Check their names, or leave them out."),
         stacklevel=3,
     )
+
+
+def _checked(method):
+    """Return a method of positions that is only given those that exist."""
+
+    @functools.wraps(method)
+    def checked(self, positions):
+        if method.__name__ == "ids" and not np.iterable(positions):
+            return method(self, self._position(positions))
+        return method(self, self._positions(positions))
+
+    return checked
+
+
+def _checked_one(method):
+    """Return a method of one position that is only given one that exists."""
+
+    @functools.wraps(method)
+    def checked(self, position):
+        return method(self, self._position(position))
+
+    return checked
 
 
 class Dataset:
     """Examples with stable ids, read at any position, deterministically.
 
     A subclass sets `info` and writes `ids` and one of `__getitem__` and
-    `take` (where many examples at once are cheaper).
+    `take` (where many examples at once are cheaper). `ids`, `take`,
+    `annotations` and `image_bytes` are given positions that exist: all others
+    are an error before a subclass sees them.
 
     An example is a dict, one row of the batch contract (`jft.data.check_batch`)
     without the batch axis and without padding. `images` and `ids` are always
@@ -123,6 +157,13 @@ class Dataset:
 
     info: Info
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Check the positions that a subclass is asked for."""
+        super().__init_subclass__(**kwargs)
+        for name, check in _POSITIONS_OF.items():
+            if name in vars(cls):
+                setattr(cls, name, check(vars(cls)[name]))
+
     def __len__(self) -> int:
         return self.info.num_examples
 
@@ -130,6 +171,7 @@ class Dataset:
         """Return the stable ids at `positions`, `(n,)` int64 or str, unread."""
         raise NotImplementedError
 
+    @_checked_one
     def image_bytes(self, position: int) -> bytes | None:
         """Return the file that `images` at `position` is read from.
 
@@ -166,10 +208,38 @@ class Dataset:
             )
         return place
 
+    def _positions(self, positions):
+        """Return positions as an array, `(n,)` int64, checked.
+
+        Raises:
+            TypeError: They are not whole numbers.
+            IndexError: There is no such example.
+        """
+        several = np.iterable(positions) and not isinstance(positions, str)
+        places = np.asarray(
+            [*positions] if isinstance(positions, Iterator) else positions
+        )
+        if (
+            not several
+            or places.ndim != 1
+            or (places.size and places.dtype.kind not in "iu")
+        ):
+            raise TypeError(
+                "Positions must be whole numbers, such as `range(2)` or an "
+                f"array. Received: {short(positions)}. `np.flatnonzero(mask)` "
+                "gives those where a mask is True."
+            )
+        if places.size:
+            self._position(places.min())
+            self._position(places.max())
+        return places.astype("int64")
+
+    @_checked
     def take(self, positions: Positions) -> list[Example]:
         """Return examples at `positions`, in their order."""
         return [self[int(position)] for position in positions]
 
+    @_checked
     def annotations(self, positions: Positions) -> list[Example]:
         """Return examples without `images` and `segmentation_masks`.
 
@@ -181,6 +251,23 @@ class Dataset:
             for start in range(0, len(positions), _GROUP)
             for example in self.take(positions[start : start + _GROUP])
         ]
+
+
+_POSITIONS_OF = {
+    "ids": _checked,
+    "take": _checked,
+    "annotations": _checked,
+    "image_bytes": _checked_one,
+}
+
+
+def check_data(data):
+    """Raise `ValueError` for anything that is not a `Dataset`."""
+    if not (hasattr(data, "info") and hasattr(data, "take")):
+        raise ValueError(
+            "`data` must be a data set, such as `jft.data.load` returns. "
+            f"Received: {short(data)}."
+        )
 
 
 def spread(count, most):
@@ -232,6 +319,7 @@ class Wrapped(Dataset):
     """
 
     def __init__(self, data: Dataset, **info: Any):
+        check_data(data)
         self.data = data
         self.info = (
             dataclasses.replace(data.info, **info) if info else data.info

@@ -14,7 +14,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from keras_jft.data.label_names import is_text, labels_of
+from keras_jft.data.label_names import almost, is_text, labels_of
+from keras_jft.text import number_of
 from keras_jft.text_files import read_csv, read_json, short
 from keras_jft.typing import PathLike
 
@@ -73,7 +74,8 @@ class LabelHierarchy:
         if len(self.keys) != len(self.names):
             raise ValueError(
                 "`keys` must have one key per name. Received: "
-                f"{len(self.keys)} keys, {len(self.names)} names."
+                f"{number_of(len(self.keys), 'key')}, "
+                f"{number_of(len(self.names), 'name')}."
             )
         self._ids = self._index_labels()
         self._parents: list[list[int]] = [[] for _ in self.names]
@@ -174,8 +176,8 @@ class LabelHierarchy:
 
     def __repr__(self):
         return (
-            f"<LabelHierarchy: {len(self)} labels, depth {self.depth}, "
-            f"{len(self.leaves)} leaves>"
+            f"<LabelHierarchy: {number_of(len(self), 'label')}, depth "
+            f"{self.depth}, {number_of(len(self.leaves), 'leaf', 'leaves')}>"
         )
 
     @property
@@ -204,8 +206,9 @@ class LabelHierarchy:
         ids = self._ids.get(_text_of(label), [])
         if not ids:
             raise ValueError(
-                f"There is no label {label!r}. The hierarchy has "
-                f"{len(self)} labels: {_brief(list(self.keys))}."
+                f"There is no label {label!r}"
+                f"{almost(_text_of(label), self._ids)}. The hierarchy has "
+                f"{number_of(len(self), 'label')}: {_brief(list(self.keys))}."
             )
         if len(ids) > 1:
             raise ValueError(

@@ -54,10 +54,10 @@ Received: True.
     """
     if cell is None:
         return []
-    if separator == "":
+    if separator is not None and not (separator and is_text(separator)):
         raise ValueError(
             "`separator` must be what stands between labels, such as ';'. "
-            "Received: ''."
+            f"Received: {separator!r}."
         )
     if isinstance(cell, str) and separator is not None:
         if _PRINTED.fullmatch(cell.strip()):

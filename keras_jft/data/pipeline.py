@@ -24,7 +24,7 @@ import numpy as np
 from keras_jft import checks, sides
 from keras_jft.data import keyed_random
 from keras_jft.data.batch import collate
-from keras_jft.data.dataset import Dataset, fingerprint
+from keras_jft.data.dataset import Dataset, check_data, fingerprint
 from keras_jft.data.failures import UNREADABLE, cause_of
 from keras_jft.data.transforms import RandomFlip
 from keras_jft.data.transforms.geometry import IN_PLACE
@@ -34,6 +34,7 @@ from keras_jft.data.transforms.presets import (
     check_transforms,
     image_size_of,
 )
+from keras_jft.text import number_of
 from keras_jft.typing import Transform
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ class Examples:
     """
 
     def __init__(self, data, training, seed, tolerate=0):
-        limit = 1 if isinstance(tolerate, float) else np.inf
-        if not 0 <= tolerate < limit:
+        checks.number("tolerate", tolerate, 0)
+        if isinstance(tolerate, float) and tolerate >= 1:
             raise ValueError(
                 "`tolerate` must be a count of 0 or more, or a fraction, a "
                 f"float in [0, 1). Received: {tolerate!r}."
@@ -238,13 +239,18 @@ def iterate(
     >>> len(batches), next(iter(batches))["images"].shape
     (12, (8, 32, 32, 3))
     """
-    index, count = shard
+    check_data(data)
+    is_pair = isinstance(shard, (tuple, list)) and len(shard) == 2
+    index, count = shard if is_pair else (0, 0)
     if not 0 <= index < count:
         raise ValueError(
             "`shard` must be (index, count) with 0 <= index < count. "
             f"Received: {shard}."
         )
     batch_size = checks.whole("batch_size", batch_size, least=1)
+    if workers is not None:
+        checks.number("workers", workers, 1, whole=True)
+    checks.number("mixup", mixup, 0)
     places = range(index, len(data), count)
     if training:  # All workers take as many steps as the smallest shard.
         places = places[: len(data) // count]
@@ -416,9 +422,9 @@ def _warn_of_sides(info):
             warnings.warn(
                 "`transforms` mirror images but not classes: what looks like "
                 f"{pairs[0][0]!r} in the mirror keeps the label "
-                f"{pairs[0][1]!r}. This concerns {len(pairs)} pairs of "
-                f"classes: {pairs[:5]}. Leave `RandomFlip` out if sides "
-                "matter.",
+                f"{pairs[0][1]!r}. This concerns "
+                f"{number_of(len(pairs), 'pair')} of classes: {pairs[:5]}. "
+                "Leave `RandomFlip` out if sides matter.",
                 stacklevel=4,
             )
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from keras_jft import checks, files, text
 from keras_jft.data import keyed_random
-from keras_jft.data.dataset import Dataset, Wrapped
+from keras_jft.data.dataset import Dataset, Wrapped, check_data
 from keras_jft.data.label_names import checked_list, is_text
 from keras_jft.text_files import (
     read_json,
@@ -49,6 +49,7 @@ def subset(data: Dataset, num_examples: int, seed: int = 0) -> Dataset:
         ValueError: `data` has fewer examples, or `num_examples` is not
             positive.
     """
+    check_data(data)
     num_examples = checks.whole("num_examples", num_examples)
     if not 0 < num_examples <= len(data):
         raise ValueError(
@@ -85,17 +86,8 @@ class Subset(Wrapped):
         self.seed = seed
 
     def positions_in_data(self, positions):
-        """Return positions in the whole data set, after a range check."""
-        positions = np.asarray(positions, "int64")
-        # The order itself continues beyond the subset.
-        if positions.size and not (
-            positions.min() >= 0 and positions.max() < len(self)
-        ):
-            raise IndexError(
-                f"Positions must be in 0..{len(self) - 1}. Received: "
-                f"{positions.min()}..{positions.max()}."
-            )
-        return self.positions(positions)
+        """Return positions in the whole data set."""
+        return self.positions(np.asarray(positions, "int64"))
 
 
 def at(data, positions):
@@ -139,6 +131,7 @@ def write_ids(data: Dataset, path: PathLike) -> None:
     Raises:
         ValueError: The path does not end in `.jsonl`.
     """
+    files.check_path("path", path, "ids.jsonl")
     path = Path(path)
     if path.suffix != ".jsonl":
         raise ValueError(f"`path` must end in .jsonl. Received: {str(path)!r}.")
@@ -183,6 +176,7 @@ def read_ids(path: PathLike, num_examples: int | None = None) -> np.ndarray:
             string nor a whole number, has another type than those before, or is
             repeated. The error names its place. Blank lines are skipped.
     """
+    files.check_path("path", path, "ids.jsonl")
     if not Path(path).is_file():
         raise ValueError(f"There must be a file {str(path)!r}. Received none.")
     ids: dict = {}

@@ -66,6 +66,30 @@ def test_a_wrapper_without_changes_has_what_its_data_set_has():
         wrapped[3]
 
 
+@pytest.mark.parametrize(
+    "door",
+    [
+        lambda data: jft.data.iterate(data, 2),
+        lambda data: jft.data.subset(data, 2),
+        lambda data: jft.data.NoisyLabels(data),
+        jft.data.Wrapped,
+        jft.data.describe,
+        jft.data.cache,
+    ],
+)
+@pytest.mark.parametrize("other", [None, "photos", [1, 2]], ids=repr)
+def test_what_is_not_a_data_set_is_refused(door, other):
+    with pytest.raises(ValueError, match="`data` must be a data set"):
+        door(other)
+
+
+@pytest.mark.parametrize("field", ["label_names", "mask_names"])
+def test_names_in_two_unicode_forms_are_refused_from_every_source(field):
+    twins = {field: ("dog", "caf\u00e9", "cafe\u0301")}
+    with pytest.raises(ValueError, match=f"`{field}`.*another Unicode form"):
+        jft.data.Info(num_examples=1, **twins)
+
+
 def test_order_and_labels_can_be_changed():
     wrapped = Reversed(Files())
     assert wrapped.info.max_labels == 1

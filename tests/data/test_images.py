@@ -443,7 +443,8 @@ def test_what_a_small_file_may_become_is_limited(
     monkeypatch.setattr(jpeg, "MAX_PIXELS", 90_000)
     decode_image(data)
     monkeypatch.setattr(jpeg, "MAX_PIXELS", 89_999)
-    for decode in (decode_image, decode_mask):
+    # A JPEG is no mask, whatever its size.
+    for decode in (decode_image, decode_mask)[: 2 - (kind == "JPEG")]:
         with pytest.raises(
             UnreadableImage,
             match=r"'a.png'.* 300 x 300 pixels, .* 89999 .*MAX_PIXELS`\.$",

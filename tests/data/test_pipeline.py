@@ -251,7 +251,7 @@ def test_a_flip_warns_of_classes_that_are_each_other_s_mirror(listed, field):
     names = ("stop", "Turn Left", "Turn Right")
     example = {"images": np.zeros((4, 4, 3), "uint8"), "ids": 0}
     data = listed([example], **{field: names})
-    with pytest.warns(UserWarning, match="'Turn Left'.*'Turn Right'.*1 pairs"):
+    with pytest.warns(UserWarning, match="'Turn Left'.*'Turn Right'.*1 pair"):
         iterate(data, 1, transforms="imagenet", training=True)
     # Nothing is mirrored, or nothing has a side.
     iterate(data, 1, transforms="imagenet")

@@ -96,7 +96,6 @@ _PATHS = {
     "directory": "photos",
     "annotations": "annotations/instances_val2017.json",
     "descriptions": "class-descriptions.csv",
-    "detections": "detections_val2017_results.json",
     "sbd": "benchmark_RELEASE",
     "images": "{split}/images",
     "masks": "{split}/masks",

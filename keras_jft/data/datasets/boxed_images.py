@@ -10,6 +10,7 @@ import numpy as np
 from keras_jft import checks
 from keras_jft.data.dataset import Dataset, Info
 from keras_jft.data.images import AnnotatedImages, read_file
+from keras_jft.text import number_of
 
 # Boxes that reach at most this many pixels out of the image are clipped, since
 # annotation tools round. A box further out may belong to another image.
@@ -48,6 +49,8 @@ class BoxedImages(Dataset):
         self._images = AnnotatedImages(orientation)
         self._ids, self._paths = np.asarray(ids), [*map(str, paths)]
         self._sizes, self._entries = image_sizes, entries
+        if entries is not None:
+            _check_pixels(entries)
         boxes = {} if entries is None else _counts(entries, len(label_names))
         self.info = Info(
             num_examples=len(self._paths),
@@ -80,6 +83,20 @@ class BoxedImages(Dataset):
         if self._entries is not None:
             example["bounding_boxes"] = dict(self._entries[position])
         return example
+
+
+def _check_pixels(entries):
+    """Raise `ValueError` if all boxes are fractions of their images."""
+    boxes = [entry["boxes"] for entry in entries if len(entry["boxes"])]
+    if boxes and all(b.max() <= 1 for b in boxes):
+        boxes = np.concatenate(boxes)
+        if (boxes % 1).any():
+            raise ValueError(
+                "Boxes must be in pixels, not in 0..1. Received: "
+                f"{boxes[0].tolist()}, and no number above 1 in "
+                f"{number_of(len(boxes), 'box', 'boxes')}. Multiply by the "
+                "width and height of each image."
+            )
 
 
 def _counts(entries, num_classes):
@@ -162,7 +179,7 @@ class Faults:
         """Warn of annotations of a file that were left out, if any were."""
         if self.errors:
             warnings.warn(
-                f"Left out {len(self.errors)} annotations of {str(path)!r}, "
-                f"the first because: {self.errors[0]}",
+                f"Left out {number_of(len(self.errors), 'annotation')} of "
+                f"{str(path)!r}, the first because: {self.errors[0]}",
                 stacklevel=3,
             )

@@ -9,6 +9,7 @@ Shapes: C classes, H W image height and width.
 
 import numbers
 import operator
+import re
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -29,7 +29,7 @@ from keras_jft.data.datasets.boxed_images import (
     fault_of,
 )
 from keras_jft.data.datasets.image_files import files_below, files_by_name
-from keras_jft.data.label_names import check_forms, checked_names
+from keras_jft.data.label_names import almost, check_forms, checked_names
 from keras_jft.text import composed
 from keras_jft.text_files import short
 from keras_jft.typing import PathLike
@@ -166,9 +166,10 @@ def load(
 def _entry(file, labels, name):
     unknown = sorted(set(file.names) - labels.keys())
     if unknown:
+        hint = almost(unknown[0], labels)
         raise ValueError(
             f"The objects of {name!r} must be of the classes {list(labels)}. "
-            f"Received: {unknown}. Add them to `label_names`."
+            f"Received: {unknown}{hint}. Add them to `label_names`."
         )
     return {
         "boxes": file.boxes,

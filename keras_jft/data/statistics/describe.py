@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_jft.data.dataset import Dataset
+from keras_jft.data.dataset import Dataset, check_data
 from keras_jft.data.failures import UNREADABLE, Failures
 from keras_jft.data.label_names import checked_list
 from keras_jft.data.label_sets import label_sets
@@ -23,6 +23,7 @@ from keras_jft.data.statistics.page import captions, file_name, thumbnails
 from keras_jft.data.statistics.prototypes import Members, bin_by_distance
 from keras_jft.data.subsets import subset
 from keras_jft.html_page import Gallery
+from keras_jft.text import number_of
 
 CHUNK = 8_192
 _NONE = np.zeros(0, "int32")
@@ -93,6 +94,7 @@ def describe(
     References:
         Sun et al. 2017, https://arxiv.org/abs/1707.02968, section 3, Figure 2.
     """
+    check_data(data)
     began = time.perf_counter()
     num_images = _how_many(images, data)
     _check_embeddings(embeddings, data)
@@ -233,8 +235,9 @@ def _label_id(label, names):
     if isinstance(label, (int, np.integer)) and 0 <= label < len(names):
         return int(label)
     raise ValueError(
-        f"`classes` must be names or ids of {len(names)} classes. Received: "
-        f"{label!r}. The names are: {', '.join(map(str, names[:5]))}, ..."
+        "`classes` must be names or ids of "
+        f"{number_of(len(names), 'class', 'classes')}. Received: {label!r}. "
+        f"The names are: {', '.join(map(str, names[:5]))}, ..."
     )
 
 

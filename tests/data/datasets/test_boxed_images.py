@@ -62,3 +62,24 @@ def test_no_image_has_a_box(save_image):
     assert data.info.max_boxes == 1
     assert data.info.class_counts.tolist() == [0]
     assert data[0]["bounding_boxes"]["boxes"].shape == (0, 4)
+
+
+def test_boxes_that_are_fractions_of_the_image_are_refused():
+    def make(boxes):
+        entries = [
+            {
+                "boxes": np.float32([box]),
+                "labels": np.int32([0]),
+                "ignored": np.array([False]),
+            }
+            for box in boxes
+        ]
+        paths = [f"{place}.png" for place in range(len(boxes))]
+        sizes = [(9, 9)] * len(boxes)
+        return BoxedImages(paths, paths, sizes, entries, ("cat",))
+
+    with pytest.raises(ValueError, match=r"not in 0\.\.1.*above 1 in 2 boxes"):
+        make([(0.25, 0.5, 0.75, 1), (0, 0, 1, 1)])
+    # One box in pixels is enough, and a box may be one pixel.
+    assert len(make([(0.25, 0.5, 0.75, 1), (0, 0, 2, 1)])) == 2
+    assert len(make([(0, 0, 1, 1)])) == 1

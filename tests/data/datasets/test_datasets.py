@@ -86,6 +86,19 @@ def test_every_data_set_is_read_at_whole_positions_alone(make):
         for other in (slice(0, 2), 0.0, "0", [0, 1]):
             with pytest.raises(TypeError, match=r"whole number.*`data\.take"):
                 same[other]
+        for read in (same.ids, same.take, same.annotations):
+            assert len(read(range(2))) == len(read(iter([1, 0]))) == 2
+            assert len(read([])) == 0
+            for outside in (-1, len(data)):
+                with pytest.raises(IndexError, match=rf"0\.\..*: {outside}\."):
+                    read([0, outside])
+            for other in ([0.0], ["0"], [True, False], [[0]], slice(2)):
+                with pytest.raises(TypeError, match="must be a? ?whole"):
+                    read(other)
+        with pytest.raises(TypeError, match="must be whole numbers"):
+            same.take(0)
+        with pytest.raises(IndexError):
+            same.image_bytes(-1)
 
 
 def test_every_data_set_goes_through_the_whole_pipeline(make):

@@ -190,7 +190,7 @@ def _categories(records):
             record.fail("name", "a name that no other category has")
         names.add(name)
     if records:
-        check_forms(names, f"{records[0].path!r}, categories")
+        check_forms(names, f"{str(records[0].path)!r}, categories")
     return dict(sorted(categories.items()))
 
 
