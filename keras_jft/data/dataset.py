@@ -68,7 +68,7 @@ class Info:
     def __post_init__(self):
         """Raise `ValueError` for names that differ in their Unicode form."""
         for field in ("label_names", "mask_names", "keypoint_names"):
-            check_forms(getattr(self, field), f"`{field}`")
+            check_forms(map(str, getattr(self, field)), f"`{field}`")
 
 
 def warn_of_absent_classes(names, counts, where, hint=""):
@@ -113,6 +113,7 @@ def _checked(method):
 
     @functools.wraps(method)
     def checked(self, positions):
+        # A data set may ask itself for the id at one position.
         if method.__name__ == "ids" and not np.iterable(positions):
             return method(self, self._position(positions))
         return method(self, self._positions(positions))

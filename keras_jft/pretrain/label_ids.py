@@ -94,8 +94,7 @@ def split(labels):
 def check(labels):
     """Raise a `ValueError` if labels without weights are not integers."""
     dtype = keras.backend.standardize_dtype(labels.dtype)
-    dense = "float" in dtype or dtype == "bool"
-    if len(labels.shape) < 3 and dense:
+    if len(labels.shape) < 3 and "int" not in dtype:
         raise ValueError(
             "Labels must be integer ids, (batch, labels), padded with -1. "
             f"Received {dtype} of shape {tuple(labels.shape)}; dense targets? "

@@ -5,8 +5,10 @@ of `(x, y)`. Each of them may hold contract batches instead, and so may a list
 or another iterable that knows its length, such as `jft.data.iterate` returns.
 """
 
+import functools
 import inspect
 import itertools
+import numbers
 import re
 import warnings
 
@@ -105,6 +107,11 @@ def as_array(y):
                 "Targets must be an array. Received: lists of several lengths. "
                 "Pad ids with -1."
             ) from error
+    elif isinstance(y, (numbers.Number, str)):
+        raise ValueError(
+            "Targets must be an array, with an entry for each image. Received: "
+            f"{y!r}."
+        )
     if isinstance(y, np.ndarray) and y.dtype.kind in "OSU":
         raise ValueError(
             f"Targets must be numbers. Received: {y.dtype} of shape {y.shape}. "
@@ -124,6 +131,33 @@ def as_arrays(y):
 def has_values(y):
     """Whether targets are known now, not tensors of a TensorFlow graph."""
     return type(keras.tree.flatten(y)[0]).__name__ != "SymbolicTensor"
+
+
+def ranks_of(x, y):
+    """Return the rank of each target of `fit`, as far as known, else ()."""
+    spec = getattr(x, "element_spec", None)
+    if y is None and isinstance(spec, tuple) and len(spec) > 1:
+        y = spec[1]
+    leaves = [leaf for leaf in keras.tree.flatten(y) if hasattr(leaf, "shape")]
+    return tuple(len(leaf.shape) for leaf in leaves)
+
+
+def remembered(check):
+    """Wrap a check of batches so that the error it raises is kept.
+
+    TensorFlow wraps errors of Python code in errors of its own, in which the
+    message is hard to find. `Model` raises the one that it kept.
+    """
+
+    @functools.wraps(check)
+    def remembering(self, batch):
+        try:
+            return check(self, batch)
+        except ValueError as error:
+            self._refusal = error
+            raise
+
+    return remembering
 
 
 def watched(dataset, check, convert):
@@ -169,6 +203,19 @@ def check_finite(x):
             )
 
 
+def check_counts(x, y):
+    """Raise a `ValueError` unless NumPy images have as many targets."""
+    images = x.get("images") if isinstance(x, dict) else x
+    for target in keras.tree.flatten(y):
+        arrays = isinstance(images, np.ndarray), isinstance(target, np.ndarray)
+        if all(arrays) and len(target) != len(images):
+            raise ValueError(
+                "There must be targets for each image. Received: "
+                f"{number_of(len(images), 'image')}, targets of shape "
+                f"{target.shape}."
+            )
+
+
 def check_arrays(x, y):
     """Check an array of images, and that there is a target for each.
 
@@ -195,13 +242,7 @@ def check_arrays(x, y):
             "There must be at least one image. Received: images of shape "
             f"{images.shape}."
         )
-    for target in keras.tree.flatten(y):
-        if isinstance(target, np.ndarray) and len(target) != len(images):
-            raise ValueError(
-                "There must be targets for each image. Received: "
-                f"{number_of(len(images), 'image')}, targets of shape "
-                f"{target.shape}."
-            )
+    check_counts(images, y)
     check_finite(images)
     some = images[:32]  # Enough to tell; all pixels would take long.
     if some.dtype.kind == "f" and some.size and 0 < some.max() <= 1:

@@ -1,7 +1,6 @@
 """`Model`: the `keras.Model` behind every model of the package."""
 
 import contextlib
-import functools
 import types
 from collections.abc import Mapping
 from typing import Any
@@ -25,24 +24,6 @@ from keras_jft.training.distribution import (
     replicas,
 )
 from keras_jft.typing import Batch, PathLike, Tensor
-
-
-def _remembered(check):
-    """Wrap a check of batches so that the error it raises is kept.
-
-    TensorFlow wraps errors of Python code in errors of its own, in which the
-    message is hard to find. `_plain_errors` raises the one that is kept.
-    """
-
-    @functools.wraps(check)
-    def remembering(self, batch):
-        try:
-            return check(self, batch)
-        except ValueError as error:
-            self._refusal = error
-            raise
-
-    return remembering
 
 
 @keras.saving.register_keras_serializable("keras_jft")
@@ -548,7 +529,7 @@ class Model(keras_internals.HookedModel):
             self._check_has_targets(spec)
         return x, y
 
-    @_remembered
+    @inputs.remembered
     def _pair_of(self, batch):
         """Return `(x, y)` of a contract batch, checked unless in a graph."""
         pair = self.inputs_of(batch), self.targets(batch)
@@ -556,7 +537,7 @@ class Model(keras_internals.HookedModel):
             return self._as_pair(pair)
         return self._in_one_rank(pair)
 
-    @_remembered
+    @inputs.remembered
     def _as_pair(self, batch):
         """Return a batch of pairs, checked, with targets in one rank."""
         x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
@@ -565,6 +546,7 @@ class Model(keras_internals.HookedModel):
         elif self._takes_images:
             self._check_has_targets(x)
         if self._takes_images:
+            inputs.check_counts(x, y)
             inputs.check_finite(x)
         return self._in_one_rank(batch)
 
@@ -574,22 +556,12 @@ class Model(keras_internals.HookedModel):
         return keras.utils.pack_x_y_sample_weight(x, y, weight)
 
     def _trace_anew(self, step, x, y):
-        """Drop a compiled step whose targets had another rank.
-
-        TensorFlow would trace it for any rank at once, which Keras cannot.
-        """
-        spec = getattr(x, "element_spec", None)
-        if y is None and isinstance(spec, tuple) and len(spec) > 1:
-            y = spec[1]
-        ranks = tuple(
-            len(leaf.shape)
-            for leaf in tree.flatten(y)
-            if hasattr(leaf, "shape")
-        )
-        if ranks and getattr(self, f"_{step}_ranks") not in (None, ranks):
+        """Drop a compiled step whose targets had another rank."""
+        # TensorFlow would trace it for any rank at once, which Keras cannot.
+        ranks, before = inputs.ranks_of(x, y), getattr(self, f"_{step}_ranks")
+        if before and ranks and ranks != before:
             setattr(self, f"{step}_function", None)
-        if ranks:
-            setattr(self, f"_{step}_ranks", ranks)
+        setattr(self, f"_{step}_ranks", ranks or before)
 
     def _check_has_targets(self, x):
         if hasattr(x, "shape"):  # An array, a tensor or the spec of one.

@@ -445,11 +445,11 @@ def test_masks_and_boxes_of_tf_data_are_looked_at(tiny_backbone):
         "boxes": np.float32([[[0.1, 0.1, 0.5, 0.5]]] * 2),
         "labels": np.zeros((2, 1), "int32"),
     }
-    model = transfer.FasterRCNN(
-        tiny_backbone, 1, anchor_base=16, num_proposals=4, rpn_filters=8
-    )
-    model.compile("sgd")
     for batch in ((x, boxes), {"images": x, "bounding_boxes": boxes}):
+        model = transfer.FasterRCNN(
+            tiny_backbone, 1, anchor_base=16, num_proposals=4, rpn_filters=8
+        )
+        model.compile("sgd")
         with pytest.raises(ValueError, match="must be in pixels, not in 0"):
             model.fit(tf.data.Dataset.from_tensors(batch), verbose=0)
 
@@ -466,6 +466,20 @@ def test_multi_hot_rows_of_unknown_width_are_refused(call, net):
     ]
     with pytest.raises(ValueError, match=r"multi-hot.*jft.data.label_ids"):
         getattr(_model(net), call)(_tf_data(tf, batches), verbose=0)
+
+
+@pytest.mark.parametrize("kind", [Classifier, MultiLabelClassifier])
+def test_a_batch_with_too_few_or_no_targets_is_told(kind, net):
+    model = kind(net, 3)
+    model.compile("sgd")
+    x = np.zeros((2, 16, 16, 3), "uint8")
+    batch = {"images": x, "labels": np.int32([1])}
+    for given in ([x, batch["labels"]], [batch], [[batch]], [_Data([batch])]):
+        with pytest.raises(ValueError, match="2 images, targets of shape"):
+            model.fit(*given, verbose=0)
+    for scalar in (3, "cat"):
+        with pytest.raises(ValueError, match="an entry for each image"):
+            model.fit(x, scalar, verbose=0)
 
 
 def test_an_error_of_one_call_is_not_told_in_the_next(net):
