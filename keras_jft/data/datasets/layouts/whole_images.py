@@ -174,7 +174,10 @@ def tfds_folder(path):
     file = path / "dataset_info.json"
     if not file.is_file() or not (path / "features.json").is_file():
         return []
-    about, text = read_json(file), (path / "features.json").read_text("utf-8")
+    about, text = (
+        read_json(file),
+        (path / "features.json").read_text(encoding="utf-8"),
+    )
     config = [about.get("name"), about.get("configName"), about.get("version")]
     config = [str(part) for part in config if part]
     has_boxes = "BBoxFeature" in text
