@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from made_up_curves import draw, line, rows_of
 
-from keras_jft.scaling import backtest, fit
+from keras_jft.scaling import LAWS, backtest, fit
 
 SIZES = np.array([100, 200, 400, 800, 1_600, 16_000])
 
@@ -24,21 +24,18 @@ def test_it_sees_nothing_of_the_largest_decade(rng):
     assert alone["covered"] == pytest.approx(inside.mean())
 
 
-def test_curves_are_told_apart_and_laws_need_their_sizes(rng):
+def test_curves_are_told_apart_and_every_law_is_tried(rng):
     rows = [
         row
         for task in ("a", "b")
         for row in rows_of(SIZES, draw(rng, line(SIZES), 0, 0.01), task=task)
     ]
     found = backtest(rows, x="num_examples", y="top1", by="task")
-    # Five sizes are left: enough for two of the laws.
     assert [(row["curve"], row["law"]) for row in found] == [
-        (task, law)
-        for task in ("a", "b")
-        for law in ("log_linear", "power", "choice")
+        (task, law) for task in ("a", "b") for law in (*LAWS, "choice")
     ]
-    with pytest.raises(ValueError, match="Not identifiable"):
-        backtest(rows, x="num_examples", y="top1", by="task", factor=100)
+    with pytest.raises(ValueError, match="needs >= 2 sizes"):
+        backtest(rows, x="num_examples", y="top1", by="task", factor=150)
 
 
 def test_random_initialization_and_failures_are_no_sizes():
@@ -57,6 +54,6 @@ def test_random_initialization_and_failures_are_no_sizes():
         {"num_examples": 700, "error": "ValueError"},
     ]
     found = backtest(rows + more, "num_examples", "top1")
-    assert {line["law"] for line in found} == {"log_linear", "choice"}
+    assert {line["law"] for line in found} == {*LAWS, "choice"}
     # All scores are percent, though those that are shown could be fractions.
     assert found == backtest(rows, "num_examples", "top1", bounds=(0, 100))

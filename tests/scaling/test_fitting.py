@@ -27,7 +27,8 @@ def test_a_law_recovers_its_own_parameters_from_noisy_points(name, rng):
     law = of(rows_of(MANY, scores), laws=[name])
     for parameter, value in parameters.items():
         assert law.parameters[parameter] == pytest.approx(value, rel=0.15)
-    assert law.predict(1e5) == pytest.approx(curve(1e5), abs=0.01)
+    low, high = law.confidence_interval(1e5)
+    assert low < curve(1e5) < high < low + 0.25
 
 
 def test_m4_recovers_its_own_curve_from_noisy_points(rng):
@@ -44,70 +45,27 @@ def test_m4_recovers_its_own_curve_from_noisy_points(rng):
 def test_the_line_is_least_squares_over_all_runs(rng):
     # Also where sizes have different numbers of seeds.
     rows = rows_of(SIZES, draw(rng, line(SIZES), 0.0, 0.02))[:-2]
-    law = of(rows)
+    law = of(rows, laws="log_linear")
     x = np.log10([row["num_examples"] for row in rows])
     expected = stats.linregress(x, [row["top1"] for row in rows])
     assert law.parameters == pytest.approx(
-        {"intercept": expected.intercept, "slope": expected.slope}, rel=0.1
+        {"intercept": expected.intercept, "slope": expected.slope}
     )
 
 
-def test_aicc_is_that_of_the_size_means(rng):
-    scores = draw(rng, line(MANY), 0.0, 0.02, seeds=1)
-    law = of(rows_of(MANY, scores))
-    x = np.log10(MANY)
-    rest = scores[:, 0] - np.polyval(np.polyfit(x, scores[:, 0], 1), x)
-    # Twelve sizes, two parameters.
-    expected = 12 * np.log((rest**2).mean()) + 4 + 12 / 9
-    assert law.candidates["log_linear"].aicc == pytest.approx(expected)
-    found = [c.probability for c in law.candidates.values()]
-    assert sum(found) == pytest.approx(1)
+def test_every_law_is_weighed_from_two_sizes_on(rng):
+    for sizes in (SIZES[:2], SIZES):
+        law = of(rows_of(sizes, draw(rng, line(sizes), 0.0, 0.01)))
+        weights = [c.probability for c in law.candidates.values()]
+        assert set(law.candidates) == set(LAWS)
+        assert sum(weights) == pytest.approx(1)
+        assert max(weights) < 1
 
 
-def test_what_is_held_out_tells_a_bend_from_a_line(rng):
-    bent = TRUTHS["power"][0](MANY)
-    found = of(rows_of(MANY, draw(rng, bent, 0, 0.002))).candidates
-    assert found["power"].held_out > found["log_linear"].held_out + 2
-    straight = of(rows_of(MANY, draw(rng, line(MANY), 0, 0.002))).candidates
-    assert straight["log_linear"].held_out > straight["power"].held_out
-
-
-def test_held_out_is_the_density_of_what_is_hidden_given_the_rest():
-    # One run a size and a line: a t density, in closed form.
-    x, y = np.arange(1.0, 7), np.array([1.0, 2.2, 2.9, 4.1, 5.2, 5.8]) / 10
-    law = of(rows_of(10**x, y[:, None]), laws=["log_linear"])
-    shown, hidden = 4, 2
-    design = np.stack([np.ones(6), x], axis=1)
-    past, future = design[:shown], design[shown:]
-    theta, rest, *_ = np.linalg.lstsq(past, y[:shown])
-    floor = (0.003 * np.ptp(y)) ** 2
-    df = shown - 2
-    spread = np.eye(hidden) + future @ np.linalg.inv(past.T @ past) @ future.T
-    density = stats.multivariate_t(
-        future @ theta, spread * (rest.item() + floor) / df, df
-    )
-    assert law.candidates["log_linear"].held_out == pytest.approx(
-        density.logpdf(y[shown:])
-    )
-
-
-def test_laws_that_lack_sizes_are_named_with_how_many(rng):
-    law = of(rows_of(SIZES, draw(rng, line(SIZES), 0.0, 0.01)))
-    lacking = {n: c.more_sizes for n, c in law.candidates.items()}
-    # Two more than parameters: 4, 5, 7 and 8.
-    assert lacking == {"log_linear": 0, "power": 1, "m4": 3, "broken_power": 4}
-    assert law.candidates["log_linear"].probability == 1
-    assert law.candidates["m4"].probability == 0
-
-
-def test_too_few_sizes_are_refused_however_many_seeds(rng):
-    for sizes in (SIZES[:2], SIZES[:3]):
-        rows = rows_of(sizes, draw(rng, line(sizes), 0, 0.01, seeds=9))
-        more = 4 - len(sizes)
-        with pytest.raises(ValueError, match=f"identifiable: {more} more"):
-            of(rows)
-    with pytest.raises(ValueError, match="identifiable: 1 more.*'power'"):
-        of(rows_of(SIZES, line(SIZES)[:, None]), laws=["power", "m4"])
+def test_one_size_is_refused_however_many_seeds(rng):
+    rows = rows_of(SIZES[:1], draw(rng, line(SIZES[:1]), 0, 0.01, seeds=9))
+    with pytest.raises(ValueError, match="needs >= 2 sizes; more seeds"):
+        of(rows)
     with pytest.raises(ValueError, match="`laws`.*'cubic'"):
         of(rows, laws=["cubic"])
 
@@ -151,11 +109,11 @@ def test_the_same_rows_give_the_same_numbers(rng):
     assert of(rows).gain_at(10) == of(rows).gain_at(10)
 
 
-def test_a_line_is_found_among_the_laws_that_can_bend(rng):
-    law = of(rows_of(MANY, draw(rng, line(MANY), 0, 0.002, seeds=5)))
-    assert law.name == "log_linear"
+def test_the_laws_that_describe_the_runs_gain_weight(rng):
+    straight = of(rows_of(MANY, draw(rng, line(MANY), 0, 0.002, seeds=5)))
+    assert straight.name == "log_linear"
     bent = draw(rng, TRUTHS["broken_power"][0](MANY), 0, 0.001, seeds=5)
-    assert of(rows_of(MANY, bent)).name == "broken_power"
+    assert of(rows_of(MANY, bent)).candidates["log_linear"].probability < 0.001
 
 
 def test_the_trend_is_spearmans_correlation(rng):

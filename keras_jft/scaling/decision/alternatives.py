@@ -182,7 +182,7 @@ def _difference(before, after):
 
 
 def _price(scores, hours, before, after):
-    """Return additional hours per run, and gain per hour (equation 23)."""
+    """Return additional hours per run, and gain per hour (equation 29)."""
     more = float(hours[after].mean() - hours[before].mean())
     gain = float(scores[after].mean() - scores[before].mean())
     return more, gain / more if more > 0 else np.nan

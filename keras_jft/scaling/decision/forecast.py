@@ -12,8 +12,9 @@ import numpy as np
 
 from keras_jft.scaling.decision.next_runs import NextRuns, plan
 from keras_jft.scaling.law.evidence import gather
-from keras_jft.scaling.law.fitting import FEWEST_SIZES, fit
-from keras_jft.scaling.law.law import Law
+from keras_jft.scaling.law.fitting import SIZES_TO_DECIDE, fit, fit_evidence
+from keras_jft.scaling.law.law import JUMP, Law
+from keras_jft.scaling.law.prior import learned
 from keras_jft.scaling.rows import units
 from keras_jft.scaling.rows.table import Rows, RowsLike
 from keras_jft.text import number_of
@@ -112,11 +113,6 @@ class Forecast:
         if self.next_runs:
             lines.append("Next runs, most informative first:")
             lines += [f"- {run}" for run in self.advice]
-            if self.admitted:
-                lines.append(
-                    f"They make {' and '.join(self.admitted)} identifiable, "
-                    "too: the interval may become wider, and more accurate."
-                )
         return "\n".join(lines)
 
     @property
@@ -179,21 +175,9 @@ class Forecast:
         """The next runs as sentences, most informative first."""
         return tuple(map(self._next, self.next_runs))
 
-    @property
-    def admitted(self) -> tuple[str, ...]:
-        """Names of the laws that the next runs would make identifiable."""
-        new = {run.size for run in self.next_runs} - {*self.law.evidence.sizes}
-        candidates = self.law.candidates.items()
-        return tuple(n for n, c in candidates if 0 < c.more_sizes <= len(new))
-
     def _next(self, runs):
         size, count, half_width, hours = runs
         cost = f" ({hours:.2g} device-hours)" if np.isfinite(hours) else ""
-        if self.admitted:
-            return (
-                f"{count} at {self.law.evidence.x_name}={units.sized(size)}"
-                f"{cost}"
-            )
         return (
             f"{count} at {self.law.evidence.x_name}={units.sized(size)}{cost}, "
             "after which the gain is known to "
@@ -208,11 +192,12 @@ def forecast(
 
     The verdict is "collect" if the whole 95% prediction interval of the gain
     is above `worth`, "do not collect" if all of it is below, else "not enough
-    evidence" (equation 18). It is also "not enough evidence" if a doubt
-    withholds the verdict: `factor` exceeds the range of the sizes, the size
-    means deviate from the law by more than noise explains, the curve has
-    reached the end of the scale, all scores are equal, or no gain can be as
-    large as `worth`.
+    evidence" (equation 22). It is also "not enough evidence" if a doubt
+    withholds the verdict: there are fewer than four sizes, `factor` exceeds
+    their range, the score falls after a peak or jumps at the largest size, the
+    curve has reached the end of the scale, all scores are equal, no gain can be
+    as large as `worth`, or the verdict rests on what other curves do and not on
+    these runs.
 
     Args:
         law: A `Law`, from `fit`.
@@ -232,9 +217,9 @@ def forecast(
         >>> scores = {300: 0.19, 1_000: 0.31, 3_000: 0.40, 10_000: 0.52}
         >>> rows = [{"num_examples": n, "top1": scores[n]} for n in scores]
         >>> law = fit(rows, x="num_examples", y="top1")
-        >>> sheet = forecast(law, factor=10, worth=0.05)
+        >>> sheet = forecast(law, factor=10)
         >>> print(sheet.headline)
-        10x more: +21.4 [17.6, 25.0] points
+        10x more: +13.9 [1.2, 26.0] points
         >>> sheet.verdict
         'collect'
     """
@@ -248,18 +233,19 @@ def forecast(
     there = factor * law.evidence.sizes[-1]
     low, high = law.prediction_interval(there)
     hours = law.evidence.hours_at(there)
-    # What speaks against the forecast, then the verdict (equation 18).
+    # What speaks against the forecast, then the verdict (equation 22).
     doubts = (
-        *_taken_for_granted(law),
         *_of_the_runs(law),
         *_of_the_answer(law, factor, worth),
     )
     verdict = NOT_ENOUGH_EVIDENCE
     if not any(doubt.withholds for doubt in doubts):
-        if gain_low > worth:
-            verdict = COLLECT
-        elif gain_high < worth:
-            verdict = DO_NOT_COLLECT
+        verdict = _verdict(law.gain_at(factor), worth)
+    if verdict != NOT_ENOUGH_EVIDENCE:
+        of_the_prior = tuple(_of_the_prior(law, factor, worth, verdict))
+        doubts += of_the_prior
+        if of_the_prior:
+            verdict = NOT_ENOUGH_EVIDENCE
     return Forecast(
         law=law,
         factor=factor,
@@ -322,7 +308,7 @@ def forecasts(
         >>> rows.append({"mode": "tuned", "num_examples": 300, "score": 0.4})
         >>> found = forecasts(rows)
         >>> print(found["frozen",].headline)
-        10x more: +19.0 [5.9, 29.2] points
+        10x more: +7.2 [0.0, 20.0] points
         >>> found["tuned",]
         '1 size, a forecast needs 4'
     """
@@ -369,10 +355,20 @@ def _forecast_of(curve, x, y, bounds, direction, options):
         return "no run succeeded"
     y = curve.succeeded().score(y)
     sizes = len(gather(curve, x, y).sizes)
-    if sizes < FEWEST_SIZES:
-        return f"{number_of(sizes, 'size')}, a forecast needs {FEWEST_SIZES}"
+    if sizes < SIZES_TO_DECIDE:
+        words = number_of(sizes, "size")
+        return f"{words}, a forecast needs {SIZES_TO_DECIDE}"
     law = fit(curve, x, y, bounds=bounds, direction=direction)
     return forecast(law, **options)
+
+
+def _verdict(gain, worth):
+    """Return what the interval of the gain says (equation 22)."""
+    if gain.low > worth:
+        return COLLECT
+    if gain.high < worth:
+        return DO_NOT_COLLECT
+    return NOT_ENOUGH_EVIDENCE
 
 
 def _checked_worth(law, worth):
@@ -404,36 +400,35 @@ def _checked_worth(law, worth):
 
 
 def _probabilities(law):
-    """Return the fitted laws with their probabilities, as text."""
-    return ", ".join(
-        f"{name} {law.candidates[name].probability:.0%}"
-        for name in _fitted(law)
-    )
-
-
-def _fitted(law):
-    """Return the names of the fitted laws, most probable first."""
-    return sorted(
-        (name for name, c in law.candidates.items() if not c.more_sizes),
-        key=lambda name: -law.candidates[name].probability,
-    )
+    """Return the laws with their probabilities, as text."""
+    found = {n: c.probability for n, c in law.candidates.items()}
+    names = sorted(found, key=lambda name: -found[name])
+    return ", ".join(f"{name} {found[name]:.0%}" for name in names)
 
 
 # === Doubts ===
 
 
-def _taken_for_granted(law):
-    """Yield doubts about the laws that could not be fitted."""
-    for name, candidate in law.candidates.items():
-        if candidate.more_sizes:
-            yield Doubt(
-                f"{name} is not identifiable: {candidate.more_sizes} more "
-                "size(s)."
-            )
-    if len(_fitted(law)) == 1:
+def _of_the_prior(law, factor, worth, verdict):
+    """Yield a doubt if other curves decide, and not the runs (equation 23).
+
+    The runs decide if the verdict is the same under a prior that has learned no
+    shapes from other curves.
+    """
+    alone = fit_evidence(
+        law.evidence,
+        law.bounds,
+        tuple(law.candidates),
+        law.direction,
+        learned().without_other_curves(),
+    ).gain_at(factor)
+    if _verdict(alone, worth) != verdict:
+        text = law.unit.text
         yield Doubt(
-            f"{_fitted(law)[0]} is taken for granted: so few sizes cannot show "
-            "whether the curve bends beyond them."
+            "Only what other curves do decides: from these runs alone the gain "
+            f"is {text(alone.value, '+')} [{text(alone.low)}, "
+            f"{text(alone.high)}] {law.unit.name}.",
+            withholds=True,
         )
 
 
@@ -450,8 +445,26 @@ def _of_the_runs(law):
         )
     elif np.all(steps < 0):
         yield Doubt(f"The score {worse} with every size.")
+    elif law.turns_after is not None:
+        yield Doubt(
+            f"The score {worse} after {units.sized(law.turns_after)}, by more "
+            "than noise explains. No law here knows what comes next.",
+            withholds=True,
+        )
     elif np.any(steps < 0):
         yield Doubt(f"The mean score does not {better} with every size.")
+    if law.jumps:
+        yield Doubt(
+            f"The score jumps at the largest size, {JUMP} times as steep as "
+            "before: where it levels off is not seen yet.",
+            withholds=True,
+        )
+    if len(data.sizes) < SIZES_TO_DECIDE:
+        yield Doubt(
+            f"{len(data.sizes)} sizes cannot show that a curve bends: what "
+            "decides is what other curves do.",
+            withholds=True,
+        )
     if data.noise_df:
         scatter = law.unit._replace(digits=law.unit.digits + 1)
         yield Doubt(
@@ -463,8 +476,8 @@ def _of_the_runs(law):
     if law.lack_of_fit < REJECTED:
         yield Doubt(
             f"The size means deviate from {law.name} by more than noise "
-            f"explains (p = {law.lack_of_fit:.2g}).",
-            withholds=True,
+            f"explains (p = {law.lack_of_fit:.2g}); the interval allows for "
+            "such deviations."
         )
     for reason, count in data.left_out.items():
         yield Doubt(f"Left out: {number_of(count, 'row')} ({reason}).")

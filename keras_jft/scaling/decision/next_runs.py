@@ -3,7 +3,7 @@
 The drawn curves of a law show how the gain varies together with the score at
 any size, and so how much a run at that size tells about the gain. With both
 taken as jointly normal, each run narrows the gain by the formula for a
-conditional variance (equation 21 of `docs/forecasts.md`).
+conditional variance (equation 27 of `docs/forecasts.md`).
 """
 
 import math
@@ -43,7 +43,8 @@ def plan(law, factor, steps=3):
             most runs has.
 
     Returns:
-        A tuple of `NextRuns`, each size once, in the order to run them.
+        A tuple of `NextRuns`, each size once, in the order to run them: new
+        sizes before more seeds of those there are.
     """
     # Candidates: the sizes there are, and one in the middle of each gap.
     data = law.evidence
@@ -68,6 +69,9 @@ def plan(law, factor, steps=3):
         outlook.add(best, planned, runs)
         planned[best] = planned.get(best, 0) + runs
         wanted[best] = wanted.get(best, 0) + runs
+    # New sizes first: more seeds do not show how the curve continues.
+    order = sorted(wanted, key=lambda size: size in data.sizes)
+    wanted = {size: wanted[size] for size in order}
     return tuple(_widths(law, factor, sizes, wanted))
 
 
@@ -95,21 +99,23 @@ class _Outlook:
         )
         self._covariance = np.cov(np.vstack([gain, draws.curves(sizes)]))
         self._place = {size: 1 + i for i, size in enumerate(sizes)}
-        self._noise = float(draws.noise.mean())
-        self._deviation = float(draws.deviation.mean())
+        # Medians: the tails of a variance that few runs show are long.
+        there = draws.scatter(data.sizes[-1])[0]
+        self._noise = float(np.median(draws.noise * there))
+        self._deviation = float(np.median(draws.deviation * there))
         self._hours = {size: data.hours_at(size) for size in sizes}
         _, low, high = law.gain_at(factor)
         self._now = (high - low) / 2
         self._variance = self._total()
 
     def worth(self, size, planned, runs):
-        """Return how much runs reduce the gain's variance, by cost (eq. 21)."""
+        """Return how much runs reduce the gain's variance, by cost (eq. 27)."""
         hours = self._hours[size]
         taken = self._column(size)[0] ** 2 / self._seen(size, planned, runs)
         return taken / (runs * hours) if np.isfinite(hours) else taken
 
     def add(self, size, planned, runs):
-        """Condition on runs at a size, as if they were done (equation 21)."""
+        """Condition on runs at a size, as if they were done (equation 27)."""
         column = self._column(size)
         self._covariance -= np.outer(column, column) / self._seen(
             size, planned, runs

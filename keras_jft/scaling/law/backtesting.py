@@ -41,11 +41,10 @@ def backtest(
         A list of dicts, one per curve and law (`"choice"` stands for all laws
         weighed together): `curve`, `law`, `observed` (the mean of the runs),
         `predicted`, `low`, `high`, `error` (predicted minus observed) and
-        `covered`, the share of the runs within the 95% prediction interval. A
-        law that needs more sizes than are left is skipped for that curve.
+        `covered`, the share of the runs within the 95% prediction interval.
 
     Raises:
-        ValueError: As for `fit`, or if too few sizes are left to fit any law.
+        ValueError: As for `fit`, or if fewer than two sizes are left.
 
     Example:
         >>> rows = [
@@ -56,8 +55,8 @@ def backtest(
         >>> (line, choice) = backtest(
         ...     rows, x="num_examples", y="top1", laws=["log_linear"]
         ... )
-        >>> print(line["law"], choice["law"], f"{abs(line['error']):.3f}")
-        log_linear choice 0.000
+        >>> print(line["law"], choice["law"], f"{abs(line['error']):.2f}")
+        log_linear choice 0.00
     """
     names = tuple(LAWS) if laws is None else tuple(laws)
     found = []
@@ -67,12 +66,9 @@ def backtest(
         ends = units.bounds_of(data.y, bounds, y)
         far = largest / factor * (1 + 1e-9)
         shown = part.where(part.table[x] <= far)
-        left = (data.sizes <= far).sum()
         runs = data.y[data.x == largest]
         for name in (*names, CHOICE):
             tried = None if name == CHOICE else [name]
-            if tried and left < LAWS[name].fewest_sizes:
-                continue
             # The direction does not change any prediction.
             law = fit(shown, x, y, bounds=ends, laws=tried, direction="max")
             low, high = law.prediction_interval(largest)

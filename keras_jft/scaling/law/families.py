@@ -13,31 +13,15 @@ Shapes: m sizes, k shapes in a grid, q parameters per shape.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize, special
 from scipy.stats import qmc
 
-EXPONENTS = (0.02, 1.0)  # Covers nearly all published power laws.
-
-
-class Refined(NamedTuple):
-    """A least-squares fit of one family.
-
-    Attributes:
-        shape: `(q,)` shape parameters.
-        ab: `(2,)` intercept and slope in the basis.
-        residuals: `(m,)` weighted residuals.
-        slopes: `(m, q)` derivatives of the residuals with respect to the
-            logarithms of the shape parameters.
-    """
-
-    shape: np.ndarray
-    ab: np.ndarray
-    residuals: np.ndarray
-    slopes: np.ndarray
+EXPONENTS = (0.02, 2.0)  # Covers nearly all published power laws.
+NEWTON_STEPS = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,49 +31,36 @@ class Family:
     Attributes:
         title: Its name in text.
         basis: `basis(r, *shape)` rises with r; its arguments broadcast.
-        ranges: `ranges(span)` gives the `(q, 2)` lowest and highest shape
-            parameters for sizes that span a factor of `span`; all are
+        ranges: Lowest and highest value of each shape parameter; all are
             searched on a logarithmic scale.
         grid_size: Number of shapes tried, a power of 2.
         saturates: Whether the basis never rises above 0, so that `a` is the
             score that the curve approaches.
         names: Names of the published parameters.
         published: `published(a, b, shape, smallest)` gives their values.
-        prior: Its probability before any run is seen. The simple laws are
-            special cases of the flexible ones, so they start low and gain
-            quickly when the data are precise. Chosen on every second curve of
-            `benchmarks/backtest.py` and confirmed on the others.
     """
 
     title: str
     basis: Callable
-    ranges: Callable
+    ranges: tuple[tuple[float, float], ...]
     grid_size: int
     saturates: bool
     names: tuple[str, ...]
     published: Callable
-    prior: float
 
-    @property
-    def num_parameters(self):
-        """Number of parameters, a and b included."""
-        return len(self.names)
+    @functools.cached_property
+    def box(self):
+        """`(q, 2)` logarithms of the ranges."""
+        return np.log(np.asarray(self.ranges, float).reshape(-1, 2))
 
-    @property
-    def fewest_sizes(self):
-        """Number of sizes that a fit needs: two more than parameters."""
-        return self.num_parameters + 2
-
-    def box(self, span):
-        """Return the `(q, 2)` logarithms of the ranges."""
-        return np.log(np.asarray(self.ranges(span), float).reshape(-1, 2))
-
-    def shapes(self, box):
-        """Return `(k, q)` shapes that cover a log-scale box evenly (Sobol)."""
-        if not len(box):
+    @functools.cached_property
+    def shapes(self):
+        """`(k, q)` shapes that cover the box evenly (a Sobol sequence)."""
+        low, high = self.box.T
+        if not len(low):
             return np.zeros((1, 0))
-        even = qmc.Sobol(len(box), rng=0).random(self.grid_size)
-        return np.exp(box[:, 0] + even * (box[:, 1] - box[:, 0]))
+        even = qmc.Sobol(len(low), rng=0).random(self.grid_size)
+        return np.exp(low + even * (high - low))
 
     def columns(self, r, shapes):
         """Return the `(k, m)` basis values at `(m,)` sizes, a row per shape."""
@@ -98,7 +69,7 @@ class Family:
         )
         return np.broadcast_to(values, (len(shapes), len(r)))
 
-    def refine(self, r, means, weights, shape, box):
+    def refine(self, r, means, weights, shape):
         """Return the least-squares fit closest to a starting shape.
 
         Args:
@@ -106,10 +77,9 @@ class Family:
             means: `(m,)` mean scores.
             weights: `(m,)` weights of the means.
             shape: `(q,)` starting point.
-            box: `(q, 2)` logarithms of the lowest and highest shape.
 
         Returns:
-            A `Refined`.
+            The `(q,)` shape, and the `(2,)` intercept and slope in its basis.
         """
         root = np.sqrt(weights)
 
@@ -120,18 +90,16 @@ class Family:
             ab, *_ = np.linalg.lstsq(scaled, means * root)
             return ab, scaled @ ab - means * root
 
-        logs, slopes = np.log(shape), np.zeros((len(r), 0))
+        logs = np.log(shape)
         if len(shape):
-            low, high = box.T
-            found = optimize.least_squares(
+            low, high = self.box.T
+            logs = optimize.least_squares(
                 lambda logs: line(logs)[1],
                 np.clip(logs, low + 1e-9, high - 1e-9),
                 bounds=(low, high),
                 max_nfev=60,
-            )
-            logs, slopes = found.x, found.jac
-        ab, residuals = line(logs)
-        return Refined(np.exp(logs), ab, residuals, slopes)
+            ).x
+        return np.exp(logs), line(logs)[0]
 
 
 def log_linear(r):
@@ -150,15 +118,14 @@ def m4(r, exponent, alpha, scale):
     `u` is a sigmoid in log r: the part of the error that is left.
     """
     right = np.log(scale) - exponent * np.log(r)
-    low = np.full(np.broadcast_shapes(right.shape, np.shape(alpha)), -80.0)
-    high = -low
-    # The left side rises with u, so bisect on the logit of u.
-    for _ in range(45):
-        middle = (low + high) / 2
-        left = alpha * np.logaddexp(0, middle) - np.logaddexp(0, -middle)
-        above = left > right
-        low, high = np.where(above, low, middle), np.where(above, middle, high)
-    return -special.expit(middle)
+    # The left side is a rising function of the logit of u, whose slope goes
+    # from 1 to alpha: Newton's method converges from either asymptote.
+    logit = np.where(right < 0, right, right / alpha)
+    for _ in range(NEWTON_STEPS):
+        left = alpha * np.logaddexp(0, logit) - np.logaddexp(0, -logit)
+        u = special.expit(logit)
+        logit = logit - (left - right) / (1 + (alpha - 1) * u)
+    return -special.expit(logit)
 
 
 def broken_power(r, before, after, place, sharpness):
@@ -178,7 +145,7 @@ LAWS = {
     "log_linear": Family(
         title="log-linear",
         basis=log_linear,
-        ranges=lambda span: (),
+        ranges=(),
         grid_size=1,
         saturates=False,
         names=("intercept", "slope"),
@@ -186,14 +153,13 @@ LAWS = {
             a - b * np.log10(smallest),
             b,
         ),
-        prior=0.01,
     ),
     # Hestness et al. 2017, "Deep Learning Scaling is Predictable", Equation 1
     # with a floor: score = limit - coefficient x^-exponent.
     "power": Family(
         title="power law with floor",
         basis=power,
-        ranges=lambda span: (EXPONENTS,),
+        ranges=(EXPONENTS,),
         grid_size=128,
         saturates=True,
         names=("limit", "coefficient", "exponent"),
@@ -202,7 +168,6 @@ LAWS = {
             b * smallest ** shape[0],
             shape[0],
         ),
-        prior=0.04,
     ),
     # Alabdulmohsin et al. 2022, "Revisiting Neural Scaling Laws in Language
     # and Vision", M4: (e - floor) / (start - e)^alpha = scale x^-exponent for
@@ -211,8 +176,8 @@ LAWS = {
     "m4": Family(
         title="M4",
         basis=m4,
-        ranges=lambda span: (EXPONENTS, (0.05, 4.0), (0.1, 100.0)),
-        grid_size=2048,
+        ranges=(EXPONENTS, (0.05, 4.0), (0.1, 1e4)),
+        grid_size=512,
         saturates=True,
         names=("limit", "start", "exponent", "alpha", "scale"),
         published=lambda a, b, shape, smallest: (
@@ -222,7 +187,6 @@ LAWS = {
             shape[1],
             shape[2] * smallest ** shape[0],
         ),
-        prior=0.475,
     ),
     # Caballero et al. 2023, "Broken Neural Scaling Laws", Equation 1 with one
     # break: score = limit - coefficient x^-before (1 + (x / break)^(1 /
@@ -230,8 +194,9 @@ LAWS = {
     "broken_power": Family(
         title="broken power law",
         basis=broken_power,
-        ranges=lambda span: (EXPONENTS, EXPONENTS, (1.0, span), (0.1, 1.0)),
-        grid_size=4096,
+        # The break may lie beyond the sizes.
+        ranges=(EXPONENTS, EXPONENTS, (1.0, 1e5), (0.1, 1.0)),
+        grid_size=512,
         saturates=True,
         names=(
             "limit",
@@ -252,6 +217,5 @@ LAWS = {
             shape[2] * smallest,
             shape[3],
         ),
-        prior=0.475,
     ),
 }

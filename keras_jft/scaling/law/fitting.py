@@ -3,23 +3,21 @@
 Equation numbers are those of `docs/forecasts.md`.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any, overload
 
-import numpy as np
-from scipy import special, stats
+from scipy import stats
 
 from keras_jft import checks
 from keras_jft.scaling.law import evidence, posterior
+from keras_jft.scaling.law import prior as prior_lib
 from keras_jft.scaling.law.families import LAWS
 from keras_jft.scaling.law.law import Candidate, Law
 from keras_jft.scaling.rows import units
 from keras_jft.scaling.rows.table import Rows, RowsLike
 
-# The log-linear law has two parameters; two more sizes show how well it fits.
-FEWEST_SIZES = min(family.fewest_sizes for family in LAWS.values())
-HELD_OUT = 1 / 3  # Share of the sizes, largest first, that are held out.
+FEWEST_SIZES = 2  # A single size shows no rise.
+SIZES_TO_DECIDE = 4  # Fewer cannot show that a curve bends.
 
 
 @overload
@@ -60,10 +58,10 @@ def fit(
 ) -> Law | dict[Any, Law]:
     """Fit scaling laws to the rows of a study, and weigh them.
 
-    Every law is fitted that has enough sizes (two more than it has
-    parameters); the others are listed in `candidates` with the number of sizes
-    they lack. Predictions average over laws, shapes and noise, as
-    `docs/forecasts.md` explains.
+    Predictions average over laws, shapes, deviations and noise, each weighed by
+    the runs and by what is known of other learning curves, as
+    `docs/forecasts.md` explains. So any two sizes will do: the fewer there
+    are, the wider the intervals.
 
     Rows of failed runs and of random initialization (`num_examples` 0) are
     left out; the law's `evidence.left_out` counts them.
@@ -88,9 +86,9 @@ def fit(
         columns.
 
     Raises:
-        ValueError: If rows of several curves are mixed, there are too few
-            sizes for any law, a law is unknown, a size or a score is not a
-            usable number, or it is unclear whether lower scores are better.
+        ValueError: If rows of several curves are mixed, there is only one
+            size, a law is unknown, a size or a score is not a usable number, or
+            it is unclear whether lower scores are better.
 
     Example:
         >>> rows = [
@@ -100,9 +98,9 @@ def fit(
         ... ]
         >>> law = fit(rows, x="num_examples", y="top1")
         >>> law.name
-        'log_linear'
-        >>> print(f"{law.predict(1e6):.1f}")
-        0.5
+        'm4'
+        >>> print(f"{law.predict(1e6):.2f}")
+        0.47
     """
     names = _names(laws)
     rows = Rows(rows)
@@ -113,7 +111,7 @@ def fit(
     curves = [(data.x, data.y) for data in gathered.values()]
     direction = units.direction_of(y, curves, direction, rows.metrics)
     fitted = {
-        curve: _fit_one(data, bounds, names, direction)
+        curve: fit_evidence(data, bounds, names, direction)
         for curve, data in gathered.items()
     }
     return fitted[None] if by is None else fitted
@@ -165,88 +163,58 @@ def _names(laws):
     return tuple(dict.fromkeys(names))
 
 
-def _fit_one(data, bounds, names, direction):
-    """Return the `Law` of one curve."""
-    # Step 1: leave out the laws with too many parameters for these sizes.
-    there = len(data.sizes)
-    lacking = {n: LAWS[n].fewest_sizes - there for n in names}
-    usable = [name for name in names if lacking[name] <= 0]
-    if not usable:
-        least = min(lacking, key=lacking.get)
+def fit_evidence(data, bounds, names=tuple(LAWS), direction="max", prior=None):
+    """Return the `Law` of one curve.
+
+    Args:
+        data: An `Evidence`.
+        bounds: As for `fit`.
+        names: Names in `LAWS`.
+        direction: `"max"` or `"min"`.
+        prior: A `Prior`; None means the one that is learned.
+    """
+    if len(data.sizes) < FEWEST_SIZES:
         raise ValueError(
-            f"Not identifiable: {lacking[least]} more size(s) for the law "
-            f"{least!r}, which needs {LAWS[least].fewest_sizes}; more seeds of "
-            "one size do not show how the curve continues. Received "
-            f"{data.x_name}={data.sizes.tolist()}. Left out: "
-            f"{data.left_out or 'nothing'}."
+            f"A curve needs >= {FEWEST_SIZES} sizes; more seeds of one size do "
+            f"not show how it continues. Received {data.x_name}="
+            f"{data.sizes.tolist()}. Left out: {data.left_out or 'nothing'}."
         )
     bounds = units.bounds_of(data.y, bounds, data.y_name, direction)
-    # Step 2: integrate each law over its parameters (equations 6 to 11).
-    grids = {n: posterior.grid_of(LAWS[n], data) for n in usable}
-    held_out = {n: _held_out(grids[n], data) for n in usable}
-    # Step 3: weigh the laws (equation 12), and draw curves from each.
-    log_weights = {
-        n: math.log(LAWS[n].prior) + _log_sum(grids[n].log_evidence)
-        for n in usable
-    }
-    draws, weights = posterior.draw(grids, log_weights, bounds, data.sizes[0])
-    # Step 4: the least-squares fits, which are reported but predict nothing.
-    found = {
-        n: _candidate(n, grids[n], data, held_out[n], weights[n])
-        for n in usable
-    }
+    found = posterior.integrate(
+        posterior.scaled(data), names, prior or prior_lib.learned()
+    )
+    draws, odds = posterior.draw(found, bounds)
     return Law(
-        name=max(weights, key=weights.get),
+        name=max(odds, key=odds.get),
         evidence=data,
         bounds=bounds,
         direction=direction,
         posterior=draws,
         candidates={
-            n: found.get(n) or Candidate(more_sizes=lacking[n]) for n in names
+            name: _candidate(name, found, data, odds[name]) for name in names
         },
     )
 
 
-def _held_out(grid, data):
-    """Return the log density of the largest sizes given the smaller ones.
+def _candidate(name, found, data, probability):
+    """Return the `Candidate` of one law: its least-squares fit.
 
-    The marginal likelihood of all sizes divided by that of the smaller ones
-    (equation 20).
+    It starts from the most probable shape, and predicts nothing.
     """
-    shown = len(data.sizes) - max(1, round(HELD_OUT * len(data.sizes)))
-    before = posterior.grid_of(grid.family, data, shown)
-    return _log_sum(grid.log_evidence) - _log_sum(before.log_evidence)
-
-
-def _log_sum(logs):
-    return float(special.logsumexp(logs))
-
-
-def _candidate(name, grid, data, held_out, probability):
-    """Return the `Candidate` of one fitted law: its least-squares fit."""
-    family = LAWS[name]
-    best = int(np.argmax(grid.log_evidence))
-    weights = 1 / (grid.ratio[best] + 1 / data.counts)
-    r = data.sizes / data.sizes[0]
-    shape, (a, b), residuals, _ = family.refine(
-        r, data.means, weights, grid.shapes[best], family.box(r[-1])
+    family, runs = LAWS[name], found.runs
+    best = found.log_weights(name).max(axis=(0, 1)).argmax()
+    shape, (a, b) = family.refine(
+        data.sizes / data.sizes[0],
+        runs.means,
+        data.counts,
+        found.lines[name].shapes[best],
     )
+    a, b = a * runs.unit + runs.center, b * runs.unit
     values = family.published(a, b, shape, data.sizes[0])
     return Candidate(
         parameters={
             k: float(v) for k, v in zip(family.names, values, strict=True)
         },
-        aicc=_aicc(residuals, len(values)),
-        held_out=held_out,
         probability=probability,
         theta=(float(a), float(b), *shape.tolist()),
     )
-
-
-def _aicc(residuals, parameters):
-    """Return AICc of the size means (Hurvich and Tsai 1989; equation 19)."""
-    sizes = len(residuals)
-    # Without a lower limit, rounding would choose among laws that fit exactly.
-    square = max(float(residuals @ residuals) / sizes, 1e-16)
-    correction = 2 * parameters * (parameters + 1) / (sizes - parameters - 1)
-    return sizes * math.log(square) + 2 * parameters + correction

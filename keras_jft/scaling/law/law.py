@@ -9,7 +9,6 @@ Shapes: m sizes, n draws.
 
 import dataclasses
 import functools
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,10 +17,14 @@ from scipy import stats
 
 from keras_jft import checks, text_files
 from keras_jft.scaling.law.evidence import Evidence
+from keras_jft.scaling.law.families import LAWS
 from keras_jft.scaling.law.posterior import Posterior
 from keras_jft.scaling.rows import units
 
 LEVEL = 0.95
+TURNS = 0.01  # p-value below which a fall after a peak is not noise,
+JUMPS = 0.05  # and a jump at the largest size.
+JUMP = 3  # A last step is a jump if it is this many times as steep as before.
 FARTHEST = 1e6  # `images_for` looks up to this many times the largest size.
 
 
@@ -38,26 +41,17 @@ class Candidate:
     """One family that was considered for a curve.
 
     Attributes:
-        more_sizes: Number of sizes missing before it is identifiable; 0 if it
-            was fitted.
         parameters: `{name: value}` of the least-squares fit, named as in the
             publication.
-        aicc: Akaike's information criterion, corrected for few observations,
-            over the size means; lower is better.
-        held_out: Log predictive density of the largest third of the sizes
-            given the smaller ones; higher is better.
         probability: Its probability given the runs, and so its share of every
             prediction; those of all candidates sum to 1.
         theta: `(a, b, *shape)` of the least-squares fit, in the basis of the
             family.
     """
 
-    more_sizes: int = 0
-    parameters: dict[str, float] | None = None
-    aicc: float = math.inf
-    held_out: float = -math.inf
-    probability: float = 0.0
-    theta: tuple[float, ...] = ()
+    parameters: dict[str, float]
+    probability: float
+    theta: tuple[float, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,7 +80,7 @@ class Law:
     @property
     def parameters(self) -> dict[str, float]:
         """`{name: value}` of the most probable family."""
-        return self.candidates[self.name].parameters or {}
+        return self.candidates[self.name].parameters
 
     @property
     def unit(self) -> units.Unit:
@@ -190,22 +184,74 @@ class Law:
     # === Goodness of fit ===
 
     @functools.cached_property
+    def turns_after(self) -> float | None:
+        """The size after which the score gets worse, beyond noise, or None.
+
+        See equation 25. A curve that gets worse with every size has no peak.
+        """
+        data, means = self.evidence, self.sign * self.evidence.means
+        peak = int(means.argmax())
+        if peak in (0, len(means) - 1):
+            return None
+        noise, df = self._noise()
+        # One-sided t tests; any but the last size could have been the peak.
+        spread = noise * np.sqrt(1 / data.counts + 1 / data.counts[-1])
+        drop = (means[peak] - means[-1]) / spread[peak]
+        if stats.t.sf(drop, df) * (len(means) - 1) < TURNS:
+            return float(data.sizes[peak])
+        return None
+
+    @functools.cached_property
+    def jumps(self) -> bool:
+        """Whether the last step is a jump, beyond noise (equation 26)."""
+        data = self.evidence
+        if len(data.sizes) < 3:
+            return False
+        steps = self.sign * np.diff(data.means)
+        away = np.diff(np.log(data.sizes))
+        before = max(steps[:-1].sum() / away[:-1].sum(), 0) * away[-1]
+        noise, df = self._noise(without_last=True)
+        spread = noise * np.sqrt(1 / data.counts[-2] + 1 / data.counts[-1])
+        excess = steps[-1] - JUMP * before
+        return bool(excess > 0 and stats.t.sf(excess / spread, df) < JUMPS)
+
+    def _noise(self, without_last=False):
+        """Return the standard deviation of a run, and its degrees of freedom.
+
+        From seeds, or else from how far means lie off the line between their
+        neighbors, which counts bends as noise.
+        """
+        data = self.evidence
+        if data.noise_df:
+            noise, df = data.noise, data.noise_df
+        else:
+            end = len(data.sizes) - (without_last and len(data.sizes) > 3)
+            t, y = np.log(data.sizes[:end]), data.means[:end]
+            part = (t[1:-1] - t[:-2]) / (t[2:] - t[:-2])
+            off = y[1:-1] - (1 - part) * y[:-2] - part * y[2:]
+            scale = 1 + (1 - part) ** 2 + part**2
+            df = max(len(off), 1)
+            noise = (off**2 / scale).sum() / df
+        return max(noise**0.5, 1e-9 * np.abs(data.means).max(), 1e-300), df
+
+    @functools.cached_property
     def lack_of_fit(self) -> float:
-        """p-value of the lack-of-fit F test (equation 17).
+        """p-value of the lack-of-fit F test (equation 24).
 
         The probability that noise alone puts the size means this far from the
         least-squares fit of the most probable family. nan with one run per
-        size, which cannot tell noise from a bend.
+        size, which cannot tell noise from a bend, and with no more sizes than
+        the family has parameters.
         """
         data = self.evidence
         residuals = data.means - self.curve(self.name, data.sizes)
-        if data.noise_df == 0:
+        df = len(data.sizes) - len(self.parameters)
+        if data.noise_df == 0 or df < 1:
             return np.nan
         rounding = 1e-9 * np.abs(data.means).max()
         if data.noise <= rounding**2:
             # Without noise the test has no scale: any deviation is a misfit.
             return 0.0 if np.abs(residuals).max() > rounding else np.nan
-        df = len(data.sizes) - len(self.parameters)
         ratio = data.counts @ residuals**2 / df / data.noise
         return float(stats.f.sf(ratio, df, data.noise_df))
 
@@ -216,10 +262,7 @@ class Law:
             name: The name of a fitted family in `candidates`.
             x: Sizes.
         """
-        from keras_jft.scaling.law.families import LAWS
-
-        fitted = [n for n, c in self.candidates.items() if not c.more_sizes]
-        checks.one_of("name", name, fitted)
+        checks.one_of("name", name, self.candidates)
         a, b, *shape = self.candidates[name].theta
         r = np.asarray(x, np.float64) / self.evidence.sizes[0]
         return a + b * LAWS[name].basis(r, *shape)

@@ -2,26 +2,22 @@
 
 `docs/forecasts.md` derives this; equation numbers below are those of that page.
 
-Given the shape of a law, its other parameters are those of a regression line,
-so they and the noise are integrated out in closed form. What is left is a sum
-over families and shapes: an even grid, plus more shapes near the best one.
+A score is a law, plus a smooth deviation from it, plus the noise of a run
+(equation 1). Given the shape of the law and the kind of deviation and noise,
+everything else is normal, so it is integrated out in closed form: the
+intercept and slope of the law, the deviation and the variance of the noise.
+What is left is a sum over families, shapes and kinds, each weighed by the prior
+(`prior.py`) and by how likely it makes the runs.
 
-Two effects move the mean score of a size away from its law (equation 6): noise,
-which is independent in every run (variance s), and the deviation of the curve
-from the law, which all runs of one size share (variance s times a ratio, also
-searched over a grid). More seeds at one size show how noisy a run is, but not
-how the curve continues: a hundred seeds do not replace a hundred sizes.
+Everything is computed in units of the rise over the sizes, so that neither the
+unit of the scores nor that of the sizes matters.
 
-Prior: a and b are uniform, with the basis scaled to rise by 1 over the observed
-sizes; so is the logarithm of s; shapes are uniform on a logarithmic scale in
-the ranges of their family; `LAWS` has the prior probabilities of the families.
-A law that saturates must end within the bounds of the score. With the
-log-linear law alone and one run per size, the interval is the textbook
-prediction interval of linear regression.
-
-Shapes: m sizes, k grid points (shape and ratio), n draws, q shape parameters.
+Shapes: m sizes, k shapes of a family, q parameters per shape, s kinds of noise
+and deviation ("structures"), c cells of the prior, n draws, p places.
 
 References:
+    Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning",
+    section 2.7 (a process plus a parametric mean).
     Gelman et al. 2013, "Bayesian Data Analysis", sections 14.2 (regression
     with a uniform prior), 10.4 (importance sampling), 7.4 (Bayes factors).
 """
@@ -30,302 +26,563 @@ import dataclasses
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special, stats
+from scipy import linalg, special, stats
 
 from keras_jft.scaling.law.families import LAWS
 
-# Variance of the curve about its law, divided by the noise variance of a run.
-RATIOS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3)
-FLOOR = 0.003  # Residuals below this share of the rise favor no law.
-DRAWS = 8_000
+DRAWS = 4_000
+LENGTH = 4.0  # Decades over which a deviation changes.
 FLAT = 1e-6  # A basis that rises by less is flat over the sizes.
+REACH = 10.0  # Curves stay within bounds up to this many times the largest.
+# Places at which deviations are drawn, in decades from the ends of the sizes.
+KNOTS_BELOW, KNOTS_ABOVE, KNOTS_STEP = 2.0, 6.0, 0.25
+
+
+class Scaled(NamedTuple):
+    """Runs of one curve, in units of the rise over the sizes.
+
+    Attributes:
+        smallest: The smallest size.
+        decades: `(m,)` log10 of size / smallest.
+        means: `(m,)` mean scores.
+        counts: `(m,)` number of runs.
+        within: `(m,)` squared deviations of runs from their means, summed.
+        shown: Number of sizes, smallest first, that set the unit.
+        center: The score that counts as 0.
+        unit: The difference of scores that counts as 1.
+    """
+
+    smallest: float
+    decades: np.ndarray
+    means: np.ndarray
+    counts: np.ndarray
+    within: np.ndarray
+    shown: int
+    center: float
+    unit: float
+
+
+class Structures(NamedTuple):
+    """Kinds of noise and deviation, and what they make of the runs.
+
+    Attributes:
+        ratio: `(s,)` variance of the deviation by that of a run.
+        shared: `(s,)` part of a run's variance that its size shares.
+        falls: `(s,)` exponent by which the variance falls with size.
+        whiten: `(s, m, m)` inverse Cholesky factors of the covariance of the
+            means, in units of the variance of a run at the smallest size.
+        log_density: `(s,)` part of the log likelihood that neither the law
+            nor the variance changes.
+        within: `(s,)` weighed sum of squares within sizes.
+    """
+
+    ratio: np.ndarray
+    shared: np.ndarray
+    falls: np.ndarray
+    whiten: np.ndarray
+    log_density: np.ndarray
+    within: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Grid:
-    """Lines through the size means, one for each shape and ratio.
+class Lines:
+    """Lines through the means of one family, by structure and shape.
 
     Attributes:
-        family: The `Family`.
         shapes: `(k, q)` shape parameters.
+        log_measure: `(k,)` minus the log density with which they were chosen,
+            and the log of their number.
         first: `(k,)` value of the basis at the smallest size.
-        rise: `(k,)` rise of the basis from the smallest size to the largest.
-        ratio: `(k,)` variance of the deviation divided by that of the noise.
-        log_evidence: `(k,)` log marginal likelihood, prior included.
-        ab: `(k, 2)` intercept and slope of the line in z, the basis scaled to
-            0..1 over the sizes.
-        gram: `(k, 3)` sums over sizes of `w`, `w z` and `w z^2`.
-        noise: `(k,)` estimate of the noise variance s.
-        df: Degrees of freedom of that estimate.
+        rise: `(k,)` rise of the basis over the sizes.
+        a: `(s, k)` intercept of the line in z, the basis scaled to 0..1.
+        b: `(s, k)` slope of that line.
+        gram: `(s, 3, k)` elements of its 2 x 2 precision matrix.
+        squares: `(s, k)` weighed sum of squared residuals.
+        log_density: `(s, k)` log likelihood but for the squares.
     """
 
-    family: object
     shapes: np.ndarray
+    log_measure: np.ndarray
     first: np.ndarray
     rise: np.ndarray
-    ratio: np.ndarray
-    log_evidence: np.ndarray
-    ab: np.ndarray
+    a: np.ndarray
+    b: np.ndarray
     gram: np.ndarray
-    noise: np.ndarray
-    df: float
+    squares: np.ndarray
+    log_density: np.ndarray
+
+    @property
+    def determinant(self):
+        """`(s, k)` determinants of the precision matrices."""
+        total, first, second = self.gram.swapaxes(0, 1)
+        return total * second - first**2
 
 
-def grid_of(family, data, shown=None):
-    """Return the `Grid` of one family.
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Integrals:
+    """The closed-form part of the posterior.
+
+    Attributes:
+        runs: The `Scaled` runs.
+        structures: The `Structures`.
+        lines: `{law name: Lines}`.
+        prior: The `Prior`.
+    """
+
+    runs: Scaled
+    structures: Structures
+    lines: dict
+    prior: object
+
+    def cells(self):
+        """Return the structures of each cell of the prior, and their odds.
+
+        Returns:
+            Two arrays of shape (c, s / number of ratios): positions in
+            `structures`, and log prior probabilities.
+        """
+        prior, kinds = self.prior, self.structures
+        places = np.stack(
+            [np.flatnonzero(kinds.ratio == ratio) for ratio in prior.ratio]
+        )
+        odds = np.array([prior.falls[value] for value in kinds.falls])
+        # With one run per size, noise that a size shares cannot be told apart.
+        if (self.runs.counts > 1).any():
+            odds = odds * [prior.shared[value] for value in kinds.shared]
+        return places, np.log(odds)[places] + np.log(prior.cells)[:, None]
+
+    def log_weights(self, name):
+        """Return the log joint probabilities of one family (equation 14).
+
+        Returns:
+            An array `(c, s / number of ratios, k)`.
+        """
+        lines, prior = self.lines[name], self.prior
+        places, log_prior = self.cells()
+        df, guess = (v[:, None, None] for v in (prior.df, self.guess))
+        total = df + self.freedom
+        return (
+            lines.log_density[places]
+            + log_prior[..., None]
+            + lines.log_measure
+            + prior.log_density(name, lines.shapes)
+            + np.log(prior.families[name])
+            + special.gammaln(total / 2)
+            - special.gammaln(df / 2)
+            + df / 2 * np.log(guess)
+            - total / 2 * np.log(lines.squares[places] + guess)
+        )
+
+    @property
+    def guess(self):
+        """`(c,)` sum of squares that the prior adds (equation 9)."""
+        return self.prior.df * self.prior.noise**2
+
+    @property
+    def freedom(self):
+        """Degrees of freedom of the runs themselves."""
+        return float(self.runs.counts.sum() - 2)
+
+
+def scaled(data, shown=None):
+    """Return the `Scaled` runs of an `Evidence`.
 
     Args:
-        family: A value of `LAWS`.
         data: An `Evidence`.
-        shown: Number of sizes, smallest first, that the fit sees; the basis is
-            always scaled over all sizes. None means all.
+        shown: Number of sizes, smallest first, that set the unit; None for
+            all.
     """
-    # Step 1: an even grid over the whole range of shapes.
-    box = family.box(data.sizes[-1] / data.sizes[0])
-    shapes = family.shapes(box)
-    grid = _grid(family, shapes, np.zeros(len(shapes)), data, shown)
-    if not len(box):
-        return grid
-    # Step 2: half as many again, concentrated around the best fit.
-    proposal = _about_best(grid, box, data, shown)
-    rng = np.random.default_rng(0)
-    logs = np.vstack(
-        [
-            np.log(shapes),
-            proposal.rvs(len(shapes) // 2, rng).reshape(-1, len(box)),
-        ]
+    shown = len(data.sizes) if shown is None else shown
+    center = float(data.means[:shown].mean())
+    unit = np.ptp(data.means[:shown])
+    if not unit:  # All scores are equal: any small unit will do.
+        unit = 1e-3 * abs(center) or 1.0
+    return Scaled(
+        smallest=float(data.sizes[0]),
+        decades=np.log10(data.sizes / data.sizes[0]),
+        means=(data.means - center) / unit,
+        counts=data.counts,
+        within=data.within / unit**2,
+        shown=shown,
+        center=center,
+        unit=float(unit),
     )
-    # Step 3: weight each shape by prior density over sampling density, so that
-    # sums over the shapes still average over the prior (equation 11).
-    inside = ((logs >= box[:, 0]) & (logs <= box[:, 1])).all(axis=1)
-    even = 1 / np.prod(np.ptp(box, axis=1))
-    share = len(shapes) / len(logs)
-    density = share * even + (1 - share) * proposal.pdf(logs)
-    log_weights = np.where(inside, np.log(even / density), -np.inf)
-    logs = np.clip(logs, box[:, 0], box[:, 1])
-    return _grid(family, np.exp(logs), log_weights, data, shown)
 
 
-def _about_best(grid, box, data, shown):
-    """Return a t distribution around the least-squares shape.
+def integrate(runs, names, prior, focus=True):
+    """Return the `Integrals` over all but families, shapes and structures.
 
-    Precise data leave only a thin sheet of plausible shapes, which an even grid
-    would miss.
+    Args:
+        runs: `Scaled` runs.
+        names: Names in `LAWS`.
+        prior: A `Prior`.
+        focus: Whether to add shapes where the posterior is large.
     """
-    best = int(grid.log_evidence.argmax())
-    sizes, counts = data.sizes[:shown], data.counts[:shown]
-    found = grid.family.refine(
-        sizes / sizes[0],
-        data.means[:shown],
-        1 / (grid.ratio[best] + 1 / counts),
-        grid.shapes[best],
-        box,
+    structures = _structures(runs, prior)
+    lines = {}
+    for name in names:
+        family = LAWS[name]
+        even = family.shapes
+        density = np.full(len(even), -np.log(np.ptp(family.box, axis=1)).sum())
+        lines[name] = _lines(name, even, density, runs, structures)
+    found = Integrals(
+        runs=runs, structures=structures, lines=lines, prior=prior
     )
-    # Gauss-Newton: the precision of the log shape at the least-squares fit.
-    noise = found.residuals @ found.residuals / len(sizes)
-    noise = min(max(noise, 1e-12), grid.noise[best])
-    precision = found.slopes.T @ found.slopes / noise
-    # At most as wide as the box, even if the data say little about a shape.
-    precision += np.diag(4 / np.ptp(box, axis=1) ** 2)
-    return stats.multivariate_t(
-        np.log(found.shape),
-        2 * np.linalg.inv(precision),
-        df=4,
-        # Runs exactly on a law leave a sheet thinner than rounding errors.
-        allow_singular=True,
-    )
+    if focus:
+        for name in names:
+            if len(LAWS[name].box):
+                shapes, density = _focused(name, found)
+                lines[name] = _lines(name, shapes, density, runs, structures)
+    return found
 
 
-def _grid(family, shapes, log_weights, data, shown):
-    """Return the `Grid` of shapes whose prior weights are 1 on average."""
-    r = data.sizes / data.sizes[0]
-    count = len(shapes)
+def kernel(decades, others):
+    """Return the covariance of a deviation of variance 1 (equation 7).
+
+    Matern's, of smoothness 5/2: the deviation bends, without kinks.
+    """
+    away = np.abs(decades[:, None] - others) * np.sqrt(5) / LENGTH
+    return (1 + away + away**2 / 3) * np.exp(-away)
+
+
+def _structures(runs, prior):
+    """Return the `Structures` of a prior for some runs."""
+    shares = prior.shared if (runs.counts > 1).any() else (0.0,)
+    found = []
+    smooth = kernel(runs.decades, runs.decades)
+    for ratio in np.unique(prior.ratio):
+        for shared in shares:
+            for falls in prior.falls:
+                # Equations 6 and 10: the covariance of the means.
+                run = 10 ** (-falls * runs.decades)
+                own, count = 1 - shared, runs.counts
+                root = linalg.cholesky(
+                    np.diag(run * (own / count + shared)) + ratio * smooth,
+                    lower=True,
+                )
+                scatter = (count - 1) * np.log(own * run)
+                found.append(
+                    (
+                        ratio,
+                        shared,
+                        falls,
+                        linalg.solve_triangular(
+                            root, np.eye(len(root)), lower=True
+                        ),
+                        -np.log(np.diag(root)).sum() - scatter.sum() / 2,
+                        (runs.within / run).sum() / own,
+                    )
+                )
+    return Structures(*map(np.array, zip(*found, strict=True)))
+
+
+def _lines(name, shapes, density, runs, structures):
+    """Return the `Lines` of shapes drawn with some log density (`(k,)`)."""
+    family, last = LAWS[name], runs.shown - 1
+    r = 10**runs.decades
     basis = family.columns(r, shapes)
-    # A shape that is flat over all sizes cannot explain any rise: drop it.
-    rises = basis[:, -1] - basis[:, 0] > FLAT
-    shapes, basis, log_weights = (
-        array[rises] for array in (shapes, basis, log_weights)
-    )
-    # Scale the basis to 0..1 over the sizes; the prior is uniform on it.
-    rise = basis[:, -1] - basis[:, 0]
-    z = ((basis - basis[:, :1]) / rise[:, None])[:, :shown]
-    means, counts = data.means[:shown], data.counts[:shown]
-    runs = counts.sum()
-    # With one run per size, noise and deviation cannot be told apart.
-    ratios = RATIOS if runs > len(counts) else RATIOS[:1]
-    parts = [_lines(z, means, counts, ratio) for ratio in ratios]
-    ab, gram, squares, log_density = (
-        np.concatenate(part) for part in zip(*parts, strict=True)
-    )
-    # Equation 9: residuals of the means, scatter within sizes, and the floor.
-    squares = squares + data.within[:shown].sum()
-    scale = np.ptp(data.means) or np.abs(data.means).max() or 1.0
-    squares = squares + (FLOOR * scale) ** 2
-    df = float(runs - 2)
-    determinant = gram[:, 0] * gram[:, 2] - gram[:, 1] ** 2
-    times = len(ratios)
-    return Grid(
-        family=family,
-        shapes=np.tile(shapes, (times, 1)),
-        first=np.tile(basis[:, 0], times),
-        rise=np.tile(rise, times),
-        ratio=np.repeat(ratios, len(shapes)),
-        # Equation 10; then the prior weight of each shape and ratio.
-        log_evidence=(
-            special.gammaln(df / 2)
-            - df / 2 * np.log(np.pi * squares)
-            - 0.5 * np.log(determinant)
-            + log_density
-            + np.tile(log_weights, times)
-            - np.log(times * count)
-        ),
-        ab=ab,
-        gram=gram,
-        noise=squares / df,
-        df=df,
-    )
-
-
-def _lines(z, means, counts, ratio):
-    """Fit a line to the size means for each row of `z` (equations 7 and 8).
-
-    Returns:
-        `ab`, `gram` and the weighted sum of squared residuals, and the part of
-        the log likelihood that depends on the weights alone.
-    """
-    w = 1 / (ratio + 1 / counts)
-    total, first, second = w.sum(), z @ w, z**2 @ w
-    cross, mean = z @ (w * means), w @ means
+    # A shape that is flat over the sizes cannot explain any rise: drop it.
+    if len(family.box):
+        flat = FLAT * min(1.0, runs.decades[last])
+        rises = basis[:, last] - basis[:, 0] > flat
+        shapes, basis, density = (
+            array[rises]
+            for array in (shapes, basis, density + np.log(len(rises)))
+        )
+    rise = basis[:, last] - basis[:, 0]
+    z = ((basis - basis[:, :1]) / rise[:, None]).T
+    ones = structures.whiten.sum(axis=2)
+    means = structures.whiten @ runs.means
+    total = np.broadcast_to((ones**2).sum(1)[:, None], (len(ones), len(rise)))
+    first, second, cross = np.empty((3, *total.shape))
+    for place, whiten in enumerate(structures.whiten):
+        white = whiten @ z
+        first[place] = ones[place] @ white
+        cross[place] = means[place] @ white
+        second[place] = np.einsum("mk,mk->k", white, white)
+    # Equations 11 and 12: weighted least squares.
+    mean = (ones * means).sum(1)[:, None]
+    determinant = total * second - first**2
     # Not below rounding errors: a shape may map two sizes to the same z.
-    determinant = np.maximum(total * second - first**2, 1e-12 * total**2)
+    determinant = np.maximum(determinant, 1e-12 * total * second)
     b = (total * cross - first * mean) / determinant
     a = (mean - b * first) / total
-    squares = (means - a[:, None] - b[:, None] * z) ** 2 @ w
-    second = (determinant + first**2) / total
-    gram = np.stack([np.full_like(first, total), first, second], axis=1)
-    # The ratio only changes the variance of the mean, from s / n to s / w.
-    log_density = np.full_like(first, 0.5 * np.log(w / counts).sum())
-    return np.stack([a, b], axis=1), gram, squares, log_density
+    squares = (means**2).sum(1)[:, None] - a * mean - b * cross
+    return Lines(
+        shapes=shapes,
+        log_measure=-density,
+        first=basis[:, 0],
+        rise=rise,
+        a=a,
+        b=b,
+        gram=np.stack([total, first, (determinant + first**2) / total], axis=1),
+        squares=np.maximum(squares, 0) + structures.within[:, None],
+        log_density=(structures.log_density[:, None] - np.log(determinant) / 2),
+    )
+
+
+def _focused(name, found):
+    """Return shapes, half of them where the posterior is large.
+
+    Precise runs leave only a thin sheet of plausible shapes, which an even grid
+    would miss (equation 15).
+
+    Returns:
+        `(k, q)` shapes and the `(k,)` log density with which they were drawn.
+    """
+    family, lines = LAWS[name], found.lines[name]
+    low, high = family.box.T
+    log_weights = special.logsumexp(found.log_weights(name), axis=(0, 1))
+    weights = np.exp(log_weights - log_weights.max())
+    weights /= weights.sum()
+    logs = np.log(lines.shapes)
+    middle = weights @ logs
+    spread = (logs - middle).T * weights @ (logs - middle)
+    # Not a point, where one shape of the grid has all the weight.
+    spread += np.diag(((high - low) / len(logs) ** (1 / len(low))) ** 2)
+    proposal = stats.multivariate_t(middle, spread, df=4)
+    rng = np.random.default_rng(0)
+    even = np.log(family.shapes)
+    more = proposal.rvs(len(even), rng).reshape(-1, len(low))
+    more = more[((more >= low) & (more <= high)).all(axis=1)]
+    # Draws that leave the ranges are dropped: the others are that much denser.
+    inside = max(len(more), 1) / len(even)
+    logs = np.vstack([even, more])
+    share = len(even) / len(logs)
+    density = np.log(
+        share / np.prod(high - low)
+        + (1 - share) / inside * np.atleast_1d(proposal.pdf(logs))
+    )
+    return np.exp(logs), density
+
+
+# === Draws ===
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Posterior:
-    """Draws of curves, `score = a + b g(r; shape)` (equation 1).
+    """Draws of curves, a law and a deviation from it (equation 1).
 
     Attributes:
         smallest: The smallest size.
         ab: `(n, 2)` intercepts and slopes.
-        members: `{law name: (places, shapes)}`: the positions `(n',)` of the
-            draws from that family, and their shapes `(n', q)`.
-        noise: `(n,)` variance of runs of one size.
-        deviation: `(n,)` variance of sizes about the curve.
+        members: `{law name: (places, shapes, which)}`: the positions `(n',)`
+            of the draws from that family, its distinct shapes, and which of
+            them each draw has.
+        knots: `(p,)` places of the deviations, log10 of size / smallest.
+        bends: `(p, n)` deviations there; constant beyond them.
+        noise: `(n,)` variance of runs of the smallest size.
+        deviation: `(n,)` variance that all runs of a size share, there.
+        falls: `(n,)` both are proportional to size^-falls.
         standard: `(n,)` standard normal numbers, the noise of a new run.
     """
 
     smallest: float
     ab: np.ndarray
     members: dict
+    knots: np.ndarray
+    bends: np.ndarray
     noise: np.ndarray
     deviation: np.ndarray
+    falls: np.ndarray
     standard: np.ndarray
 
     def curves(self, x):
         """Return the `(sizes, n)` scores of the drawn curves at sizes `x`."""
         r = np.asarray(x, np.float64).reshape(-1, 1) / self.smallest
         basis = np.empty((len(r), len(self.ab)))
-        for name, (places, shapes) in self.members.items():
-            basis[:, places] = LAWS[name].basis(r, *shapes.T)
-        return self.ab[:, 0] + self.ab[:, 1] * basis
+        for name, (places, shapes, which) in self.members.items():
+            basis[:, places] = LAWS[name].basis(r, *shapes.T)[:, which]
+        decades = np.log10(r[:, 0])
+        bend = _between(self.knots, self.bends, decades)
+        return self.ab[:, 0] + self.ab[:, 1] * basis + bend
 
     def runs(self, x):
-        """Return `(sizes, n)` scores of one new run per curve (equation 15)."""
+        """Return `(sizes, n)` scores of one new run per curve (equation 20)."""
         return self.curves(x) + self.standard * np.sqrt(
-            self.noise + self.deviation
+            (self.noise + self.deviation) * self.scatter(x)
         )
 
+    def scatter(self, x):
+        """Return `(sizes, n)` variances at `x` by those at the smallest."""
+        r = np.asarray(x, np.float64).reshape(-1, 1) / self.smallest
+        return r**-self.falls
 
-def draw(grids, log_weights, bounds, smallest, seed=0):
-    """Draw curves from several families, each in proportion to its probability.
+
+def draw(found, bounds, seed=0):
+    """Draw curves from all families, each in proportion to its probability.
 
     Args:
-        grids: `{law name: Grid}`.
-        log_weights: `{law name: log probability}`, up to a constant, before
-            curves that end out of bounds are taken off.
+        found: The `Integrals`.
         bounds: Lowest and highest possible score.
-        smallest: The smallest size.
-        seed: Seed of the draws: the same evidence gives the same numbers.
+        seed: Seed of the draws: the same runs give the same numbers.
 
     Returns:
         A `Posterior`, and `{law name: probability}`, which sum to 1.
     """
     rng = np.random.default_rng(seed)
-    drawn = {name: _draw_one(grids[name], bounds, rng) for name in grids}
-    # Equation 12: the share of curves within bounds belongs to the prior.
-    logs = np.array([log_weights[n] + np.log(drawn[n].share) for n in drawn])
-    weights = np.exp(logs - logs.max())
-    weights = dict(zip(drawn, (weights / weights.sum()).tolist(), strict=True))
-    # Put the first draws of each family one after another, as many as its
-    # probability is worth.
-    parts, members, start = [], {}, 0
-    for name, part in drawn.items():
-        count = round(DRAWS * weights[name])
-        if count:
-            members[name] = np.arange(start, start + count), part.shapes[:count]
-            parts.append((part.ab, part.noise, part.noise * part.ratio))
-            parts[-1] = tuple(array[:count] for array in parts[-1])
-            start += count
-    ab, noise, deviation = (
-        np.concatenate(arrays) for arrays in zip(*parts, strict=True)
+    names = list(found.lines)
+    weights = {name: found.log_weights(name) for name in names}
+    flat = np.concatenate([weights[name].ravel() for name in names])
+    chance = np.exp(flat - flat.max())
+    ends = np.cumsum([weights[name].size for name in names])
+    limits = (np.array(bounds) - found.runs.center) / found.runs.unit
+    parts = []
+    # Reject curves that leave the bounds, and draw again until enough are kept
+    # (equation 16); if next to none stays within, keep those that miss least.
+    for _ in range(4):
+        picks = rng.choice(len(flat), size=2 * DRAWS, p=chance / chance.sum())
+        family = np.searchsorted(ends, picks, side="right")
+        for place, name in enumerate(names):
+            own = picks[family == place] - (ends[place] - weights[name].size)
+            if len(own):
+                where = np.unravel_index(own, weights[name].shape)
+                part = _drawn(found, name, *where, limits, rng)
+                parts.append(part._replace(family=np.full(len(own), place)))
+        drawn = Drawn(
+            *(np.concatenate(v, axis=-1) for v in zip(*parts, strict=True))
+        )
+        kept = np.flatnonzero(drawn.misses <= 0)
+        if len(kept) >= DRAWS:
+            break
+    if len(kept) < DRAWS / 10:
+        kept = np.argsort(drawn.misses, kind="stable")
+    # Chunks of families follow each other: take some of each.
+    kept = np.sort(np.resize(rng.permutation(kept[: DRAWS * 4]), DRAWS))
+    return _posterior(found, names, drawn, kept, rng)
+
+
+class Drawn(NamedTuple):
+    """Drawn curves, in scaled units; the last axis is that of the draws."""
+
+    family: np.ndarray
+    cell: np.ndarray
+    structure: np.ndarray
+    shape: np.ndarray
+    a: np.ndarray
+    b: np.ndarray
+    variance: np.ndarray
+    bends: np.ndarray
+    misses: np.ndarray
+
+
+def _drawn(found, name, cell, kind, shape, limits, rng):
+    """Return the `Drawn` curves of one family, from the outside in.
+
+    Args:
+        found: The `Integrals`.
+        name: The family.
+        cell: `(n,)` cells of the prior.
+        kind: `(n,)` which of a cell's structures.
+        shape: `(n,)` which of the family's shapes.
+        limits: Lowest and highest possible score.
+        rng: NumPy's generator.
+    """
+    lines, runs = found.lines[name], found.runs
+    structure = found.cells()[0][cell, kind]
+    total, first, _ = lines.gram[structure, :, shape].T
+    determinant = lines.determinant[structure, shape]
+    # The variance of a run, scaled inverse chi-squared (equation 17).
+    variance = lines.squares[structure, shape] + found.guess[cell]
+    variance /= rng.chisquare(found.prior.df[cell] + found.freedom)
+    # The slope of the line, then its start given that (equation 18).
+    off = rng.standard_normal(len(cell)) * np.sqrt(
+        variance * total / determinant
     )
+    b = lines.b[structure, shape] + off
+    a = lines.a[structure, shape] - first / total * off
+    a += np.sqrt(variance / total) * rng.standard_normal(len(cell))
+    # From the scaled basis back to that of equation 1.
+    b = b / lines.rise[shape]
+    a = a - b * lines.first[shape]
+    # What the sizes say of the deviation, and its draws (equation 19).
+    basis = LAWS[name].columns(10**runs.decades, lines.shapes)[shape]
+    rest = runs.means - a[:, None] - b[:, None] * basis
+    bends = np.zeros((len(_knots(runs)), len(cell)))
+    for place in np.unique(structure):
+        own = structure == place
+        bends[:, own] = _bends(
+            found, place, rest[own], np.sqrt(variance[own]), rng
+        )
+    # How far the curve leaves the bounds: where it ends, and at ten times.
+    at = runs.decades[runs.shown - 1] + np.log10(REACH)
+    there = LAWS[name].columns(np.array([10**at]), lines.shapes)[shape, 0]
+    ten = a + b * there + _between(_knots(runs), bends, np.array([at]))[0]
+    checked = [ten, a] if LAWS[name].saturates else [ten]
+    misses = [np.abs(v - np.clip(v, *limits)) for v in checked]
+    return Drawn(
+        family=None,
+        cell=cell,
+        structure=structure,
+        shape=shape,
+        a=a,
+        b=b,
+        variance=variance,
+        bends=bends,
+        misses=np.max(misses, axis=0),
+    )
+
+
+def _bends(found, structure, rest, deviation, rng):
+    """Return `(p, n)` deviations at the knots, given residuals `(n, m)`."""
+    knots = _knots(found.runs)
+    ratio = found.structures.ratio[structure]
+    if not ratio:
+        return np.zeros((len(knots), len(rest)))
+    whiten = found.structures.whiten[structure]
+    across = ratio * kernel(knots, found.runs.decades) @ whiten.T
+    spread = ratio * kernel(knots, knots) - across @ across.T
+    # Rounding can leave a covariance with tiny negative eigenvalues.
+    values, vectors = linalg.eigh(spread)
+    root = vectors * np.sqrt(np.maximum(values, 0))
+    noise = rng.standard_normal((len(knots), len(rest))) * deviation
+    return across @ (whiten @ rest.T) + root @ noise
+
+
+def _knots(runs):
+    """Return the places of deviations, in decades from the smallest size."""
+    low, high = -KNOTS_BELOW, runs.decades[-1] + KNOTS_ABOVE
+    # No more than 100, however far apart the sizes are.
+    return np.linspace(low, high, min(round((high - low) / KNOTS_STEP), 100))
+
+
+def _between(knots, values, at):
+    """Interpolate `(p, n)` values linearly; constant beyond the knots."""
+    place = np.interp(at, knots, np.arange(len(knots)))
+    left = np.minimum(place.astype(int), len(knots) - 2)
+    part = (place - left)[:, None]
+    return (1 - part) * values[left] + part * values[left + 1]
+
+
+def _posterior(found, names, drawn, kept, rng):
+    """Return the `Posterior` of the draws kept, and the share of each law."""
+    runs, structures = found.runs, found.structures
+    kept = kept[np.argsort(drawn.family[kept], kind="stable")]
+    family, shape = drawn.family[kept], drawn.shape[kept]
+    members = {}
+    for place, name in enumerate(names):
+        places = np.flatnonzero(family == place)
+        if len(places):
+            distinct, which = np.unique(shape[places], return_inverse=True)
+            members[name] = places, found.lines[name].shapes[distinct], which
+    shared = structures.shared[drawn.structure[kept]]
+    variance = drawn.variance[kept] * runs.unit**2
     posterior = Posterior(
-        smallest=smallest,
-        ab=ab,
+        smallest=runs.smallest,
+        ab=np.stack(
+            [
+                drawn.a[kept] * runs.unit + runs.center,
+                drawn.b[kept] * runs.unit,
+            ],
+            axis=1,
+        ),
         members=members,
-        noise=noise,
-        deviation=deviation,
-        standard=rng.standard_normal(start),
+        knots=_knots(runs),
+        bends=drawn.bends[:, kept] * runs.unit,
+        noise=variance * (1 - shared),
+        deviation=variance * shared,
+        falls=structures.falls[drawn.structure[kept]],
+        standard=rng.standard_normal(DRAWS),
     )
-    return posterior, weights
-
-
-class _Drawn(NamedTuple):
-    """`DRAWS` draws from one family, and the share that lies within bounds."""
-
-    shapes: np.ndarray
-    ab: np.ndarray
-    noise: np.ndarray
-    ratio: np.ndarray
-    share: float
-
-
-def _draw_one(grid, bounds, rng):
-    """Return the `_Drawn` of one family, from the inside out."""
-    # Step 1: shapes and ratios, by their posterior probability (equation 11).
-    chance = np.exp(grid.log_evidence - grid.log_evidence.max())
-    places = rng.choice(len(chance), size=2 * DRAWS, p=chance / chance.sum())
-    # Step 2: the noise, scaled inverse chi-squared (equation 13).
-    noise = grid.noise[places] * grid.df / rng.chisquare(grid.df, len(places))
-    # Step 3: the slope of the line, then its start given that (equation 14).
-    total, first, second = grid.gram[places].T
-    start, rise = grid.ab[places].T
-    off = rng.standard_normal(len(places))
-    off *= np.sqrt(noise * total / (total * second - first**2))
-    rise = rise + off
-    start = start - first / total * off
-    start += np.sqrt(noise / total) * rng.standard_normal(len(places))
-    # Step 4: from the scaled basis back to that of equation 1.
-    b = rise / grid.rise[places]
-    a = start - b * grid.first[places]
-    # Step 5: reject curves that would end out of bounds.
-    kept = np.arange(len(a))
-    if grid.family.saturates:
-        out = abs(a - np.clip(a, *bounds))
-        # If under 1% end within the bounds, keep those that miss them least.
-        kept = np.flatnonzero(out <= np.quantile(out, 0.01))
-    return _Drawn(
-        shapes=grid.shapes[places][np.resize(kept, DRAWS)],
-        ab=np.stack([a, b], axis=1)[np.resize(kept, DRAWS)],
-        noise=noise[np.resize(kept, DRAWS)],
-        ratio=grid.ratio[places][np.resize(kept, DRAWS)],
-        share=len(kept) / len(places),
-    )
+    share = np.bincount(family, minlength=len(names)) / len(kept)
+    return posterior, dict(zip(names, share.tolist(), strict=True))

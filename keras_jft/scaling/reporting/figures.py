@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_jft.html_page import drawable
 from keras_jft.metrics import METRICS
-from keras_jft.scaling.law.fitting import FEWEST_SIZES, fit
+from keras_jft.scaling.law.fitting import SIZES_TO_DECIDE, fit
 from keras_jft.scaling.paper import paper as printed
 from keras_jft.scaling.reporting import classes
 from keras_jft.scaling.rows import units
@@ -264,7 +264,7 @@ def _draw_panel(ax, rows, x, y, modes, *, factor=1, bounds=None):
     ax.set_title(drawable(units.titled(str(task))) if task else "")
     ax.grid(axis="y", alpha=0.25, linewidth=0.5)
     # Colors are modes; the legend explains bands and dashes once, in gray.
-    if len(sizes) >= FEWEST_SIZES:
+    if len(sizes) >= SIZES_TO_DECIDE:
         ax.fill_between([], [], color="gray", label=BAND, **SHADE)
     if rows.untrained.any():
         ax.plot([], [], color="gray", label="random initialization", **DASHED)
@@ -309,7 +309,7 @@ def _draw_curve(ax, rows, x, y, name, color, marker, *, factor, bounds):
     ax.scatter(trained[x], trained[y], s=9, alpha=0.45, lw=0, color=color)
     means = trained.groupby(x)[y].mean()
     mean = {"color": color, "marker": marker, "markersize": 5}
-    if len(means) < FEWEST_SIZES:  # A line through the means instead.
+    if len(means) < SIZES_TO_DECIDE:  # A line through the means instead.
         ax.plot(means.index, means, label=name, **mean)
     else:
         # The direction does not change any line.

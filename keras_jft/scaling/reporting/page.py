@@ -125,7 +125,7 @@ def report(
         >>> scores = {300: 0.32, 1_000: 0.38, 3_000: 0.5, 10_000: 0.6}
         >>> rows = [{"num_examples": n, "score": scores[n]} for n in scores]
         >>> page, text = report(rows, f"{tempfile.mkdtemp()}/report.html")
-        >>> print("collect" in page.read_text(), text.name)
+        >>> print("evidence" in page.read_text(), text.name)
         True report.md
     """
     check_path(path)
@@ -241,11 +241,6 @@ def _next_runs(sheet):
     hours = sum(n.hours for n in sheet.next_runs)
     cost = f" for {hours:.2g} device-hours" if hours >= 0 else ""
     where = f"{runs} ({sheet.law.evidence.x_name}){cost}, which would"
-    if sheet.admitted:
-        return (
-            f"{where} make {' and '.join(sheet.admitted)} identifiable, too: "
-            "the interval may become wider, and more accurate"
-        )
     return (
         f"{where} narrow the gain from ±{unit.text(half)} to "
         f"±{unit.text(sheet.next_runs[-1].half_width)} {unit.name}"
@@ -342,18 +337,15 @@ def _beside_the_paper(numbers, rows):
 
 
 def _laws(found):
-    """Return a table of the fitted laws; the others are among the caveats."""
+    """Return a table of the fitted laws."""
     laws = {n: f.law for n, f in found.items() if not isinstance(f, str)}
     return Table(
-        "Probability of each law; AICc (lower is better); log density of the "
-        "largest third of the sizes, predicted from the others (higher is "
-        "better); least-squares parameters",
-        ("curve", "law", "probability", "AICc", "held out", "parameters"),
+        "Probability of each law; least-squares parameters",
+        ("curve", "law", "probability", "parameters"),
         tuple(
             (_called(name), LAWS[one].title, *_fitted(candidate))
             for name, law in laws.items()
             for one, candidate in law.candidates.items()
-            if not candidate.more_sizes
         ),
         words=True,
     )
@@ -363,8 +355,6 @@ def _fitted(candidate):
     numbers = candidate.parameters.items()
     return (
         f"{candidate.probability:.0%}",
-        f"{candidate.aicc:.1f}",
-        f"{candidate.held_out:.1f}",
         ", ".join(f"{name} {value:.3g}" for name, value in numbers),
     )
 

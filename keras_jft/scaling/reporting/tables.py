@@ -1,7 +1,6 @@
 """Text tables of a study: scores by size, and the forecast of each curve."""
 
 from keras_jft.scaling.decision.forecast import forecasts
-from keras_jft.scaling.law.fitting import FEWEST_SIZES
 from keras_jft.scaling.rows import units
 from keras_jft.scaling.rows.table import Rows, RowsLike
 
@@ -37,8 +36,7 @@ def table(rows: RowsLike, x: str = "num_examples", factor: float = 10) -> str:
         Classification: top1, points
                    0   300 1,000 3,000 10,000
         frozen  20.0  32.0  38.0  50.0   60.0
-        frozen: 10x more: +19.0 [5.9, 29.2] points, collect
-        4 sizes only allow the log-linear law.
+        frozen: 10x more: +7.2 [0.0, 20.0] points, not enough evidence
     """
     rows = Rows(rows).succeeded()
     if "task" not in rows:
@@ -57,9 +55,6 @@ def table(rows: RowsLike, x: str = "num_examples", factor: float = 10) -> str:
             means(part, ["mode"], x, scores).rename_axis(None).to_string(),
             *(f"{mode}: {_line(sheet)}" for (mode,), sheet in found.items()),
         ]
-    sizes = rows.table.loc[~rows.untrained, x].nunique()
-    if sizes == FEWEST_SIZES:
-        blocks.append(f"{sizes} sizes only allow the log-linear law.")
     return "\n".join(blocks)
 
 

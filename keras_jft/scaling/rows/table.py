@@ -380,7 +380,7 @@ def hours_at(size, sizes, hours):
     if len(np.unique(sizes[known])) < 2:
         return np.nan
     parts = np.stack([np.ones(known.sum()), sizes[known]], axis=1)
-    # Minimize relative errors, since sizes span decades (equation 22 of
+    # Minimize relative errors, since sizes span decades (equation 28 of
     # docs/forecasts.md).
     weights = 1 / np.maximum(hours[known], 1e-9)
     (fixed, each), _ = optimize.nnls(
