@@ -35,6 +35,7 @@ BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
         "long_tail.py",
         "learning_curves.py",
         "pose.py",
+        "prior.py",
         "segmentation.py",
         "speed/closure.py",
         "speed/data_scale.py",
