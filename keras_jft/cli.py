@@ -60,7 +60,7 @@ def main(words: Sequence[str] | None = None) -> int:
         ):
             return arguments.run(arguments) or OK
     except KeyboardInterrupt:
-        print("Stopped. The same command goes on from here.", file=sys.stderr)
+        print("Stopped.", file=sys.stderr)
         return INTERRUPTED
 
 

@@ -248,9 +248,16 @@ def test_sizes_and_seeds_are_chosen_to_fit_the_hours(plan, monkeypatch):
     np.testing.assert_allclose(
         took.hours(found, found.sizes, 2), (2 * once + search) / 3600
     )
-    fitted = budget.fit_hours(found, (2.5 * once + search) / 3600)
+    # The search takes a quarter, and the rest is good for four seeds.
+    assert 4 * once < 3 * search < 5 * once
+    fitted = budget.fit_hours(found, 4.0001 * search / 3600)
+    assert fitted.sizes == found.sizes and fitted.seeds == (0, 1, 2, 3)
+    assert fitted.tasks["trees"].validation is not None
+    # There is no time for a search.
+    fitted = budget.fit_hours(found, 2.5 * once / 3600)
     assert fitted.sizes == found.sizes and fitted.seeds == (0, 1)
-    assert "take about" in fitted.notes[-1]
+    assert fitted.tasks["trees"].validation is None
+    assert fitted.notes[-1].endswith("too few to search learning rates in")
     with pytest.raises(ValueError, match="`hours` must be .* or more: so long"):
         budget.fit_hours(found, 0.1 * once / 3600)
     # Fewer sizes cannot be: there are 100 images.

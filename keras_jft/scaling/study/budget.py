@@ -19,6 +19,7 @@ from keras_jft.scaling.study.study import Study
 
 _STEPS = 24  # Of pre-training that are timed.
 _MOST_SEEDS = 5
+_SEARCHED = 0.25  # The most of the hours that a search may take.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +62,8 @@ def fit_hours(plan: Plan, hours: float) -> Plan:
     A pilot measures some steps of pre-training, and runs the transfers of one
     random backbone, which are part of the study. Both are kept in the output,
     so a second call measures nothing. What the user has chosen, sizes or seeds,
-    stays.
+    stays. Learning rates are searched if that takes a quarter of the hours at
+    most.
 
     Args:
         plan: A `Plan`.
@@ -76,6 +78,13 @@ def fit_hours(plan: Plan, hours: float) -> Plan:
     """
     checks.number("hours", hours, 0, above=True)
     found = pilot(plan)
+    unsearched = found.hours(plan, plan.sizes, 0) > hours * _SEARCHED
+    if unsearched:  # `search_rates` leaves such tasks alone.
+        tasks = {
+            name: dataclasses.replace(task, validation=None)
+            for name, task in plan.tasks.items()
+        }
+        plan = dataclasses.replace(plan, tasks=tasks)
     for sizes, seeds in _choices(plan):
         needed = found.hours(plan, sizes, len(seeds))
         if needed <= hours:
@@ -91,6 +100,8 @@ def fit_hours(plan: Plan, hours: float) -> Plan:
         f"the transfers of a backbone {found.transfers:.0f} s: "
         f"{len(sizes)} sizes, {len(seeds)} times each, take about "
         f"{needed:.2g} of {hours:g} hours"
+        + ", too few to search learning rates in"
+        * unsearched
     )
     return dataclasses.replace(
         plan, sizes=sizes, seeds=seeds, notes=(*plan.notes, note)

@@ -268,9 +268,10 @@ class _Planner:
             )
         self.notes += notes
         self.notes.append(
-            f"{config.epochs} epochs in batches of {config.batch_size}"
-            if config.epochs
-            else f"{config.steps} steps in batches of {config.batch_size}"
+            "pre-training: "
+            + (f"{config.epochs} epochs" if config.epochs else "")
+            + (f"{config.steps} steps" if config.steps else "")
+            + f", {config.batch_size} images per step"
         )
         return config, data
 
