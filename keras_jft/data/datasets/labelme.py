@@ -16,6 +16,7 @@ from keras_jft.data.datasets import drawn_objects
 from keras_jft.data.datasets.boxed_images import Faults
 from keras_jft.data.datasets.image_files import files_below
 from keras_jft.data.datasets.image_paths import ImageFinder
+from keras_jft.text import number_of
 from keras_jft.text_files import read_json, short
 from keras_jft.typing import PathLike
 
@@ -91,8 +92,8 @@ def load(
     faults.warn(folder)
     if left_out:
         warnings.warn(
-            f"Left out {left_out} shapes in {str(folder)!r} that have no area: "
-            "points and lines.",
+            f"Left out {number_of(left_out, 'shape')} in {str(folder)!r} "
+            "without an area: points and lines.",
             stacklevel=2,
         )
     return drawn_objects.data_set(

@@ -139,7 +139,7 @@ def test_a_faulty_line_of_yolo_is_named(save_yolo, line, message):
     with pytest.raises(ValueError, match=message) as error:
         load("yolo", directory=folder)
     assert "a.txt', line 3" in str(error.value)
-    with pytest.warns(UserWarning, match="Left out 1 annotations"):
+    with pytest.warns(UserWarning, match="Left out 1 annotation"):
         assert len(_boxes(load("yolo", directory=folder, on_error="drop"))) == 1
 
 
@@ -199,7 +199,7 @@ def test_points_and_lines_of_labelme_are_left_out_aloud(save_labelme):
         {"label": "a", "points": [[1, 1]], "shape_type": "point"},
         {"label": "b", "points": [[1, 1], [5, 5], [1, 5]]},
     )
-    with pytest.warns(UserWarning, match="Left out 1 shapes"):
+    with pytest.warns(UserWarning, match="Left out 1 shape "):
         data = load("labelme", None, directory=folder)
     assert data.info.label_names == ("b",)
 

@@ -123,6 +123,12 @@ def test_a_table_with_one_label_and_a_column_of_splits_is_found(save, tmp_path):
     assert len(layout.load("train")) == 2
 
 
+def test_the_images_of_a_table_may_be_in_a_folder_beside_it(save, tmp_path):
+    save("images/a.png", "images/b.png")
+    (tmp_path / "list.csv").write_text("image,label\na.png,cat\nb.png,dog\n")
+    assert len(find_layout(tmp_path).load()) == 2
+
+
 def test_masks_of_black_and_white_are_background_and_object(save, tmp_path):
     save("images/1.png", "images/2.png")
     save("masks/1.png", "masks/2.png", values=[0, 255], mode="L")

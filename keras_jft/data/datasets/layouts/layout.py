@@ -1,6 +1,7 @@
 """The contract of a layout, and how folders are looked at."""
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -26,6 +27,7 @@ XML = ("annotations", "Annotations", "labels", "xml")
 PARTS = {name.lower() for name in (*IMAGES, *MASKS, *XML, "imagesets")}
 _CLASS_LISTS = ("classes.txt", "class_names.txt", "labels.txt", "_classes.txt")
 LOOKS = 50  # Files that are looked at.
+_WALKED = 5_000  # Files whose names are looked at.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,10 +84,18 @@ def files_in(path, *suffixes):
     )
 
 
+def below(path):
+    """Return an iterator over files below a folder: all, or the first ones.
+
+    There may be millions; files of a kind lie among the first of them.
+    """
+    found = walk(path) if path.is_dir() else ()
+    return itertools.islice(found, _WALKED)
+
+
 def any_below(path, *suffixes):
-    """Return a file below a folder with one of some suffixes, or None."""
-    below = walk(path) if path.is_dir() else ()
-    return next((p for p in below if p.suffix.lower() in suffixes), None)
+    """Return one of the files `below` a folder with some suffixes, or None."""
+    return next((p for p in below(path) if p.suffix.lower() in suffixes), None)
 
 
 def image_below(path):

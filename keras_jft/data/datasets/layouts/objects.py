@@ -14,6 +14,7 @@ from keras_jft.data.datasets.layouts.layout import (
     XML,
     Layout,
     any_below,
+    below,
     count,
     files_in,
     role_of,
@@ -21,7 +22,7 @@ from keras_jft.data.datasets.layouts.layout import (
     splits_of,
 )
 from keras_jft.data.images import IMAGE_SUFFIXES
-from keras_jft.files import folders_in, walk
+from keras_jft.files import folders_in
 from keras_jft.text_files import read_json, short
 
 
@@ -262,9 +263,8 @@ def yolo_files(path):
 
 def labelme_files(path):
     """A JSON file of labelme per image."""
-    below = walk(path) if path.is_dir() else ()
     files = itertools.islice(
-        (file for file in below if file.suffix.lower() == ".json"), LOOKS
+        (file for file in below(path) if file.suffix.lower() == ".json"), LOOKS
     )
     kinds = [
         shape.get("shape_type", "polygon")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from keras_jft.data.datasets import hugging_face, manifest
 from keras_jft.data.datasets.layouts.layout import (
+    IMAGES,
     LOOKS,
     PARTS,
     Layout,
@@ -124,6 +125,14 @@ def _table(file, image, label, columns):
         "image_column": image,
         "label_column": label,
     }
+    # Images lie beside the file, or in a folder beside it.
+    folders = [file.parent / name for name in IMAGES]
+    for folder in filter(Path.is_dir, folders):
+        try:
+            manifest.load(**options)
+            break
+        except ValueError:
+            options["directory"] = str(folder)
     whole = manifest.load(**options)
     rows = whole.annotations(range(len(whole)))
     is_one = all(len(row["labels"]) == 1 for row in rows)
@@ -134,7 +143,7 @@ def _table(file, image, label, columns):
         if splits is None:
             raise ValueError(
                 f"The column 'split' of {str(file)!r} must say what rows are "
-                "for: train, and val or test. Received: {short(names)}."
+                f"for: train, and val or test. Received: {short(names)}."
             )
     return Layout(
         dataset="manifest",
