@@ -64,7 +64,7 @@ def hold_out(
     strata = _rarest(rows)
     # Of a group the first example, in the order of ids, speaks for all.
     order = np.argsort(keyed_random.hash64(seed, ids), kind="stable")
-    first = {}
+    first: dict[str, int] = {}
     for position in order:
         first.setdefault(own[position], position)
     speakers = np.array(list(first.values()))

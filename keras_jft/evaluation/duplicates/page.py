@@ -8,7 +8,11 @@ from keras_jft import data as data_lib
 from keras_jft import html_page
 from keras_jft.data.transforms import Resize
 from keras_jft.evaluation.duplicates import search
-from keras_jft.evaluation.duplicates.embedding import embed, thumbnails
+from keras_jft.evaluation.duplicates.embedding import (
+    Embeddings,
+    embed,
+    thumbnails,
+)
 from keras_jft.evaluation.duplicates.gallery import gallery, near
 
 _PAIRS = 36
@@ -41,21 +45,14 @@ def report(
     html_page.check_path(path)
     with tempfile.TemporaryDirectory() as folder:
         found = search.find(
-            *(
-                embed(
-                    thumbnails(),
-                    data,
-                    pathlib.Path(folder, name),
-                    transforms=(Resize((32, 32)),),
-                )
-                for name, data in (("one", queries), ("two", references))
-            ),
+            _embedded(queries, pathlib.Path(folder, "queries")),
+            _embedded(references, pathlib.Path(folder, "references")),
             threshold,
         )
     count = int(found.is_duplicate.sum())
     figure = gallery(
         found,
-        near(found, min(_PAIRS, len(found.ids))),
+        near(found, min(_PAIRS, len(found.ids))).tolist(),
         _images(queries),
         _images(references),
     )
@@ -75,6 +72,12 @@ def report(
     ]
     page, _ = html_page.write(path, "Near-duplicates", blocks)
     return found, page
+
+
+def _embedded(data: data_lib.Dataset, folder: pathlib.Path) -> Embeddings:
+    found = embed(thumbnails(), data, folder, transforms=(Resize((32, 32)),))
+    assert found is not None  # It made all shards.
+    return found
 
 
 def _images(data):

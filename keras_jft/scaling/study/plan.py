@@ -32,6 +32,7 @@ from keras_jft.scaling.study.config_id import config_id
 from keras_jft.scaling.study.runs import Run, Runner
 from keras_jft.scaling.study.study import Study
 from keras_jft.scaling.study.toml_file import TomlFile
+from keras_jft.transfer import Config as TransferConfig
 
 SEEDS = (0, 1, 2)
 # Of a task without a split to measure on; and of that, to choose rates by.
@@ -63,7 +64,7 @@ class Task:
     rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
     validation: "Task | None" = None
 
-    def of_mode(self, mode: str, seed: int) -> transfer.Config:
+    def of_mode(self, mode: str, seed: int) -> TransferConfig:
         """Return the config of a transfer."""
         rate = self.rates.get(mode, self.transfer.learning_rate)
         return dataclasses.replace(
