@@ -32,11 +32,14 @@ class Backbone(keras.Model):
             `(B, h, w, C)`. Not all levels need to be there.
         strides: `{"P2": pixels between two features, ...}`.
         output_stride: The same of the last feature map.
+        dilatable: Whether `rebuild` takes another `output_stride`.
         pooled_output: The KerasTensor `(B, C)` that the net's authors classify
             images by, such as a class token. None: the mean of the last map.
         stage_outputs: `{stage: KerasTensor}`, the end of each stage. By
             default those of the pyramid, after that of the stem.
     """
+
+    dilatable = False
 
     def __init__(
         self,

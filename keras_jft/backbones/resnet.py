@@ -98,6 +98,8 @@ class ResNet(Backbone):
         (dilation).
     """
 
+    dilatable = True
+
     def __init__(
         self,
         blocks: Sequence[int],

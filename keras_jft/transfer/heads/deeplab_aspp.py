@@ -9,20 +9,25 @@ from keras import ops
 from keras_jft import checks, layers
 from keras_jft.data.batch import VOID
 from keras_jft.layers import Conv2D
-from keras_jft.transfer.heads import head
+from keras_jft.transfer.heads import head, levels
 from keras_jft.transfer.heads.mask_losses import SubsampledCrossentropy
 from keras_jft.transfer.heads.segmenter import (
     Segmenter,
     check_num_classes,
     check_rates,
-    rebuilt,
 )
+from keras_jft.transfer.heads.upsampling import Resample
 from keras_jft.typing import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_jft")
 class DeepLabASPP(Segmenter):
     """The sum of 3x3 convolutions of growing rate on the last feature map.
+
+    A backbone that can be dilated, such as `jft.ResNet`, is. Any other keeps
+    its own stride: the rates become smaller by as much as its features are
+    coarser, so that branches see as much of the image (but at least 1), and
+    logits are upsampled to `output_stride`, bilinearly, before the loss.
 
     Targets are `segmentation_masks` `(B, H, W, 1)`; 255 is void. The loss is
     the softmax cross entropy against the mask's pixel at each feature, averaged
@@ -31,10 +36,11 @@ class DeepLabASPP(Segmenter):
 
     Args:
         backbone: A backbone that keeps the contract of `jft.backbones`. One
-            with another output stride is rebuilt, with the same weights.
+            with another output stride is rebuilt, with the same weights,
+            if it can be dilated.
         num_classes: Number of classes, background included.
-        output_stride: Pixels between two features.
-        rates: Dilation rates of the branches.
+        output_stride: Pixels between two logits.
+        rates: Dilation rates of the branches, in features at `output_stride`.
         bn_mode: What the backbone's batch normalization does in training, see
             `FusedBatchNormalization`. `"affine"` keeps the moving statistics,
             as public DeepLabs do because of their small batches (the recipe
@@ -69,18 +75,15 @@ class DeepLabASPP(Segmenter):
             rates=rates,
             bn_mode=bn_mode,
         )
-        backbone = rebuilt(
-            backbone,
-            output_stride=output_stride,
-            bn_mode=bn_mode,
-        )
+        backbone = levels.at_stride(backbone, output_stride, bn_mode=bn_mode)
+        stride = backbone.output_stride
 
         # === Layers ===
         branches = [
             Conv2D(
                 num_classes,
                 3,
-                dilation_rate=rate,
+                dilation_rate=max(round(rate * output_stride / stride), 1),
                 padding="same",
                 kernel_initializer="glorot_uniform",
                 dtype=backbone.dtype_policy,
@@ -91,9 +94,14 @@ class DeepLabASPP(Segmenter):
         total = keras.layers.Add(dtype="float32", name="aspp_logits")
 
         # === Functional model ===
+        logits = total([branch(backbone.output) for branch in branches])
+        if stride != output_stride:
+            logits = Resample(
+                stride, output_stride, dtype="float32", name="logits_upsampling"
+            )(logits, backbone.input)
         super().__init__(
             inputs=backbone.input,
-            outputs=total([branch(backbone.output) for branch in branches]),
+            outputs=logits,
             name=name,
             **kwargs,
         )

@@ -9,13 +9,12 @@ from keras import ops
 from keras_jft import checks
 from keras_jft.data.batch import VOID
 from keras_jft.training import dtype_policy
-from keras_jft.transfer.heads import head
+from keras_jft.transfer.heads import head, levels
 from keras_jft.transfer.heads.mask_losses import UpsampledCrossentropy
 from keras_jft.transfer.heads.segmenter import (
     Segmenter,
     check_num_classes,
     check_rates,
-    rebuilt,
 )
 from keras_jft.typing import Tensor
 
@@ -40,7 +39,8 @@ class DeepLabV3Plus(Segmenter):
     Args:
         backbone: A backbone that keeps the contract of `jft.backbones`, for
             images of a fixed size whose sides are multiples of P5's stride
-            (32). One that is dilated is rebuilt, with the same weights.
+            (32). One that is dilated is rebuilt, with the same weights. It
+            needs the levels P2 and P5.
         num_classes: Number of classes, background included.
         rates: Dilation rates of the pyramid's branches.
         projection_filters: Channels of P2 in the decoder.
@@ -50,7 +50,7 @@ class DeepLabV3Plus(Segmenter):
         ImportError: If KerasCV or TensorFlow is not installed; it needs both
             on every backend.
         ValueError: If the sides of the images do not fit, the backbone has no
-            P2, or there are more classes than masks can hold.
+            P2 or no P5, or there are more classes than masks can hold.
 
     References:
         Chen et al. 2018, https://arxiv.org/abs/1802.02611, Figure 2.
@@ -70,7 +70,7 @@ class DeepLabV3Plus(Segmenter):
             num_classes, rates=rates, projection_filters=projection_filters
         )
         keras_cv = _keras_cv()
-        backbone = rebuilt(backbone, output_stride=_undilated(backbone))
+        backbone = _undilated(backbone)
 
         # === Layers ===
         # Under the backbone's dtype policy, also when a file is loaded.
@@ -89,9 +89,9 @@ class DeepLabV3Plus(Segmenter):
         self.projection_filters = projection_filters
 
     @property
-    def logits_stride(self) -> int:
+    def logits_stride(self) -> float:
         """Return the pixels between logits; the first is at pixel (0, 0)."""
-        return self.backbone.output_stride // ENLARGED
+        return self.backbone.strides["P2"]
 
     def default_loss(self) -> Any:
         """Return `UpsampledCrossentropy` at the stride of P2."""
@@ -137,7 +137,7 @@ def _network(keras_cv, backbone, num_classes, rates, projection_filters):
         name="head",
     )
     return keras_cv.models.DeepLabV3Plus(
-        backbone,
+        levels.with_named_levels(backbone),
         num_classes,
         projection_filters=projection_filters,
         spatial_pyramid_pooling=pyramid,
@@ -158,29 +158,36 @@ def _keras_cv():
 
 
 def _undilated(backbone):
-    """Return the output stride at which P5 is an eighth of P2."""
-    if "P2" not in getattr(backbone, "pyramid_outputs", {}):
+    """Return the backbone with its P2 eight times as large as its P5."""
+    lacking = {"P2", "P5"} - {*getattr(backbone, "pyramid_outputs", ())}
+    if lacking:
         raise ValueError(
-            "`DeepLabV3Plus` decodes with the level 'P2' of "
-            "`backbone.pyramid_outputs`. Received a backbone without it: "
-            f"{backbone!r}. Use a backbone of `jft.backbones`."
+            "`DeepLabV3Plus` decodes the level 'P5' with 'P2' of "
+            f"`backbone.pyramid_outputs`. Received: {backbone!r}, without "
+            f"{sorted(lacking)}. Use a backbone of `jft.backbones` that has "
+            "both, or `DeepLabASPP`, which needs neither."
         )
-    sizes = [
+    if getattr(backbone, "dilatable", True):
+        stride = ENLARGED * backbone.strides["P2"]
+        backbone = levels.rebuilt(backbone, output_stride=stride)
+    size, finest, coarsest = (
         tensor.shape[1:3]
-        for tensor in (backbone.input, backbone.pyramid_outputs["P2"])
-    ]
-    height, width = sizes[0]
-    if height is not None and width is not None:
-        stride = ENLARGED * -(-height // sizes[1][0])
-        if not (height % stride or width % stride):
-            return stride
-    raise ValueError(
-        "`DeepLabV3Plus` needs images of a fixed size, with sides that are "
-        "multiples of the stride of P5 (32, or 8 with a small stem): its "
-        "decoder enlarges P5 to the size of P2. Received a backbone for images "
-        f"of {sizes[0]}. Use `backbone.rebuild(image_shape=...)`, with 512 for "
-        "513, and resize or pad images to it."
+        for tensor in (
+            backbone.input,
+            backbone.pyramid_outputs["P2"],
+            backbone.pyramid_outputs["P5"],
+        )
     )
+    if None in size or finest != tuple(ENLARGED * n for n in coarsest):
+        raise ValueError(
+            "`DeepLabV3Plus` needs images of a fixed size, with sides that are "
+            "multiples of the stride of P5 (32, or 8 with a small stem): its "
+            "decoder enlarges P5 to the size of P2. Received a backbone for "
+            f"images of {size}, with a P2 of {finest} and a P5 of {coarsest}. "
+            "Use `backbone.rebuild(image_shape=...)`, with 512 for 513, and "
+            "resize or pad images to it."
+        )
+    return backbone
 
 
 def _check_options(num_classes, *, rates, projection_filters, **_):

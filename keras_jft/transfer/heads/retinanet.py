@@ -12,7 +12,7 @@ from keras import ops
 
 from keras_jft import checks, layers, training
 from keras_jft.data.batch import PADDING
-from keras_jft.transfer.heads import head
+from keras_jft.transfer.heads import head, levels
 from keras_jft.transfer.heads.faster_rcnn.boxes import (
     at_least_one,
     check_truth,
@@ -39,7 +39,7 @@ class RetinaNet(training.Model):
     Args:
         backbone: A backbone that keeps the contract of `jft.backbones`, for
             images of a fixed size whose sides are multiples of P5's stride
-            (32).
+            (32). It needs the levels P3, P4 and P5.
         num_classes: Number of classes, background not counted.
         anchor_size: Side in pixels of the smallest anchor of P3. None: four
             features, which is 32 px after an ImageNet stem.
@@ -213,7 +213,7 @@ def _keras_cv():
 
 def _detector(keras_cv, backbone, num_classes, size, stride):
     return keras_cv.models.RetinaNet(
-        backbone,
+        levels.with_named_levels(backbone),
         num_classes,
         bounding_box_format="xyxy",
         anchor_generator=keras_cv.layers.AnchorGenerator(
@@ -255,6 +255,13 @@ def _feature_pyramid(keras_cv):
 
 def _stride(backbone):
     """Return the pixels per feature of P3, checked to fit the pyramid."""
+    lacking = {*LEVELS} - {*backbone.pyramid_outputs}
+    if lacking:
+        raise ValueError(
+            f"`RetinaNet` needs the levels {[*LEVELS]} of the pyramid. "
+            f"Received: {backbone.name!r}, without {sorted(lacking)}. Use a "
+            "net whose last stride is 32, or `FasterRCNN`, which needs P4."
+        )
     size = backbone.input_shape[1:3]
     shapes = [backbone.pyramid_outputs[level].shape[1:3] for level in LEVELS]
     if None in size:

@@ -107,16 +107,3 @@ def check_rates(rates):
             "`rates` must be dilation rates, one or more, each once. "
             f"Received: rates={rates}."
         )
-
-
-def rebuilt(backbone, **wanted):
-    """Return `backbone`, rebuilt if its attributes are not as `wanted`."""
-    lacking = [n for n in (*wanted, "rebuild") if not hasattr(backbone, n)]
-    if lacking:
-        raise ValueError(
-            "This head dilates its backbone, which needs one of "
-            f"`jft.backbones`. Received: {backbone!r}, without {lacking}."
-        )
-    if all(getattr(backbone, key) == wanted[key] for key in wanted):
-        return backbone
-    return backbone.rebuild(**wanted)

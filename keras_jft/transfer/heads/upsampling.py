@@ -3,7 +3,51 @@
 Shapes: B batch, H W image side, h w feature side, C channels.
 """
 
+import math
+
+import keras
 from keras import ops
+
+
+@keras.saving.register_keras_serializable("keras_jft")
+class Resample(keras.layers.Layer):
+    """Features at another stride, by `upsample`.
+
+    Args:
+        stride: Pixels between two of the features.
+        wanted: Pixels between two features of the result.
+        **kwargs: As for a Keras layer.
+    """
+
+    def __init__(self, stride, wanted, **kwargs):
+        super().__init__(**kwargs)
+        self.stride = stride
+        self.wanted = wanted
+
+    def call(self, features, images):
+        """Return `(B, ceil(H / wanted), ceil(W / wanted), C)`.
+
+        Args:
+            features: `(B, h, w, C)`.
+            images: `(B, H, W, 3)`, only for H and W.
+        """
+        size = [self._count(side) for side in ops.shape(images)[1:3]]
+        return upsample(features, size, self.stride / self.wanted)
+
+    def compute_output_shape(self, features_shape, images_shape):
+        """Return the shape of the result; None for sides of any length."""
+        size = [side and self._count(side) for side in images_shape[1:3]]
+        return (features_shape[0], *size, features_shape[-1])
+
+    def _count(self, side):
+        if isinstance(side, int):
+            return math.ceil(side / self.wanted)
+        return -(-side // self.wanted)
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        own = {"stride": self.stride, "wanted": self.wanted}
+        return {**super().get_config(), **own}
 
 
 def upsample(features, size, stride):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_jft.transfer import DeepLabASPP, DeepLabV3Plus
-from keras_jft.transfer.heads.segmenter import rebuilt
+from keras_jft.transfer.heads.levels import rebuilt
 
 
 def test_only_a_backbone_that_differs_is_rebuilt(tiny_backbone):
@@ -20,7 +20,7 @@ def test_a_backbone_that_cannot_be_dilated_is_refused_by_name():
     stock.pyramid_outputs = {"P3": stock.output}
     with pytest.raises(ValueError, match="without .*output_stride"):
         DeepLabASPP(stock, 2)
-    with pytest.raises(ValueError, match="the level 'P2'"):
+    with pytest.raises(ValueError, match=r"without \['P2', 'P5'\]"):
         DeepLabV3Plus(stock, 2)
 
 

@@ -15,7 +15,7 @@ from keras import ops
 
 from keras_jft import checks, layers, training
 from keras_jft.backbones import ResNet
-from keras_jft.transfer.heads import head
+from keras_jft.transfer.heads import head, levels
 from keras_jft.transfer.heads.faster_rcnn import boxes as box_lib
 from keras_jft.transfer.heads.faster_rcnn import losses, stages
 from keras_jft.transfer.heads.faster_rcnn.suppression import suppress_classes
@@ -41,8 +41,10 @@ class FasterRCNN(training.Model):
     The first stage, or region proposal network (RPN), reads the features of
     conv4 (stride 16 after an ImageNet stem, 4 after a small one) and proposes
     regions. The second stage crops these out of the same features, applies the
-    backbone's conv5 to each crop at stride 1, and predicts a class and, for
-    each class, a better box. Both stages train at the same time.
+    backbone's conv5 to each crop, and predicts a class and, for each class, a
+    better box. Both stages train at the same time. The conv5 of a `ResNet`
+    loses its stride, and crops are pooled to half their size first; that of
+    another net, which is whatever follows P4, halves them itself.
 
     Targets are `bounding_boxes`: `boxes` `(B, N, 4)` in pixels, `labels`
     `(B, N)` with -1 for padding, and optionally `ignored` `(B, N)`, true for
@@ -57,9 +59,11 @@ class FasterRCNN(training.Model):
     score, padded with -1.
 
     Args:
-        backbone: A `ResNet`. It is rebuilt, with the same weights, so that
-            conv5 has no stride and no dilation, and batch normalization runs
-            in `bn_mode`.
+        backbone: A backbone that keeps the contract of `jft.backbones`, whose
+            layers after P4 can be applied to maps of any size. It is rebuilt,
+            with the same weights, so that batch normalization runs in
+            `bn_mode`, and the conv5 of a `ResNet` has no stride and no
+            dilation.
         num_classes: Number of classes C, background not counted.
         anchor_base: Side in pixels of the anchor of scale 1 and ratio 1. None:
             16 features.
@@ -72,7 +76,8 @@ class FasterRCNN(training.Model):
             quarter of them objects. Sun et al. print 64 and 256 in this order,
             which we take to be swapped.
         num_proposals: R, the most proposals per image.
-        crop_size: Side of the crops in features, before pooling halves it.
+        crop_size: Side of the crops in features, before pooling, or conv5,
+            halves it.
         max_detections: n, the most detections per image.
         bn_mode: What batch normalization does in training, see
             `jft.layers.FusedBatchNormalization`. By default the statistics do
@@ -80,7 +85,8 @@ class FasterRCNN(training.Model):
         name: Name of the model.
 
     Raises:
-        ValueError: If `backbone` is not a `ResNet`, or a number is too small.
+        ValueError: If `backbone` has no P4 or cannot be applied to regions
+            after it, as transformers cannot, or a number is too small.
 
     References:
         Ren et al. 2015, https://arxiv.org/abs/1506.01497.
@@ -123,7 +129,7 @@ class FasterRCNN(training.Model):
             max_detections=max_detections,
         )
         backbone = _without_stride(backbone, bn_mode)
-        stride = backbone.output_stride
+        stride = backbone.strides["P4"]
         sizes = box_lib.anchor_sizes(
             anchor_base or CELLS * stride, anchor_scales, anchor_ratios
         )
@@ -156,7 +162,7 @@ class FasterRCNN(training.Model):
             features, proposals, inputs["images"]
         )
         head_logits, head_codes = _second_stage(
-            _conv5_of(backbone), crops, proposals, num_classes
+            backbone, crops, proposals, num_classes
         )
         super().__init__(
             inputs=inputs,
@@ -321,16 +327,17 @@ class FasterRCNN(training.Model):
 
 def _without_stride(backbone, bn_mode):
     """Return the backbone, with the same weights, its conv5 made for crops."""
-    if not isinstance(backbone, ResNet):
+    if "P4" not in getattr(backbone, "pyramid_outputs", ()):
         raise ValueError(
-            "`backbone` must be a `jft.ResNet`, whose conv5 can be applied to "
-            f"regions. Received: {type(backbone).__name__}."
+            "`FasterRCNN` reads the level 'P4' of `backbone.pyramid_outputs`. "
+            f"Received: {backbone!r}, without it. Use a backbone of "
+            "`jft.backbones` that has it."
         )
-    stride = 4 * backbone.stem_stride  # The stride of conv4.
-    wanted = {"output_stride": stride, "dilated": False, "bn_mode": bn_mode}
-    if all(getattr(backbone, key) == value for key, value in wanted.items()):
-        return backbone
-    return backbone.rebuild(**wanted)
+    wanted = {"bn_mode": bn_mode}
+    if isinstance(backbone, ResNet):
+        stride = 4 * backbone.stem_stride  # The stride of conv4.
+        wanted |= {"output_stride": stride, "dilated": False}
+    return levels.rebuilt(backbone, **wanted)
 
 
 def _model_inputs(backbone):
@@ -382,22 +389,14 @@ def _first_stage(features, filters, per_cell, dtype):
     )
 
 
-def _conv5_of(backbone):
-    """Return conv5 as a model that shares the backbone's layers."""
-    conv5 = keras.Model(
-        backbone.pyramid_outputs["P4"], backbone.output, name="conv5"
-    )
-    conv5.input_spec = None  # Crops are smaller than the feature map.
-    return conv5
-
-
-def _second_stage(conv5, crops, proposals, num_classes):
+def _second_stage(backbone, crops, proposals, num_classes):
     """Return logits `(B, R, C + 1)`, codes `(B, R, C, 4)` of proposals."""
-    x = keras.layers.MaxPooling2D(2, dtype="float32", name="head_max_pool")(
-        crops
-    )
+    if backbone.strides["P4"] == backbone.output_stride:
+        crops = keras.layers.MaxPooling2D(
+            2, dtype="float32", name="head_max_pool"
+        )(crops)
     x = keras.layers.GlobalAveragePooling2D(dtype="float32", name="head_pool")(
-        conv5(x)
+        _apply_conv5(backbone, crops)
     )
 
     def dense(units, shape, name):
@@ -409,6 +408,23 @@ def _second_stage(conv5, crops, proposals, num_classes):
         dense(num_classes + 1, (num_classes + 1,), "head_logits"),
         dense(4 * num_classes, (num_classes, 4), "head_codes"),
     )
+
+
+def _apply_conv5(backbone, crops):
+    """Return what the backbone's own layers after P4 make of crops."""
+    try:
+        conv5 = keras.Model(
+            backbone.pyramid_outputs["P4"], backbone.output, name="conv5"
+        )
+        conv5.input_spec = None  # Crops are smaller than the feature map.
+        return conv5(crops)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "`FasterRCNN` applies what follows P4 to regions, but in the net "
+            f"{backbone.name!r} it needs more than P4, or a map of the size "
+            f"that the net was built for: {error} Use a convolutional net, or "
+            "`RetinaNet`."
+        ) from error
 
 
 # === Losses ===

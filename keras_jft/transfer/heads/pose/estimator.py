@@ -13,9 +13,10 @@ import numpy as np
 from keras import ops
 
 from keras_jft import checks, layers, sides, training
-from keras_jft.transfer.heads import head
+from keras_jft.transfer.heads import head, levels
 from keras_jft.transfer.heads.pose import decoding
 from keras_jft.transfer.heads.pose.losses import PoseLoss
+from keras_jft.transfer.heads.upsampling import Resample
 from keras_jft.typing import Batch, Tensor
 
 
@@ -23,20 +24,24 @@ from keras_jft.typing import Batch, Tensor
 class PoseEstimator(training.Model):
     """Heat maps and offsets by 1x1 convolutions on a dilated backbone.
 
+    A backbone that cannot be dilated keeps its own stride, and transposed
+    convolutions upsample its features, as many as bring their stride nearest to
+    `output_stride` (Xiao et al.).
+
     Inputs are crops of one person each (`jft.data.transforms.CropPerson`).
     Targets are `keypoints` `(B, K, 3)`; if `bounding_boxes` hold keypoints too,
     those from row 1 on belong to people in the background. Calling returns
     `(B, h, w, 4K)` in float32: K heat-map logits, the offset to each keypoint
     in x and y, in pixels, and K auxiliary heat-map logits from the middle of
-    conv4, which only training uses. Predicting returns `{"keypoints": (B, K,
-    3), "scores": (B,)}`: x and y in pixels of the crop and the score of each
-    keypoint; and the mean of those scores.
+    conv4 (P4 of other nets), which only training uses. Predicting returns
+    `{"keypoints": (B, K, 3), "scores": (B,)}`: x and y in pixels of the crop
+    and the score of each keypoint; and the mean of those scores.
 
     Args:
         backbone: A backbone that keeps the contract of `jft.backbones`, for
             images of one size, that of the crops: the paper's are 353 high and
             257 wide. One with another output stride is rebuilt, with the same
-            weights.
+            weights, if it can be dilated.
         num_keypoints: Number of keypoints K.
         output_stride: Pixels between two features.
         radius: Radius in pixels around a keypoint where its heat map is 1 and
@@ -49,6 +54,7 @@ class PoseEstimator(training.Model):
             average the two before decoding.
         flip_pairs: Pairs of keypoints, by name or by position, that change
             places in a mirror image; None reads them from the names.
+        upsampling_filters: Channels of the transposed convolutions, if any.
         name: Name of the model.
 
     Raises:
@@ -59,6 +65,8 @@ class PoseEstimator(training.Model):
     References:
         Papandreou et al. 2017, https://arxiv.org/abs/1701.01779, section 3.2.
         Sun et al. 2017, section 5.4.
+        Xiao et al. 2018, "Simple Baselines for Human Pose Estimation and
+        Tracking", https://arxiv.org/abs/1804.06208, section 2 (upsampling).
     """
 
     _instead_of_class_weight = "Leave it out"
@@ -74,6 +82,7 @@ class PoseEstimator(training.Model):
         keypoint_names: Sequence[str] = (),
         flip_test: bool = False,
         flip_pairs: Sequence[Sequence[Any]] | None = None,
+        upsampling_filters: int = 256,
         name: str = "pose_estimator",
         **kwargs: Any,
     ):
@@ -85,11 +94,14 @@ class PoseEstimator(training.Model):
             keypoint_names=keypoint_names,
             flip_test=flip_test,
             flip_pairs=flip_pairs,
+            upsampling_filters=upsampling_filters,
         )
         _check(backbone, num_keypoints, radius)
-        if backbone.output_stride != output_stride:
-            backbone = backbone.rebuild(output_stride=output_stride)
-        middle = _middle_of_conv4(backbone)
+        backbone = levels.at_stride(backbone, output_stride)
+        features, stride = _upsampled(
+            backbone, output_stride, upsampling_filters
+        )
+        middle, middle_stride = _middle_of_conv4(backbone)
         height, width = backbone.input.shape[1:3]
 
         # === Layers ===
@@ -112,7 +124,7 @@ class PoseEstimator(training.Model):
                 # Skips features of conv4 if they are denser than the output.
                 (
                     "head_auxiliary",
-                    round(middle.shape[1] / backbone.output.shape[1]),
+                    max(round(middle.shape[1] / features.shape[1]), 1),
                 ),
             )
         )
@@ -122,12 +134,14 @@ class PoseEstimator(training.Model):
         outputs = keras.layers.Concatenate(dtype="float32", name="head_outputs")
 
         # === Functional model ===
-        features = backbone.output
+        auxiliary = auxiliary(middle)
+        if auxiliary.shape[1:3] != features.shape[1:3]:
+            auxiliary = Resample(
+                middle_stride, stride, dtype="float32", name="head_upsampling"
+            )(auxiliary, backbone.input)
         super().__init__(
             inputs=backbone.input,
-            outputs=outputs(
-                [heatmaps(features), offsets(features), auxiliary(middle)]
-            ),
+            outputs=outputs([heatmaps(features), offsets(features), auxiliary]),
             name=name,
             **kwargs,
         )
@@ -141,6 +155,8 @@ class PoseEstimator(training.Model):
         self.keypoint_names = tuple(keypoint_names)
         self.flip_test = flip_test
         self.flip_pairs = flip_pairs
+        self.upsampling_filters = upsampling_filters
+        self.logits_stride = stride
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -164,7 +180,7 @@ class PoseEstimator(training.Model):
     def default_loss(self) -> Any:
         """Return `PoseLoss` at the size of the crops."""
         return PoseLoss(
-            self.image_size, self.output_stride, self.radius, self.loss_weights
+            self.image_size, self.logits_stride, self.radius, self.loss_weights
         )
 
     def views(self, images: Tensor) -> Tensor:
@@ -182,7 +198,7 @@ class PoseEstimator(training.Model):
                 "`transforms.CropPerson(model.image_size)`."
             )
         heat, offsets = decoding.maps(
-            outputs, self.image_size, self.output_stride
+            outputs, self.image_size, self.logits_stride
         )
         scores = decoding.vote(heat, offsets, self.radius)
         if self.flip_test:
@@ -202,7 +218,7 @@ class PoseEstimator(training.Model):
         """
         outputs = self.predict_on_batch(images, logits=True)
         heat, _ = decoding.maps(
-            ops.convert_to_tensor(outputs), self.image_size, self.output_stride
+            ops.convert_to_tensor(outputs), self.image_size, self.logits_stride
         )
         return ops.convert_to_numpy(heat)
 
@@ -218,6 +234,7 @@ class PoseEstimator(training.Model):
             "flip_test": self.flip_test,
             "flip_pairs": self.flip_pairs
             and [[*pair] for pair in self.flip_pairs],
+            "upsampling_filters": self.upsampling_filters,
             "name": self.name,
         }
 
@@ -264,16 +281,49 @@ def _middle_of_conv4(backbone):
     """Return the output of unit 9 of conv4's 23, or P4 of another backbone.
 
     With fewer units, the one as far into conv4. Unit 9 ends at layer 49 of 101;
-    the paper says 50.
+    the paper says 50. A net without a P4 has its last features instead. The
+    second value is the stride of the features.
     """
+    if "P4" not in backbone.pyramid_outputs:
+        return backbone.output, backbone.output_stride
     units = [
         layer
         for layer in backbone.layers
         if re.fullmatch(r"conv4_\d+_out", layer.name)
     ]
     if not units:
-        return backbone.pyramid_outputs["P4"]
-    return units[max(round(len(units) * 9 / 23), 1) - 1].output
+        return backbone.pyramid_outputs["P4"], backbone.strides["P4"]
+    middle = units[max(round(len(units) * 9 / 23), 1) - 1].output
+    return middle, backbone.strides["P4"]
+
+
+def _upsampled(backbone, wanted, filters):
+    """Return the last features at about the wanted stride, and their stride."""
+    x, stride = backbone.output, backbone.output_stride
+    options = {"dtype": backbone.dtype_policy}
+    for i in range(max(round(math.log2(stride / wanted)), 0)):
+        name = f"head_upsampling_{i + 1}"
+        x = keras.layers.Conv2DTranspose(
+            filters,
+            4,
+            2,
+            padding="same",
+            use_bias=False,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.001),
+            name=f"{name}_conv",
+            **options,
+        )(x)
+        x = layers.FusedBatchNormalization(
+            momentum=0.9, epsilon=1e-5, name=f"{name}_bn", **options
+        )(x)
+        x = keras.layers.ReLU(name=f"{name}_relu", **options)(x)
+        stride = stride // 2 if stride % 2 == 0 else stride / 2
+    size = tuple(math.ceil(n / stride) for n in backbone.input.shape[1:3])
+    if x.shape[1:3] != size:  # They go beyond the end of the image.
+        x = Resample(stride, stride, name="head_trim", **options)(
+            x, backbone.input
+        )
+    return x, stride
 
 
 def _check_options(
@@ -285,8 +335,10 @@ def _check_options(
     keypoint_names,
     flip_test,
     flip_pairs,
+    upsampling_filters,
     **_,
 ):
+    checks.number("upsampling_filters", upsampling_filters, 1, whole=True)
     checks.one_of("output_stride", output_stride, head.OUTPUT_STRIDES)
     checks.number("radius", radius, 0, above=True)
     checks.numbers_of("loss_weights", loss_weights, 0)

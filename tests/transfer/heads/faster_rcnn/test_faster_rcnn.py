@@ -6,7 +6,17 @@ import pytest
 from keras import ops
 
 from keras_jft import transfer
+from keras_jft.backbones import adapt
 from keras_jft.transfer import FasterRCNN
+from keras_jft.transfer.heads.faster_rcnn.stages import crop
+
+SMALL = {
+    "rpn_filters": 8,
+    "rpn_samples": 8,
+    "head_samples": 8,
+    "num_proposals": 6,
+    "crop_size": 4,
+}
 
 
 def _arrays(outputs):
@@ -57,10 +67,38 @@ def test_options_out_of_range_are_refused(options, message, tiny_backbone):
         FasterRCNN(tiny_backbone, **{"num_classes": 3, **options})
 
 
-def test_another_backbone_is_refused():
+def test_a_net_without_the_levels_that_it_needs_is_refused():
     inputs = keras.Input((32, 32, 3))
-    with pytest.raises(ValueError, match="must be a `jft.ResNet`"):
+    with pytest.raises(ValueError, match="reads the level.* 'P4'"):
         FasterRCNN(keras.Model(inputs, inputs), 3)
+
+
+def test_another_net_applies_what_follows_p4_to_pooled_regions(rng):
+    net = adapt(
+        keras.applications.MobileNet(
+            (64, 64, 3), alpha=0.25, weights=None, include_top=False
+        )
+    )
+    model = FasterRCNN(net, 2, **SMALL)
+    assert "head_max_pool" not in {layer.name for layer in model.layers}
+    # The two last blocks of MobileNet, as its paper has them.
+    last = model.get_layer("conv5").layers
+    kernels = [x.kernel.shape for x in last if hasattr(x, "kernel")]
+    assert [tuple(s)[2:] for s in kernels if s[0] == 1][:1] == [(128, 256)]
+    images = rng.integers(0, 256, (1, 64, 64, 3)).astype("uint8")
+    outputs = model(images)
+    net = model.backbone
+    features = keras.Model(net.input, net.pyramid_outputs["P4"])(images)
+    crops = crop(features, outputs["proposals"] / 64.0, SMALL["crop_size"])
+    rest = keras.Model(net.pyramid_outputs["P4"], net.output)
+    rest.input_spec = None
+    pooled = ops.mean(rest(crops), axis=(1, 2))
+    logits = model.get_layer("head_logits")(pooled)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(outputs["head_logits"][0]),
+        ops.convert_to_numpy(logits),
+        atol=1e-4,
+    )
 
 
 @pytest.mark.ops
