@@ -336,7 +336,7 @@ def _replace(layer, is_fused, bn_mode, bn_momentum):
     """Make one layer of Keras its twin of `jft.layers`, in place."""
     if isinstance(getattr(layer, "mask_token", None), keras.Variable):
         # Of the way the net was pre-trained. Here nothing depends on it.
-        layer.mask_token.trainable = False
+        keras_internals.never_train(layer, layer.mask_token)
     if type(layer).__name__ == "DINOV2Embedding":
         # It would keep position embeddings for one size alone, interpolated.
         plain = keras.layers.Layer
@@ -352,8 +352,8 @@ def _replace(layer, is_fused, bn_mode, bn_momentum):
     if isinstance(layer, FusedBatchNormalization):
         layer.mode = bn_mode
         if bn_mode == "frozen":
-            for variable in layer.trainable_variables:
-                variable.trainable = False
+            for variable in layer.weights:  # All, to keep their order.
+                keras_internals.never_train(layer, variable)
     if bn_momentum is not None:
         layer.momentum = bn_momentum
 
@@ -372,19 +372,24 @@ def _parts(net, images, outputs, levels):
     output = _last(images, keras.tree.flatten(outputs))
     if len(output.shape) != 4:
         return _parts_of_tokens(net, images, output, levels)
+    if output.shape[-1] is None:
+        raise ValueError(
+            f"The net {net.name!r} does not say how many channels its last "
+            f"map has for images of {tuple(images.shape[1:])}: {output.shape}. "
+            "Give larger images."
+        )
     if levels:
         pyramid = _given(images, output, levels)
-        strides = {
-            level: graph.stride_of(images, tensor)
-            for level, tensor in pyramid.items()
-        }
+        *found, last = graph.strides_of(images, [*pyramid.values(), output])
+        strides = dict(zip(pyramid, found, strict=True))
     else:
         pyramid, strides = graph.find_levels(images, output)
+        last = max(strides.values())
     return {
         "output": output,
         "pyramid_outputs": pyramid,
         "strides": strides,
-        "output_stride": graph.stride_of(images, output),
+        "output_stride": last,
     }
 
 
@@ -392,7 +397,8 @@ def _last(images, outputs):
     """Return the output that is the last of several feature maps."""
     if len(outputs) == 1 or any(len(x.shape) != 4 for x in outputs):
         return outputs[0]
-    return max(outputs, key=lambda x: graph.stride_of(images, x))
+    strides = graph.strides_of(images, outputs)
+    return outputs[strides.index(max(strides))]
 
 
 def _parts_of_tokens(net, images, output, levels):

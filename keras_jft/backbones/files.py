@@ -96,7 +96,8 @@ def load(path: PathLike, **changes: Any) -> Backbone:
         )
     cls = backbones.BACKBONES[name]
     if cls is backbones.AdaptedBackbone:
-        return _adapted(path, config, arrays, changes)
+        is_whole = about.get("kind") != _KIND
+        return _adapted(path, config, arrays, is_whole, changes)
     _check(path, config, cls, arrays)
     with _naming(path, cls):
         backbone = cls.from_config({**config, **changes})
@@ -124,8 +125,16 @@ def _naming(path, cls):
 # === Adapted nets ===
 
 
-def _adapted(path, config, arrays, changes):
-    """Return an adapted net with the weights of a file, then changed."""
+def _adapted(path, config, arrays, is_whole, changes):
+    """Return an adapted net with the weights of a file, then changed.
+
+    Args:
+        path: The file.
+        config: Arguments of the net, as the file has them.
+        arrays: Weights of the net, or of a whole model.
+        is_whole: Whether they are of a whole model, which has others too.
+        changes: Arguments to change.
+    """
     cls = backbones.AdaptedBackbone
     problems = list(_wrong_settings(config, arrays))
     if problems:
@@ -145,28 +154,33 @@ def _adapted(path, config, arrays, changes):
             )
         backbone = cls.from_config(config)
         variables = backbone.weights
-        values = _in_order(variables, arrays)
+        values, others = _in_order(variables, arrays)
+        if others and not is_whole:
+            raise ValueError(f"the file holds other weights: {others[:5]}.")
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
     return backbone.rebuild(**changes) if changes else backbone
 
 
 def _in_order(variables, arrays):
-    """Return the arrays of variables: the first that is left of each name.
+    """Return the arrays of variables, and the names of all others.
+
+    Each variable has the first array that is left of its name.
 
     Layers inside of others may share a name, and Keras numbers those that have
     none in each process anew; their order is the same.
     """
     left = collections.defaultdict(collections.deque)
     for name, array in arrays.items():
-        left[state.unnumbered(name.rstrip("+"))].append(array)
+        left[state.unnumbered(name.rstrip("+"))].append((name, array))
     values = []
     for variable in variables:
         queue = left[state.unnumbered(f"model/{variable.path}")]
         if not queue:
             raise ValueError(f"{variable.path!r} is not in the file.")
-        values.append(_fitting(variable, queue.popleft()))
-    return values
+        _, array = queue.popleft()
+        values.append(_fitting(variable, array))
+    return values, [name for queue in left.values() for name, _ in queue]
 
 
 def _fitting(variable, array):

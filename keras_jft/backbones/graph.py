@@ -48,9 +48,10 @@ def find_levels(images, output):
         if len(tensor.shape) == 4 and i
     ]
     sides = _sides(images, [tensor for tensor, _ in maps])
-    best, reached = {}, 1
+    best, reached, last = {}, 1, 1
     for (tensor, is_passed), (side, of_image) in zip(maps, sides, strict=True):
         stride = _power_of_two(side, of_image)
+        last = stride if tensor is output else last
         # Neither what is left of a border nor what has one added.
         is_whole = side == -(-of_image // stride)
         quality = (is_whole, is_passed)
@@ -60,7 +61,6 @@ def find_levels(images, output):
             reached = stride
         if quality >= best.get(stride, ((), None))[0]:
             best[stride] = quality, tensor
-    last = stride_of(images, output)
     if last not in LEVELS:
         raise ValueError(
             "A backbone ends in a feature map at one of the strides "
@@ -73,15 +73,14 @@ def find_levels(images, output):
     return tensors, {LEVELS[s]: s for s in (*strides, last)}
 
 
-def stride_of(images, features):
-    """Return the pixels between two features, a power of two.
+def strides_of(images, maps):
+    """Return the pixels between two features of each map, powers of two.
 
     Args:
         images: The input, a `KerasTensor` `(B, H, W, 3)`.
-        features: A `KerasTensor` `(B, h, w, C)` that depends on it.
+        maps: List of `KerasTensor`s `(B, h, w, C)` that depend on it.
     """
-    ((side, of_image),) = _sides(images, [features])
-    return _power_of_two(side, of_image)
+    return [_power_of_two(*sides) for sides in _sides(images, maps)]
 
 
 def tokens_between(images, tokens):
@@ -129,10 +128,32 @@ def _passed_by_all(calls, output):
 
 
 def _sides(images, tensors):
-    """Return `(height, height of the image)` of feature maps."""
-    if images.shape[1] is not None:
-        return [(tensor.shape[1], images.shape[1]) for tensor in tensors]
+    """Return `(height, height of the image)` of feature maps.
+
+    Of small images, whose last maps are all of one feature, those of a large
+    one tell more, if the net takes one: most maps then keep their strides.
+    """
+    if images.shape[1] is None:
+        return _sides_of_large(images, tensors)
+    own = [(tensor.shape[1], images.shape[1]) for tensor in tensors]
+    if images.shape[1] >= max(LEVELS):
+        return own
+    try:
+        large = _sides_of_large(images, tensors)
+    except (TypeError, ValueError):
+        return own
+    alike = [
+        _power_of_two(*a) == _power_of_two(*b)
+        for a, b in zip(own, large, strict=True)
+        if a[0] > 1
+    ]
+    # Not all: borders are a larger part of small maps.
+    return large if sum(alike) > len(alike) / 2 else own
+
+
+def _sides_of_large(images, tensors):
     net = keras.Model(images, tensors)
+    net.input_spec = None  # The size of the images is not the net's.
     shapes = net.compute_output_shape((1, _SIDE, _SIDE, images.shape[-1]))
     # Of a single output the shape comes alone, of several in a list.
     shapes = shapes if isinstance(shapes, list) else [shapes]

@@ -95,6 +95,10 @@ def describe(model):
     """
     if type(model).__name__ in HUB and _is_of_hub(type(model).__module__):
         config = keras.saving.serialize_keras_object(model)
+        prefix = f"{model.name}_"
+        if not any(layer.name.startswith(prefix) for layer in model.layers):
+            # Some put a name that is given before those of their layers.
+            config["config"]["name"] = None
     else:
         config = keras_internals.layer_by_layer(model)
     config = json.loads(json.dumps(_uncompiled(config)))

@@ -41,6 +41,19 @@ def own_variables(layer):
     return layer._trainable_variables + layer._non_trainable_variables
 
 
+def never_train(layer, variable):
+    """Make a variable of a layer one that no setting of the layer trains.
+
+    Setting `layer.trainable` sets that of all variables that could train when
+    they were made.
+    """
+    variable.trainable = False
+    layer._untrack_variable(variable)
+    layer._tracker.unlock()  # It locks when the layer is built.
+    layer._track_variable(variable)
+    layer._tracker.lock()
+
+
 def automatic_name(layer):
     """Return the name that Keras gives to the first layer of this class.
 

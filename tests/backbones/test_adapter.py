@@ -68,6 +68,27 @@ def test_a_converter_of_keras_hub_is_the_scaling(pixels):
     np.testing.assert_allclose(_numbers(backbone, pixels), expected, atol=1e-4)
 
 
+def test_a_net_of_keras_cv_scales_pixels_itself(pixels):
+    import keras_cv
+
+    net = keras_cv.models.ResNetBackbone(
+        stackwise_filters=[8, 8, 16, 16],
+        stackwise_blocks=[1, 1, 1, 1],
+        stackwise_strides=[1, 2, 2, 2],
+        include_rescaling=True,
+        input_shape=families.SHAPE,
+    )
+    backbone = adapt(net)
+    assert backbone.scaling == "none"
+    assert list(backbone.strides.values()) == [4, 8, 16, 32]
+    again = AdaptedBackbone.from_config(backbone.get_config())
+    again.set_weights(backbone.get_weights())
+    for each in (backbone, again):
+        np.testing.assert_allclose(
+            _numbers(each, pixels), _numbers(net, pixels), atol=1e-5
+        )
+
+
 def _functions():
     """One net per module of `keras.applications`."""
     functions = {}
@@ -197,6 +218,16 @@ def test_levels_of_a_net_for_any_size_are_those_of_one_for_a_given_size():
     assert sized.strides == any_size.strides
 
 
+def test_levels_of_images_smaller_than_a_stride_are_those_of_large_ones():
+    large = adapt(families.hub_cspnet(), scaling="torch")
+    small = large.rebuild(image_shape=(16, 16, 3))
+    assert small.pyramid_outputs["P4"].shape == (None, 1, 1, 16)
+    assert small.pyramid_outputs["P5"].shape == (None, 1, 1, 32)
+    assert (
+        small.strides == large.strides == {"P2": 4, "P3": 8, "P4": 16, "P5": 32}
+    )
+
+
 def test_a_stock_net_before_conv5_keeps_what_p4_depends_on():
     net = applications.EfficientNetV2B0(weights=None, include_top=False)
     backbone = transfer.freeze(adapt(net), "conv5")
@@ -295,6 +326,20 @@ def test_a_rebuilt_net_computes_the_same_with_weights_of_its_own(family, rng):
         w.trainable for w in rebuilt.weights
     ]
     assert net.stages_text() == rebuilt.stages_text()
+    thawed = transfer.freeze(rebuilt, "conv1")
+    names = {weight.name for weight in thawed.trainable_weights}
+    assert "mask_token" not in names  # Nothing depends on it.
+
+
+def test_frozen_batch_normalization_stays_so_when_its_layers_thaw():
+    moving = adapt(families.resnet_v1())
+    net = moving.rebuild(bn_mode="frozen")
+    for one, other in zip(moving.weights, net.weights, strict=True):
+        assert one.name == other.name
+    transfer.freeze(net, "head")
+    transfer.freeze(net, "conv1")
+    names = {weight.name for weight in net.trainable_weights}
+    assert names == {"kernel", "bias"}
 
 
 def test_a_net_is_rebuilt_in_bfloat16_and_with_still_statistics(pixels):
@@ -351,6 +396,7 @@ def _small(channels=3, layer=None, side=32):
             {},
             r"one of the strides \[4, 8, 16, 32\].*stride 2",
         ),
+        (lambda: families.hub_mit(32), {}, "how many channels.*larger images"),
         (_small, {"levels": {"P3": "nothing"}}, "layers of the net.*nothing"),
         (_small, {"levels": {"fine": "conv2d"}}, '`levels` must be {"P2"'),
     ],

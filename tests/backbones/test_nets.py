@@ -108,7 +108,9 @@ def test_a_compiled_net_is_described_without_what_it_was_compiled_with():
     assert "compile_config" not in json.dumps(nets.describe(net))
 
 
-@pytest.fixture(params=["applications MobileNetV3", "KerasHub ViT"])
+@pytest.fixture(
+    params=["applications MobileNetV3", "KerasHub ViT", "KerasHub DINOv2"]
+)
 def saved(request, tmp_path):
     net = families.backbone(request.param)
     for weight in net.weights:
@@ -152,6 +154,9 @@ CHANGES = {
     ),
     "a number of a billion": lambda arrays, config: config["net"].update(
         config={**config["net"]["config"], "size": 10**9}
+    ),
+    "another weight": lambda arrays, config: arrays.update(
+        {"model/more/kernel": np.zeros((1, 0), "float32")}
     ),
     "fewer weights": lambda arrays, config: arrays.pop(next(iter(arrays))),
     "a weight that is not finite": lambda arrays, config: arrays.update(

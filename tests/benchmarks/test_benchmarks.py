@@ -37,6 +37,7 @@ BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
         "pose.py",
         "prior.py",
         "segmentation.py",
+        "speed/adapted.py",
         "speed/closure.py",
         "speed/data_scale.py",
         "speed/detection.py",

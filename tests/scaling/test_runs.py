@@ -230,7 +230,7 @@ def test_a_run_takes_any_backbone(tmp_path):
         stem_kernel_size=3,
         stem_strides=2,
         stackwise_depth=[1, 1, 1, 1],
-        stackwise_strides=[1, 2, 2, 2],
+        stackwise_strides=[2, 2, 2, 2],
         stackwise_num_filters=[8, 16, 16, 32],
         block_type="dark_block",
         stage_type="dark",

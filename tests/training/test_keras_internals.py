@@ -306,6 +306,18 @@ def test_the_cluster_of_a_parameter_server_strategy_is_private(monkeypatch):
     assert strategy.cluster_resolver is None  # Else use this.
 
 
+@pytest.mark.ops
+def test_a_variable_that_never_trains_is_kept_when_its_layer_thaws():
+    layer = keras.layers.Dense(2)
+    layer.build((None, 3))
+    internals.never_train(layer, layer.bias)
+    for value in (False, True):
+        layer.trainable = value
+    assert [v.name for v in layer.trainable_variables] == ["kernel"]
+    assert [v.name for v in layer.non_trainable_variables] == ["bias"]
+    assert len(layer.weights) == 2
+
+
 # === The graph of a functional model ===
 
 
