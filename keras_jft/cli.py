@@ -18,6 +18,7 @@ import pathlib
 import re
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 
 import keras_jft as jft
@@ -53,6 +54,8 @@ def main(words: Sequence[str] | None = None) -> int:
     os.environ.setdefault("MPLBACKEND", "Agg")
     arguments = _parser().parse_args(_with_infinity(words))
     names = vars(arguments)
+    shown = warnings.formatwarning
+    warnings.formatwarning = _as_a_line
     try:
         with checks.on_command_line(
             f"keras-jft {arguments.command}",
@@ -62,6 +65,13 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         return INTERRUPTED
+    finally:
+        warnings.formatwarning = shown
+
+
+def _as_a_line(message, *_args, **_options):
+    """Return a warning without the line of code that it comes from."""
+    return f"keras-jft: warning: {message}\n"
 
 
 def _parser():
@@ -353,6 +363,7 @@ def _study(arguments):
     if arguments.study is None:
         path = (arguments.output or pathlib.Path("study")) / "study.toml"
         text = _text_of(arguments, path.parent)
+        _keep(path, text)
     elif arguments.images or arguments.tasks or arguments.output:
         raise ValueError(
             "Give a STUDY.toml, or --images, --task and --output. Received "
@@ -382,6 +393,17 @@ def _study(arguments):
     )
     print(f"Rows: {study.path}\nDecision: {page}")
     return FAILED if any("error" in row for row in rows) else OK
+
+
+def _keep(path, text):
+    """Write the file that options stand for, so that errors can name it."""
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise ValueError(
+            f"{str(path)!r} is of a study with other options. Run `keras-jft "
+            f"study {path}`, or give another `output`."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
 
 
 def _text_of(arguments, output):

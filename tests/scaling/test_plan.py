@@ -222,6 +222,39 @@ def test_a_commented_file_is_the_same_study_with_and_without_comments(
         assert other.runs() == plan.runs()
 
 
+def test_options_are_kept_as_a_file_that_is_not_written_over(folders, capsys):
+    words = [
+        *("study", "--images", str(folders / "photos"), "--dry-run"),
+        *("--task", f"trees={folders / 'task'}"),
+        *("--output", str(folders / "out")),
+    ]
+    assert cli.main(words) == 0
+    assert "# image_size" not in (folders / "out" / "study.toml").read_text()
+    file = str(folders / "out" / "study.toml")
+    assert cli.main(["study", file, "--dry-run"]) == 0
+    with pytest.raises(SystemExit):
+        cli.main([*words, "--seeds", "2"])
+    assert "with other options" in capsys.readouterr().err
+
+
+def test_a_faulty_box_is_warned_of_and_ends_no_study(plan, folders, save):
+    save("boxes/train/images", 20)
+    (folders / "boxes" / "train" / "labels").mkdir()
+    for i in range(20):
+        path = folders / "boxes" / "train" / "labels" / f"{i:03}.txt"
+        path.write_text("0 0.5 0.5 0.2 0.2\n" + "0 0.5 0.5 0 0\n" * (i == 3))
+    about = "train: train/images\nnames: [nest]\n"
+    (folders / "boxes" / "data.yaml").write_text(about)
+    with pytest.warns(UserWarning, match="Left out 1 annotation of"):
+        found = plan(SHORT.replace('"task"', '"boxes"'))
+    (task,) = found.tasks.values()
+    assert task.transfer.head == "faster_rcnn"
+    # 0.2 of 40 x 32 pixels, in an image of 48 x 32: 9.6 x 6.4.
+    assert task.transfer.image_size == (32, 48)
+    assert task.transfer.head_options["anchor_base"] == 8
+    assert task.transfer.head_options["anchor_ratios"] == (1.5,)
+
+
 @pytest.mark.parametrize("count", [80, 333, 4_000, 95_000, 10_000_000])
 def test_five_sizes_are_spread_evenly_in_their_logarithm(count):
     sizes = defaults.sizes_for(count)

@@ -16,6 +16,7 @@ from keras_jft.scaling.study.plan import Plan
 from keras_jft.scaling.study.runs import Runner
 from keras_jft.scaling.study.search import num_runs
 from keras_jft.scaling.study.study import Study
+from keras_jft.text import number_of
 
 _STEPS = 24  # Of pre-training that are timed.
 _MOST_SEEDS = 5
@@ -98,7 +99,8 @@ def fit_hours(plan: Plan, hours: float) -> Plan:
     note = (
         f"a step of pre-training takes {1000 * found.step:.0f} ms here, and "
         f"the transfers of a backbone {found.transfers:.0f} s: "
-        f"{len(sizes)} sizes, {len(seeds)} times each, take about "
+        f"{number_of(len(sizes), 'size')}, {number_of(len(seeds), 'time')} "
+        "each, take about "
         f"{needed:.2g} of {hours:g} hours"
         + ", too few to search learning rates in"
         * unsearched

@@ -81,7 +81,8 @@ def image_size_for(data, task, *, accelerator):
     # What is in an image keeps its shape; a whole image is made a square.
     shape = (height, width) if task in ("detection", "segmentation") else (1, 1)
     size = tuple(
-        int(16 * max(2, round(side * part / min(shape) / 16))) for part in shape
+        int(16 * max(2, int(side * part / min(shape) / 16 + 0.5)))
+        for part in shape
     )
     why = f"images are about {width:.0f} x {height:.0f} pixels"
     if side < min(height, width) and side >= most and not accelerator:

@@ -14,6 +14,7 @@ those of `jft.evaluation.Config`. What is not given follows from the images
 
 import contextlib
 import dataclasses
+import inspect
 import json
 import os
 import pathlib
@@ -302,6 +303,10 @@ class _Planner:
             layout = data_lib.find_layout(self.root / images, task, chosen)
         self.notes.append(f"{images}: {layout}")
         options = {**layout.options, **given.pop("options", {})}
+        loads = data_lib.DATASETS[layout.dataset]
+        if "on_error" in inspect.signature(loads).parameters:
+            # One faulty box of thousands is warned of, and ends no study.
+            options.setdefault("on_error", "drop")
         split = given.pop("split", layout.splits.get("train"))
         return {"dataset": layout.dataset, "options": options}, split, layout
 
