@@ -45,9 +45,7 @@ def with_named_levels(backbone):
     layers = {layer.name: layer for layer in backbone.layers}
     names = backbone.pyramid_level_inputs
     if all(
-        name in layers
-        and len(layers[name]._inbound_nodes) == 1
-        and layers[name].output is outputs[level]
+        name in layers and layers[name].output is outputs[level]
         for level, name in names.items()
     ):
         return backbone

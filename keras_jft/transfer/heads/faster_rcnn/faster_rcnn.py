@@ -1,4 +1,4 @@
-"""`FasterRCNN`: a two-stage detector on one feature map.
+"""`FasterRCNN`: a two-stage detector on a feature map or a pyramid.
 
 After the model come the parts of its graph, in the order of the data: inputs,
 first stage, second stage; then its losses and the checks of its options.
@@ -17,13 +17,16 @@ from keras_jft import checks, layers, training
 from keras_jft.backbones import ResNet
 from keras_jft.transfer.heads import head, levels
 from keras_jft.transfer.heads.faster_rcnn import boxes as box_lib
-from keras_jft.transfer.heads.faster_rcnn import losses, stages
+from keras_jft.transfer.heads.faster_rcnn import losses, pyramid, stages
 from keras_jft.transfer.heads.faster_rcnn.suppression import suppress_classes
 from keras_jft.typing import Batch, Tensor
 
-SCALES = (0.25, 0.5, 1.0, 2.0)
+NECKS = ("c4", "fpn")
+SCALES = {"c4": (0.25, 0.5, 1.0, 2.0), "fpn": (1.0,)}
 RATIOS = (0.5, 1.0, 2.0)
-CELLS = 16  # Features per side of the anchor of scale 1: 256 px at stride 16.
+# Features per side of the anchor of scale 1: 256 px at stride 16 (C4); 32 px at
+# stride 4 and 512 px at stride 64 (Lin et al., section 4.1).
+CELLS = {"c4": 16, "fpn": 8}
 DETECTION_IOU = 0.6  # Detections that overlap a better one by more go.
 MOST_PER_CLASS = 100
 LOSS_WEIGHTS = {
@@ -36,7 +39,7 @@ LOSS_WEIGHTS = {
 
 @keras.saving.register_keras_serializable("keras_jft")
 class FasterRCNN(training.Model):
-    """Faster R-CNN on conv4, with conv5 applied to each region ("C4").
+    """Faster R-CNN on conv4 ("C4"), or on a feature pyramid ("FPN").
 
     The first stage, or region proposal network (RPN), reads the features of
     conv4 (stride 16 after an ImageNet stem, 4 after a small one) and proposes
@@ -45,6 +48,11 @@ class FasterRCNN(training.Model):
     better box. Both stages train at the same time. The conv5 of a `ResNet`
     loses its stride, and crops are pooled to half their size first; that of
     another net, which is whatever follows P4, halves them itself.
+
+    With `neck="fpn"` the first stage reads all levels of a feature pyramid, and
+    one more that is twice as coarse, with one size of anchors each. Regions are
+    cropped from the level for their size, and two fully connected layers
+    predict. It needs no layers after P4: transformers have this neck alone.
 
     Targets are `bounding_boxes`: `boxes` `(B, N, 4)` in pixels, `labels`
     `(B, N)` with -1 for padding, and optionally `ignored` `(B, N)`, true for
@@ -65,9 +73,12 @@ class FasterRCNN(training.Model):
             `bn_mode`, and the conv5 of a `ResNet` has no stride and no
             dilation.
         num_classes: Number of classes C, background not counted.
-        anchor_base: Side in pixels of the anchor of scale 1 and ratio 1. None:
-            16 features.
-        anchor_scales: Factors of `anchor_base`.
+        neck: `"c4"` or `"fpn"`.
+        anchor_base: Side in pixels of the anchor of scale 1 and ratio 1; of a
+            pyramid, that of its finest level, and each next level has anchors
+            twice as large. None: 16 features; of a pyramid 8.
+        anchor_scales: Factors of `anchor_base`. None: 1/4, 1/2, 1 and 2; of a
+            pyramid 1.
         anchor_ratios: Width divided by height of the anchors.
         rpn_filters: Channels of the first stage's 3x3 convolution.
         rpn_samples: Anchors per image that a step trains on, at most half of
@@ -78,6 +89,8 @@ class FasterRCNN(training.Model):
         num_proposals: R, the most proposals per image.
         crop_size: Side of the crops in features, before pooling, or conv5,
             halves it.
+        neck_filters: Channels of the pyramid's levels.
+        head_units: Units of the two layers after the pyramid.
         max_detections: n, the most detections per image.
         bn_mode: What batch normalization does in training, see
             `jft.layers.FusedBatchNormalization`. By default the statistics do
@@ -92,6 +105,7 @@ class FasterRCNN(training.Model):
         Ren et al. 2015, https://arxiv.org/abs/1506.01497.
         Huang et al. 2017, https://arxiv.org/abs/1611.10012, section 3 and the
         configuration `faster_rcnn_resnet101_coco` published with it.
+        Lin et al. 2017, https://arxiv.org/abs/1612.03144 (FPN).
         Sun et al. 2017, section 5.2.
     """
 
@@ -102,14 +116,17 @@ class FasterRCNN(training.Model):
         backbone: keras.Model,
         num_classes: int,
         *,
+        neck: str = "c4",
         anchor_base: float | None = None,
-        anchor_scales: Sequence[float] = SCALES,
+        anchor_scales: Sequence[float] | None = None,
         anchor_ratios: Sequence[float] = RATIOS,
         rpn_filters: int = 512,
         rpn_samples: int = 256,
         head_samples: int = 64,
         num_proposals: int = 300,
         crop_size: int = 14,
+        neck_filters: int = 256,
+        head_units: int = 1024,
         max_detections: int = 300,
         bn_mode: str = "affine",
         name: str = "faster_rcnn",
@@ -117,6 +134,7 @@ class FasterRCNN(training.Model):
     ):
         checks.number("num_classes", num_classes, 1, whole=True)
         _check_options(
+            neck=neck,
             bn_mode=bn_mode,
             anchor_base=anchor_base,
             anchor_scales=anchor_scales,
@@ -126,24 +144,27 @@ class FasterRCNN(training.Model):
             head_samples=head_samples,
             num_proposals=num_proposals,
             crop_size=crop_size,
+            neck_filters=neck_filters,
+            head_units=head_units,
             max_detections=max_detections,
         )
-        backbone = _without_stride(backbone, bn_mode)
-        stride = backbone.strides["P4"]
-        sizes = box_lib.anchor_sizes(
-            anchor_base or CELLS * stride, anchor_scales, anchor_ratios
-        )
+        backbone = _rebuilt(backbone, neck, bn_mode)
 
         # === Functional model ===
         inputs = _model_inputs(backbone)
         truth = [inputs[key] for key in ("boxes", "labels", "ignored")]
-        features = backbone.pyramid_outputs["P4"]
+        maps = _maps(backbone, neck, neck_filters)
+        sizes = box_lib.anchor_sizes(
+            anchor_base or CELLS[neck] * min(maps),
+            anchor_scales or SCALES[neck],
+            anchor_ratios,
+        )
 
         # First stage: anchors, moved by their codes, become proposals.
         rpn_logits, rpn_codes = _first_stage(
-            features, rpn_filters, len(sizes), backbone.dtype_policy
+            maps.values(), rpn_filters, len(sizes), backbone.dtype_policy
         )
-        anchors = stages.Anchors(stride, sizes, name="rpn_anchors")(features)
+        anchors = _anchors(maps, sizes)
         proposals = stages.Proposals(num_proposals, name="rpn_proposals")(
             anchors, rpn_logits, rpn_codes, inputs["image_sizes"]
         )
@@ -157,13 +178,14 @@ class FasterRCNN(training.Model):
         )(proposals, *truth)
         proposals = of_proposals.pop("proposals")
 
-        # Second stage: conv5 on a crop of each proposal.
-        crops = stages.Regions(crop_size, name="head_regions")(
-            features, proposals, inputs["images"]
+        # Second stage: conv5 or two layers on a crop of each proposal.
+        make = {"c4": _conv5_of_regions, "fpn": _two_layers_of_regions}[neck]
+        regions = make(
+            *(backbone, maps, proposals),
+            crop_size=crop_size,
+            units=head_units,
         )
-        head_logits, head_codes = _second_stage(
-            backbone, crops, proposals, num_classes
-        )
+        head_logits, head_codes = _predict(regions, proposals, num_classes)
         super().__init__(
             inputs=inputs,
             outputs={
@@ -186,14 +208,17 @@ class FasterRCNN(training.Model):
         self._input_keys = tuple(inputs)
         self.backbone = backbone
         self.num_classes = num_classes
+        self.neck = neck
         self.anchor_base = anchor_base
-        self.anchor_scales = tuple(anchor_scales)
+        self.anchor_scales = anchor_scales and tuple(anchor_scales)
         self.anchor_ratios = tuple(anchor_ratios)
         self.rpn_filters = rpn_filters
         self.rpn_samples = rpn_samples
         self.head_samples = head_samples
         self.num_proposals = num_proposals
         self.crop_size = crop_size
+        self.neck_filters = neck_filters
+        self.head_units = head_units
         self.max_detections = max_detections
         self.bn_mode = bn_mode
 
@@ -303,14 +328,17 @@ class FasterRCNN(training.Model):
         return {
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "num_classes": self.num_classes,
+            "neck": self.neck,
             "anchor_base": self.anchor_base,
-            "anchor_scales": list(self.anchor_scales),
+            "anchor_scales": self.anchor_scales and list(self.anchor_scales),
             "anchor_ratios": list(self.anchor_ratios),
             "rpn_filters": self.rpn_filters,
             "rpn_samples": self.rpn_samples,
             "head_samples": self.head_samples,
             "num_proposals": self.num_proposals,
             "crop_size": self.crop_size,
+            "neck_filters": self.neck_filters,
+            "head_units": self.head_units,
             "max_detections": self.max_detections,
             "bn_mode": self.bn_mode,
             "name": self.name,
@@ -325,19 +353,27 @@ class FasterRCNN(training.Model):
 # === Graph ===
 
 
-def _without_stride(backbone, bn_mode):
-    """Return the backbone, with the same weights, its conv5 made for crops."""
-    if "P4" not in getattr(backbone, "pyramid_outputs", ()):
+def _rebuilt(backbone, neck, bn_mode):
+    """Return the backbone, with the same weights, made for a neck."""
+    if neck == "c4" and "P4" not in getattr(backbone, "pyramid_outputs", ()):
         raise ValueError(
             "`FasterRCNN` reads the level 'P4' of `backbone.pyramid_outputs`. "
             f"Received: {backbone!r}, without it. Use a backbone of "
-            "`jft.backbones` that has it."
+            '`jft.backbones` that has it, or `neck="fpn"`.'
         )
     wanted = {"bn_mode": bn_mode}
     if isinstance(backbone, ResNet):
-        stride = 4 * backbone.stem_stride  # The stride of conv4.
+        # For C4, that of conv4.
+        stride = (4 if neck == "c4" else 8) * backbone.stem_stride
         wanted |= {"output_stride": stride, "dilated": False}
     return levels.rebuilt(backbone, **wanted)
+
+
+def _maps(backbone, neck, filters):
+    """Return the maps that the first stage reads, by stride, finest first."""
+    if neck == "fpn":
+        return pyramid.feature_pyramid(backbone, filters)
+    return {backbone.strides["P4"]: backbone.pyramid_outputs["P4"]}
 
 
 def _model_inputs(backbone):
@@ -363,41 +399,105 @@ def _sizes_of(images):
     return ops.broadcast_to(size, (shape[0], 2))
 
 
-def _first_stage(features, filters, per_cell, dtype):
-    """Return logits `(B, A, 2)` and codes `(B, A, 4)` of the anchors."""
+def _first_stage(maps, filters, per_cell, dtype):
+    """Return logits `(B, A, 2)` and codes `(B, A, 4)` of the anchors.
 
-    def convolve(x, filters, size, **options):
+    The same layers read all maps.
+    """
+
+    def convolution(filters, size, **options):
         return keras.layers.Conv2D(
             filters,
             size,
             padding="same",
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.01),
             **options,
-        )(x)
+        )
 
-    x = convolve(features, filters, 3, dtype=dtype, name="rpn_conv")
-    x = keras.layers.ReLU(6.0, dtype=dtype, name="rpn_relu")(x)
-    logits = convolve(x, 2 * per_cell, 1, dtype="float32", name="rpn_logits")
-    codes = convolve(x, 4 * per_cell, 1, dtype="float32", name="rpn_codes")
-    return (
-        keras.layers.Reshape((-1, 2), dtype="float32", name="rpn_logits_flat")(
-            logits
-        ),
-        keras.layers.Reshape((-1, 4), dtype="float32", name="rpn_codes_flat")(
-            codes
-        ),
+    conv = convolution(filters, 3, dtype=dtype, name="rpn_conv")
+    relu = keras.layers.ReLU(6.0, dtype=dtype, name="rpn_relu")
+    hidden = [relu(conv(features)) for features in maps]
+
+    def predict(units, name):
+        last = convolution(units * per_cell, 1, dtype="float32", name=name)
+        flat = keras.layers.Reshape(
+            (-1, units), dtype="float32", name=f"{name}_flat"
+        )
+        return _joined([flat(last(x)) for x in hidden], axis=1, name=name)
+
+    return predict(2, "rpn_logits"), predict(4, "rpn_codes")
+
+
+def _anchors(maps, sizes):
+    """Return `(A, 4)` anchors, twice as large on each next map."""
+    levels = [
+        stages.Anchors(stride, sizes * (stride / min(maps)), name=name)(x)
+        for (stride, x), name in zip(
+            maps.items(),
+            ["rpn_anchors", *(f"rpn_anchors_{s:g}" for s in [*maps][1:])],
+            strict=True,
+        )
+    ]
+    return _joined(levels, axis=0, name="rpn_anchors")
+
+
+def _joined(tensors, axis, name):
+    """Return the tensors as one, in order; one alone as it is."""
+    if len(tensors) == 1:
+        return tensors[0]
+    return keras.layers.Concatenate(
+        axis=axis, dtype="float32", name=f"{name}_of_all"
+    )(tensors)
+
+
+def _conv5_of_regions(backbone, maps, proposals, *, crop_size, **_):
+    """Return what layers after P4 make of regions, `(B * R, channels)`."""
+    crops = stages.Regions(crop_size, name="head_regions")(
+        *maps.values(), proposals, backbone.input
     )
-
-
-def _second_stage(backbone, crops, proposals, num_classes):
-    """Return logits `(B, R, C + 1)`, codes `(B, R, C, 4)` of proposals."""
     if backbone.strides["P4"] == backbone.output_stride:
         crops = keras.layers.MaxPooling2D(
             2, dtype="float32", name="head_max_pool"
         )(crops)
-    x = keras.layers.GlobalAveragePooling2D(dtype="float32", name="head_pool")(
-        _apply_conv5(backbone, crops)
+    try:
+        conv5 = keras.Model(
+            backbone.pyramid_outputs["P4"], backbone.output, name="conv5"
+        )
+        conv5.input_spec = None  # Crops are smaller than the feature map.
+        features = conv5(crops)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "`FasterRCNN` applies what follows P4 to regions, but in the net "
+            f"{backbone.name!r} it needs more than P4, or a map of the size "
+            f'that the net was built for. Use `neck="fpn"`. ({error})'
+        ) from error
+    return keras.layers.GlobalAveragePooling2D(
+        dtype="float32", name="head_pool"
+    )(features)
+
+
+def _two_layers_of_regions(backbone, maps, proposals, *, crop_size, units):
+    """Return what two dense layers make of regions, `(B * R, units)`.
+
+    Lin et al. 2017, section 4.2.
+    """
+    strides = [*maps][:-1]  # The coarsest level only proposes.
+    crops = pyramid.PyramidRegions(crop_size, strides, name="head_regions")(
+        [maps[stride] for stride in strides], proposals, backbone.input
     )
+    x = keras.layers.MaxPooling2D(2, dtype="float32", name="head_max_pool")(
+        crops
+    )
+    x = keras.layers.Flatten(dtype="float32", name="head_flat")(x)
+    for i in (1, 2):
+        x = keras.layers.Dense(
+            units, activation="relu", dtype="float32", name=f"head_dense_{i}"
+        )(x)
+    return x
+
+
+def _predict(x, proposals, num_classes):
+    """Return logits `(B, R, C + 1)`, codes `(B, R, C, 4)` of proposals."""
 
     def dense(units, shape, name):
         flat = keras.layers.Dense(units, dtype="float32", name=name)(x)
@@ -408,23 +508,6 @@ def _second_stage(backbone, crops, proposals, num_classes):
         dense(num_classes + 1, (num_classes + 1,), "head_logits"),
         dense(4 * num_classes, (num_classes, 4), "head_codes"),
     )
-
-
-def _apply_conv5(backbone, crops):
-    """Return what the backbone's own layers after P4 make of crops."""
-    try:
-        conv5 = keras.Model(
-            backbone.pyramid_outputs["P4"], backbone.output, name="conv5"
-        )
-        conv5.input_spec = None  # Crops are smaller than the feature map.
-        return conv5(crops)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            "`FasterRCNN` applies what follows P4 to regions, but in the net "
-            f"{backbone.name!r} it needs more than P4, or a map of the size "
-            f"that the net was built for: {error} Use a convolutional net, or "
-            "`RetinaNet`."
-        ) from error
 
 
 # === Losses ===
@@ -472,6 +555,8 @@ _LEAST = {
     "head_samples": 4,
     "num_proposals": 1,
     "crop_size": 2,
+    "neck_filters": 1,
+    "head_units": 1,
     "max_detections": 1,
 }
 
@@ -479,16 +564,19 @@ _LEAST = {
 def _check_options(
     num_classes=None,
     *,
+    neck,
     bn_mode,
     anchor_base,
     anchor_scales,
     anchor_ratios,
     **others,
 ):
+    checks.one_of("neck", neck, NECKS)
     checks.one_of("bn_mode", bn_mode, layers.BATCH_NORMALIZATION_MODES)
     if anchor_base is not None:
         checks.number("anchor_base", anchor_base, 1)
-    checks.numbers_of("anchor_scales", anchor_scales, 0, above=True)
+    if anchor_scales is not None:
+        checks.numbers_of("anchor_scales", anchor_scales, 0, above=True)
     checks.numbers_of("anchor_ratios", anchor_ratios, 0, above=True)
     for name, least in _LEAST.items():
         checks.number(name, others[name], least, whole=True)

@@ -41,10 +41,10 @@ ANCHOR_SHARE, PROPOSAL_SHARE = 0.5, 0.25
 PROPOSAL_IOU = 0.7
 # Crops end this much before the last feature: if rounding put them beyond it,
 # the kernel would read zeros.
-_INSIDE = 1.0 - 1e-6
+INSIDE = 1.0 - 1e-6
 
 
-class _Stage(keras.layers.Layer):
+class Stage(keras.layers.Layer):
     """A layer in float32, which only exists as part of a `FasterRCNN`."""
 
     def __init__(self, **kwargs):
@@ -62,7 +62,7 @@ class _Stage(keras.layers.Layer):
         )
 
 
-class Anchors(_Stage):
+class Anchors(Stage):
     """The anchors of a feature map.
 
     Args:
@@ -82,7 +82,7 @@ class Anchors(_Stage):
         return box_lib.anchors(grid, self.stride, self.sizes)
 
 
-class Proposals(_Stage):
+class Proposals(Stage):
     """The anchors most likely to be objects, moved by their codes.
 
     Args:
@@ -122,7 +122,7 @@ class Proposals(_Stage):
         return ops.where((kept >= 0)[..., None], proposals, 0.0)
 
 
-class _Sampling(_Stage):
+class _Sampling(Stage):
     """Draws samples for a loss: random in training, else always the same."""
 
     def __init__(self, size, **kwargs):
@@ -240,7 +240,7 @@ def _boxes_of(matches, boxes):
     )
 
 
-class Regions(_Stage):
+class Regions(Stage):
     """Crops the features of each proposal, all to the same size.
 
     Args:
@@ -268,7 +268,7 @@ class Regions(_Stage):
         return crop(features, proposals / limits, self.size)
 
 
-class OfEachImage(_Stage):
+class OfEachImage(Stage):
     """Reshapes outputs of regions, `(B * R, ...)`, by image: `(B, R, ...)`.
 
     Args:
@@ -309,7 +309,7 @@ def crop(features, boxes, size):
         `tf.image.crop_and_resize`, which Huang et al. 2017,
         https://arxiv.org/abs/1611.10012, trained with.
     """
-    boxes = ops.stop_gradient(ops.clip(boxes, 0.0, _INSIDE))
+    boxes = ops.stop_gradient(ops.clip(boxes, 0.0, INSIDE))
     if keras.backend.backend() == "tensorflow":
         return _crop_tensorflow(features, boxes, size)
     return _crop_gathered(features, boxes, size)
@@ -364,27 +364,50 @@ def _crop_gathered(features, boxes, size):
 
 
 def _corners(boxes, shape, size):
+    """Return `corners` in a single map `(B, h, w, C)` of a given shape."""
+    batch, height, width, _ = (shape[i] for i in range(4))
+    first = ops.arange(batch, dtype="int32")[:, None] * (height * width)
+    return corners(boxes, first, (height, width), size)
+
+
+def corners(boxes, first, sides, size):
     """Return the four features around each position, and their shares.
+
+    Args:
+        boxes: `(B, R, 4)` x1, y1, x2, y2 in 0..1 of the map.
+        first: `(B, 1)` or `(B, R)` int32, flat index of the map's first
+            feature.
+        sides: Height and width of the map, integers or `(B, R)`.
+        size: Positions along each side of the grid.
 
     Returns:
         Four pairs of `(B, R, size, size)`: the flat index of a feature, and its
         share in the position.
     """
-    batch, height, width, _ = (shape[i] for i in range(4))
+    height, width = (
+        ops.cast(ops.convert_to_tensor(side), "int32")[..., None]
+        for side in sides
+    )
     top, left, bottom, right = (boxes[..., i] for i in (1, 0, 3, 2))
-    first = ops.arange(batch, dtype="int32")[:, None, None, None] * height
     columns = _neighbors(left, right, width, size)
-    corners = []
+    found = []
     for row, row_share in _neighbors(top, bottom, height, size):
+        start = first[..., None] + row * width
         for column, column_share in columns:
-            place = (first + row[..., None]) * width + column[..., None, :]
+            place = start[..., None] + column[..., None, :]
             share = row_share[..., None] * column_share[..., None, :]
-            corners.append((place, share))
-    return corners
+            found.append((place, share))
+    return found
 
 
 def _neighbors(low, high, side, size):
     """Return the features before and after positions on an axis, with shares.
+
+    Args:
+        low: `(B, R)`, where the positions begin, in 0..1.
+        high: `(B, R)`, where they end.
+        side: `(1,)` or `(B, R, 1)` int32, features on the axis.
+        size: Number of positions.
 
     Returns:
         Two pairs of `(B, R, size)`: the index on the axis, and the share.
