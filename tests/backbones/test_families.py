@@ -1,19 +1,36 @@
-"""Every family of nets under every head of images: the table of the docs."""
+"""Every family of nets under heads: part of the table in docs/backbones.md.
 
+`benchmarks/backbone_matrix.py` checks all of it.
+"""
+
+import cells
 import families
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from keras_jft import transfer
 from keras_jft.backbones.backbone import layers_by_stage
-from keras_jft.pretrain import MultiLabelClassifier
 
-HEADS = {
-    "multi-label": lambda net: MultiLabelClassifier(net, 4),
-    "classification": lambda net: transfer.Classifier(net, 4),
-}
+# Heads that are tried on every family, and families on which every head is:
+# one of ours, a plain one, one of depthwise convolutions, one of KerasHub and
+# one of tokens.
+OF_ALL = ("multi-label", "DeepLabASPP")
+SPREAD = (
+    "jft ResNet",
+    "applications ResNetV2",
+    "applications MobileNetV3",
+    "KerasHub CSPNet",
+    "KerasHub ViT",
+)
+CELLS = [
+    (family, head)
+    for family in families.FAMILIES
+    for head in cells.HEADS
+    if head in OF_ALL or family in SPREAD
+]
+IMPOSSIBLE = ("KerasHub ViT", "FasterRCNN")
+CELLS.remove(IMPOSSIBLE)
 
 
 @pytest.fixture(params=families.FAMILIES)
@@ -21,69 +38,14 @@ def family(request):
     return request.param
 
 
-@pytest.fixture
-def batch(rng):
-    def make(model):
-        return {
-            "images": families.images(rng, model.backbone),
-            "labels": np.arange(4, dtype="int32"),
-        }
-
-    return make
+@pytest.mark.parametrize(("of_family", "head"), CELLS)
+def test_a_head_learns_freezes_and_loads_on_a_family(of_family, head, tmp_path):
+    cells.check(of_family, head, tmp_path)
 
 
-def _values(variables):
-    return [ops.convert_to_numpy(variable).copy() for variable in variables]
-
-
-def _variables(layers):
-    found = {id(v): v for layer in layers for v in layer.variables}
-    return [v for v in found.values() if "seed" not in v.path]
-
-
-@pytest.mark.parametrize("head", HEADS)
-def test_a_head_learns_on_a_family_and_loads_as_it_was_saved(
-    family, head, batch, tmp_path
-):
-    model = HEADS[head](families.backbone(family))
-    # Not traced, which would take longer than the steps.
-    model.compile(keras.optimizers.Adam(0.003), run_eagerly=True)
-    data = batch(model)
-    losses = [model.train_on_batch(data) for _ in range(4)]
-    first, *_, third, fourth = [float(np.ravel(loss)[0]) for loss in losses]
-    assert min(third, fourth) < first
-
-    model.save(tmp_path / "model.keras")
-    again = keras.saving.load_model(tmp_path / "model.keras", compile=False)
-    np.testing.assert_allclose(
-        ops.convert_to_numpy(again(data["images"])),
-        ops.convert_to_numpy(model(data["images"])),
-        rtol=1e-5,
-        atol=1e-5,
-    )
-
-
-@pytest.mark.parametrize("head", ["classification"])
-def test_what_is_frozen_before_conv5_keeps_every_bit(family, head, batch):
-    model = HEADS[head](families.backbone(family))
-    transfer.freeze(model, before="conv5")
-    model.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
-    *earlier, last = layers_by_stage(model.backbone).values()
-    frozen = _variables([layer for stage in earlier for layer in stage])
-    trained = _variables(last)
-    assert frozen
-    assert trained
-    before = _values(frozen), _values(trained)
-    model.train_on_batch(batch(model))
-    for old, variable in zip(before[0], frozen, strict=True):
-        np.testing.assert_array_equal(
-            ops.convert_to_numpy(variable), old, variable.path
-        )
-    changed = [
-        (old != new).any()
-        for old, new in zip(before[1], _values(trained), strict=True)
-    ]
-    assert sum(changed) > len(changed) / 2
+def test_what_a_family_cannot_have_says_what_it_can(tmp_path):
+    with pytest.raises(ValueError, match='needs more than P4.*neck="fpn"'):
+        cells.check(*IMPOSSIBLE, tmp_path)
 
 
 def test_stages_are_what_the_gradients_of_levels_say(family):
