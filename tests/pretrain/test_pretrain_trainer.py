@@ -258,5 +258,6 @@ def test_runs_without_a_name_keep_their_ids():
     assert len({*ids}) == 3
     # As it was before there were names.
     fields = dataclasses.asdict(CONFIG)
-    del fields["backbone"], fields["backbone_options"], fields["mixup"]
+    for name in ("backbone", "backbone_options", "mixup", "split"):
+        del fields[name]
     assert config_id(fields) == ids[0]

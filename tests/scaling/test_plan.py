@@ -157,6 +157,7 @@ def test_what_is_given_replaces_what_would_be_chosen(plan):
         ("[pretrain]", "sizes = [\n0,\n200]\n[pretrain]", 2, "at most 100"),
         ("[pretrain]", "sizes = 3\n[pretrain]", 2, "`sizes` must be a list"),
         ("[pretrain]", "seeds = [-1]\n[pretrain]", 2, "0 or more"),
+        ("[pretrain]", "seeds = []\n[pretrain]", 2, "one or more"),
         ('"task"', '"task"\nhead = "hat"', 7, "`head` must be one of"),
         ('"task"', '"none"', 6, "There is no folder"),
         ('images = "task"', "images = 3", 6, "`images` must be a folder"),
@@ -174,6 +175,8 @@ def test_a_fault_of_a_study_is_told_with_its_line(
 def test_text_that_is_not_toml_is_told_with_its_line(plan):
     with pytest.raises(ValueError, match="is not TOML: .*line 2"):
         plan("\nsizes = [1,, 2]")
+    with pytest.raises(ValueError, match=r"needs a table \[pretrain\]"):
+        plan('[tasks.trees]\nimages = "task"')
     with pytest.raises(ValueError, match="needs one task or more"):
         plan('[pretrain]\nimages = "photos"')
 

@@ -181,6 +181,16 @@ class _Planner:
                 f"{self.file.where('tasks')}: a study needs one task or more, "
                 "[tasks.NAME] with the folder of its `images`."
             )
+        if "pretrain" not in self.table:
+            raise ValueError(
+                f"{self.file.path!r}: a study needs a table [pretrain] with "
+                "the folder of its `images`. Received none."
+            )
+        if self._value(list, SEEDS, "seeds") == []:
+            raise ValueError(
+                f"{self.file.where('seeds')}: `seeds` must name one or more. "
+                "Received: []."
+            )
         if self.only is not None:
             for name in self.only:
                 checks.one_of("only", name, tasks)
