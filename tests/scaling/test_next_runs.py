@@ -48,14 +48,22 @@ def test_the_width_after_a_run_is_that_of_a_regression_with_it(rng):
 
 def test_what_a_run_costs_counts(rng):
     rows = rows_of(SIZES, draw(rng, line(SIZES), 0, 0.02))
-    free = plan(of(rows), factor=10)[0]
+    free = plan(of(rows), factor=10)
     # Ten hours an image: large runs tell more, but not by what they cost.
     dear = [
         {**row, "wall_seconds": 36_000 * row["num_examples"]} for row in rows
     ]
-    first = plan(of(dear), factor=10)[0]
-    assert first.size < free.size or first.size == 300
-    assert first.hours == pytest.approx(first.runs * 10 * first.size)
+    steps = plan(of(dear), factor=10)
+    images, fewer = (
+        sum(step.runs * step.size for step in found) for found in (free, steps)
+    )
+    assert fewer < images
+    assert steps[0].hours == pytest.approx(steps[0].runs * 10 * steps[0].size)
+
+
+def test_the_first_step_is_a_new_size(rng):
+    law = of(rows_of(SIZES, draw(rng, line(SIZES), 0, 0.05, 2)))
+    assert plan(law, factor=10)[0].size not in SIZES
 
 
 @pytest.mark.parametrize("smallest", [1, 2])

@@ -61,11 +61,15 @@ def plan(law, factor, steps=3):
     # Greedy choice; each is treated as done before the next is made.
     outlook = _Outlook(law, factor, sizes)
     wanted = {}
+    # The first is a new size, where there is room for one: more seeds do not
+    # show how the curve bends.
+    among = [size for size in sizes if size not in planned] or sizes
     for _ in range(steps):
         if not reach:
             best, reach = smallest, True
         else:
-            best = max(sizes, key=lambda s: outlook.worth(s, planned, runs))
+            best = max(among, key=lambda s: outlook.worth(s, planned, runs))
+        among = sizes
         outlook.add(best, planned, runs)
         planned[best] = planned.get(best, 0) + runs
         wanted[best] = wanted.get(best, 0) + runs

@@ -446,9 +446,9 @@ def draw(found, bounds, seed=0):
         if len(kept) >= DRAWS:
             break
     if len(kept) < DRAWS / 10:
-        kept = np.argsort(drawn.misses, kind="stable")
-    # Chunks of families follow each other: take some of each.
-    kept = np.sort(np.resize(rng.permutation(kept[: DRAWS * 4]), DRAWS))
+        kept = np.argsort(drawn.misses, kind="stable")[:DRAWS]
+    # Families follow each other: take some of each, none twice if possible.
+    kept = np.sort(np.resize(rng.permutation(kept), DRAWS))
     return _posterior(found, names, drawn, kept, rng)
 
 
