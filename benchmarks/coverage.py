@@ -13,9 +13,9 @@ Command:
 
     python benchmarks/coverage.py --curves 1000
 
-Result of the forecasts as they were without a learned prior and deviations, not
-measured again since (1,000 curves per law; held in percent; widths and errors in
-points):
+Result of the forecasts as they were without a learned prior and deviations,
+not measured again since (1,000 curves per law; held in percent; widths and
+errors in points):
 
                     held   median width   median error   of the paper's line
     log-linear      92.7       11.5           2.1                0.5
