@@ -120,6 +120,21 @@ def forget_calls(model):
         operation._outbound_nodes.clear()
 
 
+def allow_any_size(model):
+    """Let a functional model, and models inside of it, take maps of any size.
+
+    Each insists on the shape that it was built for. That of a `Sequential` does
+    in the functional model that it makes of its layers.
+
+    Args:
+        model: A functional model.
+    """
+    for layer in flatten_layers(model):
+        for net in (layer, getattr(layer, "_functional", None)):
+            if isinstance(net, keras.Model):
+                net.input_spec = None
+
+
 def shapes_of_weights(make):
     """Return the shapes of a model's weights, without memory for them.
 

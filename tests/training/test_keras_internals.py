@@ -460,3 +460,15 @@ def test_the_seeds_of_a_shuffle_are_those_it_was_given():
     tf.random.set_seed(None)
     tf.random.get_global_generator()
     assert internals.shuffle_seeds(base.shuffle(4)) == (0, 0)
+
+
+def test_models_in_a_model_take_maps_of_another_size():
+    inner = keras.Sequential([keras.layers.Conv2D(2, 2, 2, name="inner")])
+    maps = keras.Input((4, 4, 3))
+    model = keras.Model(maps, inner(maps))
+    other = np.zeros((1, 8, 6, 3), "float32")
+    with pytest.raises(ValueError, match="expected shape"):
+        model(other)
+    internals.allow_any_size(model)
+    assert model(other).shape == (1, 4, 3, 2)
+    assert model(keras.Input((8, 6, 3))).shape == (None, 4, 3, 2)

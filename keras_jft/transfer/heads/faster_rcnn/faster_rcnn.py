@@ -15,6 +15,7 @@ from keras import ops
 
 from keras_jft import checks, layers, training
 from keras_jft.backbones import ResNet
+from keras_jft.training import keras_internals
 from keras_jft.transfer.heads import head, levels
 from keras_jft.transfer.heads.faster_rcnn import boxes as box_lib
 from keras_jft.transfer.heads.faster_rcnn import losses, pyramid, stages
@@ -463,7 +464,8 @@ def _conv5_of_regions(backbone, maps, proposals, *, crop_size, **_):
         conv5 = keras.Model(
             backbone.pyramid_outputs["P4"], backbone.output, name="conv5"
         )
-        conv5.input_spec = None  # Crops are smaller than the feature map.
+        # Crops are of another size than the feature map.
+        keras_internals.allow_any_size(conv5)
         features = conv5(crops)
     except (TypeError, ValueError) as error:
         raise ValueError(
