@@ -151,7 +151,7 @@ def test_a_run_by_steps_is_logged(mirrored, tmp_path):
     assert lines[-1]["learning_rate"] == pytest.approx(config.learning_rate)
 
 
-@pytest.mark.parametrize("name", ["span_workers", "is_asynchronous"])
+@pytest.mark.parametrize("name", ["_span_workers", "is_asynchronous"])
 def test_workers_that_split_the_data_are_not_given_a_part(name, monkeypatch):
     monkeypatch.setattr(replicas, "is_chief", lambda model: True)
     source = data.load("synthetic", num_examples=8)
