@@ -6,6 +6,7 @@ Blocks hold plain text, which is escaped on writing.
 import base64
 import html
 import io
+import json
 import os
 import pathlib
 import re
@@ -16,9 +17,11 @@ from keras_jft.text import printable
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #59636e;
-  --paper: #ffffff; --card: #f6f8fa; --line: #d1d9e0; --accent: #0072b2; }
+  --paper: #ffffff; --card: #f6f8fa; --line: #d1d9e0; --accent: #0072b2;
+  --yes: #1a7f37; --no: #b42318; --open: #8a5a00; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --soft: #9198a1;
-  --paper: #0d1117; --card: #161b22; --line: #3d444d; --accent: #56b4e9; } }
+  --paper: #0d1117; --card: #161b22; --line: #3d444d; --accent: #56b4e9;
+  --yes: #3fb950; --no: #ff7b72; --open: #e3b341; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1rem; max-width: 62rem; color: var(--ink);
   background: var(--paper); font: 1rem/1.5 system-ui, sans-serif;
@@ -31,11 +34,36 @@ ul { padding-left: 1.2rem; margin: 0.4rem 0; }
 .cards, .pictures { display: grid; gap: 1rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); }
 .card { background: var(--card); border: 1px solid var(--line);
-  border-left: 0.3rem solid var(--accent); border-radius: 0.4rem;
+  border-left: 0.3rem solid var(--tone); border-radius: 0.4rem;
   padding: 0.8rem 1rem; }
 .card h3 { margin: 0; color: var(--soft); font-weight: 600; }
-.card .verdict { font-size: 1.25rem; font-weight: 700; margin: 0.1rem 0; }
-.card .lead { font-weight: 600; margin: 0 0 0.4rem; }
+.card, .explorer { --tone: var(--accent); }
+.yes { --tone: var(--yes) !important; }
+.no { --tone: var(--no) !important; }
+.open { --tone: var(--open) !important; }
+.verdict { display: inline-block; color: var(--tone); font-weight: 700;
+  border: 2px solid var(--tone); border-radius: 1rem; padding: 0 0.7rem;
+  margin: 0.3rem 0; }
+.verdict::first-letter { text-transform: uppercase; }
+.lead { font-size: 1.1rem; font-weight: 600; margin: 0.2rem 0 0.4rem; }
+.explorer { background: var(--card); border: 1px solid var(--line);
+  border-left: 0.3rem solid var(--tone); border-radius: 0.4rem;
+  padding: 0.8rem 1rem; margin: 1rem 0; }
+.explorer .controls { display: grid; gap: 0.6rem 1.2rem; margin: 0.6rem 0;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 13rem), 1fr)); }
+.explorer label { display: block; font-size: 0.9rem; }
+.explorer :is(input, select) { display: block; width: 100%; font: inherit;
+  accent-color: var(--accent); }
+.explorer [hidden] { display: none; }
+.explorer svg { display: block; max-width: 100%; height: auto; }
+.explorer text { fill: var(--soft); font-size: 12px; }
+.explorer .axis { stroke: var(--line); }
+.explorer .curve { fill: none; stroke: var(--accent); stroke-width: 2; }
+.explorer .band { fill: var(--accent); opacity: 0.15; }
+.explorer .run { fill: var(--accent); opacity: 0.45; }
+.explorer .mean { fill: var(--accent); }
+.explorer .enough { stroke: var(--soft); stroke-dasharray: 5 4; }
+.explorer .chosen { stroke: var(--tone); fill: var(--tone); stroke-width: 3; }
 .card ul { font-size: 0.9rem; }
 figure { margin: 0; max-width: 36rem; }
 /* Figures are drawn for white paper. */
@@ -59,7 +87,7 @@ pre { overflow-x: auto; background: var(--card); padding: 0.8rem;
   border: 1px solid var(--line); border-radius: 0.4rem; font-size: 0.8rem; }
 summary { cursor: pointer; }
 @media (max-width: 40rem) { td:first-child { white-space: normal; } }
-@media print { .card, figure { break-inside: avoid; } }
+@media print { .card, .explorer, figure { break-inside: avoid; } }
 """
 
 
@@ -83,12 +111,16 @@ class Bullets(NamedTuple):
 
 
 class Card(NamedTuple):
-    """One answer: its title, verdict, main number, and lines of detail."""
+    """One answer: its title, verdict, main number, and lines of detail.
+
+    `tone` colors the verdict: `"yes"`, `"no"`, `"open"`, or none.
+    """
 
     title: str
     verdict: str
     lead: str
     lines: tuple[str, ...]
+    tone: str = ""
 
 
 class Cards(NamedTuple):
@@ -131,6 +163,19 @@ class Gallery(NamedTuple):
 
     caption: str
     thumbnails: tuple[Thumbnail, ...]
+
+
+class Live(NamedTuple):
+    """Data that a script of ours makes controls of.
+
+    The script finds the data as JSON in a hidden `<section>` of the class
+    `name`. Without JavaScript, and in Markdown, there is nothing. It must set
+    texts, never HTML, since names of users are among the data.
+    """
+
+    name: str
+    data: dict
+    script: str
 
 
 class Code(NamedTuple):
@@ -234,6 +279,11 @@ def to_html(title, blocks):
         blocks: The blocks, in order.
     """
     body = "\n".join(_HTML[type(block)](block) for block in blocks)
+    # Each script once, after all that it looks for.
+    scripts = {
+        block.script: None for block in blocks if isinstance(block, Live)
+    }
+    body += "".join(f"\n<script>\n{script}</script>" for script in scripts)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -269,7 +319,7 @@ def _list_html(items):
 
 def _cards_html(block):
     cards = "\n".join(
-        '<article class="card">'
+        f'<article class="{f"card {card.tone}".strip()}">'
         + _tag("h3", card.title)
         + _tag("p", card.verdict, "verdict")
         + _tag("p", card.lead, "lead")
@@ -308,6 +358,16 @@ def _pictures_html(block):
     return f'<div class="pictures">\n{pictures}\n</div>'
 
 
+def _live_html(block):
+    data = json.dumps(block.data, allow_nan=False)
+    for sign in "<>&":  # Nothing within may end the element.
+        data = data.replace(sign, f"\\u{ord(sign):04x}")
+    return (
+        f'<section class="{block.name}" hidden>'
+        f'<script type="application/json">{data}</script></section>'
+    )
+
+
 def _gallery_html(block):
     thumbnails = "\n".join(
         '<figure><img src="data:image/jpeg;base64,'
@@ -330,6 +390,7 @@ _HTML = {
     Table: _table_html,
     Pictures: _pictures_html,
     Gallery: _gallery_html,
+    Live: _live_html,
     Code: lambda b: (
         f"<details>{_tag('summary', b.title)}{_tag('pre', b.text)}</details>"
     ),
@@ -386,5 +447,6 @@ _MARKDOWN = {
     Table: _table_markdown,
     Pictures: lambda b: _list_markdown(p.text for p in b.pictures),
     Gallery: _gallery_markdown,
+    Live: lambda b: "",
     Code: _code_markdown,
 }

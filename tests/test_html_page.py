@@ -2,6 +2,7 @@
 
 import base64
 import html.parser
+import json
 import xml.etree.ElementTree
 
 import markdown_it
@@ -25,6 +26,7 @@ BLOCKS = [
     html_page.Gallery(NASTY, (html_page.Thumbnail(b"\xff\xd8", NASTY),)),
     html_page.Code(NASTY, "```\n" + NASTY),
 ]
+LIVE = html_page.Live("explorer", {"a": NASTY}, "/* moves */")
 VOID = {"meta", "img", "br", "hr"}
 
 
@@ -73,6 +75,19 @@ def test_markdown_reads_as_the_same_text():
     assert read.tags.count("pre") == 1
     # One title less than in HTML; captions and alternatives count as well.
     assert "".join(read.text).count(NASTY) == 19
+
+
+def test_data_of_a_script_cannot_end_it_or_become_html():
+    page = html_page.to_html("a", [LIVE, LIVE])
+    read = Reader(page)
+    # The data twice, the script once.
+    assert read.tags.count("script") == 3
+    data, again, script = (t for t in read.text if t.strip() and t != "a")
+    assert data == again and "<" not in data and "&" not in data
+    assert json.loads(data) == {"a": NASTY}
+    assert script.strip() == "/* moves */"
+    assert ("section", "hidden", None) in read.attributes
+    assert html_page.to_markdown("a", [LIVE]) == "# a\n"
 
 
 def test_a_page_needs_no_other_file_and_suits_a_phone():

@@ -35,19 +35,25 @@ def test_verdicts_come_strongest_first(found):
     )
 
 
-def test_a_card_has_verdict_gain_chance_score_and_cost(found):
+def test_a_card_has_verdict_sentence_change_and_cost(found):
     sheet = found["steep",]
     card = page._card(("steep",), sheet)
     assert (card.title, card.verdict) == ("steep", "collect")
-    assert card.lead == sheet.headline
-    chance, score, cost = card.lines
-    assert chance == (
-        "Probability that the curve rises by more than 2 points: "
-        f"{sheet.chance:.0%}"
+    assert card.tone == "yes"
+    # The line through the means: 58 at 10,000, and half of what a seed adds.
+    there, low, high = (
+        f"{58.1 + 100 * gain:.1f}"
+        for gain in (sheet.gain, sheet.gain_low, sheet.gain_high)
     )
-    assert score.startswith(
-        f"Score at num_examples=100,000: {100 * sheet.score:.1f} ["
+    assert card.lead.startswith(
+        "Collect: ten times the images, 10,000 to 100,000, should lift Top-1 "
+        f"accuracy from 58.1 to about {there} ({low} to {high}). You asked for "
+        "2 points; chance "
     )
+    assert card.lead.endswith("%. About 1 device-hours a run.")
+    change, cost = card.lines
+    assert change.startswith(f"Change: {100 * sheet.gain:+.1f} points, 95% of")
+    assert change.endswith("from the mean of 2 runs at 10,000 images.")
     # An hour a run whatever its size.
     each = 1 / (100 * sheet.gain)
     assert cost == f"Cost: 1 device-hours per run, {each:.3g} per point"
@@ -69,7 +75,11 @@ def test_next_runs_are_summed_up(found):
 def test_a_curve_without_a_forecast_says_what_it_lacks(found):
     card = page._card(("a_short",), found["a_short",])
     assert card == html_page.Card(
-        "a short", "not enough evidence", "2 sizes, a forecast needs 4", ()
+        "a short",
+        "not enough evidence",
+        "2 sizes, a forecast needs 4",
+        (),
+        "open",
     )
 
 

@@ -22,6 +22,7 @@ from keras_jft.text import number_of
 COLLECT = "collect"
 DO_NOT_COLLECT = "do not collect"
 NOT_ENOUGH_EVIDENCE = "not enough evidence"
+OTHER_CURVES = "Only what other curves do decides"
 REJECTED = 0.05  # p-value below which a law does not describe its runs.
 SMALL_WORTH = 0.1  # On a scale of 100, perhaps meant as a fraction.
 
@@ -415,21 +416,38 @@ def _of_the_prior(law, factor, worth, verdict):
     The runs decide if the verdict is the same under a prior that has learned no
     shapes from other curves.
     """
-    alone = fit_evidence(
+    alone = from_runs_alone(law).gain_at(factor)
+    if _verdict(alone, worth) != verdict:
+        yield Doubt(other_curves_decide(law.unit, alone), withholds=True)
+
+
+def from_runs_alone(law):
+    """Return the law of the same runs without what other curves have taught.
+
+    Args:
+        law: A `Law`.
+    """
+    return fit_evidence(
         law.evidence,
         law.bounds,
         tuple(law.candidates),
         law.direction,
         learned().without_other_curves(),
-    ).gain_at(factor)
-    if _verdict(alone, worth) != verdict:
-        text = law.unit.text
-        yield Doubt(
-            "Only what other curves do decides: from these runs alone the gain "
-            f"is {text(alone.value, '+')} [{text(alone.low)}, "
-            f"{text(alone.high)}] {law.unit.name}.",
-            withholds=True,
-        )
+    )
+
+
+def other_curves_decide(unit, alone):
+    """Return the sentence that other curves decide, and not the runs.
+
+    Args:
+        unit: The `Unit` of the scores.
+        alone: The `Estimate` of the gain from the runs alone.
+    """
+    return (
+        f"{OTHER_CURVES}: from these runs alone the gain is "
+        f"{unit.text(alone.value, '+')} [{unit.text(alone.low)}, "
+        f"{unit.text(alone.high)}] {unit.name}."
+    )
 
 
 def _of_the_runs(law):

@@ -57,9 +57,8 @@ def plot_data_size(
     """Plot score against the log of data size, one curve per mode.
 
     Small markers are runs, large ones their means. From four sizes on, the
-    fitted law is drawn with its 95% prediction interval shaded, and the legend
-    gives the slope of the log-linear law. A dashed line is random
-    initialization (rows with `num_examples` 0).
+    fitted law is drawn with its 95% prediction interval shaded. A dashed line
+    is random initialization (rows with `num_examples` 0).
 
     Args:
         rows: Rows of one task, a list of dicts, a DataFrame or `Rows`.
@@ -321,10 +320,7 @@ def _draw_curve(ax, rows, x, y, name, color, marker, *, factor, bounds):
         for at, style in ((grid <= largest, "-"), (grid > largest, ":")):
             curve = law.predict(grid[at])
             ax.plot(grid[at], curve, color=color, lw=1.3, linestyle=style)
-        slope = law.candidates["log_linear"].parameters["slope"]
-        unit = law.unit
-        label = f"{name}: {unit.text(slope, '+')} {unit.name} per decade"
-        ax.plot(means.index, means, label=label, linestyle="none", **mean)
+        ax.plot(means.index, means, label=name, linestyle="none", **mean)
     if len(untrained):
         ax.axhline(untrained[y].mean(), color=color, **DASHED)
 

@@ -26,6 +26,7 @@ from keras_jft.html_page import (
     Text,
     check_path,
     svg_of,
+    to_markdown,
     write,
 )
 from keras_jft.scaling.decision.alternatives import Alternative
@@ -37,6 +38,11 @@ from keras_jft.scaling.decision.forecast import (
 )
 from keras_jft.scaling.law.families import LAWS
 from keras_jft.scaling.paper.tables import paper_table
+from keras_jft.scaling.reporting.explorer import (
+    explorer,
+    gain_from_mean,
+    sentence,
+)
 from keras_jft.scaling.reporting.figures import plot_data_size
 from keras_jft.scaling.reporting.tables import means
 from keras_jft.scaling.rows import units
@@ -48,8 +54,7 @@ CAVEATS = (
     "the noise of seeds, the uncertainty that the sizes leave about the curve, "
     "and the choice of law. It assumes that additional images are like the "
     "present ones and that nothing else changes. For simulated curves that "
-    "bend beyond all sizes, it holds 80 to 87% of runs "
-    "(`benchmarks/coverage.py`).",
+    "bend beyond all sizes, it holds 80 to 87% of runs.",
     "Sun et al. 2017 say about their own numbers (Disclaimer, Large scale "
     "learning) that schedules and hyper-parameters are those of training with "
     "1M images, so the impact of data is underestimated at every size. If "
@@ -59,10 +64,22 @@ CAVEATS = (
     "They do not include the cost of the images and their labels.",
 )
 ON_THE_CLOCK = (
-    "The rows give the wall-clock time of each run, not `device_seconds`: "
+    "The rows give the wall-clock time of each run, not device_seconds: "
     "pre-training that was done earlier, or for another run, is not counted, "
     "so more data costs more than this page says."
 )
+TONES = {COLLECT: "yes", DO_NOT_COLLECT: "no", NOT_ENOUGH_EVIDENCE: "open"}
+# Words that a page may need, each explained on those that use it.
+WORDS = {
+    "prediction interval": "the range that holds 95% of single new runs.",
+    "device-hours": "hours of training times the number of devices.",
+    "standard deviation": "how far a run typically is from the mean.",
+    "random initialization": "trained on the task alone, without pre-training.",
+    "log-linear": "a law in which each tenfold of data adds the same gain.",
+    "power law": "a law in which gains shrink steadily, towards a limit.",
+    "M4": "a law that may start slowly, and rises towards a limit.",
+    "broken power law": "a power law that changes its slope once.",
+}
 # Columns of a row that say how it was made, and their names on the page.
 MADE_BY = {
     "cpu": "Processor",
@@ -90,10 +107,13 @@ def report(
 ) -> tuple[Path, Path]:
     """Write the decision page of a study, as HTML and as Markdown.
 
-    The page starts with the decision on each curve: gain, interval,
-    probability, verdict, cost and the next runs. Figures, scores, laws,
-    caveats and how the rows were made follow. The HTML is a single
-    self-contained file; the Markdown beside it says the same without figures.
+    The page starts with the decision on each curve: verdict, scores, interval,
+    probability, cost and the next runs, in a sentence each. Below it the reader
+    can move the question: how much data, what gain is worth it, what an image
+    and a device-hour cost. Figures, scores, laws, caveats and how the rows were
+    made follow. The HTML is a single self-contained file, which needs no
+    network, and says the same without JavaScript; the Markdown beside it says
+    it without figures.
 
     Args:
         rows: Rows, a list of dicts, a DataFrame or `Rows`.
@@ -155,9 +175,10 @@ def report(
     }
     modes = sorted(done.table["mode"].unique()) if "mode" in by else None
     blocks = [
-        Text(_in_short(found)),
+        *([Text(_in_short(found))] if len(found) > 1 else []),
         Heading("The decision"),
         Cards(tuple(_card(*curve) for curve in found.items())),
+        *_explorer(found),
         *_against(alternatives),
         Heading("Figures"),
         Pictures(
@@ -178,6 +199,7 @@ def report(
         Heading("How the numbers were made"),
         *_made_by(rows, command),
     ]
+    blocks += _explained(blocks)
     return write(path, title or f"What would {factor:g}x more buy?", blocks)
 
 
@@ -222,15 +244,30 @@ def _card(name, sheet):
         name: A tuple, the values of the columns that tell curves apart.
         sheet: A `Forecast`, or a string that says why there is none.
     """
+    tone = TONES[NOT_ENOUGH_EVIDENCE]
     if isinstance(sheet, str):
-        return Card(_called(name), NOT_ENOUGH_EVIDENCE, sheet, ())
-    chance, score, *_ = sheet.basis
-    lines = [*sheet.reasons, chance, score]
+        return Card(_called(name), NOT_ENOUGH_EVIDENCE, sheet, (), tone)
+    lines = [_unquoted(reason) for reason in sheet.reasons]
+    lines.append(gain_from_mean(sheet))
     if sheet.cost:
         lines.append(f"Cost: {sheet.cost}")
     if sheet.next_runs:
         lines.append(f"Next runs: {_next_runs(sheet)}")
-    return Card(_called(name), sheet.verdict, sheet.headline, tuple(lines))
+    tone = TONES[sheet.verdict]
+    said = sentence(sheet)
+    return Card(_called(name), sheet.verdict, said, tuple(lines), tone)
+
+
+def _unquoted(text):
+    """Return a message without the quotes of names in Python's arguments."""
+    return text.replace("`", "")
+
+
+def _explorer(found):
+    """Yield the block in which the reader moves the question, if any can be."""
+    block = explorer({_called(name): sheet for name, sheet in found.items()})
+    if block:
+        yield block
 
 
 def _next_runs(sheet):
@@ -371,7 +408,7 @@ def _caveats(found):
         doubts = (
             [f"{sheet}."]
             if isinstance(sheet, str)
-            else [doubt.text for doubt in sheet.doubts]
+            else [_unquoted(doubt.text) for doubt in sheet.doubts]
         )
         for line in doubts:
             curves.setdefault(line, []).append(_called(name))
@@ -381,6 +418,17 @@ def _caveats(found):
             for line, names in curves.items()
         )
     )
+
+
+def _explained(blocks):
+    """Yield blocks that explain the words that the others use."""
+    text = to_markdown("", blocks)
+    used = [
+        f"{word}: {meaning}" for word, meaning in WORDS.items() if word in text
+    ]
+    if used:
+        yield Heading("Words on this page")
+        yield Bullets(tuple(used))
 
 
 # === How the numbers were made ===
