@@ -70,6 +70,22 @@ def test_chances_are_those_of_the_law():
             assert 1 - below == pytest.approx(chance, abs=0.01)
 
 
+@pytest.mark.parametrize(
+    ("chance", "words"),
+    [
+        (0, "below 1%"),
+        (0.005, "below 1%"),
+        (0.01, "1%"),
+        (0.125, "13%"),
+        (0.99, "99%"),
+        (0.995, "above 99%"),
+        (1, "above 99%"),
+    ],
+)
+def test_a_share_of_draws_is_never_said_to_be_certain(chance, words):
+    assert explorer._percent(chance) == words
+
+
 def test_the_chart_is_the_law():
     _, law = law_of()
     chart = curve_of(scaling.forecast(law))["chart"]

@@ -22,8 +22,8 @@
   const capital = (text) => text[0].toUpperCase() + text.slice(1);
 
   function percent(chance) {
-    if (chance >= 0.995) return "above 99%";
-    return chance < 0.005 ? "below 1%" : `${Math.round(100 * chance)}%`;
+    if (chance > 0.99) return "above 99%";
+    return chance < 0.01 ? "below 1%" : `${Math.round(100 * chance)}%`;
   }
 
   // The share of the drawn gains above `worth`, from their quantiles.

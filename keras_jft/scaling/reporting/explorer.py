@@ -33,7 +33,7 @@ MODALS = {
     DO_NOT_COLLECT: "should",
     NOT_ENOUGH_EVIDENCE: "may",
 }
-SURE, UNSURE = 0.995, 0.005  # Nearer to 1 or 0 no share of draws is a chance.
+SURE, UNSURE = 0.99, 0.01  # Nearer to 1 or 0 no share of draws is a chance.
 SLIDER_STEPS = 50
 CHART_SIZES = 60
 
@@ -176,9 +176,10 @@ def _asked(law, worth):
 
 def _percent(chance):
     """Return a chance that is a share of draws, which never is quite 0 or 1."""
-    if chance >= SURE:
+    if chance > SURE:
         return "above 99%"
-    return "below 1%" if chance < UNSURE else f"{chance:.0%}"
+    # Halves go up, as in JavaScript.
+    return "below 1%" if chance < UNSURE else f"{int(100 * chance + 0.5)}%"
 
 
 def _hours(hours):
