@@ -144,7 +144,9 @@ def pilot(plan: Plan) -> Pilot:
         raise RuntimeError(f"The pilot failed: {failed[0]}")
     transfers = sum(row["device_seconds"] for row in rows)
     key = config_id(plan.pretrain)
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known = (
+        json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    )
     if key not in known:
         known[key] = _timed(plan.pretrain, runner)
         files.write_json(path, known)
