@@ -22,19 +22,18 @@ from keras_jft.evaluation.duplicates.embedding import (
     thumbnails,
 )
 from keras_jft.evaluation.duplicates.faiss_index import index_name
-from keras_jft.evaluation.duplicates.gallery import (
-    correlation,
-    gallery,
-    hash_distance,
-    near,
-    perceptual_hash,
-)
+from keras_jft.evaluation.duplicates.gallery import gallery, near
 from keras_jft.evaluation.duplicates.grouping import groups
 from keras_jft.evaluation.duplicates.page import report
 from keras_jft.evaluation.duplicates.parallel import (
     find_in_shard,
     find_parallel,
     find_with_beam,
+)
+from keras_jft.evaluation.duplicates.pixels import (
+    correlation,
+    hash_distance,
+    perceptual_hash,
 )
 from keras_jft.evaluation.duplicates.search import Duplicates, find, merge
 
