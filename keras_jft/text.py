@@ -5,6 +5,7 @@ byte that is not as a lone surrogate, `\\udc80` to `\\udcff` (PEP 383). The
 functions here write those bytes back, so that such a name can serve as an id.
 """
 
+import re
 import unicodedata
 from typing import Any
 
@@ -75,6 +76,15 @@ def printable(text):
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def without_addresses(text):
+    """Return a `repr` without places in memory, the same in every process.
+
+    >>> without_addresses("[<function crop at 0x7f2a5c0e3d80>]")
+    '[<function crop>]'
+    """
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
+
+
 def number_of(count, noun, plural=None):
     """Return a count of things as a message says it.
 
@@ -85,7 +95,7 @@ def number_of(count, noun, plural=None):
 
     >>> number_of(1, "run"), number_of(0, "run")
     ('1 run', '0 runs')
-    >>> number_of(2, "class", "classes")
-    '2 classes'
+    >>> number_of(1_200, "class", "classes")
+    '1,200 classes'
     """
-    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

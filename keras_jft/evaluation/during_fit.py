@@ -10,6 +10,7 @@ import numpy as np
 from keras_jft import data, metrics, training
 from keras_jft.data.dataset import Dataset
 from keras_jft.evaluation import evaluator
+from keras_jft.text import without_addresses
 from keras_jft.typing import PathLike
 
 
@@ -118,7 +119,8 @@ def run_callbacks(
     >>> type(saves).__name__
     'Checkpoint'
     """
-    name = hashlib.sha256(repr(config).encode()).hexdigest()[:12]
+    identity = without_addresses(repr(config))
+    name = hashlib.sha256(identity.encode()).hexdigest()[:12]
     folder = pathlib.Path(directory) / name
     found: list[keras.callbacks.Callback] = []
     best = None

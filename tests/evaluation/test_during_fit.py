@@ -151,3 +151,20 @@ def test_a_run_with_its_callbacks_is_measured_kept_and_resumed(
         np.testing.assert_array_equal(one, other)
     run(dataclasses.replace(config, learning_rate=0.5))
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_run_with_a_function_among_its_transforms_keeps_its_folder(tmp_path):
+    def made_again():  # As in another process, at another address.
+        def darker(example, rng):
+            return {**example, "images": example["images"] // 2}
+
+        return darker
+
+    folders = {
+        saves.directory
+        for _ in range(2)
+        for saves in evaluation.run_callbacks(
+            tmp_path, jft.transfer.Config(transforms=(made_again(),))
+        )
+    }
+    assert len(folders) == 1

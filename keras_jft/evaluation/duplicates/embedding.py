@@ -23,6 +23,7 @@ from keras_jft.data.dataset import Dataset, fingerprint
 from keras_jft.data.datasets.json_records import records_of
 from keras_jft.evaluation.duplicates import search
 from keras_jft.files import is_tool_name
+from keras_jft.text import without_addresses
 from keras_jft.text_files import claim_folder, read_json
 from keras_jft.training.checkpoints import archive
 from keras_jft.typing import PathLike, Transform
@@ -51,7 +52,7 @@ def embed(
         data: A `Dataset`.
         directory: Folder of the shards.
         transforms: As in `jft.data.iterate`; they must bring all images to one
-            size.
+            size. The folder records their `repr`, of functions the names only.
         batch_size: Images per step.
         shard_size: Images per shard; the embeddings of one shard are held in
             memory.
@@ -75,7 +76,7 @@ def embed(
         "shard_size": shard_size,
         "data": fingerprint(data),
         "model": _digest_of_weights(model),
-        "transforms": repr(transforms),
+        "transforms": without_addresses(repr(transforms)),
     }
     claim_folder(directory, _MANIFEST, made_from, "embeddings")
     index, count = part

@@ -213,3 +213,28 @@ def test_a_turned_photo_is_a_duplicate_of_its_upright_copy(tmp_path, rng):
     found = duplicates.find(*rows, 0.999)
     assert found.best.tolist() == [0, 1, 2]
     assert found.is_duplicate.all()
+
+
+def test_a_function_among_the_transforms_is_known_by_name_in_any_process(
+    tmp_path, model
+):
+    def made_again():  # As in another process, at another address.
+        def darker(example, rng):
+            return {**example, "images": example["images"] // 2}
+
+        def lighter(example, rng):
+            return {**example, "images": 255 - example["images"] // 2}
+
+        return darker, lighter
+
+    def embedded(transform):
+        return duplicates.embed(
+            model, _Numbers(), tmp_path, transforms=[transform], batch_size=4
+        )
+
+    (darker, _), (again, lighter) = made_again(), made_again()
+    assert darker is not again
+    assert len(embedded(darker)) == len(embedded(again)) == 23
+    assert " at 0x" not in (tmp_path / "manifest.json").read_text()
+    with pytest.raises(ValueError, match="of something else: `transforms`"):
+        embedded(lighter)
