@@ -30,7 +30,7 @@ from keras_jft.data.datasets.boxed_images import (
 )
 from keras_jft.data.datasets.image_files import files_below, files_by_name
 from keras_jft.data.label_names import almost, check_forms, checked_names
-from keras_jft.text import composed
+from keras_jft.text import composed, number_of
 from keras_jft.text_files import short
 from keras_jft.typing import PathLike
 
@@ -107,7 +107,7 @@ def load(
     if len(set(ids)) < len(ids):
         raise ValueError(
             "Folders must hold different images. Received "
-            f"{len(ids) - len(set(ids))} names again in "
+            f"{number_of(len(ids) - len(set(ids)), 'repeated name')} in "
             f"{[str(folder) for folder in folders]}. Pass `years`."
         )
     for folder in folders:

@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_jft.data.batch import VOID
 from keras_jft.html_page import drawable
+from keras_jft.text import number_of
 from keras_jft.typing import Arrays
 
 if TYPE_CHECKING:
@@ -148,11 +149,13 @@ def _add_legend(figure, rows, class_names, colors):
 
 def _checked(images, masks, predictions, num_classes):
     """Check the images; return triples of image, mask and prediction."""
-    counts = len(images), len(masks), len(predictions)
-    if not counts[0] or len(set(counts)) > 1:
+    counts = {len(images), len(masks), len(predictions)}
+    if len(counts) > 1 or 0 in counts:
         raise ValueError(
             "Give as many masks and predictions as images, at least one. "
-            "Received: {} images, {} masks, {} predictions.".format(*counts)
+            f"Received: {number_of(len(images), 'image')}, "
+            f"{number_of(len(masks), 'mask')}, "
+            f"{number_of(len(predictions), 'prediction')}."
         )
     rows = []
     for image, *pair in zip(images, masks, predictions, strict=True):

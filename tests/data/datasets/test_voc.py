@@ -180,7 +180,7 @@ def test_a_test_set_has_no_boxes(folder):
 def test_years_that_share_images_are_refused(folder, save_voc, save_list):
     save_voc("000005", [DOG], "VOC2012")
     save_list("trainval", ["000005"], "VOC2012")
-    with pytest.raises(ValueError, match="1 names again.*Pass `years`"):
+    with pytest.raises(ValueError, match="1 repeated name in.*Pass `years`"):
         jft_data.load("voc", "trainval", directory=folder)
 
 

@@ -57,7 +57,7 @@ def test_all_classes_have_colors_of_their_own():
 
 
 def test_pictures_that_do_not_fit_are_refused(image):
-    with pytest.raises(ValueError, match="1 images, 2 masks, 1 pred"):
+    with pytest.raises(ValueError, match="1 image, 2 masks, 1 prediction"):
         plot_segmentation([image], [MASK] * 2, [MASK], NAMES)
     with pytest.raises(ValueError, match=r"mask \(2, 2\)"):
         plot_segmentation([image], [MASK[:, :2]], [MASK], NAMES)

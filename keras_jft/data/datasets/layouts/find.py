@@ -18,12 +18,12 @@ from keras_jft.data.datasets.layouts.layout import (
     PARTS,
     TASKS,
     Layout,
-    count,
     files_in,
     image_below,
 )
 from keras_jft.data.images import IMAGE_SUFFIXES
 from keras_jft.files import folders_in
+from keras_jft.text import number_of
 from keras_jft.text_files import short
 from keras_jft.typing import PathLike
 
@@ -106,15 +106,15 @@ def _diagnosis(path):
     if folders and loose:
         return (
             f"{str(path)!r} is mixed: folders of images, {short(folders)}, and "
-            f"{count(len(loose), 'image')} beside them, such as "
+            f"{number_of(len(loose), 'image')} beside them, such as "
             f"{loose[0].name!r}. Move these images into folders of classes, "
             "or away."
         )
     if loose:
         return (
-            f"{str(path)!r} has {count(len(loose), 'image')} and nothing that "
-            "labels them. Make one folder per class, or add a CSV file with "
-            "the columns `image` and `labels`, or annotation files."
+            f"{str(path)!r} has {number_of(len(loose), 'image')} and nothing "
+            "that labels them. Make one folder per class, or add a CSV file "
+            "with the columns `image` and `labels`, or annotation files."
         )
     if not folders:
         return f"{str(path)!r} has no images in it or below."

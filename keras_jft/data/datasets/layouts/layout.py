@@ -129,9 +129,3 @@ def class_list(path):
         if (path / name).is_file():
             return [line.strip() for _, line in read_lines(path / name)]
     return None
-
-
-def count(number, noun):
-    """Return a number of things in words, such as "1 class"."""
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{number:,} {noun if number == 1 else plural}"

@@ -11,13 +11,13 @@ from keras_jft.data.datasets.layouts.layout import (
     MASKS,
     Layout,
     class_list,
-    count,
     image_below,
     split_folders,
     splits_of,
 )
 from keras_jft.data.images import decode_image, decode_mask
 from keras_jft.files import folders_in
+from keras_jft.text import number_of
 
 _PROBES = 1_000  # Masks whose values are looked at.
 
@@ -66,7 +66,7 @@ def _masks(path, patterns, splits, folder):
         least = max(values - {255}, default=-1) + 1
         names = names if names and len(names) >= least else least
         number = len(names) if isinstance(names, list) else names
-        kind = count(number, "class")
+        kind = number_of(number, "class", "classes")
         if looked < total:
             kind += f" in {looked:,} of {total:,} masks"
     return Layout(

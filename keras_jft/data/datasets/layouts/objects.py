@@ -15,7 +15,6 @@ from keras_jft.data.datasets.layouts.layout import (
     Layout,
     any_below,
     below,
-    count,
     files_in,
     role_of,
     split_folders,
@@ -23,6 +22,7 @@ from keras_jft.data.datasets.layouts.layout import (
 )
 from keras_jft.data.images import IMAGE_SUFFIXES
 from keras_jft.files import folders_in
+from keras_jft.text import number_of
 from keras_jft.text_files import read_json, short
 
 
@@ -254,7 +254,8 @@ def yolo_files(path):
                 options={"directory": str(where), "target": target},
                 task=task,
                 splits={name: name for name in there},
-                text=f"YOLO, {target}: {count(len(about['names']), 'class')}",
+                text=f"YOLO, {target}: "
+                f"{number_of(len(about['names']), 'class', 'classes')}",
             )
             for target, task in targets.items()
         ]

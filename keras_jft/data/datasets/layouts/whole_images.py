@@ -12,7 +12,6 @@ from keras_jft.data.datasets.layouts.layout import (
     PARTS,
     Layout,
     any_below,
-    count,
     files_in,
     image_below,
     split_folders,
@@ -21,6 +20,7 @@ from keras_jft.data.datasets.layouts.layout import (
 from keras_jft.data.datasets.layouts.objects import is_voc, is_yolo, kind_of
 from keras_jft.data.images import IMAGE_SUFFIXES
 from keras_jft.files import folders_in
+from keras_jft.text import number_of
 from keras_jft.text_files import read_json, short
 
 _IMAGE_COLUMNS = (
@@ -91,7 +91,8 @@ def _classes(path, names, splits):
         options={"directory": str(path)},
         task="classification",
         splits=splits,
-        text=f"one folder per class: {count(len(names), 'class')}",
+        text="one folder per class: "
+        f"{number_of(len(names), 'class', 'classes')}",
     )
 
 
@@ -150,8 +151,8 @@ def _table(file, image, label, columns):
         options={**options, "many": not is_one},
         task="classification" if is_one else "multi_label",
         splits=splits,
-        text=f"a table, {file.name}: {count(len(whole), 'image')}, "
-        f"{count(len(whole.info.label_names), 'class')}",
+        text=f"a table, {file.name}: {number_of(len(whole), 'image')}, "
+        f"{number_of(len(whole.info.label_names), 'class', 'classes')}",
     )
 
 
@@ -173,7 +174,7 @@ def hugging_face_disk(path):
             task="classification" if is_one else "multi_label",
             splits=splits,
             text="Hugging Face datasets on disk: "
-            f"{count(len(loaded.info.label_names), 'class')}",
+            f"{number_of(len(loaded.info.label_names), 'class', 'classes')}",
         )
     ]
 
@@ -234,7 +235,7 @@ def tars(path):
             },
             task="classification" if is_one else "multi_label",
             splits=splits,
-            text=f"WebDataset, {count(len(files), 'tar')}, labels in "
+            text=f"WebDataset, {number_of(len(files), 'tar')}, labels in "
             f"{labels[0]}",
         )
     ]
