@@ -4,7 +4,6 @@ import concurrent.futures
 import copy
 import math
 import pathlib
-import re
 import warnings
 from typing import Any
 
@@ -17,7 +16,7 @@ from keras_jft.training.checkpoints import archive, resuming, state
 from keras_jft.training.distribution import replicas
 from keras_jft.typing import PathLike
 
-_NAME = re.compile(r"step-\d{10}\.npz")
+_NAME, _DIGITS = "step-{}.npz", 10
 _KIND = "a run of keras_jft.training.Checkpoint"
 BEST = "best.npz"
 _COUNTS = ("epoch", "done", "step")
@@ -376,7 +375,8 @@ class Checkpoint(keras.callbacks.Callback):
             self._write(arrays, about, also)
 
     def _write(self, arrays, about, also):
-        path = self.directory / f"step-{about['step']:010d}.npz"
+        step = f"{about['step']:0{_DIGITS}}"
+        path = self.directory / _NAME.format(step)
         archive.write(path, arrays, about, also)
         for old in saved(self.directory)[: -self.keep]:
             old.unlink(missing_ok=True)
@@ -392,8 +392,8 @@ class Checkpoint(keras.callbacks.Callback):
 
 def saved(directory):
     """Return the paths of the checkpoints in a directory, oldest first."""
-    directory = pathlib.Path(directory)
-    return sorted(p for p in directory.glob("*") if _NAME.fullmatch(p.name))
+    pattern = _NAME.format("[0-9]" * _DIGITS)
+    return sorted(pathlib.Path(directory).glob(pattern))
 
 
 def _newest(directory):
@@ -454,5 +454,5 @@ def _tidy(directory, step):
     for path in directory.glob(f"{files.PARTIAL}*"):
         path.unlink(missing_ok=True)
     for path in saved(directory):
-        if int(path.stem.removeprefix("step-")) > step:
+        if int(path.stem[-_DIGITS:]) > step:
             path.replace(path.with_suffix(".unreadable"))
