@@ -61,7 +61,11 @@ def table(rows):
 
 def read():
     """Return the rows of the results file, `{family: {head: mark}}`."""
-    lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
+    lines = (
+        RESULTS.read_text(encoding="utf-8").splitlines()
+        if RESULTS.exists()
+        else []
+    )
     rows = [json.loads(line) for line in lines]
     return {row.pop("family"): row for row in rows}
 
@@ -88,7 +92,8 @@ def main():
         RESULTS.write_text(
             "".join(
                 json.dumps({"family": x, **rows[x]}) + "\n" for x in ordered
-            )
+            ),
+            encoding="utf-8",
         )
     print(table({x: rows[x] for x in ordered}))
 
