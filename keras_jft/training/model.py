@@ -37,9 +37,9 @@ class Model(keras_internals.HookedModel):
     decoded predictions.
 
     A subclass is a functional model. It may override `inputs_of`, `targets`,
-    `check_targets`, `in_one_rank`, `widened`, `step_inputs`, `decode`,
-    `default_loss` and `default_metrics`; its `get_config` returns its
-    constructor's arguments.
+    `check_targets`, `in_one_rank`, `widened`, `step_inputs`, `loss_count`,
+    `views`, `decode`, `default_loss` and `default_metrics`; its `get_config`
+    returns its constructor's arguments.
 
     `copy.deepcopy(model)` returns a model of the same class with the same
     weights, compiled the same way. `type(model).from_config(
