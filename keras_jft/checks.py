@@ -198,7 +198,7 @@ def fields(config):
 
 
 def _as(kind, value):
-    """Return `value` as its annotation says; raise `TypeError` otherwise."""
+    """Return `value` as annotated; raise `TypeError` otherwise."""
     if isinstance(kind, types.UnionType):
         for one in typing.get_args(kind):
             try:

@@ -86,12 +86,12 @@ def without_addresses(text):
 
 
 def number_of(count, noun, plural=None):
-    """Return a count of things as a message says it.
+    """Return a count of things in words.
 
     Args:
         count: How many.
         noun: What one of them is called.
-        plural: What several are called, where that is not `noun` and an "s".
+        plural: What several are called, if not `noun` and an "s".
 
     >>> number_of(1, "run"), number_of(0, "run")
     ('1 run', '0 runs')

@@ -4,10 +4,10 @@ A backbone is a functional `keras.Model` from images `(B, H, W, 3)` in 0..255
 to its last feature map. Heads read `pyramid_outputs`; KerasCV's heads read
 `pyramid_level_inputs`.
 
-A stage of a backbone is what one level of the pyramid adds to the levels
-before it. The graph says so, whatever the layers are called: a layer belongs
-to the first level that depends on it, and what comes after the last level
-belongs to that one. Stages are named by their levels, "P2" to "P5".
+A stage of a backbone is the layers between one pyramid level and the next. The
+graph defines it, whatever the layers are called: a layer belongs to the first
+level that depends on it, and what comes after the last level belongs to the
+last stage. Stages are named by their levels, "P2" to "P5".
 """
 
 import math

@@ -23,7 +23,7 @@ _ANY_SIZE = (None, None, 3)
 def names() -> list[str]:
     """Return the names that `create` takes.
 
-    Those of KerasHub are there if it is installed, which is then imported.
+    KerasHub's nets are included if it is installed; it is then imported.
 
     Returns:
         A sorted list.

@@ -75,7 +75,7 @@ class ResNet(Backbone):
         bn_momentum: Fraction of the moving statistics that one step keeps.
         bn_mode: What batch normalization does in training, see
             `FusedBatchNormalization`.
-        image_shape: `(H, W, 3)`; None stands for a side of any length.
+        image_shape: `(H, W, 3)`; None: a side of any length.
         dtype: Dtype policy of all layers. None: the global one.
         name: Name of the model.
 

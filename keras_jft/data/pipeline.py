@@ -1,8 +1,8 @@
 """Examples to batches: shuffled, transformed, read in parallel, resumable.
 
 Batch number i of an endless stream is a function of i alone, so the batches of
-a run are the same after resuming, and for any number of threads. `iterate` is
-the way in; `Examples` puts examples in the order of an epoch and counts those
+a run are the same after resuming, and for any number of threads. Start at
+`iterate`; `Examples` puts examples in the order of an epoch and counts those
 that cannot be read; `Batches` makes batches of them.
 
 Shapes: B batch size, H W image height and width.
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 class Examples:
-    """The examples of a data set by epoch and place in its order.
+    """Examples, looked up by epoch and by place in that epoch's order.
 
     Args:
         data: A `Dataset`.
@@ -201,7 +201,7 @@ def iterate(
         transforms: A name in `TRANSFORMS`, or a sequence of functions
             `example, rng -> example`.
         training: Whether every pass has a different random order. It also
-            selects what a transform by name does.
+            chooses the training version of named transforms.
         seed: Seed of order and transforms. The random draws for an example
             depend on seed, epoch and its id, not on which thread or worker
             reads it, or when.
@@ -286,9 +286,9 @@ class Batches:
         places: This worker's places in that order.
         batch_size: Examples per batch.
         steps: Batches per pass.
-        position: Number, in the endless stream of batches, of the first batch
-            of the next pass. It advances when a pass has handed out its last
-            batch, not when a pass begins.
+        position: Index, in the endless stream, at which the next pass begins.
+            It advances when a pass has handed out its last batch, not when a
+            pass begins.
         workers: Number of threads.
         mixup: alpha of `jft.data.mixup`; 0 for none.
         originals: Whether batches have `originals` and `placements`.
@@ -328,7 +328,7 @@ class Batches:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """A plain dict; where it is equal, positions mean the same batches."""
+        """A dict; equal for `Batches` that are the same at each position."""
         return {
             "num_examples": len(self.examples.data),
             "batch_size": self.batch_size,
@@ -358,7 +358,7 @@ class Batches:
         return dataset_of(self)
 
     def advance(self, number: int) -> None:
-        """Note that batch `number` was handed out; a pass may end with it."""
+        """Note that batch `number` was handed out; the pass may end here."""
         ends = (number + 1 - self.position) % self.steps == 0
         if ends and self.examples.training:
             self.position = max(self.position, int(number) + 1)
@@ -386,7 +386,7 @@ class Batches:
 
     @property
     def image_size(self) -> tuple[int | None, int | None]:
-        """`(H, W)` of every batch, from the transforms; None is unknown."""
+        """`(H, W)` of every batch, from the transforms; None: unknown."""
         return image_size_of(self.transforms)
 
     def _transform(self, example, rng):

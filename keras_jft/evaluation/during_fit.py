@@ -103,7 +103,7 @@ def run_callbacks(
         directory: Folder of the checkpoints of all runs, one folder for each
             `config`: a run with other settings begins anew.
         config: What the run is made of, such as a `jft.transfer.Config`.
-        evaluation: How to measure it; None does not.
+        evaluation: How to measure it; None: not at all.
         examples: The data set of `evaluation`, if it is already loaded.
         every: Number of epochs between two measurements.
         tensorboard: Whether to write logs for TensorBoard, too.

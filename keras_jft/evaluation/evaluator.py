@@ -1,8 +1,8 @@
 """Evaluate a model on a data set.
 
-The ground truth is that of the original images; predictions on transformed
-images are mapped back to the originals. Scores therefore do not depend on how
-images are brought to the size that a model needs.
+Scores are computed on the original images: predictions on transformed images
+are mapped back to the originals. Scores therefore do not depend on how images
+are brought to the size that a model needs.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ class Config:
     """The config of an evaluation.
 
     Attributes:
-        task: A name in `jft.metrics.METRICS`; None is the task of the model's
+        task: A name in `jft.metrics.METRICS`; None: the task of the model's
             head.
         dataset: A name in `jft.data.DATASETS`.
         options: Arguments of its `load` other than `split`.
@@ -33,9 +33,8 @@ class Config:
         transforms: A name in `jft.data.TRANSFORMS`, or a tuple of transforms.
         batch_size: Images per step. Scores do not depend on it, unless images
             are padded to the largest in a batch.
-        metric_options: Arguments of the task's metric that replace those
-            derived from the data set and the model, such as `torso` or
-            `sigmas` for "pose".
+        metric_options: Arguments of the metric; they override those derived
+            from the data set and model, such as `torso` or `sigmas` for "pose".
 
     Raises:
         ValueError: If a name or an option is unknown, or a value is of another

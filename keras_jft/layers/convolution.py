@@ -17,23 +17,25 @@ _SAFE_FEATURES = 16
 class Conv2D(keras.layers.Conv2D):
     """A convolution with the fastest kernel that TensorFlow has on a CPU.
 
-    Results, arguments, weights and their names in files are those of
-    `keras.layers.Conv2D`. On the TensorFlow backend:
+    Behaves exactly like `keras.layers.Conv2D`: same arguments, results, weights
+    and saved names. On the TensorFlow backend:
 
     - A 1x1 kernel without strides becomes a matrix product, because oneDNN's
       filter gradient takes two to three times as long in bfloat16.
     - A 1x1 kernel with strides becomes a matrix product of every n-th pixel,
-      but only with few channels, where oneDNN's filter gradient corrupts
-      memory. With more, the gradient of skipping pixels would cost more than
-      it saves.
-    - A larger kernel with strides is called such that no tap sees only padding,
-      because oneDNN leaves the bfloat16 gradient of such a tap uninitialized.
-    - A dilated kernel whose taps together have fewer outputs than there are
-      inputs, as in DeepLab's branches, becomes one matrix product, whose parts
-      are shifted and added.
+      but only with fewer than 16 input channels, where oneDNN's filter
+      gradient corrupts memory. With more, the gradient of skipping pixels
+      would cost more than it saves.
+    - A larger kernel with strides is padded so that every tap sees at least
+      one pixel, because oneDNN leaves the bfloat16 gradient of a tap that sees
+      only padding uninitialized.
+    - A dilated kernel with height x width x filters below the number of input
+      channels, as in DeepLab's branches, becomes one matrix product, whose
+      parts are shifted and added.
     - Any other dilated kernel with odd sides is applied directly, while Keras
-      would split the image into one small image per phase. Its gradients are
-      written out, because TensorFlow has none on a CPU without oneDNN.
+      would split the image into one sub-image per dilation offset. Its
+      gradients are written out, because TensorFlow has none on a CPU without
+      oneDNN.
 
     Everything else uses Keras's own code. `benchmarks/speed/segmentation.py`
     has the timings.

@@ -90,7 +90,7 @@ class MultiLabelClassifier(training.Model):
         self.label_prior: Any = label_prior
 
     def targets(self, batch: Batch) -> Any:
-        """Return label ids; unknown labels are encoded as `label_ids` says."""
+        """Return label ids, the unknown ones encoded as in `label_ids`."""
         labels = self.in_one_rank(super().targets(batch))
         if isinstance(labels, np.ndarray):  # Before weights make them floats.
             self._check_ids(labels)
@@ -106,7 +106,7 @@ class MultiLabelClassifier(training.Model):
         return labels
 
     def check_targets(self, y: Any) -> None:
-        """Raise a `ValueError` unless `y` holds labels as `label_ids` says."""
+        """Raise a `ValueError` unless `y` holds labels as in `label_ids`."""
         if len(y.shape) not in (1, 2, 3):
             raise ValueError(
                 "Labels must be ids, (batch, labels), padded with -1. "

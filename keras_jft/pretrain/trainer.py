@@ -30,23 +30,24 @@ class Config(training.Optimization):
     Attributes:
         dataset: A name in `jft.data.DATASETS`.
         options: Arguments for `load` of that data set, apart from `split`.
-        num_examples: Size of the nested subset that `seed` draws. None takes
-            all examples; 0 skips training and keeps the initial weights.
+        num_examples: Size of the nested subset that `seed` draws. None: all
+            examples; 0 skips training and keeps the initial weights.
         seed: Draws the subset, the initial weights and the augmentations.
         transforms: A name in `jft.data.TRANSFORMS`, or a tuple of transforms.
         image_size: Height and width that the backbone sees.
         backbone: A name that `jft.backbones.create` takes. None: a `jft.ResNet`
-            of `blocks`, `width`, `block` and `stem`, which count for no other.
+            built from `blocks`, `width`, `block` and `stem`, which are ignored
+            otherwise.
         backbone_options: Arguments of `jft.backbones.create` for that name,
             such as `weights`, `fused` or `alpha`.
         blocks: Residual blocks in each of the four stages.
         width: Channels of the first stage.
         block: `"basic"` or `"bottleneck"`.
         stem: `"small"` for images of 32 to 64 pixels, else `"imagenet"`.
-        bn_momentum: Momentum of the moving statistics. 0.9 where a run has
-            tens of steps.
-        dtype: A Keras dtype policy, or `"fastest"` for the one with which this
-            machine multiplies fastest.
+        bn_momentum: Momentum of the moving statistics; use 0.9 for runs of
+            only tens of steps.
+        dtype: A Keras dtype policy, or `"fastest"` for the one that is fastest
+            on this machine.
         label_prior: Whether the head's bias starts at the label frequencies.
         shards: Number of kernels that the head is split into.
         loss: A name in `LOSSES`.
@@ -217,8 +218,8 @@ def recipe(name: str, steps: int | None = None) -> dict[str, Any]:
 
     Args:
         name: A key of `RECIPES`.
-        steps: Steps of the whole run. A cosine schedule needs them if the
-            recipe counts epochs.
+        steps: Steps of the whole run. Required by cosine and polynomial
+            schedules if the recipe gives epochs.
 
     Returns:
         A dict with `optimizer`, `loss`, `metrics` and `l2`.

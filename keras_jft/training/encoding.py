@@ -1,8 +1,8 @@
-"""Encode objects as bytes, and decode them without running code they name.
+"""Encode objects as bytes; decode without running code that the bytes name.
 
-A worker cannot know who sent it bytes: anyone who reaches its port can. With
-`pickle`, the sender could call any function with any arguments. The bytes here
-only describe what an object contains:
+A worker cannot know who sent it bytes: anyone that can reach its port can send
+them. With `pickle`, the sender could call any function with any arguments. The
+bytes here only describe what an object contains:
 
     8 bytes   `MAGIC`
     8 bytes   length of the header, little endian

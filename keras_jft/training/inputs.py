@@ -1,8 +1,8 @@
 """Inputs of `fit`, `evaluate` and `predict`, converted to what Keras takes.
 
 Keras takes arrays, `tf.data.Dataset`s, `keras.utils.PyDataset`s and generators
-of `(x, y)`. Each of them may hold contract batches instead, and so may a list
-or another iterable that knows its length, such as `jft.data.iterate` returns.
+of `(x, y)`. Any of these may yield contract batches instead of pairs. So may a
+list, or any sized iterable such as `jft.data.iterate` returns.
 """
 
 import functools
@@ -129,12 +129,12 @@ def as_arrays(y):
 
 
 def has_values(y):
-    """Whether targets are known now, not tensors of a TensorFlow graph."""
+    """Return whether targets have values, rather than being symbolic."""
     return type(keras.tree.flatten(y)[0]).__name__ != "SymbolicTensor"
 
 
 def ranks_of(x, y):
-    """Return the rank of each target of `fit`, as far as known, else ()."""
+    """Return the ranks of the targets of `fit`; () if unknown."""
     spec = getattr(x, "element_spec", None)
     if y is None and isinstance(spec, tuple) and len(spec) > 1:
         y = spec[1]
@@ -167,7 +167,8 @@ def watched(dataset, check, convert):
         dataset: One of `(x, y)` or `(x, y, sample_weight)`.
         check: A function of a batch of NumPy arrays that raises a `ValueError`
             for a wrong one.
-        convert: A function of a batch of tensors; gives what is returned.
+        convert: A function applied to each batch of tensors; its result is
+            yielded.
     """
     specs = keras.tree.flatten(dataset.element_spec)
     if any(type(spec).__name__ != "TensorSpec" for spec in specs):
@@ -365,10 +366,10 @@ class _Converted(keras.utils.PyDataset):
         return self._of_any_width(batch, index)
 
     def _of_any_width(self, batch, index):
-        """Return a batch of an even width at even places, odd at others.
+        """Pad so that widths alternate in parity.
 
-        On TensorFlow Keras takes for fixed what its first two batches share.
-        So these differ in the slots of their targets, and all others may.
+        On TensorFlow, Keras fixes every dimension in which the first two
+        batches agree; this makes them differ, so later widths may vary.
         """
         x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
         rows = None if y is None else keras.tree.flatten(y)[0]

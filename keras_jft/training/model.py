@@ -28,7 +28,7 @@ from keras_jft.typing import Batch, PathLike, Tensor
 
 @keras.saving.register_keras_serializable("keras_jft")
 class Model(keras_internals.HookedModel):
-    """A Keras model that takes contract batches and owns its loss.
+    """A Keras model that takes contract batches and has a default loss.
 
     `fit`, `evaluate` and `predict` take what Keras takes, and also contract
     batches (`jft.data.check_batch`): a dict of arrays, or dicts from
@@ -77,7 +77,7 @@ class Model(keras_internals.HookedModel):
         return batch["images"]
 
     def step_inputs(self, x: Any, y: Any) -> Any:
-        """Return the inputs of the model in a step with targets."""
+        """Return the model inputs for a training or test step with targets."""
         return x
 
     def targets(self, batch: Batch) -> Any:
@@ -92,7 +92,7 @@ class Model(keras_internals.HookedModel):
         """
 
     def in_one_rank(self, y: Any) -> Any:
-        """Return targets in the rank that all steps take.
+        """Return targets reshaped to the one rank that compiled steps expect.
 
         Args:
             y: Targets, or tensors of a batch, that `check_targets` accepts.
@@ -117,7 +117,7 @@ class Model(keras_internals.HookedModel):
         return batch[key]
 
     def loss_count(self, x: Any, y: Any) -> Tensor:
-        """Return the number of terms that the loss averages over: images."""
+        """Return how many terms the loss averages over; by default, images."""
         return ops.shape(tree.flatten(x)[0])[0]
 
     def views(self, images: Tensor) -> Tensor:
@@ -438,7 +438,7 @@ class Model(keras_internals.HookedModel):
             self._in_step = False
 
     def get_metrics_result(self) -> dict[str, Any]:
-        """Return `{name: value}`; expensive metrics only end `evaluate`."""
+        """Return `{name: value}`; expensive ones only as `evaluate` ends."""
         waiting = epoch_metrics.waiting(self)
         if not waiting:
             return super().get_metrics_result()
@@ -460,7 +460,7 @@ class Model(keras_internals.HookedModel):
 
     @property
     def distribute_strategy(self) -> Any:
-        """Return the strategy that Keras's loop runs under.
+        """Return the strategy that Keras's training loop uses.
 
         With parameter servers the loop runs in the chief's own process.
         """

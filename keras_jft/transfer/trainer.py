@@ -13,7 +13,7 @@ from keras_jft.transfer.freezing import freeze
 from keras_jft.transfer.heads import HEADS
 
 MODES = ("frozen", "fine_tuned")  # The two that the paper compares.
-# By mode, the first stage that trains.
+# For each mode, the first stage that is trained.
 FIRST_TRAINED = {"probe": "head", "frozen": "conv5", "fine_tuned": "conv1"}
 
 
@@ -28,13 +28,13 @@ class Config(training.Optimization):
         head: A name in `HEADS`.
         head_options: Arguments for the head's `build`, apart from the backbone
             and `num_classes`.
-        num_classes: Number of classes; None reads it from the data set.
+        num_classes: Number of classes; None: read it from the data set.
         mode: `"frozen"` trains conv5 and the head, as in the paper;
             `"fine_tuned"` trains everything; `"probe"` trains only the head.
         dataset: A name in `jft.data.DATASETS`.
         options: Arguments for `load` of that data set, apart from `split`.
         split: The split to train on.
-        num_examples: Size of the nested subset that `seed` draws. None takes
+        num_examples: Size of the nested subset that `seed` draws. None:
             all examples.
         seed: Draws the subset, the head's weights and the augmentations.
         transforms: A name in `jft.data.TRANSFORMS`, or a tuple of transforms.

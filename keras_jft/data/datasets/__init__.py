@@ -116,7 +116,7 @@ def check_options(
         name: A key of `DATASETS`.
         options: The arguments of `load` besides `name` and `split`.
         split: The split that they are for.
-        num_examples: Size of the subset to draw; None takes all.
+        num_examples: Size of the subset to draw; None: all.
         complete: Whether required options, such as a folder, must be given;
             otherwise they may follow later.
 

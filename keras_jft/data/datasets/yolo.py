@@ -110,7 +110,7 @@ def load(
 
 
 def read_yaml(directory):
-    """Return what `data.yaml` says.
+    """Return the contents of `data.yaml`.
 
     Args:
         directory: As for `load`.

@@ -240,7 +240,7 @@ def check_transforms(
 
     Args:
         transforms: A name in `TRANSFORMS`, or a tuple of transforms.
-        image_size: `(H, W)` that the model expects; None is any length.
+        image_size: `(H, W)` that the model expects; None: any length.
     """
     if any(side is not None and side < 1 for side in image_size):
         raise ValueError(

@@ -20,7 +20,7 @@ def near(
     Args:
         duplicates: The result of `find`.
         num_pairs: Number of pairs, half of them on each side if possible.
-        threshold: The threshold; None means that of `duplicates`.
+        threshold: The threshold; None: that of `duplicates`.
 
     Returns:
         Positions of the queries.

@@ -76,7 +76,7 @@ def find(
             of chunks, each an array or a pair `(ids, array)`.
         threshold: Similarity from which a query is a duplicate. Calibrate it
             for your embeddings with `calibrate`.
-        query_ids: Q different ids; None means those of `Embeddings`, or
+        query_ids: Q different ids; None: those of `Embeddings`, or
             0..Q - 1.
         method: How candidates are found: `"float32"`, by BLAS; `"bfloat16"`,
             by the Keras backend, which is faster on hardware that supports it;

@@ -17,14 +17,14 @@ import numpy as np
 from keras_jft import checks
 
 ENGINES = ("hotcoco", "pycocotools")  # The first that is installed is used.
-# Positions in the arrays of both: IoU .5, .75; areas; detections per image.
+# Indices into the arrays of both engines: IoU .5, .75; areas; detections.
 IOU50, IOU75 = 0, 5
 ALL, SMALL, MEDIUM, LARGE = range(4)
 ONE, TEN, HUNDRED = range(3)
 
 
 def average_precisions(truth, found, num_classes, num_images, engine=None):
-    """Return the 12 numbers of COCO, and the two main ones for each class.
+    """Return the 12 numbers of COCO, and per-class AP and AP50.
 
     Args:
         truth: Columns of true boxes, as `boxes.true_boxes` returns them. Those

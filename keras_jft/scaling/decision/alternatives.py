@@ -62,7 +62,7 @@ def alternatives(
         base: `{name: value}` for every setting that varies between the rows,
             except the seed. A name is a column, or a dotted path into
             `config`, such as `"pretrain.epochs"`.
-        y: The column of scores. None means `score` or the main metric of the
+        y: The column of scores. None: `score` or the main metric of the
             task.
         direction: `"max"` or `"min"`, as for `fit`.
 

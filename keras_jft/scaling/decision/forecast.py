@@ -45,8 +45,8 @@ class Forecast:
     """The expected gain from `factor` times the largest size, and the verdict.
 
     Printing it shows the whole decision sheet. Gains are improvements: positive
-    is better even if lower scores are. The text shows them as changes of the
-    score.
+    is better even if lower scores are. The printed text shows the signed change
+    of the score instead.
 
     Attributes:
         law: The law that the forecast is based on.
@@ -55,13 +55,13 @@ class Forecast:
         score: The expected score at that size.
         low: Low end of the 95% prediction interval of one run at that size.
         high: High end of that interval.
-        gain: How much better the score is than the law's at the largest size.
+        gain: Expected improvement over the fitted score at the largest size.
         gain_low: Low end of the gain's 95% prediction interval.
         gain_high: High end of that interval.
         chance: Probability that the gain exceeds `worth`.
-        hours: Device-hours of one run at that size; nan if no row says.
+        hours: Device-hours of one run at that size; nan if unknown.
         hours_per_point: Device-hours per percent point of gain (per unit of
-            the score if it is open-ended); nan without a gain or a cost.
+            the score if that has no upper bound); nan without a gain or a cost.
         verdict: `"collect"`, `"do not collect"` or `"not enough evidence"`.
         doubts: Reasons not to trust the forecast. If one of them withholds,
             the verdict is `"not enough evidence"`.
@@ -205,7 +205,7 @@ def forecast(
         factor: How many times the largest size, more than 1.
         worth: The smallest gain that is worth its cost, in the unit of the
             score, at least 0: if scores are fractions, 0.02 is 2 percent
-            points. None means any gain.
+            points. None: any gain.
 
     Returns:
         A `Forecast`; print it.
@@ -283,9 +283,9 @@ def forecasts(
     Args:
         rows: Rows, a list of dicts, a DataFrame or `Rows`.
         x: The column of sizes.
-        y: The column of scores. None means `score` or the main metric of the
+        y: The column of scores. None: `score` or the main metric of the
             task.
-        by: Columns that tell curves apart; None means those of `task`, `mode`
+        by: Columns that tell curves apart; None: those of `task`, `mode`
             and `arm` that the rows have.
         bounds: Lowest and highest possible score. None infers them from the
             scores of all modes of a task together, as `fit` does.
@@ -294,8 +294,8 @@ def forecasts(
 
     Returns:
         `{name: Forecast}`; each name is a tuple of the values of `by`. A curve
-        with too few sizes, or without a successful run, has a string that says
-        so in place of the `Forecast`.
+        with too few sizes, or without a successful run, is given as a
+        string that says why, instead of a `Forecast`.
 
     Raises:
         ValueError: As for `fit` and `forecast`, except for too few sizes.

@@ -20,7 +20,7 @@ class NextRuns(NamedTuple):
         runs: Number of runs, with seeds not yet used at that size.
         half_width: Half the width of the gain's interval after these runs and
             the ones planned before them, if noise and deviation stay the same.
-        hours: Device-hours that they take; nan if no row says.
+        hours: Device-hours that they take; nan if unknown.
     """
 
     size: float

@@ -35,7 +35,7 @@ def backtest(
         factor: How many times the largest visible size the forecast reaches.
         bounds: As for `fit`; None infers them from all scores of a curve.
         laws: Names in `LAWS` to try alone, besides all of them weighed
-            together; None means all.
+            together; None: all.
 
     Returns:
         A list of dicts, one per curve and law (`"choice"` stands for all laws

@@ -72,12 +72,12 @@ def fit(
         y: The column of scores, such as `"top1"`.
         by: Column or columns that tell curves apart, such as
             `["task", "mode"]`, or None for a single curve.
-        bounds: Lowest and highest possible score. None means (0, 1) if every
+        bounds: Lowest and highest possible score. None: (0, 1) if every
             score is at most 1, else (0, 100); for a column named like a loss,
             0 to infinity.
         laws: Names in `LAWS`, or None for all.
         direction: `"max"` if higher scores are better, `"min"` if lower
-            scores are, as for a loss or an error. None means `"max"`, unless
+            scores are, as for a loss or an error. None: `"max"`, unless
             the name of the column or the scores suggest otherwise: then it
             must be given.
 
@@ -171,7 +171,7 @@ def fit_evidence(data, bounds, names=tuple(LAWS), direction="max", prior=None):
         bounds: As for `fit`.
         names: Names in `LAWS`.
         direction: `"max"` or `"min"`.
-        prior: A `Prior`; None means the one that is learned.
+        prior: A `Prior`; None: the one that is learned.
     """
     if len(data.sizes) < FEWEST_SIZES:
         raise ValueError(

@@ -35,7 +35,7 @@ def plot_capacity(
         capacity: The column that tells nets apart: numbers, or names, shown in
             the order of the rows.
         x: The column of sizes; random initialization (0) is left out.
-        y: The column of scores. None means `score` or the main metric of the
+        y: The column of scores. None: `score` or the main metric of the
             task.
         paper: Whether to show the gains that the paper prints, from ImageNet
             to JFT-300M, beside them.

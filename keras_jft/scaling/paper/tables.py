@@ -73,7 +73,7 @@ def paper_table(
     Args:
         number: 1 to 14.
         rows: Rows, a list of dicts, a DataFrame or `Rows`; rows of other tasks
-            than the table's are ignored. None gives the paper's numbers alone.
+            than the table's are ignored. None: the paper's numbers alone.
         by: Columns that group the rows; each group is a column of the table.
             None means those of `mode`, `arm` and `num_examples` that the rows
             have. A column holds means over its rows, whatever else they differ

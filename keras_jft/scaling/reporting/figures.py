@@ -64,10 +64,10 @@ def plot_data_size(
         rows: Rows of one task, a list of dicts, a DataFrame or `Rows`.
         ax: Matplotlib axes to draw on, or None for new ones.
         x: The column of sizes.
-        y: The column of scores. None means `score` or the main metric of the
+        y: The column of scores. None: `score` or the main metric of the
             task.
         modes: All modes of the study, so that a mode looks the same in the
-            figures of all tasks; None means those of the rows.
+            figures of all tasks; None: those of the rows.
         factor: The law is drawn, dotted, up to this many times the largest
             size.
         bounds: Lowest and highest possible score, as for `fit`.

@@ -119,9 +119,9 @@ def report(
         rows: Rows, a list of dicts, a DataFrame or `Rows`.
         path: Where to write the page, `*.html`.
         x: The column of sizes.
-        y: The column of scores. None means `score` or the main metric of the
+        y: The column of scores. None: `score` or the main metric of the
             task.
-        by: Columns that tell curves apart; None means those of `task`, `mode`
+        by: Columns that tell curves apart; None: those of `task`, `mode`
             and `arm` that the rows have.
         factor: How many times the largest size the forecast is for.
         worth: The smallest gain worth its cost, in the unit of the score.

@@ -20,7 +20,7 @@ from keras_jft.text import number_of
 
 # Rows that differ in one of these columns belong to different curves.
 CURVES = ("task", "mode", "arm", "split", "metric")
-BY = ("task", "mode", "arm")  # Those that tell curves apart without being told.
+BY = ("task", "mode", "arm")  # The default of `by`.
 NO_ERROR = ("", "no", "none", "false", "ok")  # Values of a column `error`.
 # Columns that may hold a run's cost, most trusted first.
 SECONDS = ("device_seconds", "wall_seconds")
@@ -141,7 +141,7 @@ class Rows:
         return parts
 
     def panels(self, by: Sequence[str]) -> dict[tuple, "Rows"]:
-        """Return `{name: Rows}`, the curves that differ in `mode` together.
+        """Return `{name: Rows}`; curves that differ only in `mode` share one.
 
         Args:
             by: A list of the columns that tell curves apart.
@@ -180,7 +180,7 @@ class Rows:
 
     @functools.cached_property
     def hours(self) -> np.ndarray:
-        """`(n,)` device-hours of the runs; nan where a row does not say."""
+        """`(n,)` device-hours of the runs; nan where unknown."""
         for column in SECONDS:
             hours = self.hours_in(column)
             hours[hours == 0] = np.nan  # Every run takes some time.
@@ -225,11 +225,11 @@ class Rows:
         return sorted(self.table[column].unique())
 
     def settings(self, name: str) -> list[Any]:
-        """Return a list of a setting of each run, as JSON holds it.
+        """Return the value of one setting for each run, in JSON form.
 
         Args:
             name: A column, or a dotted path into `config`, such as
-                `"pretrain.epochs"`. None stands where a row lacks it.
+                `"pretrain.epochs"`. None: the row lacks it.
         """
         return [_setting(row, name) for row in self.table.to_dict("records")]
 
@@ -237,7 +237,7 @@ class Rows:
         """Return the column of scores.
 
         Args:
-            y: The column if it is known. None means `score` or the main metric
+            y: The column if it is known. None: `score` or the main metric
                 of the rows' only task.
         """
         if y is not None:
@@ -390,7 +390,7 @@ def hours_at(size, sizes, hours):
 
 
 def _checked(rows):
-    """Return rows as a DataFrame, checked as `Rows` says."""
+    """Return rows as a DataFrame, with the checks of `Rows`."""
     of_dicts = isinstance(rows, (list, tuple)) and all(
         isinstance(row, Mapping) for row in rows
     )
@@ -435,7 +435,7 @@ def _check_single(table, columns):
 
 
 def _numbers(index):
-    """Return the numbers of rows, from 1, as a message says them."""
+    """Return the numbers of rows, from 1, in words."""
     numbers = [str(place + 1) for place in index[:5]]
     return ", ".join(numbers) + ", ..." * (len(index) > 5)
 

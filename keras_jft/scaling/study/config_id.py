@@ -1,4 +1,4 @@
-"""The identity of a config: what tells whether a run has been done."""
+"""The identity of a config, by which finished runs are recognized."""
 
 import dataclasses
 import hashlib

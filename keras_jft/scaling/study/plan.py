@@ -522,7 +522,7 @@ def study_text(
         images: The folder of pre-training.
         tasks: `{name: folder}`.
         output: The folder of rows and pages.
-        **settings: `sizes` and `seeds`, lists; None is left out.
+        **settings: `sizes` and `seeds`, lists; None: left out.
     """
     # Texts and lists of JSON are also those of TOML.
     top = {"output": str(output), **settings}

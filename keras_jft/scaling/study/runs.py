@@ -144,7 +144,7 @@ class Runner:
             with a file that says how many seconds it took.
         verbose: As in `keras.Model.fit`, for pre-training.
         threshold: Cosine of embeddings from which two images are duplicates;
-            None gives scores on all images only.
+            None: scores on all images only.
         embedder: A backbone for `jft.evaluation.duplicates.embed`, for images
             of 32 px. The default, `thumbnails()`, is cheap and finds copies
             that show the same frame.

@@ -435,7 +435,7 @@ def in_one_order(model, x, y, options):
 
 
 def _known(data):
-    """Return a text that tells data apart, as far as possible unread."""
+    """Return a text that identifies data, as far as possible unread."""
     source = resuming.source(data)
     if source is not None:
         return f"{source.identity}, position {source.position}"

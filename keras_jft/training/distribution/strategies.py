@@ -27,7 +27,7 @@ def strategy(
     devices: Sequence[str] | str | None = None,
     resolver: Any = None,
 ) -> Any:
-    """Return a strategy, which says on which devices and processes to train.
+    """Return a strategy: the devices and processes on which to train.
 
     Make the backbone, the model, its optimizer and its metrics inside
     `strategy.scope()`; then `fit`, `evaluate` and `predict` work as on one

@@ -53,7 +53,7 @@ class PoseEstimator(training.Model):
         flip_test: Whether to predict for the crop and for its mirror image, and
             average the two before decoding.
         flip_pairs: Pairs of keypoints, by name or by position, that change
-            places in a mirror image; None reads them from the names.
+            places in a mirror image; None: read them from the names.
         upsampling_filters: Channels of the transposed convolutions, if any.
         name: Name of the model.
 
