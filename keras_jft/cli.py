@@ -392,7 +392,7 @@ def _study(arguments):
         command=shlex.join(["keras-jft", *sys.argv[1:]]),
     )
     print(f"Rows: {study.path}\nDecision: {page}")
-    return FAILED if any("error" in row for row in rows) else OK
+    return FAILED if jft.scaling.Rows(rows).failed.any() else OK
 
 
 def _keep(path, text):

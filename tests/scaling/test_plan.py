@@ -352,6 +352,32 @@ def test_rates_that_the_user_has_chosen_are_not_searched(plan):
     assert search.search_rates(found) == found
 
 
+def test_an_error_rate_among_the_scores_is_no_failure_of_a_pilot(
+    plan, monkeypatch
+):
+    rows = [{"error": 0.25, "device_seconds": 2.0}]
+    monkeypatch.setattr(budget.Study, "run", lambda self: rows)
+    monkeypatch.setattr(budget, "_timed", lambda *_: {"start": 1, "step": 1})
+    assert budget.pilot(plan(SHORT)).transfers == 2
+    rows.append({"error": "MemoryError: no room", "device_seconds": 1.0})
+    with pytest.raises(RuntimeError, match="MemoryError: no room"):
+        budget.pilot(plan(SHORT))
+
+
+def test_the_status_of_a_study_does_not_count_an_error_rate_as_a_failure(
+    folders, monkeypatch
+):
+    (folders / "study.toml").write_text(SHORT)
+    rows = [{"task": "trees", "num_examples": 32, "error": 0.25}]
+    monkeypatch.setattr(budget.Study, "run", lambda self: rows)
+    monkeypatch.setattr(cli.jft.scaling, "table", lambda rows: "")
+    monkeypatch.setattr(cli.jft.scaling, "report", lambda *_, **__: ("", ""))
+    command = ["study", str(folders / "study.toml"), "--no-search-rates"]
+    assert cli.main(command) == 0
+    rows[0]["error"] = "MemoryError: no room"
+    assert cli.main(command) == 1
+
+
 @pytest.mark.slow
 def test_a_pilot_is_part_of_the_study_and_measures_once(plan, monkeypatch):
     found = plan(

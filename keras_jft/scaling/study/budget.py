@@ -10,6 +10,7 @@ import time
 import keras
 
 from keras_jft import checks, files, pretrain
+from keras_jft.scaling.rows.table import is_failure
 from keras_jft.scaling.study import defaults
 from keras_jft.scaling.study.config_id import config_id
 from keras_jft.scaling.study.plan import Plan
@@ -139,7 +140,7 @@ def pilot(plan: Plan) -> Pilot:
     first = dataclasses.replace(plan, sizes=(0,), seeds=plan.seeds[:1])
     # As rows of the study, which will not do these runs again.
     rows = Study(first.runs(), plan.output / "rows.jsonl", runner).run()
-    failed = [row["error"] for row in rows if "error" in row]
+    failed = [row["error"] for row in rows if is_failure(row.get("error"))]
     if failed:
         raise RuntimeError(f"The pilot failed: {failed[0]}")
     transfers = sum(row["device_seconds"] for row in rows)
