@@ -94,7 +94,7 @@ def explorer(found):
     ]
     script = importlib.resources.files(__package__) / "explorer.js"
     return (
-        Live("explorer", {"curves": curves}, script.read_text("utf-8"))
+        Live("explorer", {"curves": curves}, script.read_text(encoding="utf-8"))
         if curves
         else None
     )
