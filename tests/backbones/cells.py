@@ -12,9 +12,11 @@ from keras_jft.pretrain import MultiLabelClassifier
 CLASSES = 3
 _DETECTOR = {
     "rpn_filters": 8,
-    "rpn_samples": 16,
-    "head_samples": 8,
-    "num_proposals": 8,
+    "rpn_samples": 64,
+    # With 8, the loss of some nets rose during the first steps, presumably
+    # since more samples become objects, whose boxes count in it.
+    "head_samples": 32,
+    "num_proposals": 32,
     "crop_size": 4,
     "anchor_base": 16,
     "anchor_scales": (1.0,),
@@ -34,7 +36,7 @@ HEADS = {
         _build("deeplab_v3_plus", rates=(1,), projection_filters=4),
         0.0003,
     ),
-    "FasterRCNN": (_build("faster_rcnn", **_DETECTOR), 0.001),
+    "FasterRCNN": (_build("faster_rcnn", **_DETECTOR), 0.003),
     "FasterRCNN, FPN": (
         _build(
             "faster_rcnn",
@@ -43,7 +45,7 @@ HEADS = {
             neck_filters=8,
             head_units=16,
         ),
-        0.001,
+        0.003,
     ),
     "RetinaNet": (_build("retinanet"), 0.0001),
     "PoseEstimator": (_build("pose", radius=6.0, upsampling_filters=8), 0.003),
@@ -79,7 +81,9 @@ def check(family, head, directory):
     before = _values(frozen), _values(trained)
 
     data = batch(model.backbone)
-    losses = [model.train_on_batch(data) for _ in range(4)]
+    # Of two stages, the loss of some nets has not fallen after 6 steps.
+    steps = 12 if "FasterRCNN" in head else 4
+    losses = [model.train_on_batch(data) for _ in range(steps)]
     first, *rest = [float(np.ravel(loss)[0]) for loss in losses]
     assert min(rest) < first, (first, *rest)
     for old, variable in zip(before[0], frozen, strict=True):

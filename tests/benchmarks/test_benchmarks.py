@@ -17,6 +17,7 @@ BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
 @pytest.mark.parametrize(
     "script",
     [
+        "backbone_matrix.py",
         "backtest.py",
         "capacity.py",
         "classes.py",
@@ -54,6 +55,12 @@ BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
 def test_a_benchmark_runs_in_small(script, monkeypatch, capsys):
     _run(script, monkeypatch)
     assert capsys.readouterr().out
+
+
+def test_the_docs_show_the_heads_that_work_on_each_family(monkeypatch):
+    names = _run("backbone_matrix.py", monkeypatch, run_name="imported")
+    docs = BENCHMARKS.parent / "docs" / "backbones.md"
+    assert names["table"](names["read"]()) in docs.read_text()
 
 
 def test_a_dry_run_says_what_there_is_to_do(monkeypatch, capsys):
