@@ -25,7 +25,7 @@ class Segmenter(training.Model):
     _instead_of_class_weight = "Weigh classes in a loss of your own"
 
     @property
-    def logits_stride(self) -> int:
+    def logits_stride(self) -> float:
         """Return the pixels between two logits; the first is at (0, 0)."""
         raise NotImplementedError
 
