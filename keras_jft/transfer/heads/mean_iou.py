@@ -51,7 +51,7 @@ class MeanIoU(keras.metrics.Metric):
 
     result_at_epoch_end = True
 
-    def __init__(self, num_classes: int, stride: int, name: str = "miou"):
+    def __init__(self, num_classes: int, stride: float, name: str = "miou"):
         super().__init__(name=name, dtype="float32")
         self.num_classes = num_classes
         self.stride = stride
