@@ -392,7 +392,7 @@ def test_the_options_of_a_head_are_checked(head, options, message):
 
 def test_a_head_has_no_more_classes_than_it_can_tell_apart():
     assert Transfer(head="faster_rcnn", num_classes=300).num_classes == 300
-    with pytest.raises(ValueError, match=r"`num_classes` must be in 1..255"):
+    with pytest.raises(ValueError, match=r"`num_classes` must be in 2..255"):
         Transfer(head="deeplab_aspp", num_classes=300)
     with pytest.raises(ValueError, match="2 names, num_keypoints=3"):
         Transfer(

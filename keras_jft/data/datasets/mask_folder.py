@@ -10,6 +10,7 @@ Shapes: C classes, H W image height and width.
 import numbers
 import operator
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,6 +43,7 @@ from keras_jft.text_files import short
 from keras_jft.typing import PathLike
 
 _PROBES = 16  # Masks that are checked for absent classes.
+_BLACK_AND_WHITE = "colors=[(0, 0, 0), (255, 255, 255)]"
 CAMVID_CLASSES = (
     "sky",
     "building",
@@ -181,7 +183,7 @@ class MaskedImages(Dataset):
         is_complete: Whether every class should occur in some mask. If so, and
             there are few enough masks to look at all, absent classes are
             warned of. A warning is always given if only one of several classes
-            occurs.
+            occurs, or if masks of a single class hold 0 and 255.
 
     Raises:
         ValueError: An image has no mask; while reading, a mask has another
@@ -255,14 +257,23 @@ class MaskedImages(Dataset):
         names = self.info.mask_names
         counts, num = np.zeros(VOID + 1, "int64"), len(self._ids)
         probes = spread(num, _PROBES)
-        for place in probes[: num if len(names) > 1 else 0]:
+        for place in probes:
             try:
                 mask = self._mask(self._masks[str(self._ids[place])], None)
             except (ValueError, OSError):  # Reported when it is read.
                 continue
             counts[np.unique(mask)] += 1
         present = counts[: len(names)] > 0
-        if present.sum() == 1 or (
+        if len(names) == 1:
+            if counts[VOID] and not self._void and self._colors is None:
+                warnings.warn(
+                    f"Masks hold 0, which is the class {str(names[0])!r}, and "
+                    "255, which is void: with a single class, nothing is "
+                    "learned. For masks of 0 and 255 give two classes, the "
+                    f"background first, and `{_BLACK_AND_WHITE}`.",
+                    stacklevel=3,
+                )
+        elif present.sum() == 1 or (
             is_complete and present.any() and len(probes) == num
         ):
             where, hint = "mask", "Check `classes`, their order and `void`."
@@ -272,7 +283,7 @@ class MaskedImages(Dataset):
             if counts[VOID] and self._colors is None:
                 hint += (
                     " 255 is void: for masks of 0 and 255 set "
-                    "`colors=[(0, 0, 0), (255, 255, 255)]`."
+                    f"`{_BLACK_AND_WHITE}`."
                 )
             warn_of_absent_classes(names, present, where, hint)
 

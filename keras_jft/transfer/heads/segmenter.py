@@ -91,11 +91,13 @@ class Segmenter(training.Model):
 
 
 def check_num_classes(num_classes):
-    """Raise unless masks can tell `num_classes` classes from void."""
-    if num_classes is not None and not 1 <= num_classes <= VOID:
+    """Raise unless masks can tell `num_classes` classes, and void, apart."""
+    if num_classes is not None and not 2 <= num_classes <= VOID:
         raise ValueError(
-            f"`num_classes` must be in 1..{VOID}: masks are uint8, and {VOID} "
-            f"is void in them. Received: num_classes={num_classes}."
+            f"`num_classes` must be in 2..{VOID}: the background is a class "
+            "too (the softmax of one class learns nothing), and in masks, "
+            f"which are uint8, {VOID} is void. Received: "
+            f"num_classes={num_classes}."
         )
 
 

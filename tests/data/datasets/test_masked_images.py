@@ -162,6 +162,16 @@ def test_masks_of_0_and_255_warn_and_name_colors(tmp_path):
     assert set(np.unique(data[0]["segmentation_masks"])) == {0, 1}
 
 
+def test_masks_of_0_and_255_warn_where_there_is_a_single_class(tmp_path):
+    found = _masks(tmp_path, [(0, 255)] * 3)
+    message = r"0, which is the class 'object'.*255, which is void.*`colors="
+    with pytest.warns(UserWarning, match=message):
+        data = MaskedImages(*found, ("object",))
+    assert set(np.unique(data[0]["segmentation_masks"])) == {0, 255}
+    # Void that is declared is meant; warnings are errors here.
+    MaskedImages(*found, ("object",), void=(255,))
+
+
 def test_a_class_in_no_mask_is_warned_of_where_all_masks_were_seen(tmp_path):
     names = ("sky", "road", "car")
     few, many = [(0, 1)] * 3, [(0, 1)] * 40
@@ -171,7 +181,7 @@ def test_a_class_in_no_mask_is_warned_of_where_all_masks_were_seen(tmp_path):
     MaskedImages(*_masks(tmp_path, few), names)
     MaskedImages(*_masks(tmp_path, many), names, is_complete=True)
     MaskedImages(*_masks(tmp_path, [(0, 2), (1, 2)]), names, is_complete=True)
-    MaskedImages(*_masks(tmp_path, [(0, 255)]), names[:1])
+    MaskedImages(*_masks(tmp_path, [(0, 0)]), names[:1])
 
 
 def test_a_class_that_few_masks_show_may_be_in_the_others(

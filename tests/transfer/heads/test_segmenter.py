@@ -25,11 +25,11 @@ def test_a_backbone_that_cannot_be_dilated_is_refused_by_name():
 
 
 @pytest.mark.parametrize("head", [DeepLabASPP, DeepLabV3Plus])
-@pytest.mark.parametrize("num_classes", [0, 256])
+@pytest.mark.parametrize("num_classes", [0, 1, 256])
 def test_classes_that_masks_cannot_hold_are_refused(
     tiny_backbone, head, num_classes
 ):
-    with pytest.raises(ValueError, match=f"1..255.*num_classes={num_classes}"):
+    with pytest.raises(ValueError, match=f"2..255.*num_classes={num_classes}"):
         head(tiny_backbone, num_classes)
 
 
