@@ -17,7 +17,10 @@ from keras_jft.files import folders_in, walk
 from keras_jft.text import number_of
 from keras_jft.typing import PathLike
 
-_SPLITS = {"train", "val", "valid", "validation", "test"}
+_SPLITS = {
+    "train", "training", "trainval", "val", "valid", "validation", "dev",
+    "test", "testing",
+}  # fmt: skip
 # Suffixes of notes, which nobody expects to be read as images.
 _NOTES = (".csv", ".html", ".json", ".md", ".tsv", ".txt", ".xml", ".yaml")
 
@@ -37,9 +40,11 @@ def load(
     unless the suffix is that of notes (`.txt`, `.json`, ...).
 
     Without a hierarchy, an image has one label, the position of its class
-    among the sorted classes. With one, it has many: its class and every label
-    above it. The id of an example is its path relative to the folder of class
-    folders.
+    among the sorted classes of all splits: with folders of other splits beside
+    that of `split`, such as `val` beside `train`, their classes count too, so
+    that splits agree on ids. With a hierarchy, it has many: its class and every
+    label above it. The id of an example is its path relative to the folder of
+    class folders.
 
     Args:
         directory: Folder of class folders, or of splits.
@@ -60,11 +65,15 @@ def load(
             `classes` are None; or a class is not in the hierarchy.
     """
     root = Path(directory) if split is None else Path(directory, split)
-    names = _class_names(root, classes, exclude)
+    own = _class_folders(root)
+    beside = () if split is None else _classes_beside(root)
+    names = _class_names(root, own, beside, classes, exclude)
     if split is None and classes is None:
         _check_no_splits(root, names)
     paths, class_ids, left_out = [], [], []
     for class_id, name in enumerate(names):
+        if name not in own:  # A class of another split.
+            continue
         found, others = _image_paths(root, name)
         left_out += others
         if not found:
@@ -90,7 +99,9 @@ def load(
         labels = [tree.close([tree.index(name)]) for name in names]
         label_names, max_labels = tree.names, max(map(len, labels))
     counts = np.zeros(len(label_names), "int64")
-    for class_labels, n in zip(labels, np.bincount(ids), strict=True):
+    for class_labels, n in zip(
+        labels, np.bincount(ids, minlength=len(names)), strict=True
+    ):
         counts[class_labels] += n
     return ImageFiles(
         root,
@@ -110,14 +121,30 @@ def _labels_at(labels, class_ids, position):
     return labels[class_ids[position]]
 
 
-def _class_names(root, classes, exclude):
+def _class_folders(root):
+    """Return the names of the folders in the folder of class folders."""
     if not root.is_dir():
         raise ValueError(
             f"The folder of class folders must exist. Received: {str(root)!r}. "
             "Check `directory` and `split`; pass `split=None` if `directory` "
             "itself holds the class folders."
         )
-    found = [folder.name for folder in folders_in(root)]
+    return [folder.name for folder in folders_in(root)]
+
+
+def _classes_beside(root):
+    """Return the names of the class folders of the splits beside one."""
+    return {
+        folder.name
+        for other in folders_in(root.parent)
+        if other.name.lower() in _SPLITS
+        for folder in folders_in(other)
+    }
+
+
+def _class_names(root, own, beside, classes, exclude):
+    """Return the sorted names of the wanted class folders of all splits."""
+    found = sorted({*own, *beside})
     check_forms(found, repr(str(root)))
     classes = found if classes is None else checked_names(classes, "classes")
     exclude = checked_names(exclude, "exclude")
@@ -129,10 +156,10 @@ def _class_names(root, classes, exclude):
         )
     wanted = set(classes) - set(exclude)
     names = [name for name in found if name in wanted]
-    if not names:
+    if wanted.isdisjoint(own):
         raise ValueError(
             f"{str(root)!r} must hold one folder per class. Found "
-            f"{number_of(len(found), 'folder')}, {len(names)} of them wanted. "
+            f"{number_of(len(own), 'folder')}, 0 of them wanted. "
             "Give `directory` with one folder of images for each class."
         )
     return names
@@ -159,11 +186,13 @@ def _check_no_splits(root, names):
         for name in names
         if name.lower() in _SPLITS and folders_in(root / name)
     ]
-    if len(splits) > 1:
+    if len(splits) > 1 or (
+        splits and all(name.lower() in _SPLITS for name in names)
+    ):
         raise ValueError(
-            f"{str(root)!r} must hold one folder per class. Received the "
-            f"splits {splits}, with folders in them. Pass `split=`, such as "
-            f"split={splits[0]!r}; or `classes=` if they are classes."
+            f"{str(root)!r} must hold one folder per class. Received "
+            f"{number_of(len(splits), 'split')}, {splits}, with folders in "
+            f"them. Pass `split=`, such as split={splits[0]!r}; or `classes=` if they are classes."
         )
 
 

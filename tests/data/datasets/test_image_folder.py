@@ -224,3 +224,29 @@ def test_a_class_may_be_called_as_a_split(save_image, tmp_path):
     save_image("bus/a.png")
     data = image_folder.load(tmp_path)
     assert data.info.label_names == ("bus", "train", "val")
+
+
+def test_splits_agree_on_the_ids_of_classes(save_image, tmp_path):
+    for path in ("train/cat", "train/dog", "val/dog", "val/emu", "notes/x"):
+        save_image(f"{path}/a.png")
+    for split, ids, counts in (
+        ("train", [0, 1], [1, 1, 0]),
+        ("val", [1, 2], [0, 1, 1]),
+    ):
+        data = image_folder.load(tmp_path, split)
+        assert data.info.label_names == ("cat", "dog", "emu")
+        assert [int(e["labels"]) for e in data.take([0, 1])] == ids
+        assert data.info.class_counts.tolist() == counts
+        few = image_folder.load(tmp_path, split, classes=["dog", "emu"])
+        assert few.info.label_names == ("dog", "emu")
+        few = image_folder.load(tmp_path, split, exclude=["emu"])
+        assert few.info.label_names == ("cat", "dog")
+    with pytest.raises(ValueError, match="train.*Found 2 folders, 0 of them"):
+        image_folder.load(tmp_path, "train", classes=["emu"])
+
+
+def test_splits_are_found_by_their_names_alone(save_image, tmp_path):
+    save_image("training/cat/a.png")
+    save_image("dev/a.png")  # Without classes, as in ImageNet.
+    with pytest.raises(ValueError, match="Pass `split=`.*'training'"):
+        image_folder.load(tmp_path)
