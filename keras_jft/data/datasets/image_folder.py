@@ -192,7 +192,8 @@ def _check_no_splits(root, names):
         raise ValueError(
             f"{str(root)!r} must hold one folder per class. Received "
             f"{number_of(len(splits), 'split')}, {splits}, with folders in "
-            f"them. Pass `split=`, such as split={splits[0]!r}; or `classes=` if they are classes."
+            f"them. Pass `split=`, such as split={splits[0]!r}; or `classes=` "
+            "if they are classes."
         )
 
 
