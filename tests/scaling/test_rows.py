@@ -247,3 +247,41 @@ def test_provenance_says_what_ran_where_and_when():
     assert row["cpu"]
     assert row["time"].endswith("+00:00")
     assert rows.to_json(row) == row
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '[{"n": 300, "top1": 0.5},{"n": 1000, "top1": 0.6}]',
+        '[{"n": 300, "top1": 0.5},\n {"n": 1000, "top1": 0.6}]\n',
+        '{\n "n": 300\n}',
+        "shopping: milk",
+        "shopping\nmilk",
+        "n,top1\n300,0.5\n",
+    ],
+)
+def test_a_file_that_is_not_json_lines_takes_no_row_and_is_left(path, content):
+    path.parent.mkdir()
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"rows.jsonl must be JSON lines"):
+        rows.append(path, {"n": 3000, "top1": 0.7})
+    assert path.read_text() == content
+    # A study says so before it runs anything.
+    with pytest.raises(ValueError, match=r"rows.jsonl must be JSON lines"):
+        scaling.Study([Config()], path, run=lambda config: {"top1": 0.5})
+    assert path.read_text() == content
+
+
+def test_text_alone_is_no_row_that_was_cut_off(path):
+    path.parent.mkdir()
+    path.write_text("shopping: milk")
+    with pytest.raises(ValueError, match="line 1: expected one JSON object"):
+        rows.read(path)
+
+
+def test_zeros_that_a_power_cut_leaves_after_rows_are_healed(path):
+    rows.append(path, {"i": 0})
+    path.write_bytes(path.read_bytes() + bytes(5))
+    with pytest.warns(UserWarning, match="cut off"):
+        rows.append(path, {"i": 1})
+    assert rows.read(path) == [{"i": 0}, {"i": 1}]

@@ -11,6 +11,7 @@ a line of a running writer. If a writer is killed within a line, the next one
 notices, warns and repairs the file.
 """
 
+import codecs
 import contextlib
 import dataclasses
 import datetime
@@ -46,7 +47,8 @@ def append(path: PathLike, row: Mapping[str, Any]) -> None:
 
     Raises:
         ValueError: If the row is not a dict or holds a value that JSON cannot
-            represent, or `path` is not a path.
+            represent, or `path` is not a path; or the file is not JSON lines.
+            The file is left as it was.
         OSError: If the line cannot be written; the file is left as it was.
 
     Example:
@@ -67,6 +69,7 @@ def append(path: PathLike, row: Mapping[str, Any]) -> None:
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as file:
+        _check_lines(path, file)
         size = _heal(path, file)
         try:
             if os.write(file, line) < len(line):
@@ -112,7 +115,8 @@ def read(path: PathLike) -> list[dict[str, Any]]:
         if row is not None:
             _check_names(f"{path}, line {number}", row)
             rows.append(row)
-        elif number == len(lines):  # No line end: the write was cut off.
+        elif number == len(lines) and (rows or _may_be_torn(line)):
+            # No line end: the write was cut off.
             warnings.warn(_torn(path, line), stacklevel=2)
         else:
             raise ValueError(
@@ -134,6 +138,17 @@ def _listed(path, content):
             )
         _check_names(f"{path}, row {number}", row)
     return rows
+
+
+def check_lines(path):
+    """Raise a `ValueError` if rows cannot be appended to a file.
+
+    Args:
+        path: The file; it may be missing.
+    """
+    if pathlib.Path(path).exists():
+        with _locked(path, os.O_RDONLY) as file:
+            _check_lines(path, file)
 
 
 def provenance():
@@ -220,6 +235,29 @@ def _locked(path, flags):
         os.close(file)  # Releases the lock, too.
 
 
+def _check_lines(path, file):
+    """Raise a `ValueError` unless a file begins with the line of a row."""
+    with open(file, "rb", closefd=False) as lines:
+        first = next(filter(bytes.strip, lines), b"")
+    is_torn = not first.endswith(b"\n") and _may_be_torn(first)
+    if first.strip() and _parsed(first) is None and not is_torn:
+        raise _not_lines(path, first)
+
+
+def _not_lines(path, line):
+    return ValueError(
+        f"{path} must be JSON lines, one object per line, to take a row. "
+        f"Received: {_shortened(line)}. Give another file; or, if this is a "
+        "list of rows, read it with `jft.scaling.read_rows` and append each "
+        "row to a new file."
+    )
+
+
+def _may_be_torn(line):
+    """Return whether a line without an end may be a part of a row."""
+    return line.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{")
+
+
 def _heal(path, file):
     """Make the file end with a line end; return its size."""
     size = os.fstat(file).st_size
@@ -230,6 +268,9 @@ def _heal(path, file):
     if _parsed(content[start:]) is not None:  # Whole, but for its line end.
         os.write(file, b"\n")
         return size + 1
+    before = filter(bytes.strip, content[:start].split(b"\n"))
+    if not _may_be_torn(content[start:]) and None in map(_parsed, before):
+        raise _not_lines(path, content[start:])
     warnings.warn(_torn(path, content[start:]), stacklevel=4)
     os.ftruncate(file, start)
     return start

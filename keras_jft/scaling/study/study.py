@@ -84,6 +84,7 @@ class Study:
                 "`path` must name a JSON lines file, such as rows.jsonl. "
                 f"Received: path={str(path)!r}."
             )
+        rows_lib.check_lines(self.path)  # Before any run, not after it.
         if not callable(run):
             raise ValueError(
                 "`run` must be a callable that takes a config and returns a "
