@@ -28,16 +28,14 @@ from keras_jft.scaling.study.study import Study
 # Only runs train: the rest must not import Keras.
 if typing.TYPE_CHECKING:
     from keras_jft.scaling.study.budget import fit_hours
-    from keras_jft.scaling.study.plan import (
-        Plan,
-        Task,
+    from keras_jft.scaling.study.plan import Plan, Task, read_plan
+    from keras_jft.scaling.study.runs import Run, Runner
+    from keras_jft.scaling.study.search import search_rates
+    from keras_jft.scaling.study.study_file import (
         commented,
-        read_plan,
         study_text,
         write_study,
     )
-    from keras_jft.scaling.study.runs import Run, Runner
-    from keras_jft.scaling.study.search import search_rates
 else:
     __getattr__, __dir__ = startup.on_demand(__name__)
 

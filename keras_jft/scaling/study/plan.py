@@ -15,7 +15,6 @@ those of `jft.evaluation.Config`. What is not given follows from the images
 import contextlib
 import dataclasses
 import inspect
-import json
 import os
 import pathlib
 import re
@@ -24,9 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_jft import checks, evaluation, files, pretrain, transfer
+from keras_jft import checks, evaluation, pretrain, transfer
 from keras_jft import data as data_lib
 from keras_jft.data.datasets.layouts.layout import TASKS
+from keras_jft.scaling.law.fitting import SIZES_TO_DECIDE
 from keras_jft.scaling.rows import rows as rows_lib
 from keras_jft.scaling.study import defaults
 from keras_jft.scaling.study.config_id import config_id
@@ -34,6 +34,7 @@ from keras_jft.scaling.study.runs import Run, Runner
 from keras_jft.scaling.study.study import Study
 from keras_jft.scaling.study.toml_file import TomlFile
 from keras_jft.transfer import Config as TransferConfig
+from keras_jft.transfer.trainer import FIRST_TRAINED
 
 SEEDS = (0, 1, 2)
 # Of a task without a split to measure on; and of that, to choose rates by.
@@ -42,6 +43,13 @@ HELD_OUT, VALIDATED = 0.2, 0.15
 _MOST_COMPARED = 20_000
 _STUDY_KEYS = ("output", "sizes", "seeds", "pretrain", "tasks")
 _DATA_KEYS = ("images", "task", "layout")
+# What images are annotated with for each task.
+_NEEDED = {
+    "classification": "labels of whole images",
+    "detection": "boxes",
+    "segmentation": "masks",
+    "pose": "keypoints of people",
+}
 # Fields that a study sets itself.
 _OWN = {"num_examples", "seed", "transforms"}
 
@@ -186,17 +194,20 @@ class _Planner:
                 f"{self.file.path!r}: a study needs a table [pretrain] with "
                 "the folder of its `images`. Received none."
             )
-        if self._value(list, SEEDS, "seeds") == []:
-            raise ValueError(
-                f"{self.file.where('seeds')}: `seeds` must name one or more. "
-                "Received: []."
-            )
+        self._check_seeds(self._value(list, SEEDS, "seeds"))
         if self.only is not None:
             for name in self.only:
                 checks.one_of("only", name, tasks)
+        self._check_output(tasks)
         config, data = self._pretraining()
         sizes = self._value(list, defaults.sizes_for, "sizes", given=len(data))
         self._check_sizes(sizes, config, len(data))
+        trained = len({*sizes} - {0})
+        if trained < SIZES_TO_DECIDE:
+            self.notes.append(
+                f"no forecast: it needs {SIZES_TO_DECIDE} sizes above 0, and "
+                f"there {'is' if trained == 1 else 'are'} {trained}"
+            )
         names = [name for name in tasks if name in (self.only or tasks)]
         return Plan(
             output=self.output,
@@ -239,6 +250,29 @@ class _Planner:
                 f"more. Received: {value!r}."
             )
         return value
+
+    def _check_seeds(self, seeds):
+        if not seeds or len(set(seeds)) < len(seeds):
+            raise ValueError(
+                f"{self.file.where('seeds')}: `seeds` must name one or more, "
+                f"each once. Received: {list(seeds)}."
+            )
+
+    def _check_output(self, tasks):
+        """Raise `ValueError` if results would lie among images."""
+        output = self.output.resolve()
+        for table in (self.table["pretrain"], *tasks.values()):
+            images = table.get("images") if isinstance(table, dict) else None
+            if not isinstance(images, str):
+                continue  # It is not a folder, or is refused elsewhere.
+            folder = (self.root / images).resolve()
+            if output.is_relative_to(folder):
+                raise ValueError(
+                    f"{self.file.where('output')}: `output` must be a folder "
+                    "outside those of images, which its files would change. "
+                    f"Received: {str(output)!r}, with images in "
+                    f"{str(folder)!r}. Name another folder."
+                )
 
     def _check_sizes(self, sizes, config, most):
         fault = None
@@ -340,7 +374,7 @@ class _Planner:
         # A task may be called by its kind.
         if "dataset" not in given and name in TASKS:
             given.setdefault("task", name)
-        modes = given.pop("modes", None)
+        modes = self._modes(given, keys)
         source, split, layout = self._source(given, *keys)
         kind = layout.task if layout else _kind_given(given, source)
         if kind not in defaults.HEADS:
@@ -349,6 +383,7 @@ class _Planner:
                 f"{list(defaults.HEADS)}. Received: {kind!r}."
             )
         with _located(self.file, *keys):
+            _check_head(given.get("head"), kind)
             source, split, other, *validation = self._measured_on(
                 name, source, split, layout, measured
             )
@@ -389,6 +424,25 @@ class _Planner:
             evaluation=dataclasses.replace(measures, split=validation[1]),
         )
         return dataclasses.replace(task, validation=part)
+
+    def _modes(self, given, keys):
+        """Take the modes from the settings of a task; None if not given."""
+        modes = given.pop("modes", None)
+        if modes is None:
+            return None
+        with _located(self.file, *keys):
+            if not isinstance(modes, list) or not modes:
+                raise ValueError(
+                    "`modes` must be a list of one or more of "
+                    f"{list(FIRST_TRAINED)}. Received: {modes!r}."
+                )
+            for mode in modes:
+                checks.one_of("modes", mode, FIRST_TRAINED)
+            if len(set(modes)) < len(modes):
+                raise ValueError(
+                    f"`modes` must have each mode once. Received: {modes}."
+                )
+        return modes
 
     def _evaluation(self, given, keys):
         """Take the settings of the evaluation from those of a task."""
@@ -467,6 +521,21 @@ def _kind_of(config):
     return transfer.HEADS[config.head].task
 
 
+def _check_head(head, kind):
+    """Raise `ValueError` if a head is not for what the images are for."""
+    if head is None:
+        return
+    checks.one_of("head", head, transfer.HEADS)
+    needs = transfer.HEADS[head].task
+    if needs != kind:
+        fitting = [n for n, h in transfer.HEADS.items() if h.task == kind]
+        raise ValueError(
+            f"`head` must be one for {kind}, as the images are, of {fitting}. "
+            f"Received: {head!r}, which needs images for {needs}: "
+            f"{_NEEDED[needs]}."
+        )
+
+
 def _kind_given(given, source):
     """Return the task of a table that names its data set."""
     if "head" in given:
@@ -505,83 +574,3 @@ def _located(file, *keys):
         about = next((name for name in named if name in table), None)
         keys = keys if about is None else (*keys, about)
         raise ValueError(f"{file.where(*keys)}: {error}") from error
-
-
-# === Files ===
-
-
-def study_text(
-    images: str | os.PathLike,
-    tasks: Mapping[str, str | os.PathLike],
-    output: str | os.PathLike = "study",
-    **settings: list[int] | None,
-) -> str:
-    """Return the text of a TOML file that names only folders.
-
-    Args:
-        images: The folder of pre-training.
-        tasks: `{name: folder}`.
-        output: The folder of rows and pages.
-        **settings: `sizes` and `seeds`, lists; None: left out.
-    """
-    # Texts and lists of JSON are also those of TOML.
-    top = {"output": str(output), **settings}
-    lines = [f"{k} = {json.dumps(v)}" for k, v in top.items() if v is not None]
-    lines += ["", "[pretrain]", f"images = {json.dumps(str(images))}"]
-    for name, folder in tasks.items():
-        lines += ["", f"[tasks.{json.dumps(name)}]"]
-        lines += [f"images = {json.dumps(str(folder))}"]
-    return "\n".join(lines) + "\n"
-
-
-def commented(text: str, plan: Plan) -> str:
-    """Return the text of `study_text`, with all that a plan adds as comments.
-
-    Args:
-        text: As `study_text` returns it.
-        plan: The `Plan` of that text.
-    """
-    parts = text.split("\n[")
-    more = [
-        [f"sizes = {list(plan.sizes)}", f"seeds = {list(plan.seeds)}"],
-        _settings(plan.pretrain, {}),
-        *(
-            _settings(task.transfer, {"modes": list(task.modes)})
-            for task in plan.tasks.values()
-        ),
-    ]
-    head = [
-        "# A study: keras-jft study FILE. Lines that begin with '# ' and have",
-        "# a key are defaults, which follow from the images:",
-        *(f"#   {note}" for note in plan.notes),
-        "",
-    ]
-    filled = [
-        "\n".join([part.rstrip(), *(f"# {line}" for line in lines), ""])
-        for part, lines in zip(parts, more, strict=True)
-    ]
-    return "\n".join(head) + "\n[".join(filled)
-
-
-def _settings(config, more):
-    """Return the lines of the settings that users change most."""
-    shown = dict(more)
-    for name in ("image_size", "batch_size", "epochs", "learning_rate", "head"):
-        if getattr(config, name, None) is not None:
-            shown[name] = getattr(config, name)
-    return [f"{name} = {json.dumps(value)}" for name, value in shown.items()]
-
-
-def write_study(plan: Plan, text: str) -> None:
-    """Write the text of a study beside its rows, with the versions used.
-
-    The file is `study_as_run.toml` in the output.
-
-    Args:
-        plan: The `Plan`.
-        text: The text of its TOML file.
-    """
-    machine = rows_lib.provenance()
-    lines = [f"# {name}: {value}" for name, value in machine.items()]
-    content = "\n".join([*lines, "", text])
-    files.write_bytes(plan.output / "study_as_run.toml", content.encode())
