@@ -11,11 +11,9 @@ is wrong.
 """
 
 import argparse
-import ast
 import json
 import os
 import pathlib
-import re
 import shlex
 import sys
 import warnings
@@ -23,18 +21,10 @@ from collections.abc import Sequence
 
 import keras_jft as jft
 from keras_jft import checks
+from keras_jft.options import DIRECTIONS, in_options
 
 # Statuses; argparse has 2 for wrong input.
 OK, FAILED, INTERRUPTED = 0, 1, 130
-# Options that are not called as the arguments they set.
-OPTIONS = {
-    "y": "--score",
-    "bounds": "--metric-range",
-    "filepath": "--output",
-    "tasks": "--task",
-    "dataset": "--layout",
-}
-DIRECTIONS = {"min": "lower", "max": "higher"}
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -53,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
     # Pictures go to files, and a server may have no screen.
     os.environ.setdefault("MPLBACKEND", "Agg")
     arguments = _parser().parse_args(_with_infinity(words))
-    names = vars(arguments)
+    names = _set_by_options(arguments)
     shown = warnings.formatwarning
     warnings.formatwarning = _as_a_line
     try:
@@ -67,6 +57,15 @@ def main(words: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     finally:
         warnings.formatwarning = shown
+
+
+def _set_by_options(arguments):
+    """Return the names of the arguments that options, and no file, set."""
+    names = list(vars(arguments))
+    if vars(arguments).get("study") is None:
+        return names
+    in_the_file = ("images", "tasks", "sizes", "seeds", "output")
+    return [name for name in names if name not in in_the_file]
 
 
 def _as_a_line(message, *_args, **_options):
@@ -101,41 +100,6 @@ def _with_infinity(words):
     """Return words that argparse does not take for options: `-inf`."""
     words = sys.argv[1:] if words is None else words
     return [f" {word}" if word == "-inf" else word for word in words]
-
-
-def in_options(message, names):
-    """Return a message with options in place of the arguments they set.
-
-    Args:
-        message: A message of the library.
-        names: Names of the arguments that options set.
-
-    Example:
-
-    >>> in_options("`y` must be a column. Received: y=None, by=['a b'].",
-    ...            ["y", "by"])
-    "`--score` must be a column. Received: no --score, --by 'a b'."
-    """
-    for value, word in DIRECTIONS.items():
-        message = message.replace(f'direction="{value}"', f"--{word}-is-better")
-    for name in names:
-        option = OPTIONS.get(name, f"--{name.replace('_', '-')}")
-        message = message.replace(f"`{name}`", f"`{option}`")
-        message = re.sub(rf"\b{name}=None\b", f"no {option}", message)
-        message = re.sub(
-            rf"\b{name}=(\[.*?\]|\(.*?\))?",
-            lambda found, option=option: f"{option} {_words(found[1])}",
-            message,
-        )
-    return message
-
-
-def _words(values):
-    """Return a list or a tuple in a message as words of a command line."""
-    try:
-        return shlex.join(map(str, ast.literal_eval(values or "()")))
-    except ValueError:  # Names that stand for values: (low, high).
-        return re.sub(r"[^\w ]", "", values).upper()
 
 
 # === forecast ===
@@ -363,7 +327,7 @@ def _study(arguments):
     if arguments.study is None:
         path = (arguments.output or pathlib.Path("study")) / "study.toml"
         text = _text_of(arguments, path.parent)
-        _keep(path, text)
+        _check_same(path, text)
     elif arguments.images or arguments.tasks or arguments.output:
         raise ValueError(
             "Give a STUDY.toml, or --images, --task and --output. Received "
@@ -375,6 +339,9 @@ def _study(arguments):
     plan = jft.scaling.read_plan(path, arguments.only, text)
     if arguments.hours is not None:
         plan = jft.scaling.fit_hours(plan, arguments.hours)
+    if arguments.study is None and not arguments.dry_run:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
     if arguments.search_rates and not arguments.dry_run:
         plan = jft.scaling.search_rates(plan)
     study = plan.study(retry_failed=arguments.retry_failed)
@@ -395,15 +362,13 @@ def _study(arguments):
     return FAILED if jft.scaling.Rows(rows).failed.any() else OK
 
 
-def _keep(path, text):
-    """Write the file that options stand for, so that errors can name it."""
+def _check_same(path, text):
+    """Raise a `ValueError` if options differ from those of a study before."""
     if path.exists() and path.read_text(encoding="utf-8") != text:
         raise ValueError(
             f"{str(path)!r} is of a study with other options. Run `keras-jft "
             f"study {path}`, or give another `output`."
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
 
 
 def _text_of(arguments, output):

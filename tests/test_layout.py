@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 PACKAGE = ROOT / "keras_jft"
 # Each room may import what stands before it, and itself.
 FLOORS = (
-    ("files", "text", "typing"),
+    ("files", "options", "text", "typing"),
     (
         "checks",
         "npy",

@@ -158,6 +158,20 @@ def test_what_is_given_replaces_what_would_be_chosen(plan):
         ("[pretrain]", "sizes = 3\n[pretrain]", 2, "`sizes` must be a list"),
         ("[pretrain]", "seeds = [-1]\n[pretrain]", 2, "0 or more"),
         ("[pretrain]", "seeds = []\n[pretrain]", 2, "one or more"),
+        ("[pretrain]", "seeds = [0, 0]\n[pretrain]", 2, "each once"),
+        ('"task"', '"task"\nmodes = []', 7, "`modes` must be a list of one"),
+        ('"task"', '"task"\nmodes = "probe"', 7, "`modes` must be a list"),
+        ('"task"', '"task"\nmodes = ["x"]', 7, "`modes` must be one of"),
+        (
+            '"task"',
+            '"task"\nmodes = ["probe", "probe"]',
+            7,
+            "each mode once",
+        ),
+        ('"task"', '"task"\nhead = "faster_rcnn"', 7, "needs images for det"),
+        ('"task"', '"task"\nhead = "pose"', 7, "keypoints of people"),
+        ("[pretrain]", "output = 'task'\n[pretrain]", 2, "outside those of"),
+        ("[pretrain]", "output = 'photos/a'\n[pretrain]", 2, "outside those"),
         ('"task"', '"task"\nhead = "hat"', 7, "`head` must be one of"),
         ('"task"', '"none"', 6, "There is no folder"),
         ('images = "task"', "images = 3", 6, "`images` must be a folder"),
@@ -225,19 +239,78 @@ def test_a_commented_file_is_the_same_study_with_and_without_comments(
         assert other.runs() == plan.runs()
 
 
-def test_options_are_kept_as_a_file_that_is_not_written_over(folders, capsys):
-    words = [
+@pytest.fixture
+def study_words(folders):
+    """The words of a dry run of a study of the folders."""
+    return [
         *("study", "--images", str(folders / "photos"), "--dry-run"),
         *("--task", f"trees={folders / 'task'}"),
         *("--output", str(folders / "out")),
     ]
-    assert cli.main(words) == 0
-    assert "# image_size" not in (folders / "out" / "study.toml").read_text()
-    file = str(folders / "out" / "study.toml")
-    assert cli.main(["study", file, "--dry-run"]) == 0
+
+
+def test_a_dry_run_or_a_mistake_keeps_no_options(study_words, folders, capsys):
+    assert cli.main(study_words) == 0
+    for wrong in (["--sizes", "1"], ["--task", "none=nowhere"]):
+        with pytest.raises(SystemExit):
+            cli.main([*study_words[:3], *study_words[4:], *wrong])
+    assert not (folders / "out" / "study.toml").exists()
+    assert cli.main([*study_words, "--seeds", "2"]) == 0
+    assert "seeds: 0, 1\n" in capsys.readouterr().out
+
+
+def test_a_study_with_other_options_is_not_written_over(
+    study_words, folders, capsys
+):
+    (folders / "out").mkdir()
+    path = folders / "out" / "study.toml"
+    path.write_text("seeds = [7]")
     with pytest.raises(SystemExit):
-        cli.main([*words, "--seeds", "2"])
+        cli.main(study_words)
     assert "with other options" in capsys.readouterr().err
+    assert path.read_text() == "seeds = [7]"
+
+
+def test_a_fault_of_a_file_is_told_in_its_keys(folders, capsys):
+    path = folders / "study.toml"
+    path.write_text(f"seeds = [0, 0]\n{SHORT}")
+    with pytest.raises(SystemExit):
+        cli.main(["study", str(path), "--dry-run"])
+    error = capsys.readouterr().err
+    assert "line 1: `seeds` must name one or more, each once" in error
+    path.write_text(SHORT)
+    with pytest.raises(SystemExit):
+        cli.main(["study", str(path), "--dry-run", "--only", "none"])
+    assert "`--only` must be one of" in capsys.readouterr().err
+
+
+def test_nothing_is_written_into_a_folder_of_images(
+    study_words, folders, monkeypatch, capsys
+):
+    monkeypatch.chdir(folders)
+    before = sorted(folders.rglob("*"))
+    init = ["init", *study_words[1:3], *study_words[4:6]]
+    for words in (
+        [*init, "--output", "task.toml"],
+        [*study_words[:-1], str(folders / "task")],
+        [*study_words[:-1], str(folders / "photos" / "oak" / "new")],
+    ):
+        with pytest.raises(SystemExit):
+            cli.main(words)
+        error = capsys.readouterr().err
+        assert "`--output` must be a folder outside those of images" in error
+        assert sorted(folders.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"), [([80], "is 1"), ([0, 64, 80], "are 2")]
+)
+def test_sizes_too_few_for_a_forecast_are_said_before_they_run(
+    plan, sizes, said
+):
+    found = str(plan(f"sizes = {sizes}\n{SHORT}"))
+    assert f"- no forecast: it needs 4 sizes above 0, and there {said}" in found
+    assert "no forecast" not in str(plan(SHORT))
 
 
 def test_a_faulty_box_is_warned_of_and_ends_no_study(plan, folders, save):
