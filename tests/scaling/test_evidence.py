@@ -145,6 +145,40 @@ def test_whole_numbers_of_any_size_are_numbers():
     np.testing.assert_allclose(data.sizes, 10.0 ** np.arange(20, 25))
 
 
+@pytest.mark.parametrize("kind", [list, pd.DataFrame])
+def test_a_run_that_is_there_twice_is_refused(kind):
+    rows = [{"n": n, "top1": y} for n, y in ((1, 0.2), (2, 0.3), (3, 0.4))]
+    with pytest.raises(ValueError, match="Rows 2 and 4: the same run twice: n"):
+        gather(kind([*rows, rows[1]]), "n", "top1")
+    # Repetitions may have the same score, if they say that they are others.
+    apart = [{**row, "seed": i} for i, row in enumerate([*rows, rows[1]])]
+    assert gather(kind(apart), "n", "top1").counts.tolist() == [1, 2, 1]
+    timed = [{**row, "time": i} for i, row in enumerate([*rows, rows[1]])]
+    assert gather(kind(timed), "n", "top1").counts.tolist() == [1, 2, 1]
+    # All of them again, with another column, are one table put below itself.
+    twice = [{**row, "file": file} for file in "ab" for row in rows]
+    with pytest.raises(ValueError, match="Rows 1 and 4: the same run twice"):
+        gather(kind(twice), "n", "top1")
+
+
+def test_seeds_are_the_same_as_text_and_as_numbers():
+    rows = [{**ROWS[1], "seed": seed, "top1": 0.1} for seed in ("1", 1.0)]
+    for row in rows:
+        with pytest.raises(ValueError, match="num_examples=300, seed=1"):
+            gather([*ROWS, row], "num_examples", "top1")
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_scores_of_few_bits_are_numbers_like_others(kind):
+    scores = kind([20.5, 30.25, 40.125])
+    table = pd.DataFrame({"n": kind([1, 2, 3]), "top1": scores})
+    data = gather(table, "n", "top1")
+    assert data.y.tolist() == [20.5, 30.25, 40.125]
+    assert Rows(table).scaled("top1", 1e5).table["top1"].max() == 4_012_500
+    listed = gather(table.to_dict("records"), "n", "top1")
+    assert listed.y.tolist() == data.y.tolist()
+
+
 def test_a_run_that_was_done_again_counts_once():
     old, new = (
         [{"key": n, "n": n, "top1": score} for n in (100, 300)]

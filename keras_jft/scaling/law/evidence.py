@@ -99,7 +99,7 @@ def gather(rows, x, y):
     trained.check_numbers(x)
     trained.check_numbers(y)
     table = trained.table
-    largest = table[y].abs().max()
+    largest = table[y].astype(np.float64).abs().max()
     if largest > MOST or 0 < largest < 1 / MOST:
         raise ValueError(
             f"`{y}` must be numbers whose squares are floats, of {1 / MOST:g} "
@@ -111,13 +111,10 @@ def gather(rows, x, y):
             f"Received: {table[x].min()}."
         )
     _check_one_row_a_run(table, x)
-    if "seed" in table and table.duplicated([x, "seed"]).any():
-        twice = table[table.duplicated([x, "seed"])].iloc[0]
-        raise ValueError(
-            f"There must be one run of each `{x}` and `seed`. Received several "
-            f"of {x}={twice[x]}, seed={twice['seed']}. If they differ in "
-            "another column, choose by it or name it in `by=`."
-        )
+    if "seed" in table:
+        _check_one_run_a_seed(table, x)
+    else:
+        _check_no_row_twice(table, x, y)
     return Evidence(
         x=table[x].to_numpy(np.float64),
         y=table[y].to_numpy(np.float64),
@@ -141,3 +138,41 @@ def _check_one_row_a_run(table, x):
                 f"`{column}` for the same {' and '.join(run)}. Keep the last "
                 "row of each run, or the one that you would choose."
             )
+
+
+def _check_one_run_a_seed(table, x):
+    """Raise a `ValueError` if two runs of a size have the same seed."""
+    # 0, 0.0 and "0", as other tools write it, are one seed.
+    seeds = table["seed"].map(
+        lambda seed: str(seed).removesuffix(".0"), na_action="ignore"
+    )
+    again = table.assign(seed=seeds).duplicated([x, "seed"])
+    if again.any():
+        twice = table[again].iloc[0]
+        raise ValueError(
+            f"There must be one run of each `{x}` and `seed`. Received several "
+            f"of {x}={twice[x]}, seed={twice['seed']}. If they differ in "
+            "another column, choose by it or name it in `by=`."
+        )
+
+
+def _check_no_row_twice(table, x, y):
+    """Raise a `ValueError` if rows without seeds are there twice.
+
+    They are if they are the same in all columns; or if every size and score is
+    there twice, as when a table is put below itself with another column, and
+    the scores are not all the same.
+    """
+    run = table[[x, y]].astype(np.float64)
+    cells = table.drop(columns=[x, y]).astype(str).join(run)
+    if table[y].nunique() > 1 and run.duplicated(keep=False).all():
+        cells = run
+    again = cells.duplicated()
+    if again.any():
+        second = again.idxmax()
+        first = (cells == cells.loc[second]).all(axis=1).idxmax()
+        raise ValueError(
+            f"Rows {first + 1} and {second + 1}: the same run twice: "
+            f"{x}={table[x][second]}, {y}={table[y][second]}. Delete one, or "
+            "tell repetitions apart by a column `seed`."
+        )

@@ -414,6 +414,9 @@ def _checked(rows):
         )
     categories = table.select_dtypes("category").columns
     table = table.astype(dict.fromkeys(categories, object))
+    # Squares and sums of float16 and float32 would overflow.
+    floats = table.select_dtypes(["float16", "float32"]).columns
+    table = table.astype(dict.fromkeys(floats, np.float64))
     _check_single(table, [c for c in ("seed", "key", *CURVES) if c in table])
     if "key" in table:
         again = table.duplicated("key", keep="last") & table["key"].notna()
