@@ -47,7 +47,14 @@ FALLING = ([1, 2, 3, 4, 5], [0.5, 0.4, 0.2, 0.3, 0.1])
     ["error", "err", "errorRate", "top1_error", "top1error", "val_loss"]
     + ["trainLoss", "Loss", "perplexity", "ppl", "RMSE", "mae", "wer", "CER"]
     + ["fid", "nll", "test/mse", "error_free_accuracy"]
-    + ["1-accuracy", "100 - top1", "1_minus_auc", "f1_deficit", "acc_drop"]
+    + [
+        "1-accuracy",
+        "100 - top1",
+        "1_minus_auc",
+        "f1_deficit",
+        "acc_drop",
+        "accDrop",
+    ]
     + ["missed_recall", "accuracy (lower=better)", "losses"],
 )
 def test_names_of_errors_are_asked_which_way_is_better(name):
@@ -67,6 +74,29 @@ def test_names_of_errors_are_asked_which_way_is_better(name):
 )
 def test_names_of_scores_say_that_higher_is_better(name):
     assert units.direction_of(name, [FALLING]) == "max"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mae_top1", "pck_lower_body", "GAP@20", "top1_drop_path", "MAE accuracy"],
+)
+def test_a_word_that_means_something_else_is_no_loss(name):
+    assert units.direction_of(name, [RISING]) == "max"
+    assert units.bounds_of([0.2, 0.6], None, name) == (0, 1)
+    assert units.bounds_of([20.0, 60.0], None, name, "max") == (0, 100)
+
+
+def test_the_loss_of_an_accuracy_is_a_loss():
+    for name in "dice_loss", "loss_top1", "top1_mae", "mae_top1_error":
+        with pytest.raises(ValueError, match='direction="min"'):
+            units.direction_of(name, [RISING])
+    # Whoever says that higher is better means the accuracy.
+    assert units.bounds_of([0.2, 0.6], None, "loss_top1", "max") == (0, 1)
+    infinity = float("inf")
+    least = units.bounds_of([0.6, 0.2], None, "dice_loss", "min")
+    assert least == (0, infinity)
+    negative = units.bounds_of([-0.6, -0.2], None, "dice_loss", "max")
+    assert negative == (-infinity, 0)
 
 
 def test_a_word_beside_an_accuracy_does_not_stop_the_question():

@@ -3,6 +3,7 @@
 "Points" are percent points throughout.
 """
 
+import itertools
 import math
 import numbers
 import re
@@ -28,6 +29,13 @@ RATES = re.compile(
 # Words for what is missing to a whole, as in "1 - accuracy".
 COMPLEMENTS = re.compile(
     "minus|complement|deficit|gap|drop|miss(ed|ing)?|lower|shortfall"
+)
+# Phrases in which they mean something else: parts of nets and of bodies, and
+# global average precision, as in "GAP@20".
+NO_COMPLEMENTS = re.compile(
+    r"drop[\W_]*(path|out|block|connect)|gap[\W_]*@|"
+    r"lower(?![\W_]*(is[\W_]*)?better)",
+    re.IGNORECASE,
 )
 FROM_THE_WHOLE = re.compile(r"\s*1(00)?(\.0)?\s*%?\s*[-\u2212\u2013]")
 # Words which mean that higher is better.
@@ -125,9 +133,28 @@ def direction_of(name, curves, direction=None, metrics=()):
 
 def _is_loss(name):
     """Return whether a name says that lower is better."""
-    kinds = OPEN_ENDED, RATES, COMPLEMENTS
-    says = any(_says(name, words) for words in kinds)
-    return says or FROM_THE_WHOLE.match(str(name)) is not None
+    missing = NO_COMPLEMENTS.sub(" ", str(name))
+    return (
+        _is_unlimited(name)
+        or _says(name, RATES)
+        or _says(missing, COMPLEMENTS)
+        or FROM_THE_WHOLE.match(str(name)) is not None
+    )
+
+
+def _is_unlimited(name):
+    """Return whether a name is that of a loss without an upper limit.
+
+    What a name ends in says what it is of: `mae_top1` is the accuracy of a
+    masked autoencoder. Only a word such as `loss` means a loss anywhere.
+    """
+    for words in _readings(name):
+        while words and not OPEN_ENDED.fullmatch(words[-1]):
+            if HIGHER_IS_BETTER.fullmatch(words.pop()):
+                words = [word for word in words if "loss" in word]
+        if words:
+            return True
+    return False
 
 
 def _is_plain(name):
@@ -143,9 +170,13 @@ def _is_plain(name):
 
 def _says(name, words):
     """Return whether a column's name has a word that matches a pattern."""
+    return any(map(words.fullmatch, itertools.chain(*_readings(name))))
+
+
+def _readings(name):
+    """Return the words of a name, split at capitals and not."""
     text = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", str(name))
-    parts = re.split(r"[^a-z0-9]+", f"{text} {name}".lower())
-    return any(map(words.fullmatch, parts))
+    return [re.split(r"[^a-z0-9]+", t.lower()) for t in (text, str(name))]
 
 
 def _mostly_fall(curves):
@@ -190,9 +221,12 @@ def bounds_of(scores, bounds=None, name="score", direction=None):
     """
     scores = np.asarray(scores, np.float64)
     if bounds is None:
-        if _says(name, OPEN_ENDED) or (
-            direction == "min" and not _are_rates(scores, name)
-        ):
+        named_so = _is_unlimited(name) and not (
+            direction == "max"
+            and _says(name, HIGHER_IS_BETTER)
+            and 0 <= scores.min() <= scores.max() <= 100
+        )
+        if named_so or (direction == "min" and not _are_rates(scores, name)):
             bounds = (
                 -np.inf if scores.min() < 0 else 0.0,
                 np.inf if scores.max() > 0 else 0.0,
