@@ -255,6 +255,15 @@ def test_sizes_of_any_name_may_have_thousands_separators(read, beside):
     assert rows[0]["rate"] == 1
 
 
+def test_columns_that_nothing_uses_may_have_three_decimals(read):
+    """As `to_csv(float_format="%.3f")` writes them."""
+    lines = [f"{300 * 3**i},0.{i + 3}00,{10 * (i + 1)}.000" for i in range(4)]
+    rows = read("\n".join(["num_examples,score,epochs", *lines, ""]))
+    assert [row["epochs"] for row in rows] == [10, 20, 30, 40]
+    (sheet,) = scaling.forecasts(rows).values()
+    assert sheet.law.evidence.sizes.tolist() == [300, 900, 2_700, 8_100]
+
+
 def test_sizes_and_scores_are_two_columns(read):
     rows = read(HEADER + LINE + MORE)
     with pytest.raises(ValueError, match="must be two columns"):

@@ -33,7 +33,7 @@ def read(path):
         FileNotFoundError: If there is no such file.
         ValueError: If the file is not UTF-8 text, a column has no name or
             shares it with another, a quote is left open, another line has more
-            or fewer cells than there are columns, a number such as 1.000 may
+            or fewer cells than there are columns, a size such as 1.000 may
             mean a thousand or one, or two lines are the same. The error names
             the lines.
     """
@@ -67,8 +67,9 @@ def read(path):
             f"file was cut off there, fix it: {','.join(lines[-1][1])}",
             stacklevel=3,
         )
-    for place, name in enumerate(header):
-        _check_separators(path, name, place, lines)
+    # Without `num_examples`, any column may be the one of sizes.
+    for name in {SIZES} & {*header} or header:
+        _check_separators(path, name, header.index(name), lines)
     seen = {}
     return [_row(path, *line, header, seen) for line in lines]
 
