@@ -186,6 +186,17 @@ def test_a_fault_of_a_study_is_told_with_its_line(
     assert f"study.toml', line {line}: " in str(error.value)
 
 
+def test_a_data_set_without_boxes_fits_no_head_for_boxes(plan, folders):
+    (folders / "task").rename(folders / "train")
+    text = SHORT.replace(
+        'images = "task"',
+        'dataset = "image_folder"\nhead = "faster_rcnn"\n'
+        f'options = {{ directory = "{folders}" }}\n',
+    )
+    with pytest.raises(ValueError, match="line 7: `head`.*images with box"):
+        plan(text)
+
+
 def test_text_that_is_not_toml_is_told_with_its_line(plan):
     with pytest.raises(ValueError, match="is not TOML: .*line 2"):
         plan("\nsizes = [1,, 2]")

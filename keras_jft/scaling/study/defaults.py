@@ -180,6 +180,11 @@ def _anchors(data, size):
     for example in data_lib.subset(
         data, min(len(data), 4 * _LOOKED_AT), seed=0
     ):
+        if "bounding_boxes" not in example:
+            raise ValueError(
+                "`head` 'faster_rcnn' needs images with boxes. Received: "
+                f"images with {sorted(example.keys() - {'images'})}."
+            )
         boxes = example["bounding_boxes"]["boxes"].reshape(-1, 2, 2)
         scale = np.array(size[::-1]) / example["images"].shape[1::-1]
         sides.append((boxes[:, 1] - boxes[:, 0]) * scale)
