@@ -156,7 +156,9 @@ def _add_forecast(parser):
         metavar="COLUMN",
         help="columns that tell curves apart",
     )
-    parser.add_argument("--output", metavar="PAGE", help="the page, *.html")
+    parser.add_argument(
+        "--output", dest="path", metavar="PAGE", help="the page, *.html"
+    )
 
 
 def _forecast(arguments):
@@ -167,8 +169,8 @@ def _forecast(arguments):
     rows = jft.scaling.read_rows(arguments.scores)
     found = jft.scaling.forecasts(rows, **options)
     page = None
-    if arguments.output:
-        page, _ = jft.scaling.report(rows, arguments.output, **options)
+    if arguments.path:
+        page, _ = jft.scaling.report(rows, arguments.path, **options)
     for name, sheet in found.items():
         print(", ".join(map(str, name)) or arguments.scores.name)
         print(f"{sheet}\n")
@@ -215,12 +217,20 @@ def _add_predict(parser):
     )
 
 
-def _predict(arguments):
+def _model(path):
+    """Return the model of a `.keras` file."""
     import keras
 
+    if not path.exists():
+        # Keras would speak of its argument, which here is no option.
+        raise ValueError(f"There is no model {str(path)!r}.")
+    return keras.saving.load_model(path)
+
+
+def _predict(arguments):
     names = arguments.names
     for record in jft.evaluation.predict_files(
-        keras.saving.load_model(arguments.model),
+        _model(arguments.model),
         arguments.paths,
         names and names.read_text(encoding="utf-8-sig").split("\n"),
         threshold=arguments.threshold,
@@ -259,11 +269,9 @@ def _add_export(parser):
 
 
 def _export(arguments):
-    import keras
-
     kind, suffix = FORMATS[arguments.format]
     path = arguments.filepath or arguments.model.with_suffix(suffix)
-    model = keras.saving.load_model(arguments.model)
+    model = _model(arguments.model)
     model.export(path, format=kind, verbose=False)
     print(f"Exported: {path}")
 
@@ -375,7 +383,8 @@ def _text_of(arguments, output):
     """Return the text of the TOML file that options stand for."""
     if not (arguments.images and arguments.tasks):
         raise ValueError(
-            "Give a STUDY.toml, or --images DIR and --task NAME=DIR."
+            f"Give {'' if arguments.command == 'init' else 'a STUDY.toml, or '}"
+            "--images DIR and --task NAME=DIR."
         )
     tasks = {}
     for word in arguments.tasks:
@@ -460,6 +469,7 @@ def _add_describe(parser):
     )
     parser.add_argument(
         "--output",
+        dest="path",
         default="describe.html",
         metavar="PAGE",
         type=pathlib.Path,
@@ -473,7 +483,7 @@ def _describe(arguments):
         data, images=arguments.images, split=arguments.split
     )
     print(found)
-    page, _ = found.save(arguments.output)
+    page, _ = found.save(arguments.path)
     print(f"Page: {page}")
 
 
@@ -492,6 +502,7 @@ def _add_duplicates(parser):
     )
     parser.add_argument(
         "--output",
+        dest="path",
         default="duplicates.html",
         metavar="PAGE",
         help="the page (default: duplicates.html)",
@@ -502,7 +513,7 @@ def _duplicates(arguments):
     found, page = jft.evaluation.duplicates.report(
         _load(arguments.queries, arguments),
         _load(arguments.references, arguments),
-        arguments.output,
+        arguments.path,
         arguments.threshold,
     )
     count = int(found.is_duplicate.sum())

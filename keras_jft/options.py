@@ -11,6 +11,7 @@ OPTIONS = {
     "filepath": "--output",
     "tasks": "--task",
     "dataset": "--layout",
+    "path": "--output",
 }
 DIRECTIONS = {"min": "lower", "max": "higher"}
 

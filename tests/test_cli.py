@@ -71,6 +71,11 @@ def test_messages_speak_of_options_and_name_the_command(said, tmp_path):
     assert error.endswith("Received: --factor 0.5.")
     error = said("forecast", path, "--metric-range", 0, 0.4)
     assert "(`--metric-range LOW HIGH`)" in error
+    error = said("forecast", path, "--output", tmp_path / "x.pdf")
+    assert "`--output` must name an HTML file" in error
+    error = said("forecast", path, "--worth", 1)
+    assert error.endswith("For 1 point give 0.01.")
+    assert said("forecast", path, "--worth", 2).endswith("2 points give 0.02.")
 
 
 @pytest.mark.parametrize(
@@ -79,7 +84,8 @@ def test_messages_speak_of_options_and_name_the_command(said, tmp_path):
         (["frobnicate"], "invalid choice: 'frobnicate'"),
         (["forecast"], "the following arguments are required: SCORES"),
         (["forecast", "none.csv"], "none.csv"),
-        (["export", "none.keras"], "none.keras"),
+        (["forecast", "."], "'.' is a folder. Give a file of rows"),
+        (["export", "none.keras"], "There is no model 'none.keras'"),
         (["export", "none.keras", "--format", "pickle"], "'pickle'"),
     ],
 )
@@ -165,7 +171,8 @@ def test_what_a_model_sees_is_a_line_of_json(
         ),
         (["study", "a.toml", "--images", "b"], "Received both"),
         (["init", "--images", "a"], "--task NAME=DIR"),
-        (["predict", "none.keras", "a.jpg"], "none.keras"),
+        (["init"], "error: Give --images DIR and --task NAME=DIR."),
+        (["predict", "none.keras", "a.jpg"], "There is no model 'none.keras'"),
     ],
 )
 def test_a_mistake_is_told_in_options(said, words, message):

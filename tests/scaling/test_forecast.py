@@ -147,7 +147,7 @@ def test_a_worth_that_is_no_gain_is_refused(worth):
 
 def test_a_worth_that_the_scale_cannot_hold_is_asked_about():
     # Of fractions, 2 would be 200 points, and 1 all of them.
-    with pytest.raises(ValueError, match="For 1 points give 0.01"):
+    with pytest.raises(ValueError, match="For 1 point give 0.01"):
         forecast(steep(), worth=1)
     with pytest.raises(ValueError, match="from 0 to 1.*For 2 points give"):
         forecast(steep(), worth=2)

@@ -389,7 +389,7 @@ def _checked_worth(law, worth):
     low, high = law.bounds
     if worth >= high - low:
         meant = (
-            f" For {worth:g} points give {worth / 100:g}."
+            f" For {worth:g} point{'s' * (worth != 1)} give {worth / 100:g}."
             if law.unit.factor == 100 and worth <= 100
             else ""
         )

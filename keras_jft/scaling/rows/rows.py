@@ -94,12 +94,17 @@ def read(path: PathLike) -> list[dict[str, Any]]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If `path` is not a path; or another line is not a JSON
-            object, has a list or an object in place of a name or a number
-            (`key`, `seed`, `task` and so on), or does not fit the columns of a
-            CSV file. The error names the line.
+        ValueError: If `path` is not a path or is a folder; or another line is
+            not a JSON object, has a list or an object in place of a name or a
+            number (`key`, `seed`, `task` and so on), or does not fit the
+            columns of a CSV file. The error names the line.
     """
     files.check_path("path", path, "rows.jsonl")
+    if pathlib.Path(path).is_dir():
+        raise ValueError(
+            f"{str(path)!r} is a folder. Give a file of rows in it, *.jsonl or "
+            "*.csv."
+        )
     if pathlib.Path(path).suffix.lower() == ".csv":
         return csv.read(path)
     with _locked(path, os.O_RDONLY) as file:
