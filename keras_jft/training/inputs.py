@@ -15,7 +15,11 @@ import warnings
 import keras
 import numpy as np
 
+from keras_jft import checks
 from keras_jft.text import number_of
+
+# How far interpolation may leave 0..255 by rounding.
+_SLACK = 0.01
 
 # TensorFlow's messages for a label id that is out of range, in the softmax
 # cross entropy and in `gather`.
@@ -49,8 +53,10 @@ def as_keras_takes(data, convert, convert_pair=lambda pair: pair, widen=None):
         ValueError: An iterable has examples in place of batches, or nothing.
     """
     if is_batch(data):
+        _refuse_example(data, "The dict")
         return convert(data)
     if is_batch(getattr(data, "element_spec", None)):
+        _refuse_example(data.element_spec, "The `tf.data.Dataset`")
         return data.map(convert)
     if isinstance(data, keras.utils.PyDataset):
         return _Converted(data, convert, convert_pair, widen)
@@ -96,6 +102,12 @@ def as_array(y):
         y = keras.ops.convert_to_numpy(y)
     elif hasattr(y, "to_numpy"):  # A pandas object.
         y = y.to_numpy()
+    elif hasattr(y, "tocsr"):  # A sparse matrix of SciPy.
+        raise ValueError(
+            f"Targets must be an array. Received: {type(y).__name__} of shape "
+            f"{y.shape}, which is sparse. Give ids, as "
+            "`jft.data.label_ids(y)`."
+        )
     elif isinstance(y, (list, tuple)) and not any(
         hasattr(leaf, "shape") and np.ndim(leaf)
         for leaf in keras.tree.flatten(y)
@@ -185,28 +197,96 @@ def watched(dataset, check, convert):
     return dataset.map(watch)
 
 
-def check_finite(x):
-    """Raise a `ValueError` for NumPy images with NaN or infinity.
+def check_images(x, y, model_inputs):
+    """Raise a `ValueError` unless a model can use images; warn of 0..1.
 
     A ReLU turns NaN into 0, so the loss may stay finite while the gradients
-    make the weights NaN.
+    make the weights NaN. Images of another range train, but badly.
+
+    Args:
+        x: Images, the dict they are in, or the spec of either. What is not an
+            array is checked for its shape alone.
+        y: Targets, or None.
+        model_inputs: `inputs` of the model, which tell the channels.
     """
     images = x.get("images") if isinstance(x, dict) else x
-    if not isinstance(images, np.ndarray) or images.dtype.kind != "f":
+    if isinstance(images, np.ndarray) and images.ndim and not len(images):
+        raise ValueError(
+            "There must be at least one image. Received: images of shape "
+            f"{images.shape}."
+        )
+    _check_shape(images, model_inputs)
+    _check_counts(images, y)
+    if not isinstance(images, np.ndarray) or images.dtype == np.uint8:
         return
     for start in range(0, len(images), 64):  # To use little memory.
-        finite = np.isfinite(images[start : start + 64])
+        some = images[start : start + 64]
+        finite = np.isfinite(some)
         if not finite.all():
             bad = start + np.argwhere(~finite)[0][0]
             raise ValueError(
                 "Images must be finite, in 0..255. Received NaN or infinity in "
                 f"image {bad} of {len(images)}. Mend it or leave it out."
             )
+        if some.size and (some.min() < -_SLACK or some.max() > 255 + _SLACK):
+            raise ValueError(
+                "Images are in 0..255 for every model, whose first layer "
+                f"scales them. Received values in {some.min():g}.."
+                f"{some.max():g}. Undo what scaled or shifted them before."
+            )
+    if _seem_scaled(images[:32]):  # Enough to tell.
+        warnings.warn(
+            "Images are in 0..255 for every model, whose first layer scales "
+            "them. Received values in 0..1: if they were scaled before, "
+            "multiply by 255.",
+            stacklevel=5,
+        )
 
 
-def check_counts(x, y):
+def _seem_scaled(images):
+    """Return whether images seem to be in 0..1, and are not merely black."""
+    if images.dtype.kind == "b":
+        return images.any()
+    return (
+        images.dtype.kind == "f"
+        and images.size
+        and images.max() <= 1
+        and ((images > 0) & (images < 1)).any()
+    )
+
+
+def _check_shape(images, model_inputs):
+    shape = getattr(images, "shape", None)
+    try:
+        shape = None if shape is None else tuple(shape)
+    except ValueError:  # A `tf.TensorShape` of unknown rank.
+        return
+    wanted = [i.shape for i in keras.tree.flatten(model_inputs)]
+    channels = next((w[-1] for w in wanted if len(w) == 4), None)
+    if shape is None or channels is None:
+        return
+    if len(shape) == 4 and shape[-1] in (channels, None):
+        return
+    remedy = "Give images as they are shown, all of one size"
+    if len(shape) == 3 and shape[-1] in (channels, None):
+        remedy = "This is one image: put several in a batch, in `tf.data` by "
+        remedy += "`.batch(32)`"
+    elif len(shape) == 3:
+        remedy = "For gray images, `np.repeat(x[..., None], 3, axis=-1)`"
+    elif len(shape) == 4 and shape[1] == channels:
+        remedy = "For channels that come first, `np.moveaxis(x, 1, -1)`"
+    elif len(shape) == 4 and shape[-1] == 1:
+        remedy = "For gray images, `np.repeat(x, 3, axis=-1)`"
+    elif len(shape) == 4 and shape[-1] == channels + 1:
+        remedy = f"To drop an alpha channel, `x[..., :{channels}]`"
+    raise ValueError(
+        f"Images must be (batch, height, width, {channels}). Received: shape "
+        f"{shape}. {remedy}."
+    )
+
+
+def _check_counts(images, y):
     """Raise a `ValueError` unless NumPy images have as many targets."""
-    images = x.get("images") if isinstance(x, dict) else x
     for target in keras.tree.flatten(y):
         arrays = isinstance(images, np.ndarray), isinstance(target, np.ndarray)
         if all(arrays) and len(target) != len(images):
@@ -217,41 +297,49 @@ def check_counts(x, y):
             )
 
 
-def check_arrays(x, y):
+def check_arrays(x, y, model_inputs):
     """Check an array of images, and that there is a target for each.
 
-    Warn if the images seem to be in 0..1. Anything but an array, such as a data
-    set, is not checked.
+    Of a `tf.data.Dataset`, its shapes are checked. Any other data set, such as
+    a generator, is checked batch by batch.
 
     Args:
         x: An array of images, or anything else that `fit` accepts.
         y: Targets, or None.
+        model_inputs: As for `check_images`.
 
     Raises:
-        ValueError: There are no images, the number of targets differs, or an
-            image is not finite.
+        ValueError: There are no images, the number of targets differs, or the
+            images are none that the model can use.
     """
-    if isinstance(x, (list, tuple)) and not x:
+    if isinstance(x, (list, tuple)):
+        _check_list(x)
+        return
+    spec = getattr(x, "element_spec", None)
+    x = x if spec is None else spec[0] if isinstance(spec, tuple) else spec
+    check_images(x, y, model_inputs)
+
+
+def _check_list(x):
+    """Raise a `ValueError` for a list that is none of arrays of images."""
+    if not x:
         raise ValueError(
             f"There must be at least one batch. Received: {x}, which is empty."
         )
-    images = x.get("images") if isinstance(x, dict) else x
-    if not isinstance(images, np.ndarray) or images.ndim != 4:
-        return
-    if not len(images):
+    if not hasattr(x[0], "shape") or len(x[0].shape) == 3:
         raise ValueError(
-            "There must be at least one image. Received: images of shape "
-            f"{images.shape}."
+            "Images must be an array, or batches with `images`. Received: a "
+            f"{type(x).__name__} of {len(x)}, the first a "
+            f"{type(x[0]).__name__}. Give `np.array(x)`, whose images must all "
+            "have one size."
         )
-    check_counts(images, y)
-    check_finite(images)
-    some = images[:32]  # Enough to tell; all pixels would take long.
-    if some.dtype.kind == "f" and some.size and 0 < some.max() <= 1:
-        warnings.warn(
-            "Images are in 0..255 for every model, whose first layer scales "
-            f"them. Received values in {some.min():g}..{some.max():g}: if they "
-            "were scaled to 0..1 before, multiply by 255.",
-            stacklevel=4,
+
+
+def check_batch_size(arguments):
+    """Raise a `ValueError` unless a `batch_size`, if given, is a number."""
+    if arguments.get("batch_size") is not None:
+        arguments["batch_size"] = checks.whole(
+            "batch_size", arguments["batch_size"], least=1
         )
 
 
@@ -311,7 +399,21 @@ def by_name(method, args, kwargs):
 
 
 def _converted(batch, convert, convert_pair):
-    return (convert if is_batch(batch) else convert_pair)(batch)
+    if is_batch(batch):
+        _refuse_example(batch, "The data set")
+        return convert(batch)
+    return convert_pair(batch)
+
+
+def _refuse_example(batch, what):
+    """Raise a `ValueError` for an example in place of a batch."""
+    shape = getattr(batch["images"], "shape", ())
+    if getattr(shape, "rank", 0) is not None and len(shape) == 3:
+        raise ValueError(
+            f"{what} has examples, not batches. Pass "
+            "`jft.data.batches(data, batch_size)`, or `jft.data.iterate`, "
+            "which needs no TensorFlow."
+        )
 
 
 def _holds_batches(data):
@@ -321,16 +423,14 @@ def _holds_batches(data):
     ):
         return False
     if isinstance(data, (list, tuple)):
+        if are_batches(data):
+            _refuse_example(data[0], f"The {type(data).__name__}")
         return are_batches(data)
     if isinstance(data, (dict, str)) or keras.ops.is_tensor(data):
         return False
     first = next(iter(data), None)
-    if is_batch(first) and np.ndim(first["images"]) == 3:
-        raise ValueError(
-            f"{type(data).__name__} has examples, not batches. Pass "
-            "`jft.data.batches(data, batch_size)`, or `jft.data.iterate`, "
-            "which needs no TensorFlow."
-        )
+    if is_batch(first):
+        _refuse_example(first, type(data).__name__)
     return is_batch(first)
 
 
@@ -429,12 +529,17 @@ def _streamed(pairs):
     On TensorFlow they become a `tf.data.Dataset`: Keras's own adapter expects
     all batches to have the shapes of the first two.
     """
-    if keras.backend.backend() != "tensorflow":
-        return pairs
     first = [*itertools.islice(pairs, 2)]
+    if not first:
+        raise ValueError(
+            "There must be at least one batch. Received: a generator that "
+            "yields none, or was read before. Make it anew for each call."
+        )
+    if keras.backend.backend() != "tensorflow":
+        return (pair for pair in itertools.chain(first, pairs))
     leaves = keras.tree.flatten(first)
     are_arrays = all(isinstance(leaf, np.ndarray) for leaf in leaves)
-    if first and are_arrays and all(isinstance(p, tuple) for p in first):
+    if are_arrays and all(isinstance(p, tuple) for p in first):
         return _tf_data(lambda: itertools.chain(first, pairs), first)
     return itertools.chain(first, pairs)
 

@@ -478,6 +478,7 @@ class Model(keras_internals.HookedModel):
 
     @contextlib.contextmanager
     def _on_every_worker(self, kwargs):
+        inputs.check_batch_size(kwargs)
         if not replicas.is_chief(self):
             kwargs["verbose"] = 0
         with replicas.lost_workers(self), self._plain_errors():
@@ -505,6 +506,7 @@ class Model(keras_internals.HookedModel):
         watches = hasattr(x, "element_spec") and not (
             hasattr(x, "source") or replicas.is_asynchronous(self)
         )
+        is_checked = y is None and inputs.is_batch(x)  # By `_pair_of`.
         x = replicas.shard_by_element(self, inputs.as_tensorflow_reads(x))
         if y is None:
             x = inputs.as_keras_takes(
@@ -518,8 +520,8 @@ class Model(keras_internals.HookedModel):
             y = inputs.as_array(y)
             self.check_targets(y)
             y = self.in_one_rank(y)
-        if self._takes_images:
-            inputs.check_arrays(x, y)
+        if self._takes_images and not is_checked:
+            inputs.check_arrays(x, y, self.inputs)
         spec = getattr(x, "element_spec", None)
         if isinstance(spec, tuple) and len(spec) > 1:
             self.check_targets(spec[1])
@@ -546,8 +548,7 @@ class Model(keras_internals.HookedModel):
         elif self._takes_images:
             self._check_has_targets(x)
         if self._takes_images:
-            inputs.check_counts(x, y)
-            inputs.check_finite(x)
+            inputs.check_images(x, y, self.inputs)
         return self._in_one_rank(batch)
 
     def _in_one_rank(self, batch):
@@ -583,7 +584,7 @@ class Model(keras_internals.HookedModel):
         x = inputs.as_keras_takes(x, lambda batch: (self.inputs_of(batch),))
         x = x[0] if isinstance(x, tuple) and len(x) == 1 else x
         if self._takes_images:
-            inputs.check_arrays(x, None)
+            inputs.check_arrays(x, None, self.inputs)
         return x
 
     @property
