@@ -37,8 +37,8 @@ def labels_of(cell, where, separator=None):
     Args:
         cell: A string, a whole number, a list of these, or None: no labels.
         where: What errors call the cell, such as the quoted path and the row.
-        separator: Where to split a string that is not in a list; the parts are
-            stripped. None: the text is one label. Empty strings are dropped.
+        separator: Where to split a string that is not in a list. None: the text
+            is one label. Labels are stripped, and empty ones dropped.
 
     Raises:
         ValueError: The cell is or contains something else.
@@ -67,7 +67,7 @@ Received: True.
                 f"{separator.join(('cat', 'dog'))!r}, or write the table as "
                 "JSON Lines or Parquet, which have lists."
             )
-        cell = [label.strip() for label in cell.split(separator)]
+        cell = cell.split(separator)
     labels = cell if isinstance(cell, (list, tuple)) else [cell]
     for label in labels:
         # Not `isinstance`: True is an int.
@@ -78,6 +78,7 @@ Received: True.
                 f"{where}: a label must be a string or a whole number. "
                 f"Received: {short(label)}.{remedy}"
             )
+    labels = [x.strip() if isinstance(x, str) else x for x in labels]
     return [label for label in labels if label != ""]
 
 
@@ -134,6 +135,7 @@ def checked_names(names, argument="label_names"):
         name.item() if isinstance(name, np.generic) else name
         for name in checked_list(names, argument)
     ]
+    names = [name.strip() if isinstance(name, str) else name for name in names]
     if "" in names:
         raise ValueError(
             f"`{argument}` must not have empty names. Received: an empty "

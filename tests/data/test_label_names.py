@@ -19,7 +19,7 @@ from keras_jft.data import label_names
         (-1, [-1]),
         ([], []),
         ([""], []),
-        (["a;b", " c"], ["a;b", " c"]),
+        (["a;b", " c"], ["a;b", "c"]),
         ([2, 11], [2, 11]),
         ("NA", ["NA"]),
         ("\udcff", ["\udcff"]),
@@ -153,3 +153,11 @@ def test_a_name_that_is_almost_there_is_named():
     ):
         assert label_names.almost(name, names).strip() == hint
     assert label_names.almost("cow", names) == ""
+
+
+def test_a_name_of_spaces_is_empty_and_shifts_no_ids():
+    with pytest.raises(ValueError, match="empty string at position 1"):
+        label_names.checked_names(["a", " ", "b"])
+    assert label_names.checked_names(["a ", " b"]) == ("a", "b")
+    with pytest.raises(ValueError, match="Received again"):
+        label_names.checked_names(["a ", "a"])

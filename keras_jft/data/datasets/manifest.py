@@ -71,6 +71,8 @@ def load(
             text nor a whole number. The error names file and row.
     """
     check_path("path", path, "photos.csv")
+    if not isinstance(many, (bool, np.bool)):
+        raise ValueError(f"`many` must be True or False. Received: {many!r}.")
     path = Path(path)
     whole = _read(path, (image_column, label_column), split)
     table = _of_split(whole, split)

@@ -115,6 +115,8 @@ def load(
     is_named = not isinstance(classes, numbers.Number)
     if is_named:
         classes = checked_names(classes, "classes")
+        if not classes:
+            raise ValueError("`classes` must name the classes. Received none.")
     else:
         count = checks.whole("classes", classes, least=1)
         classes = [f"class_{i}" for i in range(count)]

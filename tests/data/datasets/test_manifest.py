@@ -479,3 +479,24 @@ def test_what_pandas_writes_of_other_things_is_refused_with_its_line(
     path.write_text(f"image,labels\na.png,cat\nb.png,{cell}\n")
     with pytest.raises(ValueError, match=rf"list\.csv', line 3: .*{says}"):
         manifest.load(path)
+
+
+def test_spaces_around_a_label_are_no_part_of_it(save_image, tmp_path):
+    path = tmp_path / "list.jsonl"
+    lines = []
+    for name, labels in (("a", ["cat"]), ("b", [" cat "]), ("c", ["  "])):
+        save_image(f"{name}.png")
+        lines.append(json.dumps({"image": f"{name}.png", "labels": labels}))
+    path.write_text("\n".join(lines))
+    data = manifest.load(path)
+    assert data.info.label_names == ("cat",)
+    assert [list(e["labels"]) for e in data.take(range(3))] == [[0], [0], []]
+
+
+@pytest.mark.parametrize("many", ["false", 0, None])
+def test_many_is_true_or_false(many, save_image, tmp_path):
+    save_image("a.png")
+    path = tmp_path / "list.csv"
+    path.write_text("image,labels\na.png,cat\n")
+    with pytest.raises(ValueError, match="`many` must be True or False"):
+        manifest.load(path, many=many)

@@ -102,3 +102,9 @@ def test_in_a_folder_of_its_own_an_image_may_be_called_a_mask(
     save_mask("masks/gas_mask_mask.png", MASK)
     data = mask_folder.load(tmp_path, classes=3, endings=("", "_mask"))
     assert data.ids([0]).tolist() == ["gas_mask"]
+
+
+@pytest.mark.parametrize("classes", [[], ()])
+def test_no_classes_are_refused(folder, classes):
+    with pytest.raises(ValueError, match="`classes` must name the classes"):
+        mask_folder.load(folder, "train", classes=classes)
