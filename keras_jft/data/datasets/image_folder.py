@@ -13,7 +13,7 @@ from keras_jft.data.datasets.image_files import ImageFiles
 from keras_jft.data.hierarchy import LabelHierarchy
 from keras_jft.data.images import IMAGE_SUFFIXES
 from keras_jft.data.label_names import almost, check_forms, checked_names
-from keras_jft.files import folders_in, walk
+from keras_jft.files import folders_in, is_tool_name, walk
 from keras_jft.text import number_of
 from keras_jft.typing import PathLike
 
@@ -84,6 +84,14 @@ def load(
             )
         paths += found
         class_ids += [class_id] * len(found)
+    strays = _images_beside(root)
+    if strays:
+        warnings.warn(
+            f"Left out {number_of(len(strays), 'image')} beside the class "
+            f"folders in {str(root)!r}: {strays[:5]}. Put each into the folder "
+            "of its class.",
+            stacklevel=2,
+        )
     if left_out:
         warnings.warn(
             f"Left out {number_of(len(left_out), 'file')} in {str(root)!r} "
@@ -163,6 +171,17 @@ def _class_names(root, own, beside, classes, exclude):
             "Give `directory` with one folder of images for each class."
         )
     return names
+
+
+def _images_beside(root):
+    """Return the sorted names of the images that are in no class folder."""
+    return sorted(
+        path.name
+        for path in root.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and not is_tool_name(path.name)
+        and path.is_file()
+    )
 
 
 def _image_paths(root, name):

@@ -29,6 +29,7 @@ from keras_jft.data.datasets.coco.files import CocoFile
 from keras_jft.data.datasets.image_files import files_below
 from keras_jft.data.images import image_size
 from keras_jft.data.label_names import checked_names
+from keras_jft.text import number_of
 from keras_jft.text_files import read_lines, read_text, short
 from keras_jft.typing import PathLike
 
@@ -149,6 +150,11 @@ def read_yaml(directory):
             )
         names = [names[number] for number in range(len(names))]
     names = checked_names(names, f"names of {path}")
+    if about.get("nc", len(names)) != len(names):
+        raise ValueError(
+            f"{str(path)!r} must have a name for each of its `nc` classes. "
+            f"Received: nc={about['nc']!r}, {number_of(len(names), 'name')}."
+        )
     count, dimensions = _keypoint_shape(path, about)
     return {
         "root": path.parent,

@@ -319,3 +319,11 @@ def test_an_image_that_hugging_face_left_elsewhere_is_named(tmp_path):
     data = load("hugging_face", None, directory=tmp_path / "train")
     with pytest.raises(ValueError, match="row 0 must be stored"):
         data[0]
+
+
+def test_yolo_has_a_name_for_each_class_that_it_counts(save_yolo):
+    folder = save_yolo(["0 0.5 0.5 0.1 0.1"], nc=3)
+    with pytest.raises(ValueError, match=r"nc=3, 2 names"):
+        load("yolo", directory=folder)
+    folder = save_yolo(["0 0.5 0.5 0.1 0.1", "1 0.5 0.5 0.1 0.1"], nc=2)
+    assert load("yolo", directory=folder).info.label_names == ("cat", "dog")

@@ -250,3 +250,11 @@ def test_splits_are_found_by_their_names_alone(save_image, tmp_path):
     save_image("dev/a.png")  # Without classes, as in ImageNet.
     with pytest.raises(ValueError, match="Pass `split=`.*'training'"):
         image_folder.load(tmp_path)
+
+
+def test_images_beside_the_class_folders_are_counted(save_image, tmp_path):
+    for path in ("cat/a.png", "stray.png", "other.PNG", ".hidden.png"):
+        save_image(path)
+    with pytest.warns(UserWarning, match=r"2 images beside.*\['other.PNG', 's"):
+        data = image_folder.load(tmp_path)
+    assert len(data) == 1
