@@ -440,3 +440,14 @@ def test_every_recipe_is_a_config_that_is_accepted():
         recipes += head.values()
     for config in recipes:
         assert dataclasses.replace(config) == config
+
+
+@pytest.mark.parametrize(
+    "dataset, task", [("coco", "segmentation"), ("camvid", "detection")]
+)
+def test_an_evaluation_has_the_task_of_its_data_set(dataset, task):
+    folder = {"directory": "photos"}
+    with pytest.raises(ValueError, match=f"`task` must be .*{dataset}"):
+        Evaluation(dataset=dataset, task=task, options=folder)
+    right = jft.data.ANNOTATED_FOR[dataset]
+    assert Evaluation(dataset=dataset, task=right, options=folder).task == right

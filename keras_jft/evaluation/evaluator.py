@@ -62,6 +62,16 @@ class Config:
             )
         checks.within(self, 1, math.inf, "batch_size")
         data.check_options(self.dataset, self.options, split=self.split)
+        shown = data.annotated_for(self.dataset, self.options)
+        # Labels may be had from a hierarchy or from boxes, masks from masks
+        # alone. A synthetic data set has what its options say.
+        is_open = None in (shown, self.task) or self.dataset == "synthetic"
+        tasks = {shown, self.task}
+        if not is_open and len(tasks) > 1 and "segmentation" in tasks:
+            raise ValueError(
+                f"`task` must be {shown!r}, what {self.dataset!r} is "
+                f"annotated for. Received: {self.task!r}."
+            )
         data.check_transforms(self.transforms)
 
 
