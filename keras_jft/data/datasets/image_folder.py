@@ -70,9 +70,18 @@ def load(
     names = _class_names(root, own, beside, classes, exclude)
     if split is None and classes is None:
         _check_no_splits(root, names)
+    absent = [name for name in names if name not in own]
+    if absent and classes is None:
+        warnings.warn(
+            f"Classes of other splits without a folder in {str(root)!r}: "
+            f"{len(absent)}, {absent[:5]}. They count among its {len(names)}, "
+            "so that splits agree on ids. Leave out with `exclude` what is not "
+            "a class.",
+            stacklevel=2,
+        )
     paths, class_ids, left_out = [], [], []
     for class_id, name in enumerate(names):
-        if name not in own:  # A class of another split.
+        if name in absent:
             continue
         found, others = _image_paths(root, name)
         left_out += others
