@@ -1,6 +1,6 @@
 """What every backbone promises. A new one adds a line to `SMALL`.
 
-`test_families.py` has what adapted nets promise.
+`test_backbone_families.py` has what adapted nets promise.
 """
 
 import keras
