@@ -11,6 +11,7 @@ import itertools
 import numbers
 import re
 import warnings
+import weakref
 
 import keras
 import numpy as np
@@ -33,6 +34,10 @@ _OTHER_SHAPE = re.compile(
     r"yielded an element of shape (\(.*?\)) where an element of shape "
     r"(\(.*?\)) was expected"
 )
+
+# What `_streamed` returned: `fit` gives `evaluate` the generator that Keras
+# has begun to read, of which nothing more may be taken.
+_STREAMS = weakref.WeakSet()
 
 
 def as_keras_takes(data, convert, convert_pair=lambda pair: pair, widen=None):
@@ -60,6 +65,8 @@ def as_keras_takes(data, convert, convert_pair=lambda pair: pair, widen=None):
         return data.map(convert)
     if isinstance(data, keras.utils.PyDataset):
         return _Converted(data, convert, convert_pair, widen)
+    if inspect.isgenerator(data) and data in _STREAMS:
+        return data
     if hasattr(data, "__next__"):
         return _streamed(
             _converted(batch, convert, convert_pair) for batch in data
@@ -535,13 +542,15 @@ def _streamed(pairs):
             "There must be at least one batch. Received: a generator that "
             "yields none, or was read before. Make it anew for each call."
         )
-    if keras.backend.backend() != "tensorflow":
-        return (pair for pair in itertools.chain(first, pairs))
     leaves = keras.tree.flatten(first)
-    are_arrays = all(isinstance(leaf, np.ndarray) for leaf in leaves)
-    if are_arrays and all(isinstance(p, tuple) for p in first):
+    are_pairs_of_arrays = all(
+        isinstance(pair, tuple) for pair in first
+    ) and all(isinstance(leaf, np.ndarray) for leaf in leaves)
+    if keras.backend.backend() == "tensorflow" and are_pairs_of_arrays:
         return _tf_data(lambda: itertools.chain(first, pairs), first)
-    return itertools.chain(first, pairs)
+    stream = (pair for pair in itertools.chain(first, pairs))
+    _STREAMS.add(stream)
+    return stream
 
 
 def _tf_data(pairs, first):
