@@ -37,7 +37,7 @@ _OTHER_SHAPE = re.compile(
 
 # What `_streamed` returned: `fit` gives `evaluate` the generator that Keras
 # has begun to read, of which nothing more may be taken.
-_STREAMS = weakref.WeakSet()
+_STREAMS: weakref.WeakSet = weakref.WeakSet()
 
 
 def as_keras_takes(data, convert, convert_pair=lambda pair: pair, widen=None):
