@@ -222,7 +222,7 @@ def _model(path):
     import keras
 
     if not path.exists():
-        # Keras would speak of its argument, which here is no option.
+        # Keras's own message names its argument, which is not an option here.
         raise ValueError(f"There is no model {str(path)!r}.")
     return keras.saving.load_model(path)
 

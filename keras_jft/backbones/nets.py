@@ -69,7 +69,7 @@ _OF_KERAS = {
     "keras.regularizers": ("L1", "L1L2", "L2"),
     "keras.constraints": ("MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm"),
 }
-# What Keras writes of values that are no objects.
+# The class names under which Keras writes plain values in a config.
 _VALUES = ("__keras_tensor__", "__tuple__", "__ellipsis__")
 _DEEPEST = 60
 
@@ -142,7 +142,7 @@ def build(config):
 
 
 def is_of_hub(config):
-    """Whether a description is of a backbone of KerasHub."""
+    """Return whether a description is of a backbone of KerasHub."""
     return _is_of_hub(config.get("module"))
 
 
@@ -236,7 +236,7 @@ def _refusal(config, depth):
 
 
 def _is_listed(config):
-    """Whether what a config names is listed, under no other name as well."""
+    """Return whether a config names a listed class, and names it in one way."""
     names = [config.get(k) for k in ("module", "class_name", "registered_name")]
     module, name, registered = names
     if not isinstance(name, str):

@@ -100,8 +100,8 @@ def strides(stride):
     """Return the strides of the pyramid of a map with a given stride.
 
     Args:
-        stride: Pixels between two features of the map; if it is no power of
-            two, the map has the level of the nearest one.
+        stride: Pixels between two features of the map; unless it is a power
+            of two, the map has the level of the nearest one.
 
     Example:
 
