@@ -494,8 +494,8 @@ def _of_the_runs(law):
     if law.lack_of_fit < REJECTED:
         yield Doubt(
             f"The size means deviate from {law.name} by more than noise "
-            f"explains (p = {law.lack_of_fit:.2g}); the interval allows for "
-            "such deviations."
+            f"explains (p = {law.lack_of_fit:.2g}), so no verdict is given.",
+            withholds=True,
         )
     for reason, count in data.left_out.items():
         yield Doubt(f"Left out: {number_of(count, 'row')} ({reason}).")
