@@ -21,6 +21,7 @@ _SPLITS = {
     "train", "training", "trainval", "val", "valid", "validation", "dev",
     "test", "testing",
 }  # fmt: skip
+_NOT_A_CLASS = "images"
 # Suffixes of notes, which nobody expects to be read as images.
 _NOTES = (".csv", ".html", ".json", ".md", ".tsv", ".txt", ".xml", ".yaml")
 
@@ -150,12 +151,18 @@ def _class_folders(root):
 
 
 def _classes_beside(root):
-    """Return the names of the class folders of the splits beside one."""
-    return {
-        folder.name
+    """Return the names of the class folders of the splits beside one.
+
+    The only folder of a split may be `images`: Tiny ImageNet keeps its images
+    for validation there, and a table names their classes.
+    """
+    found = [
+        [folder.name for folder in folders_in(other)]
         for other in folders_in(root.parent)
         if other.name.lower() in _SPLITS
-        for folder in folders_in(other)
+    ]
+    return {
+        name for names in found if names != [_NOT_A_CLASS] for name in names
     }
 
 

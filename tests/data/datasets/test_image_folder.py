@@ -253,6 +253,20 @@ def test_splits_are_found_by_their_names_alone(save_image, tmp_path):
         image_folder.load(tmp_path)
 
 
+def test_the_only_folder_images_of_another_split_is_not_a_class(
+    save_image, tmp_path
+):
+    """Tiny ImageNet keeps its images for validation in `val/images`."""
+    for path in ("train/cat/0.png", "train/dog/0.png", "val/images/0.png"):
+        save_image(tmp_path / path)
+    found = image_folder.load(tmp_path, "train")
+    assert found.info.label_names == ("cat", "dog")
+    save_image(tmp_path / "val/bird/0.png")
+    with pytest.warns(UserWarning, match=r"2, \['bird', 'images'\]"):
+        found = image_folder.load(tmp_path, "train")
+    assert found.info.label_names == ("bird", "cat", "dog", "images")
+
+
 def test_images_beside_the_class_folders_are_counted(save_image, tmp_path):
     for path in ("cat/a.png", "stray.png", "other.PNG", ".hidden.png"):
         save_image(path)
