@@ -39,9 +39,10 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from keras_jft.scaling.law import evidence, posterior
+from keras_jft.scaling.law import posterior
 from keras_jft.scaling.law import prior as prior_lib
 from keras_jft.scaling.law.families import LAWS
+from keras_jft.scaling.law.law import Evidence
 
 SIZES = {4: 1, 6: None, 9: 1}  # Number of seeds; None for all.
 LINE = 0.01
@@ -184,7 +185,7 @@ def _evenly(sizes, count):
 
 def evidence_of(sizes, runs):
     """Return the `Evidence` of `(m,)` sizes and `(m, seeds)` scores."""
-    return evidence.Evidence(
+    return Evidence(
         x=np.repeat(sizes, runs.shape[1]),
         y=runs.ravel(),
         x_name="size",

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_jft.scaling.law import evidence
+from keras_jft.scaling.law import fitting
 from keras_jft.scaling.rows.table import Rows
 
 ROWS = [
@@ -21,7 +21,7 @@ FAILED = {"num_examples": 300, "seed": 2, "error": "ValueError: no"}
 
 
 def gather(rows, x, y):
-    return evidence.gather(Rows(rows), x, y)
+    return fitting.gather(Rows(rows), x, y)
 
 
 def test_runs_are_counted_by_size():

@@ -6,8 +6,8 @@ from made_up_curves import draw, line, of, rows_of
 from scipy import special, stats
 
 from keras_jft.scaling import LAWS
-from keras_jft.scaling.law import evidence, posterior
-from keras_jft.scaling.law.fitting import fit_evidence
+from keras_jft.scaling.law import posterior
+from keras_jft.scaling.law.fitting import fit_evidence, gather
 from keras_jft.scaling.law.prior import learned
 from keras_jft.scaling.rows.table import Rows
 
@@ -15,7 +15,7 @@ SIZES = np.geomspace(100, 10_000, 9).round()
 
 
 def evidence_of(rows):
-    return evidence.gather(Rows(rows), "num_examples", "top1")
+    return gather(Rows(rows), "num_examples", "top1")
 
 
 def one_cell(**changed):

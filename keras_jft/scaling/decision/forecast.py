@@ -11,8 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_jft.scaling.decision.next_runs import NextRuns, plan
-from keras_jft.scaling.law.evidence import gather
-from keras_jft.scaling.law.fitting import SIZES_TO_DECIDE, fit, fit_evidence
+from keras_jft.scaling.law.fitting import (
+    SIZES_TO_DECIDE,
+    fit,
+    fit_evidence,
+    gather,
+)
 from keras_jft.scaling.law.law import JUMP, Law
 from keras_jft.scaling.law.prior import learned
 from keras_jft.scaling.rows import units

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from keras_jft.scaling.law import evidence
 from keras_jft.scaling.law.families import LAWS
-from keras_jft.scaling.law.fitting import fit
+from keras_jft.scaling.law.fitting import fit, gather
 from keras_jft.scaling.rows import units
 from keras_jft.scaling.rows.table import Rows, RowsLike
 
@@ -61,7 +60,7 @@ def backtest(
     names = tuple(LAWS) if laws is None else tuple(laws)
     found = []
     for curve, part in Rows(rows).curves(by).items():
-        data = evidence.gather(part, x, y)
+        data = gather(part, x, y)
         largest = data.sizes[-1]
         ends = units.bounds_of(data.y, bounds, y)
         far = largest / factor * (1 + 1e-9)

@@ -1,4 +1,4 @@
-"""Fit scaling laws to the rows of a study, and weigh them.
+"""Fit scaling laws to the rows of a study: rows, evidence, weighed laws.
 
 Equation numbers are those of `docs/forecasts.md`.
 """
@@ -6,18 +6,21 @@ Equation numbers are those of `docs/forecasts.md`.
 from collections.abc import Sequence
 from typing import Any, overload
 
+import numpy as np
 from scipy import stats
 
 from keras_jft import checks
-from keras_jft.scaling.law import evidence, posterior
+from keras_jft.scaling.law import posterior
 from keras_jft.scaling.law import prior as prior_lib
 from keras_jft.scaling.law.families import LAWS
-from keras_jft.scaling.law.law import Candidate, Law
+from keras_jft.scaling.law.law import Candidate, Evidence, Law
 from keras_jft.scaling.rows import units
 from keras_jft.scaling.rows.table import Rows, RowsLike
 
 FEWEST_SIZES = 2  # A single size shows no rise.
 SIZES_TO_DECIDE = 4  # Fewer cannot show that a curve bends.
+MOST = 1e100  # Squares of scores up to this can be summed as floats.
+WITHIN_A_RUN = ("epoch", "step", "global_step", "iteration")
 
 
 @overload
@@ -105,8 +108,7 @@ def fit(
     names = _names(laws)
     rows = Rows(rows)
     gathered = {
-        curve: evidence.gather(part, x, y)
-        for curve, part in rows.curves(by).items()
+        curve: gather(part, x, y) for curve, part in rows.curves(by).items()
     }
     curves = [(data.x, data.y) for data in gathered.values()]
     direction = units.direction_of(y, curves, direction, rows.metrics)
@@ -139,7 +141,7 @@ def trend(rows: RowsLike, x: str, y: str) -> float:
     """
     rows = Rows(rows)
     rows.check_one_curve()
-    data = evidence.gather(rows, x, y)
+    data = gather(rows, x, y)
     if len(data.sizes) < 2:
         raise ValueError(
             "A trend needs >= 2 sizes. Received "
@@ -161,6 +163,121 @@ def _names(laws):
     for name in names:
         checks.one_of("laws", name, LAWS)
     return tuple(dict.fromkeys(names))
+
+
+# === Rows to evidence ===
+
+
+def gather(rows, x, y):
+    """Return the `Evidence` in the rows of one curve.
+
+    Rows of failed runs and of random initialization (`num_examples` 0) are
+    left out, and counted in `left_out`.
+
+    Args:
+        rows: The `Rows` of one curve.
+        x: The column of sizes.
+        y: The column of scores.
+
+    Raises:
+        ValueError: If a column is missing, a value is not a number, a size is
+            not above 0, or a run appears twice.
+    """
+    done = rows.succeeded()
+    done.check_columns(x, y)
+    if x == y:
+        raise ValueError(
+            "`x` and `y` must be two columns: sizes and scores. Received: "
+            f"x={x!r}, y={y!r}."
+        )
+    left_out = {
+        "failed": int(rows.failed.sum()),
+        "random initialization": int(done.untrained.sum()),
+    }
+    trained = done.where(~done.untrained)
+    trained.check_numbers(x)
+    trained.check_numbers(y)
+    table = trained.table
+    largest = table[y].astype(np.float64).abs().max()
+    if largest > MOST or 0 < largest < 1 / MOST:
+        raise ValueError(
+            f"`{y}` must be numbers whose squares are floats, of {1 / MOST:g} "
+            f"to {MOST:g}. Received: {largest:g}. Give them in another unit."
+        )
+    if (table[x] <= 0).any():
+        raise ValueError(
+            f"`{x}` must be above 0, since the fit takes its logarithm. "
+            f"Received: {table[x].min()}."
+        )
+    _check_one_row_a_run(table, x)
+    if "seed" in table:
+        _check_one_run_a_seed(table, x)
+    else:
+        _check_no_row_twice(table, x, y)
+    return Evidence(
+        x=table[x].to_numpy(np.float64),
+        y=table[y].to_numpy(np.float64),
+        x_name=x,
+        y_name=y,
+        left_out={why: count for why, count in left_out.items() if count},
+        hours=trained.hours,
+    )
+
+
+def _check_one_row_a_run(table, x):
+    """Raise a `ValueError` if there are rows of several epochs of a run."""
+    run = [column for column in (x, "seed", "key") if column in table]
+    for column in WITHIN_A_RUN:
+        if column not in table:
+            continue
+        several = table.groupby(run, dropna=False)[column].nunique() > 1
+        if several.any():
+            raise ValueError(
+                f"There must be one row per run. Received: several values of "
+                f"`{column}` for the same {' and '.join(run)}. Keep the last "
+                "row of each run, or the one that you would choose."
+            )
+
+
+def _check_one_run_a_seed(table, x):
+    """Raise a `ValueError` if two runs of a size have the same seed."""
+    # 0, 0.0 and "0", as other tools write it, are one seed.
+    seeds = table["seed"].map(
+        lambda seed: str(seed).removesuffix(".0"), na_action="ignore"
+    )
+    again = table.assign(seed=seeds).duplicated([x, "seed"])
+    if again.any():
+        twice = table[again].iloc[0]
+        raise ValueError(
+            f"There must be one run of each `{x}` and `seed`. Received several "
+            f"of {x}={twice[x]}, seed={twice['seed']}. If they differ in "
+            "another column, choose by it or name it in `by=`."
+        )
+
+
+def _check_no_row_twice(table, x, y):
+    """Raise a `ValueError` if rows without seeds are there twice.
+
+    They are if they are the same in all columns; or if every size and score is
+    there twice, as when a table is put below itself with another column, and
+    the scores are not all the same.
+    """
+    run = table[[x, y]].astype(np.float64)
+    cells = table.drop(columns=[x, y]).astype(str).join(run)
+    if table[y].nunique() > 1 and run.duplicated(keep=False).all():
+        cells = run
+    again = cells.duplicated()
+    if again.any():
+        second = again.idxmax()
+        first = (cells == cells.loc[second]).all(axis=1).idxmax()
+        raise ValueError(
+            f"Rows {first + 1} and {second + 1}: the same run twice: "
+            f"{x}={table[x][second]}, {y}={table[y][second]}. Delete one, or "
+            "tell repetitions apart by a column `seed`."
+        )
+
+
+# === Evidence to a law ===
 
 
 def fit_evidence(data, bounds, names=tuple(LAWS), direction="max", prior=None):

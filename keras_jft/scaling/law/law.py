@@ -16,16 +16,73 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from keras_jft import checks, text_files
-from keras_jft.scaling.law.evidence import Evidence
 from keras_jft.scaling.law.families import LAWS
 from keras_jft.scaling.law.posterior import Posterior
-from keras_jft.scaling.rows import units
+from keras_jft.scaling.rows import table, units
 
 LEVEL = 0.95
 TURNS = 0.01  # p-value below which a fall after a peak is not noise,
 JUMPS = 0.05  # and a jump at the largest size.
 JUMP = 3  # A last step is a jump if it is this many times as steep as before.
 FARTHEST = 1e6  # `images_for` looks up to this many times the largest size.
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence:
+    """Checked sizes and scores of the runs of one curve.
+
+    Attributes:
+        x: `(n,)` sizes, one per run, all above 0.
+        y: `(n,)` scores of the runs.
+        x_name: The column of `x`.
+        y_name: The column of `y`.
+        left_out: `{reason: number of rows}` for the rows left out.
+        hours: `(n,)` device-hours of the runs; nan where a row does not say.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    x_name: str
+    y_name: str
+    left_out: dict
+    hours: np.ndarray
+
+    @functools.cached_property
+    def sizes(self):
+        """`(m,)` distinct sizes in increasing order."""
+        return np.unique(self.x)
+
+    @functools.cached_property
+    def counts(self):
+        """`(m,)` number of runs at each size."""
+        return np.unique(self.x, return_counts=True)[1]
+
+    @functools.cached_property
+    def means(self):
+        """`(m,)` mean score at each size."""
+        return np.array([self.y[self.x == size].mean() for size in self.sizes])
+
+    @functools.cached_property
+    def noise_df(self):
+        """Degrees of freedom of `noise`: runs beyond the first at each size."""
+        return len(self.x) - len(self.sizes)
+
+    @functools.cached_property
+    def noise(self):
+        """Pooled variance of runs of one size; 0 with one run per size."""
+        if self.noise_df == 0:
+            return 0.0
+        return float(self.within.sum() / self.noise_df)
+
+    @functools.cached_property
+    def within(self):
+        """`(m,)` sum of squared deviations of runs from their size's mean."""
+        place = np.searchsorted(self.sizes, self.x)
+        return np.bincount(place, (self.y - self.means[place]) ** 2)
+
+    def hours_at(self, size):
+        """Return the device-hours of a run of a size; nan if unknown."""
+        return table.hours_at(size, self.x, self.hours)
 
 
 class Estimate(NamedTuple):
