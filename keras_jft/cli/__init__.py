@@ -1,0 +1,152 @@
+"""The command `keras-jft`: options in, calls of the public API, a status out.
+
+    keras-jft forecast scores.csv --score accuracy --worth 0.02
+
+Each command is two functions: one that adds its options to a parser, and one
+that runs it. An option is stored under the name of the argument that it sets,
+so that messages of the library can be told in options.
+
+The exit status is 0, or 1 if it ran and something failed, or 2 for input that
+is wrong.
+"""
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+import keras_jft as jft
+from keras_jft import checks
+from keras_jft.cli import forecast, images, models, study
+from keras_jft.options import in_options
+
+INTERRUPTED = 130  # The status of a process that Ctrl-C ended.
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line and return the status of the process.
+
+    Args:
+        words: The words after `keras-jft`; by default those of this process.
+
+    Returns:
+        The status: 0, or 1 if the command ran and something failed, or 130 if
+        it was interrupted.
+
+    Raises:
+        SystemExit: The input is wrong (2), or help was asked for (0).
+    """
+    # Pictures go to files, and a server may have no screen.
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    arguments = _parser().parse_args(_with_infinity(words))
+    names = _set_by_options(arguments)
+    shown = warnings.formatwarning
+    warnings.formatwarning = _as_a_line
+    try:
+        with checks.on_command_line(
+            f"keras-jft {arguments.command}",
+            lambda message: in_options(message, names),
+        ):
+            return arguments.run(arguments) or 0
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return INTERRUPTED
+    finally:
+        warnings.formatwarning = shown
+
+
+def _set_by_options(arguments):
+    """Return the names of the arguments that options, and no file, set."""
+    names = list(vars(arguments))
+    if vars(arguments).get("study") is None:
+        return names
+    in_the_file = ("images", "tasks", "sizes", "seeds", "output")
+    return [name for name in names if name not in in_the_file]
+
+
+def _as_a_line(message, *_args, **_options):
+    """Return a warning without the line of code that it comes from."""
+    return f"keras-jft: warning: {message}\n"
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="keras-jft",
+        description="What would ten times more image data buy? Study your own "
+        "images, forecast from scores, look at data, export models.",
+        epilog="Help on one of them: keras-jft forecast --help",
+    )
+    parser.add_argument("--version", action="version", version=jft.__version__)
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True
+    )
+    for name, (add_options, run, text, example) in COMMANDS.items():
+        part = commands.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            epilog=f"Example: keras-jft {name} {example}",
+        )
+        add_options(part)
+        part.set_defaults(run=run)
+    return parser
+
+
+def _with_infinity(words):
+    """Return words that argparse does not take for options: `-inf`."""
+    words = sys.argv[1:] if words is None else words
+    return [f" {word}" if word == "-inf" else word for word in words]
+
+
+# The functions that add options and run; what it does; the end of an example.
+COMMANDS = {
+    "study": (
+        study.add_study,
+        study.run_study,
+        "pre-train, transfer, measure and forecast, on your own images",
+        "--images photos --task cats=task_folder --output study",
+    ),
+    "init": (
+        study.add_init,
+        study.run_init,
+        "write a commented STUDY.toml from what is found in folders",
+        "--images photos --task cats=task_folder",
+    ),
+    "forecast": (
+        forecast.add_forecast,
+        forecast.run_forecast,
+        "forecast what more data would buy, from scores, without training",
+        "scores.csv --score accuracy --worth 0.02 --output report.html",
+    ),
+    "describe": (
+        images.add_describe,
+        images.run_describe,
+        "describe a data set on one page, to read before training on it",
+        "photos --images all --output describe.html",
+    ),
+    "duplicates": (
+        images.add_duplicates,
+        images.run_duplicates,
+        "find near-duplicates between two folders, and show them on a page",
+        "task_folder photos --output duplicates.html",
+    ),
+    "backbones": (
+        models.add_backbones,
+        models.run_backbones,
+        "list the names of nets that [pretrain] takes as `backbone`",
+        "resnet",
+    ),
+    "predict": (
+        models.add_predict,
+        models.run_predict,
+        "say what a model sees in images, a line of JSON for each",
+        "model.keras photos/1.jpg --names classes.txt --pictures seen",
+    ),
+    "export": (
+        models.add_export,
+        models.run_export,
+        "export a model for serving, images in, decoded predictions out",
+        "runs/classification/model.keras --format saved_model",
+    ),
+}

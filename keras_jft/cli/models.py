@@ -1,0 +1,107 @@
+"""The commands for nets: `backbones`, `predict` and `export`."""
+
+import json
+import pathlib
+
+import keras_jft as jft
+
+
+def add_backbones(parser):
+    """Add the options of `keras-jft backbones`."""
+    parser.add_argument(
+        "words", nargs="*", metavar="WORD", help="what the name must contain"
+    )
+
+
+def run_backbones(arguments):
+    """Run `keras-jft backbones`."""
+    for name in jft.backbones.names():
+        if all(word.lower() in name.lower() for word in arguments.words):
+            print(name)
+
+
+# === predict ===
+
+
+def add_predict(parser):
+    """Add the options of `keras-jft predict`."""
+    parser.add_argument(
+        "model", metavar="MODEL", type=pathlib.Path, help="a .keras file"
+    )
+    parser.add_argument(
+        "paths", metavar="IMAGE", nargs="+", help="image files, or folders"
+    )
+    parser.add_argument(
+        "--names", type=pathlib.Path, metavar="FILE", help="a class per line"
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=0.5,
+        help="lowest score of what is named (default: 0.5)",
+    )
+    parser.add_argument(
+        "--pictures", metavar="DIR", help="write images with boxes or masks"
+    )
+
+
+def _model(path):
+    """Return the model of a `.keras` file."""
+    import keras
+
+    if not path.exists():
+        # Keras's own message names its argument, which is not an option here.
+        raise ValueError(f"There is no model {str(path)!r}.")
+    return keras.saving.load_model(path)
+
+
+def run_predict(arguments):
+    """Run `keras-jft predict`."""
+    names = arguments.names
+    for record in jft.evaluation.predict_files(
+        _model(arguments.model),
+        arguments.paths,
+        names and names.read_text(encoding="utf-8-sig").split("\n"),
+        threshold=arguments.threshold,
+        pictures=arguments.pictures,
+    ):
+        print(json.dumps(record, ensure_ascii=False))
+
+
+# === export ===
+
+# Keras's name of a format, and the suffix of its files.
+FORMATS = {
+    "saved_model": ("tf_saved_model", ""),
+    "onnx": ("onnx", ".onnx"),
+    "litert": ("litert", ".tflite"),
+}
+
+
+def add_export(parser):
+    """Add the options of `keras-jft export`."""
+    parser.add_argument(
+        "model", metavar="MODEL", type=pathlib.Path, help="a .keras file"
+    )
+    parser.add_argument(
+        "--format",
+        default="saved_model",
+        choices=FORMATS,
+        help="what to write (default: saved_model, a folder)",
+    )
+    parser.add_argument(
+        "--output",
+        dest="filepath",
+        metavar="PATH",
+        type=pathlib.Path,
+        help="where to (default: beside the model)",
+    )
+
+
+def run_export(arguments):
+    """Run `keras-jft export`."""
+    kind, suffix = FORMATS[arguments.format]
+    path = arguments.filepath or arguments.model.with_suffix(suffix)
+    model = _model(arguments.model)
+    model.export(path, format=kind, verbose=False)
+    print(f"Exported: {path}")

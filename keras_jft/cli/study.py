@@ -1,0 +1,162 @@
+"""The commands `keras-jft study` and `keras-jft init`."""
+
+import argparse
+import os
+import pathlib
+import shlex
+import sys
+
+import keras_jft as jft
+
+OK, FAILED = 0, 1  # Statuses: whether every run succeeded.
+
+
+def _add_folders(parser):
+    parser.add_argument(
+        "--images", metavar="DIR", type=pathlib.Path, help="to pre-train on"
+    )
+    parser.add_argument(
+        "--task",
+        dest="tasks",
+        action="append",
+        metavar="NAME=DIR",
+        help="a task and its images; give it once per task. A name such as "
+        "detection or segmentation also says what the images are for",
+    )
+
+
+def add_study(parser):
+    """Add the options of `keras-jft study`."""
+    parser.add_argument(
+        "study", metavar="STUDY.toml", nargs="?", type=pathlib.Path
+    )
+    _add_folders(parser)
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", help="images to pre-train on"
+    )
+    parser.add_argument(
+        "--seeds", type=int, help="how many runs of each (default: 3)"
+    )
+    parser.add_argument(
+        "--hours",
+        type=float,
+        help="choose sizes and seeds that take so long, after a short pilot",
+    )
+    parser.add_argument(
+        "--output", metavar="DIR", type=pathlib.Path, help="where results go"
+    )
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help="the tasks to do"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what there is to do"
+    )
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="repeat runs that failed"
+    )
+    parser.add_argument(
+        "--search-rates",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="try three learning rates at the smallest and the largest size "
+        "first, where there are none in STUDY.toml (default: yes)",
+    )
+
+
+def run_study(arguments):
+    """Run `keras-jft study`; return its status."""
+    text = path = None
+    if arguments.study is None:
+        path = (arguments.output or pathlib.Path("study")) / "study.toml"
+        text = _text_of(arguments, path.parent)
+        _check_same(path, text)
+    elif arguments.images or arguments.tasks or arguments.output:
+        raise ValueError(
+            "Give a STUDY.toml, or --images, --task and --output. Received "
+            "both."
+        )
+    else:
+        path = arguments.study
+        text = path.read_text(encoding="utf-8-sig")
+    plan = jft.scaling.read_plan(path, arguments.only, text)
+    if arguments.hours is not None:
+        plan = jft.scaling.fit_hours(plan, arguments.hours)
+    if arguments.study is None and not arguments.dry_run:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    if arguments.search_rates and not arguments.dry_run:
+        plan = jft.scaling.search_rates(plan)
+    study = plan.study(retry_failed=arguments.retry_failed)
+    print(plan)
+    if arguments.dry_run:
+        print(study.outlook())
+        return OK
+    jft.scaling.write_study(plan, text)
+    rows = study.run()
+    print(f"\n{jft.scaling.table(rows)}")
+    page, _ = jft.scaling.report(
+        rows,
+        plan.output / "report.html",
+        title="What would ten times more data buy?",
+        command=shlex.join(["keras-jft", *sys.argv[1:]]),
+    )
+    print(f"Rows: {study.path}\nDecision: {page}")
+    return FAILED if jft.scaling.Rows(rows).failed.any() else OK
+
+
+def _check_same(path, text):
+    """Raise a `ValueError` if options differ from those of a study before."""
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise ValueError(
+            f"{str(path)!r} is of a study with other options. Run `keras-jft "
+            f"study {path}`, or give another `output`."
+        )
+
+
+def _text_of(arguments, output):
+    """Return the text of the TOML file that options stand for."""
+    if not (arguments.images and arguments.tasks):
+        raise ValueError(
+            f"Give {'' if arguments.command == 'init' else 'a STUDY.toml, or '}"
+            "--images DIR and --task NAME=DIR."
+        )
+    tasks = {}
+    for word in arguments.tasks:
+        name, is_there, folder = word.partition("=")
+        if not (name and is_there and folder) or name in tasks:
+            raise ValueError(
+                f"`tasks` must be NAME=DIR, each name once. Received: {word!r}."
+            )
+        tasks[name] = os.path.abspath(folder)
+    seeds = getattr(arguments, "seeds", None)
+    return jft.scaling.study_text(
+        os.path.abspath(arguments.images),
+        tasks,
+        os.path.abspath(output),
+        sizes=getattr(arguments, "sizes", None),
+        seeds=seeds and list(range(seeds)),
+    )
+
+
+def add_init(parser):
+    """Add the options of `keras-jft init`."""
+    _add_folders(parser)
+    parser.add_argument(
+        "--output",
+        default="study.toml",
+        metavar="FILE",
+        type=pathlib.Path,
+        help="the file to write (default: study.toml)",
+    )
+
+
+def run_init(arguments):
+    """Run `keras-jft init`."""
+    path = arguments.output
+    if path.exists():
+        raise ValueError(f"{str(path)!r} exists. Give another `output`.")
+    text = _text_of(arguments, path.with_suffix(""))
+    plan = jft.scaling.read_plan(path, text=text)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(jft.scaling.commented(text, plan), encoding="utf-8")
+    print(f"{plan}\nWritten: {path}. Next: keras-jft study {path} --dry-run")
