@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -84,7 +85,7 @@ def test_messages_speak_of_options_and_name_the_command(said, tmp_path):
         (["frobnicate"], "invalid choice: 'frobnicate'"),
         (["forecast"], "the following arguments are required: SCORES"),
         (["forecast", "none.csv"], "none.csv"),
-        (["forecast", "."], "'.' is a folder. Give a file of rows"),
+        (["forecast", os.path.dirname(cli.__file__)], "without records"),
         (["export", "none.keras"], "There is no model 'none.keras'"),
         (["export", "none.keras", "--format", "pickle"], "'pickle'"),
     ],
@@ -177,3 +178,24 @@ def test_what_a_model_sees_is_a_line_of_json(
 )
 def test_a_mistake_is_told_in_options(said, words, message):
     assert message in said(*words)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["study", "study.toml"], "What is done is safe .* goes on where it"),
+        (["forecast", "scores.csv"], "Nothing was left half written"),
+        (["export", "model.keras"], "is not whole. The same command writes it"),
+    ],
+)
+def test_ctrl_c_is_answered_with_what_is_safe(
+    said, monkeypatch, command, message
+):
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    add, _, *texts = cli.COMMANDS[command[0]]
+    monkeypatch.setitem(cli.COMMANDS, command[0], (add, interrupted, *texts))
+    line = said(*command, status=130)
+    assert line.startswith(f"keras-jft {command[0]}: stopped. ")
+    assert re.search(message, line)

@@ -1,6 +1,6 @@
 """The command `keras-jft forecast`: from scores, without training."""
 
-import pathlib
+import argparse
 
 import keras_jft as jft
 from keras_jft.options import DIRECTIONS
@@ -11,8 +11,16 @@ def add_forecast(parser):
     parser.add_argument(
         "scores",
         metavar="SCORES",
-        type=pathlib.Path,
-        help="a CSV with a line per run, or the *.jsonl of a study",
+        nargs="+",
+        help="a CSV with a line per run, the *.jsonl of a study, or what a "
+        "tracker has recorded: a folder or files of MLflow, Weights & Biases, "
+        "TensorBoard, Lightning, Ultralytics, Keras's CSVLogger or Hugging "
+        "Face's Trainer. Braces name what differs: 'logs/{num_examples}.csv'",
+    )
+    parser.add_argument(
+        "--kind",
+        choices=("table", *jft.scaling.KINDS),
+        help="what SCORES are, if they can be several things",
     )
     parser.add_argument(
         "--factor",
@@ -31,9 +39,26 @@ def add_forecast(parser):
         "--score", dest="y", metavar="COLUMN", help="the column of scores"
     )
     parser.add_argument(
+        "--epoch",
+        choices=("last", "best"),
+        default="last",
+        help="which score of a training with one per epoch (default: last)",
+    )
+    parser.add_argument(
+        "--seed", metavar="COLUMN", help="the column of seeds (default: seed)"
+    )
+    parser.add_argument(
+        "--where",
+        nargs="+",
+        type=_condition,
+        metavar="COLUMN=VALUE",
+        help="use only runs with these values, such as arch=resnet50",
+    )
+    parser.add_argument(
         "--worth",
-        type=float,
-        help="the smallest gain worth having, in the unit of the scores",
+        type=_number,
+        help="the smallest gain worth having, in the unit of the scores; 2%% "
+        "is 0.02",
     )
     better = parser.add_mutually_exclusive_group()
     for direction, word in DIRECTIONS.items():
@@ -63,19 +88,49 @@ def add_forecast(parser):
     )
 
 
+def _number(text):
+    is_percent = text.endswith("%")
+    try:
+        return float(text.removesuffix("%")) / (100 if is_percent else 1)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a number, received {text!r}"
+        ) from None
+
+
+def _condition(text):
+    name, is_there, value = text.partition("=")
+    if not (name and is_there):
+        raise argparse.ArgumentTypeError(
+            f"expected COLUMN=VALUE, received {text!r}"
+        )
+    return name, value
+
+
 def run_forecast(arguments):
     """Run `keras-jft forecast`."""
     options = {
         name: getattr(arguments, name)
         for name in ("x", "y", "by", "factor", "worth", "bounds", "direction")
     }
-    rows = jft.scaling.read_rows(arguments.scores)
+    results = jft.scaling.find_results(
+        arguments.scores, x=arguments.x, kind=arguments.kind
+    )
+    rows = results.rows(
+        arguments.y,
+        epoch=arguments.epoch,
+        direction=arguments.direction,
+        seed=arguments.seed,
+        where=dict(arguments.where or ()),
+    )
+    print(f"Read {len(rows)} runs: {results}\n")
     found = jft.scaling.forecasts(rows, **options)
     page = None
     if arguments.path:
         page, _ = jft.scaling.report(rows, arguments.path, **options)
     for name, sheet in found.items():
-        print(", ".join(map(str, name)) or arguments.scores.name)
+        if name:
+            print(", ".join(map(str, name)))
         print(f"{sheet}\n")
     if page:
         print(f"Decision: {page}")

@@ -19,9 +19,10 @@ from keras_jft.scaling.reporting.figures import (
 )
 from keras_jft.scaling.reporting.page import report
 from keras_jft.scaling.reporting.tables import table
+from keras_jft.scaling.rows.results import Results, find_results, read_rows
 from keras_jft.scaling.rows.rows import append as append_row
-from keras_jft.scaling.rows.rows import read as read_rows
 from keras_jft.scaling.rows.table import Rows
+from keras_jft.scaling.rows.trackers import KINDS
 from keras_jft.scaling.study.outlook import Outlook
 from keras_jft.scaling.study.study import Study
 
@@ -40,6 +41,7 @@ else:
     __getattr__, __dir__ = startup.on_demand(__name__)
 
 __all__ = [
+    "KINDS",
     "LAWS",
     "Alternative",
     "Candidate",
@@ -48,6 +50,7 @@ __all__ = [
     "Outlook",
     "PaperTable",
     "Plan",
+    "Results",
     "Rows",
     "Run",
     "Runner",
@@ -58,6 +61,7 @@ __all__ = [
     "backtest",
     "class_table",
     "commented",
+    "find_results",
     "fit",
     "fit_hours",
     "forecast",

@@ -105,7 +105,10 @@ def test_two_sizes_are_fitted_and_answered_with_what_is_lacking(read):
     ("text", "message"),
     [
         ("", r"scores\.csv, line 1: expected the names of the columns"),
-        ("num_examples,,score\n", r"line 1: .* Received: 'num_examples,,sc"),
+        (
+            "num_examples,,score\n1,2,3\n",
+            r"line 1: .* Received: 'num_examples,,sc",
+        ),
         ("score,score\n1,2\n", "line 1: .* each once"),
         (HEADER + "300,0.3\n" + LINE, "line 2: expected 5 cells.*Received 2"),
         (HEADER + "300,0,3,0,birds,frozen\n", "line 2: .*Received 6: 300,0,3"),
@@ -114,8 +117,7 @@ def test_two_sizes_are_fitted_and_answered_with_what_is_lacking(read):
             HEADER + LINE + LINE.replace("300,0.30", "3e2,.3"),
             "2 and 4: the same",
         ),
-        ("num_examples;score\n300;0.3\n", "line 1: expected commas"),
-        ("num_examples\tscore\n300\t0.3\n", "line 1: expected commas"),
+        ("a;b,c\n1;2,5\n", "line 1: it is unclear whether , or ; separates"),
         (
             HEADER + LINE + '3000,"0.3,0,birds,frozen\n',
             "line 4: unexpected end",
@@ -228,7 +230,7 @@ def test_a_number_in_error_is_no_failure(read):
 
 @pytest.mark.parametrize(
     ("scores", "message"),
-    [(("20%", "30%"), "finite number"), (("-5", "200"), "within the bounds")],
+    [(("20 p", "30 p"), "finite number"), (("-5", "200"), "within the bounds")],
 )
 def test_few_sizes_are_checked_like_many(read, scores, message):
     rows = read("num_examples,score\n300,{}\n1000,{}\n".format(*scores))
@@ -274,6 +276,12 @@ def test_rows_without_a_score_are_counted_and_numbered(read):
     rows = read("num_examples,score\n300,0.3\n1000,\n3000,0.4\n9000,\n")
     assert rows[1]["score"] is None
     with pytest.raises(
+        ValueError,
+        match=r"no value in 2 of 4 rows, line 3 of .*csv, line 5 of .*csv\. Fi",
+    ):
+        scaling.forecasts(rows)
+    rows = [{**row} for row in rows]  # As if no file had been read.
+    with pytest.raises(
         ValueError, match=r"no value in 2 of 4 rows, number 2, 4 of those given"
     ):
         scaling.forecasts(rows)
@@ -317,3 +325,72 @@ def test_the_epochs_of_a_run_are_not_taken_for_runs(read, column, seed):
     last = [lines[0].split(",1,")[0] + ",2,0.1" + (",0" if seed else "")]
     rows = read("\n".join([text.split("\n")[0], *last, *lines[3::2], ""]))
     assert len(scaling.forecasts(rows)) == 1
+
+
+SIZES_AND_SCORES = [(300, 0.31), (1_000, 0.365), (12_000, 0.4)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "num_examples;score\n300;0,31\n1.000;0,365\n12.000;0,4\n",
+        "num_examples;score\n300;31 %\n1.000;36,5 %\n12.000;40 %\n",
+        "num_examples\tscore\n300\t0.31\n1,000\t0.365\n12,000\t0.4\n",
+        'num_examples,score\n300,31%\n"1,000",36.5%\n"12,000",40%\n',
+        "sep=;\nnum_examples;score\n300;0,31\n1 000;0,365\n12 000;0,4\n",
+        "num_examples;score\n300;0.31\n1\u00a0000;0.365\n12\u202f000;0.4\n",
+        "num_examples,score\n300,0.31\n1'000,0.365\n12\u2019000,4e-1\n",
+        "num_examples,score,,\n300,0.31,,\n1000,.365,,\n12000,+0.40,,\n",
+        ",num_examples;x,score\n0,300,0.31\n1,1000,0.365\n2,12000,0.4\n",
+    ],
+)
+def test_numbers_are_read_as_spreadsheets_write_them(read, text):
+    rows = read(text)
+    assert [tuple(row.values()) for row in rows] == SIZES_AND_SCORES
+    assert len(rows[0]) == 2 and rows[0]["score"] == 0.31
+
+
+def test_a_minus_sign_of_typography_is_one(read):
+    rows = read("num_examples,score\n300,\u22120.5\n1000,-1.5\n")
+    assert [row["score"] for row in rows] == [-0.5, -1.5]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "num_examples;score\n300;0,3\n1000;0.4\n",
+            "column score has .* commas: 0,3 in line 2, 0.4 in line 3",
+        ),
+        ("num_examples,score\n300,30%\n1000,0.4\n", "line 3: 0.4 has no perc"),
+        # In this file a point may be of thousands, and a comma decimal.
+        ("images;top1\n300;41.325\n1000;45.250\n", "is 41.325 .* 41.3250"),
+    ],
+)
+def test_numbers_of_two_meanings_are_refused(read, text, message):
+    with pytest.raises(ValueError, match=message):
+        read(text)
+
+
+def test_only_the_column_of_sizes_may_not_have_three_decimals(tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text("images,epochs,top1\n300,10.000,41.3\n1000,20.000,45.2\n")
+    rows = scaling.read_rows(path, x="images")
+    assert [row["epochs"] for row in rows] == [10, 20]
+    with pytest.raises(
+        ValueError, match="is 10.000 .*does not hold sizes, nam"
+    ):
+        scaling.read_rows(path)
+
+
+def test_arms_in_a_column_of_another_name_are_told(read):
+    lines = ["num_examples,score,arch,host,notes"]
+    for i, size in enumerate((300, 1_000, 3_000, 10_000)):
+        lines += [f"{size},0.{3 + i},a,x,n{i}", f"{size},0.{4 + i},b,x,m{i}"]
+    rows = read("\n".join([*lines, ""]))
+    with pytest.warns(UserWarning, match="differ in `arch`: 'a', 'b'.*several"):
+        scaling.forecasts(rows)
+    apart = scaling.forecasts(rows, by=["arch"])
+    assert set(apart) == {("a",), ("b",)}
+    alone = [row for row in rows if row["arch"] == "a"]
+    assert len(scaling.forecasts(alone)) == 1

@@ -15,12 +15,11 @@ from keras_jft.scaling.law import prior as prior_lib
 from keras_jft.scaling.law.families import LAWS
 from keras_jft.scaling.law.law import Candidate, Evidence, Law
 from keras_jft.scaling.rows import units
-from keras_jft.scaling.rows.table import Rows, RowsLike
+from keras_jft.scaling.rows.table import WITHIN_A_RUN, Rows, RowsLike
 
 FEWEST_SIZES = 2  # A single size shows no rise.
 SIZES_TO_DECIDE = 4  # Fewer cannot show that a curve bends.
 MOST = 1e100  # Squares of scores up to this can be summed as floats.
-WITHIN_A_RUN = ("epoch", "step", "global_step", "iteration")
 
 
 @overload

@@ -80,13 +80,14 @@ def append(path: PathLike, row: Mapping[str, Any]) -> None:
             raise
 
 
-def read(path: PathLike) -> list[dict[str, Any]]:
+def read(path: PathLike, x: str = csv.SIZES) -> list[dict[str, Any]]:
     """Return all rows of a file as a list of dicts.
 
     Args:
         path: A JSON lines file, as `append` writes it, a JSON file with one
             list of rows, or a CSV file (`*.csv`) whose first line names the
             columns.
+        x: The column of sizes of a CSV file.
 
     Returns:
         A list of dicts, in the order of the lines. A last line that was cut
@@ -106,7 +107,7 @@ def read(path: PathLike) -> list[dict[str, Any]]:
             "*.csv."
         )
     if pathlib.Path(path).suffix.lower() == ".csv":
-        return csv.read(path)
+        return csv.read(path, x)
     with _locked(path, os.O_RDONLY) as file:
         content = _content(file)
     if content.lstrip().startswith(b"["):

@@ -6,6 +6,7 @@ on, so that rows are checked in one place, once.
 
 import functools
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -22,8 +23,30 @@ from keras_jft.text import number_of
 CURVES = ("task", "mode", "arm", "split", "metric")
 BY = ("task", "mode", "arm")  # The default of `by`.
 NO_ERROR = ("", "no", "none", "false", "ok")  # Values of a column `error`.
+# Columns that number what lies within a run.
+WITHIN_A_RUN = ("epoch", "step", "global_step", "iteration")
 # Columns that may hold a run's cost, most trusted first.
 SECONDS = ("device_seconds", "wall_seconds")
+
+
+# Columns of text that say where and when a run was made.
+_NO_ARMS = (
+    *("run", "key", "time", "date", "error", "config"),
+    *("cpu", "accelerator", "backend"),
+)
+
+
+class Row(dict):
+    """A row that knows where it was read, for messages.
+
+    Args:
+        *args: As for `dict`.
+        place: Where, such as "line 3 of scores.csv".
+    """
+
+    def __init__(self, *args: Any, place: str):
+        super().__init__(*args)
+        self.place = place
 
 
 class Scores(NamedTuple):
@@ -78,6 +101,10 @@ class Rows:
         self.table: pd.DataFrame = (
             rows.table if isinstance(rows, Rows) else _checked(rows)
         )
+        # By the index of the table.
+        self._places: list[str] = (
+            rows._places if isinstance(rows, Rows) else _places(rows)
+        )
 
     def __len__(self) -> int:
         return len(self.table)
@@ -90,7 +117,7 @@ class Rows:
     def _with(self, table):
         """Return the `Rows` of a table that was made from a checked one."""
         part = Rows.__new__(Rows)
-        part.table = table
+        part.table, part._places = table, self._places
         return part
 
     def where(self, mask: Any) -> "Rows":
@@ -138,6 +165,7 @@ class Rows:
             parts = {n: self._with(p) for n, p in self.table.groupby(by)}
         for part in parts.values():
             part.check_one_curve()
+            part.warn_of_arms()
         return parts
 
     def panels(self, by: Sequence[str]) -> dict[tuple, "Rows"]:
@@ -309,17 +337,21 @@ class Rows:
             if missing:
                 remedy = f"Fill the cells in. {remedy}"
             elif isinstance(first, str) and re.search("[0-9]", first):
-                remedy = (
-                    "Write plain numbers, such as 10000 and 0.413: a decimal "
-                    "point, and no thousands separators, units or percent "
-                    "signs."
-                )
+                remedy = "Write plain numbers, such as 10000 and 0.413."
             raise ValueError(
                 f"`{column}` must be a finite number in every row. Received: "
                 f"{'no value' if missing else text_files.short(first)} in "
-                f"{len(wrong)} of {number_of(len(self), 'row')}, number "
-                f"{_numbers(wrong.index)} of those given. {remedy}"
+                f"{len(wrong)} of {number_of(len(self), 'row')}, "
+                f"{self._said(wrong.index)}. {remedy}"
             )
+
+    def _said(self, index):
+        """Return where some rows are, in words."""
+        more = ", ..." * (len(index) > 5)
+        if self._places:
+            return ", ".join(self._places[i] for i in index[:5]) + more
+        numbers = ", ".join(str(i + 1) for i in index[:5])
+        return f"number {numbers}{more} of those given"
 
     def check_one_curve(self, besides: Sequence[str] = ()) -> None:
         """Raise a `ValueError` if successful runs are of several curves.
@@ -336,6 +368,26 @@ class Rows:
                     f"All rows of a curve must have the same `{column}`. "
                     f"Received rows of {values}. Choose one, or name the "
                     f"columns that tell the curves apart: by={there}."
+                )
+
+    def warn_of_arms(self) -> None:
+        """Warn of text that tells groups of the successful runs apart.
+
+        Names that no two runs share are those of the runs.
+        """
+        table = self.table[~self.failed]
+        for column in map(str, table.columns):
+            if column in _NO_ARMS or column.startswith("version_"):
+                continue
+            counts = table[column].map(_as_text).value_counts()
+            if 1 < len(counts) < counts.sum():
+                shown = ", ".join(map(repr, counts.index[:3]))
+                warnings.warn(
+                    f"The runs of one curve differ in `{column}`: {shown}"
+                    f"{', ...' * (len(counts) > 3)}. Are these several arms? "
+                    "Choose one of them by `where`, or tell them apart by "
+                    "`by`.",
+                    stacklevel=4,
                 )
 
     def _check_named(self, by):
@@ -437,10 +489,16 @@ def _check_single(table, columns):
             )
 
 
-def _numbers(index):
-    """Return the numbers of rows, from 1, in words."""
-    numbers = [str(place + 1) for place in index[:5]]
-    return ", ".join(numbers) + ", ..." * (len(index) > 5)
+def _as_text(value):
+    return value if isinstance(value, str) else None
+
+
+def _places(rows):
+    """Return where each of some checked rows was read; empty if unknown."""
+    if isinstance(rows, pd.DataFrame):
+        return []
+    places = [getattr(row, "place", None) for row in rows]
+    return places if all(places) else []
 
 
 def _columns(by):
