@@ -10,6 +10,14 @@ from keras_jft.training.checkpoints.resuming import is_passing_over
 from keras_jft.training.keras_internals import model_of
 
 
+def as_list(callbacks):
+    """Return the argument `callbacks` of `fit` as a list or a tuple."""
+    if callbacks is None:
+        return []
+    callbacks = getattr(callbacks, "callbacks", callbacks)  # A CallbackList.
+    return callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+
+
 def without_writers(callbacks):
     """Return the callbacks that do not write log files.
 

@@ -244,7 +244,7 @@ class Model(keras_internals.HookedModel):
         given = inputs.as_tensorflow_reads(x)
         x, y = self._pairs(given, y)
         self._trace_anew("train", x, y)
-        for callback in _as_list(callbacks):
+        for callback in callbacks_lib.as_list(callbacks):
             if isinstance(callback, Checkpoint):
                 shuffle = kwargs.get("shuffle", True)
                 read = given if inputs.are_batches(given) else x
@@ -259,7 +259,7 @@ class Model(keras_internals.HookedModel):
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = [
                 callbacks_lib.StopOnNonFiniteLoss(),
-                *_as_list(callbacks),
+                *callbacks_lib.as_list(callbacks),
             ]
         if not replicas.writes(self):
             callbacks = callbacks_lib.without_writers(callbacks)
@@ -580,21 +580,21 @@ class Model(keras_internals.HookedModel):
         return keras.utils.pack_x_y_sample_weight(x, y, weight)
 
     def _images(self, x):
+        is_checked, look = inputs.is_batch(x), self._with_checked_images
         x = replicas.shard_by_element(self, inputs.as_tensorflow_reads(x))
-        x = inputs.as_keras_takes(x, lambda batch: (self.inputs_of(batch),))
+        x = inputs.as_keras_takes(x, lambda b: look((self.inputs_of(b),)), look)
         x = x[0] if isinstance(x, tuple) and len(x) == 1 else x
-        if self._takes_images:
+        if self._takes_images and not is_checked:
             inputs.check_arrays(x, None, self.inputs)
         return x
 
+    @inputs.remembered
+    def _with_checked_images(self, batch):
+        x = keras.utils.unpack_x_y_sample_weight(batch)[0]
+        if self._takes_images and inputs.has_values(x):
+            inputs.check_images(x, None, self.inputs)
+        return batch
+
     @property
     def _takes_images(self):
-        """Return whether the inputs are images: whether there is a backbone."""
         return hasattr(self, "backbone")
-
-
-def _as_list(callbacks):
-    if callbacks is None:
-        return []
-    callbacks = getattr(callbacks, "callbacks", callbacks)  # A CallbackList.
-    return callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]

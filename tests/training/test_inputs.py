@@ -210,6 +210,23 @@ def test_pixels_that_are_not_finite_are_refused(net, bad):
         model.fit(batch, verbose=0)
 
 
+@pytest.mark.parametrize("form", ["pairs", "arrays", "batches", "stream"])
+def test_pixels_of_every_form_are_checked_by_predict(net, form):
+    model = Classifier(net, 3)
+    images = [np.full((4, 16, 16, 3), fill, "float32") for fill in (9, 999)]
+    batches = [
+        {"images": some, "labels": np.zeros(4, "int32")} for some in images
+    ]
+    given = {
+        "pairs": iter([(some, np.zeros(4, "int32")) for some in images]),
+        "arrays": iter(images),
+        "batches": batches,
+        "stream": iter(batches),
+    }[form]
+    with pytest.raises(ValueError, match=r"values in 999\.\.999"):
+        model.predict(given, verbose=0)
+
+
 def test_masks_of_other_classes_are_refused(tiny_backbone):
     model = transfer.DeepLabASPP(tiny_backbone, 2, output_stride=8)
     model.compile("sgd")
