@@ -55,11 +55,7 @@ class Config:
         checks.fields(self)
         if self.task is not None:
             checks.one_of("task", self.task, metrics.METRICS)
-            checks.keywords(
-                "metric_options",
-                self.metric_options or {},
-                metrics.METRICS[self.task],
-            )
+            _check_metric_options(self, self.task)
         checks.within(self, 1, math.inf, "batch_size")
         data.check_options(self.dataset, self.options, split=self.split)
         shown = data.annotated_for(self.dataset, self.options)
@@ -169,9 +165,17 @@ def metric(config, model, info):
         info: `info` of the data set.
     """
     task = _task_of(config, model)
+    _check_metric_options(config, task)
     options = dict(TASKS[task].options(model, info))
     options |= config.metric_options or {}
     return metrics.METRICS[task](**options)
+
+
+def _check_metric_options(config, task):
+    """Raise a `ValueError` unless the metric of a task takes the options."""
+    checks.keywords(
+        "metric_options", config.metric_options or {}, metrics.METRICS[task]
+    )
 
 
 def _task_of(config, model):

@@ -232,6 +232,9 @@ def image_size_of(transforms):
     return None, None
 
 
+FEWEST_PIXELS = 8  # Of a side: below, there is nothing to see.
+
+
 def check_transforms(
     transforms: str | Sequence[Transform],
     image_size: tuple[int | None, int | None] = (None, None),
@@ -242,9 +245,10 @@ def check_transforms(
         transforms: A name in `TRANSFORMS`, or a tuple of transforms.
         image_size: `(H, W)` that the model expects; None: any length.
     """
-    if any(side is not None and side < 1 for side in image_size):
+    if any(side is not None and side < FEWEST_PIXELS for side in image_size):
         raise ValueError(
-            "`image_size` must be a height and a width of 1 or more. Received: "
+            "`image_size` must be a height and a width of "
+            f"{FEWEST_PIXELS} or more. Received: "
             f"image_size={tuple(image_size)}."
         )
     chain: Any
