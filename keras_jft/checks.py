@@ -347,21 +347,33 @@ def label_ids(labels, num_classes=None):
         )
 
 
+INTERRUPTED = 130  # The status of a process that Ctrl-C ended.
+STOPPED = (
+    "Files that were written are whole. The same command goes on from the last "
+    "checkpoint, if there is one, or begins again."
+)
+
+
 @contextlib.contextmanager
-def on_command_line(program=None, told=str):
+def on_command_line(program=None, told=str, stopped=STOPPED):
     """End a script with a one-line message if its user made a mistake.
 
     `OSError`, `ValueError` and `ImportError` are printed as `argparse` prints
-    its own errors, without a traceback, and end the script with code 2; all
-    others propagate.
+    its own errors, without a traceback, and end the script with code 2. Ctrl-C
+    ends it with code 130 and a line on how to go on. All others propagate.
 
     Args:
         program: What the message begins with; by default the script's name.
         told: A function from a message to the one that is printed, such as one
             that names options in place of arguments.
+        stopped: What is safe after Ctrl-C, and how to go on.
     """
     try:
         yield
+    except KeyboardInterrupt:
+        program = program or pathlib.Path(sys.argv[0]).name
+        print(f"\n{program}: stopped. {stopped}", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
     except (OSError, ValueError, ImportError) as error:
         notes = getattr(error, "__notes__", ())
         text = told(" ".join(map(str, (error, *notes))))

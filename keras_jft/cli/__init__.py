@@ -7,7 +7,7 @@ that runs it. An option is stored under the name of the argument that it sets,
 so that messages of the library can be told in options.
 
 The exit status is 0, or 1 if it ran and something failed, or 2 for input that
-is wrong.
+is wrong, or 130 after Ctrl-C.
 """
 
 import argparse
@@ -21,7 +21,13 @@ from keras_jft import checks
 from keras_jft.cli import forecast, images, models, study
 from keras_jft.options import in_options
 
-INTERRUPTED = 130  # The status of a process that Ctrl-C ended.
+# What is safe after Ctrl-C, and how to go on.
+BEGINS_AGAIN = "Nothing was left half written. The same command begins again."
+STOPPED = {
+    "study": "What is done is safe in the output. The same command goes on "
+    "where it stopped, within a run from its last checkpoint.",
+    "export": "The export is not whole. The same command writes it anew.",
+}
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -31,11 +37,11 @@ def main(words: Sequence[str] | None = None) -> int:
         words: The words after `keras-jft`; by default those of this process.
 
     Returns:
-        The status: 0, or 1 if the command ran and something failed, or 130 if
-        it was interrupted.
+        The status: 0, or 1 if the command ran and something failed.
 
     Raises:
-        SystemExit: The input is wrong (2), or help was asked for (0).
+        SystemExit: The input is wrong (2), Ctrl-C was pressed (130), or help
+            was asked for (0).
     """
     # Pictures go to files, and a server may have no screen.
     os.environ.setdefault("MPLBACKEND", "Agg")
@@ -47,11 +53,9 @@ def main(words: Sequence[str] | None = None) -> int:
         with checks.on_command_line(
             f"keras-jft {arguments.command}",
             lambda message: in_options(message, names),
+            STOPPED.get(arguments.command, BEGINS_AGAIN),
         ):
             return arguments.run(arguments) or 0
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        return INTERRUPTED
     finally:
         warnings.formatwarning = shown
 
@@ -61,8 +65,7 @@ def _set_by_options(arguments):
     names = list(vars(arguments))
     if vars(arguments).get("study") is None:
         return names
-    in_the_file = ("images", "tasks", "sizes", "seeds", "output")
-    return [name for name in names if name not in in_the_file]
+    return [name for name in names if name not in study.IN_THE_FILE]
 
 
 def _as_a_line(message, *_args, **_options):

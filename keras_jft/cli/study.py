@@ -9,6 +9,8 @@ import sys
 import keras_jft as jft
 
 OK, FAILED = 0, 1  # Statuses: whether every run succeeded.
+# Options that say what a STUDY.toml says.
+IN_THE_FILE = ("images", "tasks", "sizes", "seeds", "output")
 
 
 def _add_folders(parser):
@@ -55,6 +57,11 @@ def add_study(parser):
         "--retry-failed", action="store_true", help="repeat runs that failed"
     )
     parser.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="write logs of each run, for tensorboard --logdir OUTPUT",
+    )
+    parser.add_argument(
         "--search-rates",
         action=argparse.BooleanOptionalAction,
         default=True,
@@ -70,10 +77,10 @@ def run_study(arguments):
         path = (arguments.output or pathlib.Path("study")) / "study.toml"
         text = _text_of(arguments, path.parent)
         _check_same(path, text)
-    elif arguments.images or arguments.tasks or arguments.output:
+    elif any(getattr(arguments, name) for name in IN_THE_FILE):
         raise ValueError(
-            "Give a STUDY.toml, or --images, --task and --output. Received "
-            "both."
+            "Give a STUDY.toml, or --images, --task, --sizes, --seeds and "
+            "--output. Received both."
         )
     else:
         path = arguments.study
@@ -86,7 +93,9 @@ def run_study(arguments):
         path.write_text(text, encoding="utf-8")
     if arguments.search_rates and not arguments.dry_run:
         plan = jft.scaling.search_rates(plan)
-    study = plan.study(retry_failed=arguments.retry_failed)
+    study = plan.study(
+        arguments.tensorboard, retry_failed=arguments.retry_failed
+    )
     print(plan)
     if arguments.dry_run:
         print(study.outlook())

@@ -1,5 +1,6 @@
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -120,7 +121,7 @@ def test_a_row_has_its_columns_and_a_model_is_compiled_once(tmp_path):
 
 
 def test_another_net_or_recipe_is_another_model(tmp_path, monkeypatch):
-    def build(config, backbone, examples, model, verbose):
+    def build(config, backbone, examples, model, callbacks, verbose):
         config = dataclasses.replace(config, num_classes=3)
         return model or jft.transfer.build(config, backbone)
 
@@ -252,3 +253,75 @@ def test_a_run_takes_any_backbone(tmp_path):
     kept = runner.backbone(pretrained)
     assert kept.image_shape == (16, 16, 3)
     assert kept.scaling == "torch"
+
+
+TWO_EPOCHS = dataclasses.replace(
+    RUN, transfer=dataclasses.replace(RUN.transfer, epochs=2)
+)
+
+
+class _Watch(keras.callbacks.Callback):
+    """Notes epochs and weights; ends the process before a certain epoch."""
+
+    def __init__(self, stop=None):
+        super().__init__()
+        self.stop, self.epochs, self.weights = stop, [], []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.stop:
+            raise KeyboardInterrupt
+        self.epochs.append(epoch)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.weights.append(_arrays(self.model))
+
+
+def _watched(monkeypatch, directory, run, stop=None, **options):
+    runner, watch = jft.scaling.Runner(directory, **options), _Watch(stop)
+    logs = runner._logs
+    monkeypatch.setattr(
+        runner,
+        "_logs",
+        lambda config: [*logs(config), *([watch] if config == run else [])],
+    )
+    return runner, watch
+
+
+def test_a_transfer_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    runner, watch = _watched(
+        monkeypatch, tmp_path / "whole", TWO_EPOCHS, tensorboard=True
+    )
+    expected = runner(TWO_EPOCHS)
+    assert watch.epochs == [0, 1]
+    logs = (tmp_path / "whole" / "tensorboard").rglob("*tfevents*")
+    assert len({path.parents[1] for path in logs}) == 2
+    runner, watch = _watched(monkeypatch, tmp_path / "cut", TWO_EPOCHS, stop=1)
+    with pytest.raises(KeyboardInterrupt):
+        runner(TWO_EPOCHS)
+    runner, watch = _watched(monkeypatch, tmp_path / "cut", TWO_EPOCHS)
+    found = runner(TWO_EPOCHS)
+    assert watch.epochs == [1]
+    assert found["top1"] == expected["top1"]
+    np.testing.assert_array_equal(found["per_class"], expected["per_class"])
+    assert not any((tmp_path / "cut").glob("*.unfinished"))
+
+
+def test_the_best_epoch_of_a_transfer_counts(tmp_path, monkeypatch):
+    scores = iter([0.9, 0.1])
+    monkeypatch.setattr(
+        jft.evaluation.Evaluate,
+        "on_epoch_end",
+        lambda self, epoch, logs: logs.update(val_top1=next(scores)),
+    )
+    run = dataclasses.replace(TWO_EPOCHS, validation=RUN.evaluation)
+    assert config_id(run) != config_id(TWO_EPOCHS)
+    runner, watch = _watched(monkeypatch, tmp_path, run)
+    runner(run)
+    (model,) = runner._models.values()
+    trained = [
+        not np.array_equal(first, last)
+        for first, last in zip(*watch.weights, strict=True)
+    ]
+    assert any(trained)
+    for ours, best in zip(_arrays(model), watch.weights[0], strict=True):
+        np.testing.assert_array_equal(ours, best)

@@ -14,13 +14,17 @@ from keras_jft import (
     data,
     evaluation,
     files,
+    metrics,
     pretrain,
     training,
     transfer,
 )
 from keras_jft.backbones import resnet
+from keras_jft.evaluation import Config as EvaluationConfig
 from keras_jft.scaling.study import claims, fingerprints
 from keras_jft.scaling.study.config_id import config_id
+from keras_jft.training.checkpoints.checkpoint import BEST
+from keras_jft.training.checkpoints.load_weights import load_all_weights
 from keras_jft.typing import PathLike
 
 
@@ -33,6 +37,9 @@ class Run:
         transfer: The transfer.
         evaluation: The evaluation. Its task is that of the transfer's head.
         arm: What tells it from runs of the same task and mode on other data.
+        validation: How to measure the transfer after its epochs, on images that
+            `evaluation` does not measure on; the best epoch is taken. None: the
+            last epoch is.
 
     Raises:
         ValueError: If the evaluation, or the annotation of a data set, is for
@@ -44,6 +51,9 @@ class Run:
     transfer: transfer.Config
     evaluation: evaluation.Config
     arm: str | None = dataclasses.field(default=None, metadata={"added": True})
+    validation: EvaluationConfig | None = dataclasses.field(
+        default=None, metadata={"added": True}
+    )
 
     def __post_init__(self) -> None:
         checks.fields(self)
@@ -74,8 +84,11 @@ class Run:
                 resnet.OUTPUT_STRIDES[self.pretrain.stem],
             )
         # An explicit task makes no other run: give both the same key.
-        measured = dataclasses.replace(self.evaluation, task=self.task)
-        object.__setattr__(self, "evaluation", measured)
+        for name in ("evaluation", "validation"):
+            measured = getattr(self, name)
+            if measured is not None:
+                measured = dataclasses.replace(measured, task=self.task)
+                object.__setattr__(self, name, measured)
 
     def _check_shown(self, name, part):
         """Raise `ValueError` if a data set is annotated for another task."""
@@ -125,10 +138,10 @@ class Run:
 class Runner:
     """Executes runs, doing work that several of them share only once.
 
-    A backbone is pre-trained once and kept on disk; a pre-training that was
-    interrupted goes on from `<key>.unfinished`. A data set is decoded once and
-    kept in memory; a model is compiled once for all runs that only differ
-    in the seed and in the pre-training, provided that the net is the same.
+    A backbone is pre-trained once and kept on disk. A pre-training or transfer
+    that was interrupted goes on from `<key>.unfinished`. A data set is decoded
+    once and kept in memory; a model is compiled once for all runs that differ
+    only in the seed and the pre-training, provided that the net is the same.
 
     If pre-training and evaluation images come from different sources, scores
     are also given without near-duplicates of pre-training images. Duplicates of
@@ -148,6 +161,8 @@ class Runner:
         embedder: A backbone for `jft.evaluation.duplicates.embed`, for images
             of 32 px. The default, `thumbnails()`, is cheap and finds copies
             that show the same frame.
+        tensorboard: Whether to write logs for TensorBoard, into
+            `<directory>/tensorboard`.
     """
 
     def __init__(
@@ -157,11 +172,13 @@ class Runner:
         *,
         threshold: float | None = 0.95,
         embedder: keras.Model | None = None,
+        tensorboard: bool = False,
     ):
         files.check_path("directory", directory, "backbones")
         self.directory = pathlib.Path(directory)
         self.verbose = verbose
         self.threshold = threshold
+        self.tensorboard = tensorboard
         self._embedder = embedder
         self._examples: dict = {}
         self._models: dict = {}
@@ -180,6 +197,7 @@ class Runner:
             duplicates=self.duplicates(run),
         )
         seconds = time.perf_counter() - start
+        shutil.rmtree(self._path(run, ".unfinished"), ignore_errors=True)
         return {**scores, **self._seconds(run.pretrain, seconds)}
 
     def backbone(self, config: pretrain.Config) -> keras.Model:
@@ -203,7 +221,7 @@ class Runner:
         backbone = pretrain.run(
             config,
             examples,
-            callbacks=[training.Checkpoint(unfinished)],
+            callbacks=[*self._logs(config), training.Checkpoint(unfinished)],
             verbose=self.verbose,
         )
         seconds = time.perf_counter() - start
@@ -279,14 +297,40 @@ class Runner:
         config = run.transfer
         but_for_the_seed = dataclasses.replace(config, seed=0)
         alike = config_id((but_for_the_seed, _architecture(backbone)))
-        self._models[alike] = transfer.run(
+        unfinished = self._path(run, ".unfinished")
+        self._models[alike] = model = transfer.run(
             config,
             backbone,
             self.examples(config),
             model=self._models.get(alike),
+            callbacks=self._callbacks(run, unfinished),
             verbose=0,
         )
-        return self._models[alike]
+        if run.validation is not None:
+            load_all_weights(model, unfinished / BEST)
+        return model
+
+    def _callbacks(self, run, unfinished):
+        """Return callbacks that measure, log and save a transfer."""
+        found, best = [], None
+        if run.validation is not None:
+            images = self.examples(run.validation)
+            trained = run.transfer.num_examples or len(
+                self.examples(run.transfer)
+            )
+            # As many images as are trained on, so that it takes no longer.
+            every = -(-len(images) // trained)
+            found = [evaluation.Evaluate(run.validation, images, every=every)]
+            best = f"val_{metrics.METRICS[run.task].score}"
+        found += self._logs(run)
+        return [*found, training.Checkpoint(unfinished, best=best)]
+
+    def _logs(self, config):
+        """Return the callbacks that write logs, if they are wanted."""
+        if not self.tensorboard:
+            return []
+        folder = self.directory / "tensorboard" / config_id(config)
+        return [keras.callbacks.TensorBoard(folder)]
 
 
 def _data(config):
