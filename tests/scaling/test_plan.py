@@ -188,7 +188,7 @@ def test_a_fault_of_a_study_is_told_with_its_line(
 
 def test_a_data_set_without_boxes_fits_no_head_for_boxes(plan, folders):
     (folders / "task").rename(folders / "train")
-    text = SHORT.replace(
+    text = 'output = "../elsewhere"' + SHORT.replace(
         'images = "task"',
         'dataset = "image_folder"\nhead = "faster_rcnn"\n'
         f'options = {{ directory = "{folders}" }}\n',
@@ -311,6 +311,23 @@ def test_nothing_is_written_into_a_folder_of_images(
         error = capsys.readouterr().err
         assert "`--output` must be a folder outside those of images" in error
         assert sorted(folders.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "head", ["", '[tasks.trees]\nimages = "photos"\n[tasks.trees.evaluation]']
+)
+def test_nothing_is_written_into_a_folder_that_options_name(
+    plan, folders, monkeypatch, head
+):
+    monkeypatch.chdir(folders)
+    with pytest.raises(
+        ValueError, match="line 1: `output` must be a folder ou"
+    ):
+        plan(
+            'output = "task/new"\n[pretrain]\nimages = "photos"\n'
+            f"{head or '[tasks.trees]'}\n"
+            'dataset = "image_folder"\noptions = { directory = "task" }\n'
+        )
 
 
 @pytest.mark.parametrize(

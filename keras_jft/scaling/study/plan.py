@@ -12,12 +12,10 @@ those of `jft.evaluation.Config`. What is not given follows from the images
 (`defaults.py`), and `Plan.notes` say how.
 """
 
-import contextlib
 import dataclasses
 import inspect
 import os
 import pathlib
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +24,7 @@ import numpy as np
 from keras_jft import checks, evaluation, pretrain, transfer
 from keras_jft import data as data_lib
 from keras_jft.data.datasets.layouts.layout import TASKS
+from keras_jft.evaluation import Config as EvaluationConfig
 from keras_jft.scaling.law.fitting import SIZES_TO_DECIDE
 from keras_jft.scaling.rows import rows as rows_lib
 from keras_jft.scaling.study import defaults
@@ -73,6 +72,14 @@ class Task:
     rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
     validation: "Task | None" = None
 
+    @property
+    def during_fit(self) -> EvaluationConfig | None:
+        """How to measure after each epoch, where that costs no images."""
+        part = self.validation
+        if part is None or part.transfer != self.transfer:
+            return None
+        return part.evaluation
+
     def of_mode(self, mode: str, seed: int) -> TransferConfig:
         """Return the config of a transfer."""
         rate = self.rates.get(mode, self.transfer.learning_rate)
@@ -117,6 +124,7 @@ class Plan:
                 ),
                 transfer=task.of_mode(mode, seed),
                 evaluation=task.evaluation,
+                validation=task.during_fit,
                 arm=None if name == _kind_of(task.transfer) else name,
             )
             for seed in self.seeds
@@ -125,16 +133,17 @@ class Plan:
             for mode in task.modes
         ]
 
-    def study(self, **options: Any) -> Study:
+    def study(self, tensorboard: bool = False, **options: Any) -> Study:
         """Return the `Study`, whose rows are `rows.jsonl` in the output.
 
         Args:
+            tensorboard: Whether runs write logs, as for `Runner`.
             **options: As for `Study`.
         """
         return Study(
             self.runs(),
             self.output / "rows.jsonl",
-            run=Runner(self.output / "backbones"),
+            run=Runner(self.output / "backbones", tensorboard=tensorboard),
             **options,
         )
 
@@ -262,17 +271,14 @@ class _Planner:
         """Raise `ValueError` if results would lie among images."""
         output = self.output.resolve()
         for table in (self.table["pretrain"], *tasks.values()):
-            images = table.get("images") if isinstance(table, dict) else None
-            if not isinstance(images, str):
-                continue  # It is not a folder, or is refused elsewhere.
-            folder = (self.root / images).resolve()
-            if output.is_relative_to(folder):
-                raise ValueError(
-                    f"{self.file.where('output')}: `output` must be a folder "
-                    "outside those of images, which its files would change. "
-                    f"Received: {str(output)!r}, with images in "
-                    f"{str(folder)!r}. Name another folder."
-                )
+            for folder in _folders(table, self.root):
+                if output.is_relative_to(folder):
+                    raise ValueError(
+                        f"{self.file.where('output')}: `output` must be a "
+                        "folder outside those of images, which its files would "
+                        f"change. Received: {str(output)!r}, with images in "
+                        f"{str(folder)!r}. Name another folder."
+                    )
 
     def _check_sizes(self, sizes, config, most):
         fault = None
@@ -303,7 +309,7 @@ class _Planner:
             )
         data = data_lib.load(source["dataset"], split, **source["options"])
         self._check_classes(data.info.label_names, "pretrain")
-        with _located(self.file, "pretrain"):
+        with self.file.located("pretrain"):
             settings, notes = defaults.pretraining(
                 data, given, accelerator=self.accelerator
             )
@@ -339,7 +345,7 @@ class _Planner:
             options = dict(given.pop("options", {}))
             source = {"dataset": given.pop("dataset"), "options": options}
             return source, given.pop("split", "train"), None
-        with _located(self.file, *keys, "images"):
+        with self.file.located(*keys, "images"):
             if not isinstance(images, str):
                 raise ValueError(
                     f"`images` must be a folder. Received: {images!r}."
@@ -382,7 +388,7 @@ class _Planner:
                 f"{self.file.where(*keys, 'images')}: a task must be one of "
                 f"{list(defaults.HEADS)}. Received: {kind!r}."
             )
-        with _located(self.file, *keys):
+        with self.file.located(*keys):
             _check_head(given.get("head"), kind)
             source, split, other, *validation = self._measured_on(
                 name, source, split, layout, measured
@@ -430,7 +436,7 @@ class _Planner:
         modes = given.pop("modes", None)
         if modes is None:
             return None
-        with _located(self.file, *keys):
+        with self.file.located(*keys):
             if not isinstance(modes, list) or not modes:
                 raise ValueError(
                     "`modes` must be a list of one or more of "
@@ -513,6 +519,19 @@ class _Planner:
             )
 
 
+def _folders(table, root):
+    """Yield the folders of images that a table names."""
+    if not isinstance(table, dict):
+        return  # There is none, or it is refused elsewhere.
+    if isinstance(table.get("images"), str):
+        yield (root / table["images"]).resolve()
+    options = table.get("options")
+    for value in options.values() if isinstance(options, dict) else ():
+        if isinstance(value, str) and os.path.isdir(value):
+            yield pathlib.Path(value).resolve()
+    yield from _folders(table.get("evaluation"), root)
+
+
 def _fields(config):
     return [field.name for field in dataclasses.fields(config)]
 
@@ -557,20 +576,3 @@ def _digest(source):
         options: Mapping
 
     return config_id(Source(**source))
-
-
-@contextlib.contextmanager
-def _located(file, *keys):
-    """Tell the line of the key that an error is about."""
-    try:
-        yield
-    except ValueError as error:
-        table = file.table
-        for key in keys:
-            table = table[key]
-        if not isinstance(table, dict):  # It is about this very key.
-            raise ValueError(f"{file.where(*keys)}: {error}") from error
-        named = re.findall(r"`(\w+)`", str(error))
-        about = next((name for name in named if name in table), None)
-        keys = keys if about is None else (*keys, about)
-        raise ValueError(f"{file.where(*keys)}: {error}") from error

@@ -1,6 +1,8 @@
 """A TOML file whose faults are told with their line."""
 
+import contextlib
 import difflib
+import re
 import tomllib
 
 from keras_jft.text_files import read_text
@@ -81,3 +83,22 @@ class TomlFile:
                     f"{'.'.join(keys) or 'a study'}, which may have "
                     f"{sorted(known)}.{hint}"
                 )
+
+    @contextlib.contextmanager
+    def located(self, *keys):
+        """Tell the line of the key that an error inside is about.
+
+        Args:
+            *keys: Names of tables that lead to one that errors are about, or
+                to a single key.
+        """
+        try:
+            yield
+        except ValueError as error:
+            table = self.table
+            for key in keys:
+                table = table[key]
+            if isinstance(table, dict):
+                named = re.findall(r"`(\w+)`", str(error))
+                keys += tuple([n for n in named if n in table][:1])
+            raise ValueError(f"{self.where(*keys)}: {error}") from error
