@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 .PHONY: demo test quick test-onednn-off coverage lint clean
 
 demo: .venv/installed
-	$(BIN)/python examples/quickstart.py
+	$(BIN)/keras-jft study examples/quickstart.toml
 
 test: .venv/installed-test lint
 	$(BIN)/python -m pytest $(PARALLEL)
