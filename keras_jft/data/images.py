@@ -31,16 +31,6 @@ IMAGE_SUFFIXES = (
     ".tiff",
     ".webp",
 )
-CAUSES = (
-    "missing",
-    "unreadable",
-    "empty",
-    "truncated",
-    "damaged",
-    "not an image",
-    "unsupported",
-    "size",
-)
 ORIENTATIONS = ("apply", "ignore")
 MAX_BYTES = 2**31
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -60,7 +50,8 @@ class UnreadableImage(ValueError):
     """An image that cannot be read.
 
     Attributes:
-        cause: One of `CAUSES`, to count by.
+        cause: What to count by: "missing", "unreadable", "empty", "truncated",
+            "damaged", "not an image", "unsupported" or "size".
     """
 
     def __init__(self, message: str, cause: str):

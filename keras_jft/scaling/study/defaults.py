@@ -145,9 +145,7 @@ def transfer(data, task, given, *, accelerator, small):
         "image_size": size,
         "batch_size": batch_size,
         "epochs": None if "steps" in given else int(np.clip(epochs, 2, 40)),
-        "learning_rate": {"classification": 0.02, "pose": 0.005}.get(
-            task, 0.03
-        ),
+        "learning_rate": _RATES.get(task, 0.03),
         "transforms": (Resize(size), RandomFlip()),
         "head_options": {},
     }
