@@ -2,6 +2,7 @@
 
 import gc
 import os
+import tempfile
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Every process has a core of its own: more threads would only wait.
@@ -11,8 +12,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # JAX takes longer to compile nets this small than to run them, here as in
 # processes that a test starts. At level 0 steps would be the longer part.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
+# What one process has compiled, no other compiles again, and no later test.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    COMPILED = tempfile.TemporaryDirectory(prefix="keras_jft-jax-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
-import keras_jft  # noqa: F401, I001  First: it sets what TensorFlow reads.
+import keras_jft  # noqa: I001  First: it sets what TensorFlow reads.
 import keras
 import numpy as np
 import pytest
@@ -45,10 +51,36 @@ def forget():
     gc.freeze()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def rewritten(request):
+    """Let TensorFlow rewrite graphs (Grappler) in files marked `rewritten`.
+
+    Elsewhere it would take longer than it saves in a few steps. The marked
+    files run every layer and every head of ours, and the quick start.
+    """
+    if keras.backend.backend() == "tensorflow":
+        on = request.node.get_closest_marker("rewritten") is not None
+        options = {"disable_meta_optimizer": not on}
+        tf.config.optimizer.set_experimental_options(options)
+
+
 @pytest.fixture(autouse=True)
 def fixed_seed():
     """Every test starts from the same random state."""
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="module")
+def uncompiled():
+    """Let TensorFlow take a file's steps of models as Python, without graphs.
+
+    For files whose tests take few steps each, and are about something else.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        if keras.backend.backend() == "tensorflow":
+            always = property(lambda self: True, lambda self, value: None)
+            patched.setattr(keras_jft.training.Model, "run_eagerly", always)
+        yield
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from keras import ops
 
 from keras_jft.backbones import ResNet
 
+pytestmark = pytest.mark.rewritten
+
 # Stem and output stride: stride and dilation rate of conv2..conv5.
 STAGES = {
     ("imagenet", 32): ((1, 1), (2, 1), (2, 1), (2, 1)),

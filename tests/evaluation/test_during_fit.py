@@ -9,6 +9,8 @@ import keras_jft as jft
 from keras_jft import evaluation, training
 from keras_jft.data.datasets import Dataset, Info
 
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 COUNT = 10
 
 

@@ -7,6 +7,8 @@ from keras_jft.data.datasets import Dataset, Info
 from keras_jft.data.transforms import PadTo, Resize, ResizeShortest
 from keras_jft.evaluation import evaluator
 
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 
 class _Oracle:
     """A model that is right about the first `right` images it is shown."""

@@ -7,6 +7,8 @@ from keras import ops
 
 from keras_jft.layers import FusedBatchNormalization
 
+pytestmark = pytest.mark.rewritten
+
 EPSILON, MOMENTUM = 1e-5, 0.9
 
 

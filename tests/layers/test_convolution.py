@@ -11,6 +11,8 @@ from keras import ops
 
 from keras_jft.layers import Conv2D
 
+pytestmark = pytest.mark.rewritten
+
 
 @pytest.mark.ops
 @pytest.mark.parametrize("rows, columns", [(1, 1), (2, 3)])

@@ -7,6 +7,8 @@ from keras import ops
 
 from keras_jft.layers import ImageScaling
 
+pytestmark = pytest.mark.rewritten
+
 
 @pytest.mark.ops
 def test_bfloat16_keeps_all_256_pixel_values_apart():

@@ -7,6 +7,8 @@ from keras import ops
 
 from keras_jft.layers import ShardedDense
 
+pytestmark = pytest.mark.rewritten
+
 
 def _sharded_and_dense(units, shards, features, **kwargs):
     """A ShardedDense and the Dense of its concatenated weights."""

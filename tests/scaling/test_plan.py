@@ -13,6 +13,8 @@ from keras_jft.scaling import commented, read_plan, study_text
 from keras_jft.scaling.study import budget, defaults, search
 from keras_jft.scaling.study.toml_file import TomlFile
 
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 
 @pytest.fixture
 def save(tmp_path):

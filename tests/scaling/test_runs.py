@@ -10,6 +10,8 @@ import keras_jft as jft
 from keras_jft.scaling.study import runs
 from keras_jft.scaling.study.config_id import config_id
 
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 OPTIONS = {"image_size": 16, "num_examples": 32}
 RUN = jft.scaling.Run(
     pretrain=jft.pretrain.Config(
