@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from keras_jft import training
+from keras_jft.backbones import adapt
 from keras_jft.pretrain import MultiLabelClassifier
 from keras_jft.transfer import HEADS
 
@@ -36,14 +37,25 @@ assert not [name for name in sys.modules if name.startswith("keras_jft")]
 """
 
 
+@pytest.fixture
+def backbone():
+    """A net of one convolution per stage."""
+    x = inputs = keras.Input((32, 32, 3))
+    for _ in range(5):
+        x = keras.layers.Conv2D(
+            16, 3, strides=2, padding="same", activation="relu"
+        )(x)
+    return adapt(keras.Model(inputs, x), scaling="jft")
+
+
 @pytest.mark.slow
-def test_every_model_is_served_as_it_predicts(tiny_backbone, tmp_path, rng):
+def test_every_model_is_served_as_it_predicts(backbone, tmp_path, rng):
     models = {
-        name: head.build(tiny_backbone, 3, **OPTIONS.get(name, {}))
+        name: head.build(backbone, 3, **OPTIONS.get(name, {}))
         for name, head in HEADS.items()
     }
-    models["multi_label"] = MultiLabelClassifier(tiny_backbone, 5, shards=2)
-    images = rng.integers(0, 256, (3, 16, 16, 3)).astype("uint8")
+    models["multi_label"] = MultiLabelClassifier(backbone, 5, shards=2)
+    images = rng.integers(0, 256, (3, 32, 32, 3)).astype("uint8")
     np.save(tmp_path / "images.npy", images)
     for name, model in models.items():
         model.export(tmp_path / f"model_{name}", verbose=False)

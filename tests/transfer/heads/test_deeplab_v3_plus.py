@@ -11,6 +11,8 @@ from keras_jft import training, transfer
 from keras_jft.backbones import ResNet
 from keras_jft.transfer import DeepLabV3Plus, MeanIoU
 
+pytestmark = pytest.mark.rewritten
+
 
 @pytest.fixture(scope="module")
 def backbone():

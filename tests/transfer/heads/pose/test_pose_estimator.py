@@ -32,6 +32,9 @@ def _small(backbone, **options):
     return PoseEstimator(backbone, 3, **options)
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="Once is enough."
+)
 @pytest.mark.parametrize("depth, unit", [(50, 2), (101, 9)])
 def test_the_paper_s_size(depth, unit):
     backbone = ResNet.from_depth(depth, image_shape=(353, 257, 3))
