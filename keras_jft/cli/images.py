@@ -75,9 +75,8 @@ def add_duplicates(parser):
     _add_layout(parser)
     parser.add_argument(
         "--threshold",
-        default=0.95,
         type=float,
-        help="similarity from which two images are duplicates (default: 0.95)",
+        help="similarity from which two images are duplicates (default: 0.97)",
     )
     parser.add_argument(
         "--output",
@@ -90,11 +89,13 @@ def add_duplicates(parser):
 
 def run_duplicates(arguments):
     """Run `keras-jft duplicates`."""
+    # Its default is not an option's, since options are made without Keras.
+    given = {"threshold": arguments.threshold} if arguments.threshold else {}
     found, page = jft.evaluation.duplicates.report(
         _load(arguments.queries, arguments),
         _load(arguments.references, arguments),
         arguments.path,
-        arguments.threshold,
+        **given,
     )
     count = int(found.is_duplicate.sum())
     print(f"{count:,} of {len(found.ids):,} images have a near-duplicate.")

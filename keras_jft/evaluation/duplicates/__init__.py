@@ -24,7 +24,12 @@ from keras_jft.evaluation.duplicates.embedding import (
 from keras_jft.evaluation.duplicates.faiss_index import index_name
 from keras_jft.evaluation.duplicates.gallery import gallery, near
 from keras_jft.evaluation.duplicates.grouping import groups
-from keras_jft.evaluation.duplicates.page import report
+from keras_jft.evaluation.duplicates.page import (
+    THRESHOLD,
+    confirmed,
+    report,
+    write_page,
+)
 from keras_jft.evaluation.duplicates.parallel import (
     find_in_shard,
     find_parallel,
@@ -39,11 +44,13 @@ from keras_jft.evaluation.duplicates.search import Duplicates, find, merge
 
 __all__ = [
     "EDITS",
+    "THRESHOLD",
     "Calibration",
     "Copies",
     "Duplicates",
     "Embeddings",
     "calibrate",
+    "confirmed",
     "correlation",
     "counts",
     "edit",
@@ -62,4 +69,5 @@ __all__ = [
     "report",
     "same_class_pairs",
     "thumbnails",
+    "write_page",
 ]

@@ -160,7 +160,8 @@ class Runner:
             None: scores on all images only.
         embedder: A backbone for `jft.evaluation.duplicates.embed`, for images
             of 32 px. The default, `thumbnails()`, is cheap and finds copies
-            that show the same frame.
+            that show the same frame, which more of their pixels then confirm.
+            Pages of the pairs are in `<directory>/duplicates`.
         tensorboard: Whether to write logs for TensorBoard, into
             `<directory>/tensorboard`.
     """
@@ -170,7 +171,7 @@ class Runner:
         directory: PathLike,
         verbose: int | str = 0,
         *,
-        threshold: float | None = 0.95,
+        threshold: float | None = evaluation.duplicates.THRESHOLD,
         embedder: keras.Model | None = None,
         tensorboard: bool = False,
     ):
@@ -179,7 +180,7 @@ class Runner:
         self.verbose = verbose
         self.threshold = threshold
         self.tensorboard = tensorboard
-        self._embedder = embedder
+        self._embedder, self._thumbnails = embedder, embedder is None
         self._examples: dict = {}
         self._models: dict = {}
         self._duplicates: dict = {}
@@ -261,8 +262,21 @@ class Runner:
             found = evaluation.duplicates.find(
                 queries, references, self.threshold
             )
-            self._duplicates[wanted] = found.duplicate_ids
+            self._duplicates[wanted] = self._shown(run, found)
         return self._duplicates[wanted]
+
+    def _shown(self, run, found):
+        """Return the ids of duplicates, and write a page of them.
+
+        Those that thumbnails find are judged by more of their pixels.
+        """
+        images = self.examples(run.evaluation), self.examples(run.pretrain)
+        if self._thumbnails:
+            found = evaluation.duplicates.confirmed(found, *images)
+        path = self.directory / "duplicates" / f"{run.arm or run.task}.html"
+        path.parent.mkdir(exist_ok=True)
+        evaluation.duplicates.write_page(found, *images, path)
+        return found.duplicate_ids
 
     def _path(self, config, suffix=".keras"):
         return self.directory / f"{config_id(config)}{suffix}"
