@@ -87,7 +87,10 @@ pre { overflow-x: auto; background: var(--card); padding: 0.8rem;
   border: 1px solid var(--line); border-radius: 0.4rem; font-size: 0.8rem; }
 summary { cursor: pointer; }
 @media (max-width: 40rem) { td:first-child { white-space: normal; } }
-@media print { .card, .explorer, figure { break-inside: avoid; } }
+@media print { .card, figure { break-inside: avoid; }
+  .explorer { display: none; } .scroll { overflow: visible; }
+  table { font-size: 0.7rem; } th, td { padding: 0.2rem 0.35rem; }
+  pre { white-space: pre-wrap; } }
 """
 
 

@@ -103,7 +103,7 @@ def test_scores_are_means_of_seeds_in_points(written):
     _, text = written
     # 10 + 10 log10(300) and 0.2 more: 34.9 on average, 0.14 apart.
     assert "| frozen | 34.9 ±0.1 | 40.1 ±0.1 | 44.9 ±0.1 | 50.1 ±0.1 |" in text
-    assert "over 2 run(s) of each num_examples" in text
+    assert "over 2 runs of each num_examples" in text
 
 
 def test_the_papers_own_disclaimer_is_among_the_caveats(written):

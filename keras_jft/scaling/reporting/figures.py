@@ -251,7 +251,7 @@ def _draw_panel(ax, rows, x, y, modes, *, factor=1, bounds=None):
         _draw_curve(ax, part, x, y, name, *look, **laws)
     sizes = np.unique(rows.table.loc[~rows.untrained, x])
     ax.set_xscale("log")
-    ticks = np.unique([*sizes, *(sizes[-1:] * factor)])
+    ticks = _apart(np.unique([*sizes, *(sizes[-1:] * factor)]))
     ax.set_xticks(ticks, [short(size) for size in ticks])
     ax.set_xticks([], minor=True)
     images = "Pre-training images" if x == "num_examples" else x
@@ -294,6 +294,8 @@ def _draw_paper(ax, rows, x, y):
 
 def _apart(sizes):
     """Return the sizes, out of increasing ones, whose labels do not overlap."""
+    if not len(sizes):
+        return []
     room = np.log(sizes[-1] / sizes[0]) / 10
     kept = [sizes[-1]]
     for size in sizes[-2::-1]:

@@ -341,7 +341,7 @@ def _scores(title, part, by, x, y, bounds):
     in_points = " in points" * (scores.unit.name == "points")
     return Table(
         f"{title}: {scores.name}{in_points}, mean ± standard deviation over "
-        f"{most} run(s) of each {x}",
+        f"{most} {'run' if most == '1' else 'runs'} of each {x}",
         ("", *cells.columns),
         tuple(
             (str(mode).replace("_", " "), *row)
@@ -467,6 +467,11 @@ def _facts(rows):
         yield "Failed runs", f"{int(rows.failed.sum()):,}"
     if "seed" in table:
         yield "Seeds", _values(table["seed"])
+    if "num_duplicates" in table:
+        yield (
+            "Images measured on that pre-training may have seen",
+            _values(table["num_duplicates"]),
+        )
     if "time" in table:
         times = [time for time in table["time"] if isinstance(time, str)]
         if times:
