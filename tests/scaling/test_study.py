@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import os
 import pathlib
 import signal
@@ -145,6 +146,27 @@ def test_two_runs_that_fail_alike_end_the_study(path, capsys):
         study.Study(CONFIGS, path, run=run).run()
     assert run.seen == CONFIGS[:2]
     assert capsys.readouterr().err.count("OSError: gone") == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "model.keras"),
+        # As HDF5 and TensorFlow tell it.
+        RuntimeError(f"Can't write data ({os.strerror(errno.ENOSPC)})"),
+    ],
+)
+def test_a_full_disk_ends_the_study_and_loses_nothing(path, error):
+    run = Run(n300_1=error)
+    with pytest.raises(type(error), match="No space left") as caught:
+        study.Study(CONFIGS, path, run=run).run()
+    (note,) = caught.value.__notes__
+    assert "Make room, and start it again" in note
+    assert len(run.seen) == 2
+    run.faults = {}
+    again = study.Study(CONFIGS, path, run=run, retry_failed=True).run()
+    assert run.seen[2:] == CONFIGS[1:]
+    assert not any("error" in row for row in again)
 
 
 def test_a_mistake_after_a_run_that_succeeded_is_that_run_s_own(path):

@@ -75,8 +75,12 @@ def append(path: PathLike, row: Mapping[str, Any]) -> None:
             if os.write(file, line) < len(line):
                 raise OSError(f"{path}: only part of a row could be written.")
             os.fsync(file)
-        except OSError:
+        except OSError as error:
             os.ftruncate(file, size)
+            error.add_note(
+                f"The row was not added to {path}, which is as it was before. "
+                "Make room, and run the same again: what is done is safe."
+            )
             raise
 
 

@@ -1,6 +1,8 @@
 """A study: run every config once, and keep one row of results for each."""
 
 import dataclasses
+import errno
+import os
 import pathlib
 import time
 import traceback
@@ -264,6 +266,12 @@ class _Failures:
         """Record the outcome of a run; raise if the study should end."""
         if error is None:
             self._succeeded = True
+        elif _is_full(error):
+            error.add_note(
+                "The disk is full, so the study ends here; what is done is "
+                "safe. Make room, and start it again with `retry_failed`."
+            )
+            raise error
         elif self._succeeded:
             screen.print(_traceback(error), markup=False)
         elif isinstance(error, (TypeError, ValueError)):
@@ -281,6 +289,15 @@ class _Failures:
             "since any other would fail in the same way. Fix the cause, and "
             "start it again with `Study(..., retry_failed=True)`."
         )
+
+
+def _is_full(error):
+    """Return whether an error means that a disk or a quota is full."""
+    full = (errno.ENOSPC, errno.EDQUOT)
+    # Libraries that write in C tell it in words alone.
+    return getattr(error, "errno", None) in full or any(
+        os.strerror(number) in str(error) for number in full
+    )
 
 
 def _checked(scores):
