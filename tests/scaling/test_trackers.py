@@ -385,3 +385,44 @@ def test_several_tables_are_one_curve_by_their_names(tmp_path, capsys):
     out = capsys.readouterr().out
     assert out.startswith(f"Read 4 runs: {tmp_path / 'n300.csv'}")
     assert "num_examples" not in out and "4 sizes (300, 1,000, 3,000" in out
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        b"not a message",
+        bytes([0x28, 5]),  # A number in place of a summary.
+        bytes([0x2A, 9, 10, 7, 10, 5]) + b"_hpar",
+        bytes([0x2A, 2, 10, 9]),  # Longer than the record.
+        bytes([0x10] + [0xFF] * 11),  # A number of more than 64 bits.
+    ],
+)
+def test_a_record_that_is_no_event_is_told_or_passed_over(tmp_path, record):
+    tf = pytest.importorskip("tensorflow")
+    path = tmp_path / "events.out.tfevents.1"
+    with tf.io.TFRecordWriter(str(path)) as file:
+        file.write(record)
+    with pytest.raises(ValueError, match="event 1 is not one|not say its size"):
+        scaling.read_rows(tmp_path)
+
+
+def test_odd_values_in_records_are_no_scores(tmp_path):
+    shutil.copytree(TRACKED / "mlruns", tmp_path / "mlruns")
+    for i, meta in enumerate((tmp_path / "mlruns").glob("*/*/meta.yaml")):
+        text = meta.read_text().replace(
+            "start_time: 1", f"start_time: {i * chr(97)}1"
+        )
+        meta.write_text(text)
+    os.mkfifo(tmp_path / "mlruns" / "pipe")
+    assert len(scaling.read_rows(tmp_path)) == 3
+    path = tmp_path / "mlflow.db"
+    _database(path)
+    database = sqlite3.connect(path)
+    database.execute("UPDATE metrics SET value = 'much'")
+    database.commit()
+    database.close()
+    assert math.isnan(scaling.read_rows(path)[0][SCORE])
+    state = {"global_step": "x", "log_history": [{"step": None, "acc": 1}]}
+    (tmp_path / "trainer_state.json").write_text(json.dumps(state))
+    (row,) = scaling.read_rows(tmp_path / "trainer_state.json", x="acc")
+    assert row["acc"] == 1

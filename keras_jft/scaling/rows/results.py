@@ -284,7 +284,8 @@ def _files(folder):
     found = []
     for root, folders, names in os.walk(folder):
         folders.sort()
-        found += [pathlib.Path(root, name) for name in sorted(names)]
+        paths = [pathlib.Path(root, name) for name in sorted(names)]
+        found += [path for path in paths if path.is_file()]  # Not a pipe.
         if len(found) > _MOST_FILES:
             raise ValueError(
                 f"{str(folder)!r} has more than {_MOST_FILES:,} files. Name "

@@ -174,7 +174,7 @@ def read_hugging_face(paths):
         folder = path.parent
         if folder.name.startswith("checkpoint-"):
             folder = folder.parent
-        step = state.get("global_step", 0)
+        step = _whole(state.get("global_step"), 0)
         if folder not in latest or step > latest[folder][0]:
             latest[folder] = step, state, path
     for folder, (_, state, path) in latest.items():
@@ -197,7 +197,11 @@ def _history(path, state):
                 f"{str(path)!r}: record {number} of `log_history` is not an "
                 "object."
             )
-        step = record.get("step", record.get("epoch", number))
+        step = _whole(record.get("step"), number)
         for name, value in record.items():
             if isinstance(value, (int, float)) and name not in _STEPS:
                 yield name, step, float(value)
+
+
+def _whole(value, default):
+    return value if isinstance(value, int) else default

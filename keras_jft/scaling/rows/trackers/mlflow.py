@@ -34,7 +34,9 @@ def matches(path: pathlib.Path) -> bool:
 def read(paths):
     """Yield the `TrackedRun`s of files that match, in the order they began."""
     folders = [(path, _yaml(path)) for path in paths if _is_folder(path)]
-    for path, about in sorted(folders, key=lambda f: f[1].get("start_time", 0)):
+    for path, about in sorted(
+        folders, key=lambda f: str(f[1].get("start_time"))
+    ):
         # Those that were deleted stay on disk.
         if about.get("lifecycle_stage", "active") == "active":
             yield _of_folder(path.parent, about)
@@ -93,7 +95,7 @@ def _points(folder):
 def _yaml(path):
     try:
         found = yaml.safe_load(text_files.read_text(path))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"{str(path)!r} is not YAML: {error}") from None
     if not isinstance(found, dict):
         raise ValueError(f"{str(path)!r} is not the description of a run.")
@@ -149,7 +151,10 @@ def _selected(path, database):
         yield TrackedRun(
             name or run,
             _settings(dict(params), experiment, start, end),
-            [(k, s, math.nan if v is None else v) for k, s, v in points],
+            [
+                (k, s, v if isinstance(v, (int, float)) else math.nan)
+                for k, s, v in points
+            ],
             _fault(status),
             f"run {name or run} in {path}",
         )

@@ -19,6 +19,14 @@ _HPARAMS = "_hparams_/session_start_info"
 _TYPES = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8", 19: "<f2"}
 # By the field of a tensor that holds numbers of a type one by one.
 _LISTED = {5: "<f4", 6: "<f8"}
+# What reading a message of another form raises.
+_NOT_AN_EVENT = (
+    struct.error,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
 # Larger records hold graphs and images, whose checksum would take long.
 _CHECKED = 2**16
 
@@ -53,7 +61,7 @@ def _values(path):
     for number, record in enumerate(_records(path), 1):
         try:
             yield from _of_event(record)
-        except (struct.error, IndexError, ValueError, RecursionError):
+        except _NOT_AN_EVENT:
             raise ValueError(
                 f"{str(path)!r} is damaged: event {number} is not one. Leave "
                 "the file out, or copy it again."
