@@ -10,7 +10,7 @@ PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test quick test-onednn-off coverage lint clean
+.PHONY: demo test quick test-onednn-off coverage lint docs figures notebooks dist clean
 
 demo: .venv/installed
 	$(BIN)/keras-jft study examples/quickstart.toml
@@ -49,6 +49,22 @@ lint: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The site, in build/site; warnings are errors.
+docs: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+# Draw the figures again whose rows have changed.
+figures: .venv/installed
+	$(BIN)/python benchmarks/draw.py
+
+# Run the notebooks and keep their outputs.
+notebooks: .venv/installed-notebooks
+	$(BIN)/jupytext --to ipynb --execute examples/notebooks/*.py
+
+# A wheel and an sdist, in dist. They may go to an index as they are.
+dist: .venv/installed-test
+	$(BIN)/python -m build --no-isolation
+
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
@@ -61,5 +77,13 @@ lint: .venv/installed-test
 	$(PIP) -e ".[test]"
 	touch $@
 
+.venv/installed-docs: .venv/installed
+	$(PIP) -e ".[docs]"
+	touch $@
+
+.venv/installed-notebooks: .venv/installed
+	$(PIP) -e ".[hub,notebooks]"
+	touch $@
+
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build dist *.egg-info
