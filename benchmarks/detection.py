@@ -121,9 +121,14 @@ def study(arguments, path):
     print(jft.scaling.table(rows))
     figures = path.parent.parent / "figures"
     figures.mkdir(exist_ok=True)
+    plot(rows).savefig(figures / "detection.png", dpi=120)
+
+
+def plot(rows):
+    """Plot AP@.5 by size."""
     axes = jft.scaling.plot_data_size(rows, y="ap50")
     axes.set_ylabel("AP@.5 (%)")
-    axes.figure.savefig(figures / "detection.png", dpi=120)
+    return axes.figure
 
 
 def overfit(arguments):

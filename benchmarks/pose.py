@@ -140,6 +140,15 @@ def configs(arguments):
 def study(arguments, path):
     runner = jft.scaling.Runner(arguments.cache / "backbones", verbose=2)
     rows = jft.scaling.Study(configs(arguments), path, run=runner).run()
+    figures = path.parent.parent / "figures"
+    figures.mkdir(exist_ok=True)
+    plot(rows).savefig(figures / "pose.png", dpi=120)
+    table = pd.DataFrame(rows).groupby(["mode", "num_examples"])
+    print((100 * table[list(SCORES)].agg(["mean", "std"])).round(1))
+
+
+def plot(rows):
+    """Plot both scores by size."""
     figure, axes = plt.subplots(
         ncols=2, figsize=(7.2, 3.7), layout="constrained"
     )
@@ -147,11 +156,7 @@ def study(arguments, path):
         jft.scaling.plot_data_size(rows, axis, y=score)
         axis.set_ylabel(title)
         axis.set_title("LSP-extended")
-    figures = path.parent.parent / "figures"
-    figures.mkdir(exist_ok=True)
-    figure.savefig(figures / "pose.png", dpi=120)
-    table = pd.DataFrame(rows).groupby(["mode", "num_examples"])
-    print((100 * table[list(SCORES)].agg(["mean", "std"])).round(1))
+    return figure
 
 
 def main():

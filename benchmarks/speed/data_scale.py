@@ -170,7 +170,7 @@ def measure(part, num_examples, num_labels):
     }
 
 
-def draw(found, path):
+def plot(found):
     """Plot cost and memory by size, a line per part."""
     import matplotlib.pyplot as plt
 
@@ -202,8 +202,7 @@ def draw(found, path):
             ax.set_ylim(bottom=0)
             ax.grid(axis="y", alpha=0.25, linewidth=0.5)
         axes[0].legend()
-        figure.savefig(path, dpi=150)
-        plt.close(figure)
+    return figure
 
 
 def main():
@@ -235,7 +234,9 @@ def main():
                 f"{row['megabytes']:7.1f} MB"
             )
             rows.append(path, {**row, **rows.provenance()})
-    draw(rows.read(path), FOLDER / "figures" / "data_scale.png")
+    plot(rows.read(path)).savefig(
+        FOLDER / "figures" / "data_scale.png", dpi=150
+    )
 
 
 if __name__ == "__main__":

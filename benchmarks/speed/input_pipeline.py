@@ -273,7 +273,7 @@ def _median(ratios):
     return round(float(np.median(ratios)), 3)
 
 
-def draw(found, path):
+def plot(found):
     """Plot a bar per pipeline, beside the limit."""
     found = sorted(found, key=lambda row: row["images_per_second"])
     names = [row["pipeline"] for row in found]
@@ -286,7 +286,7 @@ def draw(found, path):
     axes.margins(x=0.1)
     axes.set_xlabel("images per second and core; beside them, times tf.data")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    return figure
 
 
 def main():
@@ -310,7 +310,7 @@ def main():
         if not arguments.smoke:
             rows.append(RESULTS, row)
     if not arguments.smoke:
-        draw(found, FIGURE)
+        plot(found).savefig(FIGURE, dpi=150)
 
 
 if __name__ == "__main__":
