@@ -146,6 +146,17 @@ Pretrain, Transfer, Evaluation = CONFIGS[1:]
             {"task": "pose", "metric_options": {"sigma": 1}},
             "`metric_options` must be among",
         ),
+        (
+            Evaluation,
+            {"metric_options": {"k": 3, "torso": 1}},
+            "`metric_options` must be those of the metric of one task",
+        ),
+        (Pretrain, {"image_size": (1, 1)}, "`image_size` must be .* 8 or more"),
+        (
+            Transfer,
+            {"image_size": (64, 4)},
+            "`image_size` must be .* 8 or more",
+        ),
         (Evaluation, {"batch_size": 0}, "`batch_size` must be 1 or more"),
     ],
 )

@@ -6,6 +6,7 @@ are brought to the size that a model needs.
 """
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -56,6 +57,11 @@ class Config:
         if self.task is not None:
             checks.one_of("task", self.task, metrics.METRICS)
             _check_metric_options(self, self.task)
+        elif not any(map(self._are_options_of, metrics.METRICS.values())):
+            raise ValueError(
+                "`metric_options` must be those of the metric of one task. "
+                f"Received: {list(self.metric_options or {})}. Give the `task`."
+            )
         checks.within(self, 1, math.inf, "batch_size")
         data.check_options(self.dataset, self.options, split=self.split)
         shown = data.annotated_for(self.dataset, self.options)
@@ -69,6 +75,10 @@ class Config:
                 f"annotated for. Received: {self.task!r}."
             )
         data.check_transforms(self.transforms)
+
+    def _are_options_of(self, metric):
+        taken = inspect.signature(metric).parameters
+        return all(name in taken for name in self.metric_options or {})
 
 
 def run(
