@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import inspect
 import math
 import numbers
@@ -373,6 +374,8 @@ def on_command_line(program=None, told=str, stopped=STOPPED):
     except KeyboardInterrupt:
         program = program or pathlib.Path(sys.argv[0]).name
         print(f"\n{program}: stopped. {stopped}", file=sys.stderr)
+        # Else Python looks through all of TensorFlow when it ends, for seconds.
+        gc.freeze()
         raise SystemExit(INTERRUPTED) from None
     except (OSError, ValueError, ImportError) as error:
         notes = getattr(error, "__notes__", ())
