@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_jft import checks, data, metrics, pretrain, transfer
+from keras_jft import checks, data, metrics, transfer
 from keras_jft.data.dataset import Dataset
 from keras_jft.evaluation import original_pixels, poses
 from keras_jft.text import number_of
@@ -197,15 +197,13 @@ def _task_of(config, model):
 
     Raises:
         ValueError: If the config has none and the model is not one of
-            `jft.transfer.HEADS` or a `jft.MultiLabelClassifier`.
+            `jft.transfer.HEADS`.
     """
     if config.task is not None:
         return config.task
     for head in transfer.HEADS.values():
         if isinstance(model, head.build):
             return head.task
-    if isinstance(model, pretrain.MultiLabelClassifier):
-        return "multi_label"
     raise ValueError(
         f"A {type(model).__name__} does not say what its task is. Give `task`, "
         f"one of {list(metrics.METRICS)}."

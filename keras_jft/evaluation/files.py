@@ -14,7 +14,6 @@ from keras_jft.data.dataset import Dataset, Info
 from keras_jft.data.datasets.image_files import files_below
 from keras_jft.data.images import decode_image
 from keras_jft.evaluation import evaluator
-from keras_jft.pretrain import MultiLabelClassifier
 
 _BATCH = 16
 _TOP = 5  # Classes of an image that are named.
@@ -75,8 +74,6 @@ def _task_of(model):
     heads = [
         h.task for h in transfer.HEADS.values() if isinstance(model, h.build)
     ]
-    if isinstance(model, MultiLabelClassifier):
-        heads = ["multi_label"]
     if not heads or heads[0] not in _RECORDS:
         raise ValueError(
             f"`model` must be for one of {list(_RECORDS)}, which need nothing "

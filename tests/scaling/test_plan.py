@@ -9,7 +9,7 @@ from PIL import Image
 
 from keras_jft import cli
 from keras_jft import data as jft_data
-from keras_jft.scaling import commented, read_plan, study_text
+from keras_jft.scaling import Runner, commented, read_plan, study_text
 from keras_jft.scaling.study import budget, defaults, search
 from keras_jft.scaling.study.toml_file import TomlFile
 
@@ -226,6 +226,25 @@ def test_images_that_teach_nothing_are_refused(plan, folders, save):
     save("mixed/images", 2), save("mixed/masks", 2)
     with pytest.raises(ValueError, match=r"colored|labels of whole images"):
         plan(SHORT.replace('"photos"', '"mixed"'))
+
+
+@pytest.mark.slow
+def test_a_task_may_have_many_labels(plan, tmp_path):
+    found = plan(
+        f"""{SHORT}
+[tasks.tags]
+dataset = "synthetic"
+options = {{ task = "many_label", num_examples = 48 }}
+epochs = 1
+batch_size = 16
+"""
+    )
+    config = found.tasks["tags"].transfer
+    assert config.head == "multi_label"
+    assert 0 < config.head_options["label_prior"] < 0.5
+    run = next(run for run in found.runs() if run.arm == "tags")
+    assert (run.num_examples, run.task) == (0, "multi_label")
+    assert 0 < Runner(tmp_path / "kept")(run)["map"] < 1
 
 
 def test_only_some_tasks_are_done(plan):

@@ -85,7 +85,8 @@ def annotated_for(name: str, options: Mapping[str, Any]) -> str | None:
     ('detection', 'segmentation')
     """
     if name == "synthetic":
-        return options.get("task", "many_label")
+        shown = options.get("task", "many_label")
+        return "multi_label" if shown == "many_label" else shown
     if name in ("yolo", "labelme", "cvat"):
         return _TARGETS.get(options.get("target", "boxes"))
     return ANNOTATED_FOR.get(name)

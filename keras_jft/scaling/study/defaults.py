@@ -11,6 +11,7 @@ from keras_jft.transfer import RECIPES
 
 HEADS = {
     "classification": "classification",
+    "multi_label": "multi_label",
     "detection": "faster_rcnn",
     "segmentation": "deeplab_aspp",
     "pose": "pose",
@@ -25,7 +26,7 @@ _SIDES = (32, 48, 64, 96, 128, 160, 192, 224)
 _CPU = {"classification": 48, "detection": 96, "segmentation": 96}
 _STEPS = 1_500  # Of pre-training on all images.
 _TASK_STEPS = {"classification": 400, "detection": 400, "segmentation": 300}
-_RATES = {"classification": 0.02, "pose": 0.005}
+_RATES = {"classification": 0.02, "multi_label": 0.02, "pose": 0.005}
 
 
 def sizes_for(num_examples):
@@ -136,7 +137,8 @@ def transfer(data, task, given, *, accelerator, small):
     """
     size, why = image_size_for(data, task, accelerator=accelerator)
     size = tuple(given.get("image_size", size))
-    few = {"classification": 32, "segmentation": 8, "pose": 16}
+    few = {"segmentation": 8, "pose": 16}
+    few |= dict.fromkeys(("classification", "multi_label"), 32)
     batch_size = given.get("batch_size", min(few.get(task, 4), len(data)))
     epochs = round(_TASK_STEPS.get(task, 400) * batch_size / len(data))
     head = given.get("head", HEADS[task])
@@ -158,6 +160,8 @@ def transfer(data, task, given, *, accelerator, small):
         if size != (65, 49):
             shown = (CropPerson(size),)
             settings["transforms"] = (CropPerson(size, scales=(1.0, 1.5)),)
+    elif head == "multi_label":
+        settings["head_options"] = {"label_prior": _label_prior(data)}
     elif head == "deeplab_aspp" and small:
         options = {"output_stride": 4, "rates": (1, 2, 4, 6)}
         settings["head_options"] = options
@@ -170,6 +174,14 @@ def transfer(data, task, given, *, accelerator, small):
     settings["head_options"] |= given.get("head_options", {})
     note = f"{size[1]} x {size[0]} pixels: {why}"
     return settings, shown, [note]
+
+
+def _label_prior(data):
+    """Return the share of the labels that an image has."""
+    rows = data.annotations(np.arange(min(len(data), 1_000)))
+    counts = [int((np.asarray(row["labels"]) >= 0).sum()) for row in rows]
+    share = np.mean(counts) / len(data.info.label_names)
+    return round(float(np.clip(share, 1e-4, 0.5)), 4)
 
 
 def _anchors(data, size):

@@ -44,7 +44,8 @@ _STUDY_KEYS = ("output", "sizes", "seeds", "pretrain", "tasks")
 _DATA_KEYS = ("images", "task", "layout")
 # What images are annotated with for each task.
 _NEEDED = {
-    "classification": "labels of whole images",
+    "classification": "one label of each whole image",
+    "multi_label": "labels of whole images",
     "detection": "boxes",
     "segmentation": "masks",
     "pose": "keypoints of people",
@@ -394,7 +395,7 @@ class _Planner:
                 name, source, split, layout, measured
             )
             data = data_lib.load(source["dataset"], split, **source["options"])
-            if kind == "classification":
+            if kind in ("classification", "multi_label"):
                 self._check_classes(data.info.label_names, *keys)
             settings, shown, notes = defaults.transfer(
                 data,

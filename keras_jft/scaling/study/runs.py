@@ -99,7 +99,7 @@ class Run:
                 f" {self.transfer.head!r}. Received: the data set "
                 f"{part.dataset!r}, annotated for {shown!r}"
                 + (
-                    f'. Give options={{"task": {self.task!r}}}.'
+                    f'. Give options={{"task": {_made_up(self.task)!r}}}.'
                     if part.dataset == "synthetic"
                     else ". Choose another head or another data set."
                 )
@@ -345,6 +345,11 @@ class Runner:
             return []
         folder = self.directory / "tensorboard" / config_id(config)
         return [keras.callbacks.TensorBoard(folder)]
+
+
+def _made_up(task):
+    """Return what `synthetic` calls a task."""
+    return "many_label" if task == "multi_label" else task
 
 
 def _data(config):

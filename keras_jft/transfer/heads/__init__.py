@@ -5,12 +5,14 @@ from keras_jft.transfer.heads import (
     deeplab_aspp,
     deeplab_v3_plus,
     faster_rcnn,
+    multi_label,
     pose,
     retinanet,
 )
 
 HEADS = {
     "classification": classification.HEAD,
+    "multi_label": multi_label.HEAD,
     "deeplab_aspp": deeplab_aspp.HEAD,
     "deeplab_v3_plus": deeplab_v3_plus.HEAD,
     "faster_rcnn": faster_rcnn.HEAD,

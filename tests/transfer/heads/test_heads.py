@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.ops, pytest.mark.rewritten]
 # What a tiny instance of each head takes, and a batch that it can learn.
 OPTIONS = {
     "classification": {},
+    "multi_label": {},
     "deeplab_aspp": {"output_stride": 4, "rates": (1, 2)},
     "faster_rcnn": {
         "anchor_base": 11,
