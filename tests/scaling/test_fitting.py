@@ -159,3 +159,24 @@ def test_a_law_may_be_named_alone(rng):
 def test_columns_that_tell_curves_apart_are_names(by, rng):
     with pytest.raises(ValueError, match="`by` must name a column, or be a"):
         of(rows_of(SIZES, draw(rng, line(SIZES), 0, 0.01)), by=by)
+
+
+def test_curves_that_share_their_noise_learn_it_from_each_others_seeds(rng):
+    one = rows_of(SIZES, draw(rng, line(SIZES), 0, 0.01, seeds=1), mode="one")
+    ten = rows_of(SIZES, draw(rng, line(SIZES), 0, 0.01, 10), mode="ten")
+
+    def spread(law):
+        draws = law.posterior
+        low, high = np.quantile(draws.noise + draws.deviation, (0.05, 0.95))
+        return low**0.5, high**0.5
+
+    alone, shared = (
+        of([*one, *ten], by="mode", shared_noise=noise)
+        for noise in (False, True)
+    )
+    low, high = spread(shared["one"])
+    assert low < 0.01 < high
+    # 36 seeds tell the standard deviation to within 20% or so.
+    assert high / low < 2 < 4 < np.divide(*spread(alone["one"])[::-1])
+    # One run per size has no seeds to tell the other curve about.
+    assert spread(shared["ten"]) == pytest.approx(spread(alone["ten"]))

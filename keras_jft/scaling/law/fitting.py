@@ -32,6 +32,7 @@ def fit(
     laws: Sequence[str] | None = None,
     *,
     direction: str | None = None,
+    shared_noise: bool = False,
 ) -> Law: ...
 
 
@@ -45,6 +46,7 @@ def fit(
     laws: Sequence[str] | None = None,
     *,
     direction: str | None = None,
+    shared_noise: bool = False,
 ) -> dict[Any, Law]: ...
 
 
@@ -57,6 +59,7 @@ def fit(
     laws: Sequence[str] | None = None,
     *,
     direction: str | None = None,
+    shared_noise: bool = False,
 ) -> Law | dict[Any, Law]:
     """Fit scaling laws to the rows of a study, and weigh them.
 
@@ -82,6 +85,9 @@ def fit(
             scores are, as for a loss or an error. None: `"max"`, unless
             the name of the column or the scores suggest otherwise: then it
             must be given.
+        shared_noise: Whether runs of all curves scatter alike, so that seeds
+            of one curve tell about the noise of the others, too: for `by`, if
+            the curves differ in what hardly changes the noise.
 
     Returns:
         A `Law`; with `by`, a dict of laws keyed by the values of those
@@ -111,8 +117,21 @@ def fit(
     }
     curves = [(data.x, data.y) for data in gathered.values()]
     direction = units.direction_of(y, curves, direction, rows.metrics)
+    if not isinstance(shared_noise, bool):
+        raise ValueError(
+            "`shared_noise` must be True or False. Received: "
+            f"shared_noise={shared_noise!r}."
+        )
     fitted = {
-        curve: fit_evidence(data, bounds, names, direction)
+        curve: fit_evidence(
+            data,
+            bounds,
+            names,
+            direction,
+            others=[o for o in gathered.values() if o is not data]
+            if shared_noise
+            else (),
+        )
         for curve, data in gathered.items()
     }
     return fitted[None] if by is None else fitted
@@ -279,7 +298,15 @@ def _check_no_row_twice(table, x, y):
 # === Evidence to a law ===
 
 
-def fit_evidence(data, bounds, names=tuple(LAWS), direction="max", prior=None):
+def fit_evidence(
+    data,
+    bounds,
+    names=tuple(LAWS),
+    direction="max",
+    prior=None,
+    *,
+    others=(),
+):
     """Return the `Law` of one curve.
 
     Args:
@@ -288,6 +315,7 @@ def fit_evidence(data, bounds, names=tuple(LAWS), direction="max", prior=None):
         names: Names in `LAWS`.
         direction: `"max"` or `"min"`.
         prior: A `Prior`; None: the one that is learned.
+        others: `Evidence` of other curves with the same noise.
     """
     if len(data.sizes) < FEWEST_SIZES:
         raise ValueError(
@@ -297,7 +325,9 @@ def fit_evidence(data, bounds, names=tuple(LAWS), direction="max", prior=None):
         )
     bounds = units.bounds_of(data.y, bounds, data.y_name, direction)
     found = posterior.integrate(
-        posterior.scaled(data), names, prior or prior_lib.learned()
+        posterior.scaled(data, others=others),
+        names,
+        prior or prior_lib.learned(),
     )
     draws, odds = posterior.draw(found, bounds)
     return Law(

@@ -50,6 +50,7 @@ class Scaled(NamedTuple):
         shown: Number of sizes, smallest first, that set the unit.
         center: The score that counts as 0.
         unit: The difference of scores that counts as 1.
+        others: `(decades, counts, within)` of other curves with the same noise.
     """
 
     smallest: float
@@ -60,6 +61,7 @@ class Scaled(NamedTuple):
     shown: int
     center: float
     unit: float
+    others: tuple = ()
 
 
 class Structures(NamedTuple):
@@ -181,16 +183,18 @@ class Integrals:
     @property
     def freedom(self):
         """Degrees of freedom of the runs themselves."""
-        return float(self.runs.counts.sum() - 2)
+        others = sum((counts - 1).sum() for _, counts, _ in self.runs.others)
+        return float(self.runs.counts.sum() - 2 + others)
 
 
-def scaled(data, shown=None):
+def scaled(data, shown=None, others=()):
     """Return the `Scaled` runs of an `Evidence`.
 
     Args:
         data: An `Evidence`.
         shown: Number of sizes, smallest first, that set the unit; None for
             all.
+        others: `Evidence` of other curves with the same noise.
     """
     shown = len(data.sizes) if shown is None else shown
     center = float(data.means[:shown].mean())
@@ -206,6 +210,10 @@ def scaled(data, shown=None):
         shown=shown,
         center=center,
         unit=float(unit),
+        others=tuple(
+            (np.log10(o.sizes / data.sizes[0]), o.counts, o.within / unit**2)
+            for o in others
+        ),
     )
 
 
@@ -250,6 +258,9 @@ def _structures(runs, prior):
     shares = prior.shared if (runs.counts > 1).any() else (0.0,)
     found = []
     smooth = kernel(runs.decades, runs.decades)
+    # What seeds say of the noise, those of other curves included.
+    seeds = (runs.decades, runs.counts, runs.within), *runs.others
+    decades, counts, within = map(np.concatenate, zip(*seeds, strict=True))
     for ratio in np.unique(prior.ratio):
         for shared in shares:
             for falls in prior.falls:
@@ -260,7 +271,8 @@ def _structures(runs, prior):
                     np.diag(run * (own / count + shared)) + ratio * smooth,
                     lower=True,
                 )
-                scatter = (count - 1) * np.log(own * run)
+                each = 10 ** (-falls * decades)
+                scatter = (counts - 1) * np.log(own * each)
                 found.append(
                     (
                         ratio,
@@ -270,7 +282,7 @@ def _structures(runs, prior):
                             root, np.eye(len(root)), lower=True
                         ),
                         -np.log(np.diag(root)).sum() - scatter.sum() / 2,
-                        (runs.within / run).sum() / own,
+                        (within / each).sum() / own,
                     )
                 )
     return Structures(*map(np.array, zip(*found, strict=True)))
