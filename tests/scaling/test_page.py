@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_jft import scaling
-from keras_jft.scaling.reporting.explorer import gain_from_mean, sentence
+from keras_jft.scaling.reporting.explorer import gain_from_curve, sentence
 
 SIZES = (300, 1_000, 3_000, 10_000)
 
@@ -85,7 +85,7 @@ def test_a_curve_is_answered_as_its_forecast_has_it(written):
     assert f"**{sentence(sheet)}**" in said
     # 36 s a run.
     cost = "Cost: 0.01 device-hours per run, 0.00"
-    for line in (gain_from_mean(sheet), cost):
+    for line in (gain_from_curve(sheet), cost):
         assert f"- {line}" in said
     assert all(f"- {line}" in said for line in sheet.caveats)
 

@@ -140,7 +140,7 @@
       add(svg, "line", { class: "enough", x1: left, x2: width - right,
         y1: y(goal), y2: y(goal) });
       add(svg, "text", { x: left + 6, y: y(goal) - 5 }, worth > 0
-        ? "worth it beyond here" : "mean at the largest size");
+        ? "worth it beyond here" : "the curve at the largest size");
     }
     const at = x(data.means[0].at(-1) * option.factor);
     const [middle, from, to] = option.scores;

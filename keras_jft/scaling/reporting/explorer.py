@@ -60,7 +60,7 @@ def sentence(sheet):
     )
 
 
-def gain_from_mean(sheet):
+def gain_from_curve(sheet):
     """Return the gain as a line that says what it is measured from.
 
     Args:
@@ -70,12 +70,12 @@ def gain_from_mean(sheet):
     unit, data = law.unit, law.evidence
     gain = unit.text(law.sign * sheet.gain, "+")
     low, high = sorted((law.sign * sheet.gain_low, law.sign * sheet.gain_high))
-    runs = int(data.counts[-1])
+    now, runs = law.predict(data.sizes[-1]), int(data.counts[-1])
     return (
         f"Change: {gain} {unit.name}, 95% of runs between "
-        f"{unit.text(low, '+')} and {unit.text(high, '+')}, from the mean of "
-        f"{runs} run{'s' * (runs > 1)} at {units.sized(data.sizes[-1])} "
-        f"{things(law)}"
+        f"{unit.text(low, '+')} and {unit.text(high, '+')}, from the curve at "
+        f"{units.sized(data.sizes[-1])} {things(law)}, {unit.text(now)} (mean "
+        f"of {runs} run{'s' * (runs > 1)}: {unit.text(data.means[-1])})"
         f"{'; lower is better' if law.sign < 0 else ''}."
     )
 
@@ -131,7 +131,7 @@ def _option(sheet):
 
 
 def _change(sheet):
-    """Return where the score goes, from the mean at the largest size."""
+    """Return where the score goes, from the curve at the largest size."""
     now, there, low, high = _scores(sheet)
     law = sheet.law
     score = f"{law.unit.text(there)} ({law.unit.text(low)} to "
@@ -144,12 +144,13 @@ def _change(sheet):
 
 
 def _scores(sheet):
-    """Return the mean at the largest size, and the score with its interval.
+    """Return the curve at the largest size, and the score with its interval.
 
-    The gain is added to the mean, which the reader sees, not to the curve.
+    That of the gain, which the verdict is about: it is narrower than that of
+    the score, since it is not known either where the curve is now.
     """
     law = sheet.law
-    now = float(law.evidence.means[-1])
+    now = float(law.predict(law.evidence.sizes[-1]))
     gains = (sheet.gain, sheet.gain_low, sheet.gain_high)
     there, *ends = (
         float(np.clip(now + law.sign * gain, *law.bounds)) for gain in gains
@@ -219,7 +220,7 @@ def _curve(name, sheet):
         "most": most,
         "step": 10.0 ** math.floor(math.log10(most / SLIDER_STEPS)),
         "modals": MODALS,
-        "now": scale * float(law.evidence.means[-1]),
+        "now": scale * float(law.predict(law.evidence.sizes[-1])),
         "options": options,
         "chart": _chart(law, factors[-1]),
     }

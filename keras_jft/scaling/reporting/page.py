@@ -40,7 +40,7 @@ from keras_jft.scaling.law.families import LAWS
 from keras_jft.scaling.paper.tables import paper_table
 from keras_jft.scaling.reporting.explorer import (
     explorer,
-    gain_from_mean,
+    gain_from_curve,
     sentence,
 )
 from keras_jft.scaling.reporting.figures import plot_data_size
@@ -248,7 +248,7 @@ def _card(name, sheet):
     if isinstance(sheet, str):
         return Card(_called(name), NOT_ENOUGH_EVIDENCE, sheet, (), tone)
     lines = [_unquoted(reason) for reason in sheet.reasons]
-    lines.append(gain_from_mean(sheet))
+    lines.append(gain_from_curve(sheet))
     if sheet.cost:
         lines.append(f"Cost: {sheet.cost}")
     if sheet.next_runs:
