@@ -5,6 +5,7 @@ import typing
 from keras_jft import startup
 from keras_jft.scaling.decision.alternatives import Alternative, alternatives
 from keras_jft.scaling.decision.forecast import Forecast, forecast, forecasts
+from keras_jft.scaling.decision.prices import Price, Prices, prices
 from keras_jft.scaling.law.backtesting import backtest
 from keras_jft.scaling.law.families import LAWS
 from keras_jft.scaling.law.fitting import fit, trend
@@ -50,6 +51,8 @@ __all__ = [
     "Outlook",
     "PaperTable",
     "Plan",
+    "Price",
+    "Prices",
     "Results",
     "Rows",
     "Run",
@@ -71,6 +74,7 @@ __all__ = [
     "plot_classes",
     "plot_data_size",
     "plot_data_sizes",
+    "prices",
     "read_plan",
     "read_rows",
     "report",

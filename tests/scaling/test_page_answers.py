@@ -40,20 +40,25 @@ def test_a_card_has_verdict_sentence_change_and_cost(found):
     card = page._card(("steep",), sheet)
     assert (card.title, card.verdict) == ("steep", "collect")
     assert card.tone == "yes"
-    # The line through the means: 58 at 10,000, and half of what a seed adds.
+    # From the curve at 10,000, which the verdict is about.
+    now = 100 * sheet.law.predict(10_000)
     there, low, high = (
-        f"{58.1 + 100 * gain:.1f}"
+        f"{now + 100 * gain:.1f}"
         for gain in (sheet.gain, sheet.gain_low, sheet.gain_high)
     )
     assert card.lead.startswith(
         "Collect: ten times the images, 10,000 to 100,000, should lift Top-1 "
-        f"accuracy from 58.1 to about {there} ({low} to {high}). You asked for "
-        "2 points; chance "
+        f"accuracy from {now:.1f} to about {there} ({low} to {high}). You "
+        "asked for 2 points; chance "
     )
     assert card.lead.endswith("%. About 1 device-hours a run.")
-    change, cost = card.lines
+    change, cost, price = card.lines
     assert change.startswith(f"Change: {100 * sheet.gain:+.1f} points, 95% of")
-    assert change.endswith("from the mean of 2 runs at 10,000 images.")
+    # The line through the means: 58 at 10,000, and half of what a seed adds.
+    assert change.endswith(
+        f"from the curve at 10,000 images, {now:.1f} (mean of 2 runs: 58.1)."
+    )
+    assert price.startswith("Price: 1 point = ")
     # An hour a run whatever its size.
     each = 1 / (100 * sheet.gain)
     assert cost == f"Cost: 1 device-hours per run, {each:.3g} per point"

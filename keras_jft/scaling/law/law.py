@@ -217,12 +217,40 @@ class Law:
                 f"`target` must be a score within the bounds {self.bounds}. "
                 f"Received: target={target!r}."
             )
+        return self._reached(target)
+
+    def images_to_gain(self, gain: float) -> Estimate:
+        """Return the size at which the curve has gained so much.
+
+        Args:
+            gain: More than 0, in the unit of the score.
+
+        Returns:
+            An `Estimate` of the size at which each curve is that much better
+            than at the largest size, as of `images_for`.
+        """
+        checks.number("gain", gain, 0, above=True)
+        now = self.posterior.curves(self.evidence.sizes[-1])[0]
+        wanted = now + self.sign * gain
+        low, high = self.bounds
+        wanted = np.where((wanted < low) | (wanted > high), np.nan, wanted)
+        return self._reached(wanted, self.evidence.sizes[-1])
+
+    def _reached(self, target, start=None):
+        """Return an `Estimate` of the size at which curves reach a score.
+
+        Args:
+            target: The score, or `(n,)` one for each drawn curve; nan is never
+                reached.
+            start: The smallest size that counts; None: that of the evidence.
+        """
         sizes = self.evidence.sizes
+        start = sizes[0] if start is None else start
         powers = np.linspace(
-            np.log10(sizes[0]), np.log10(sizes[-1] * FARTHEST), 150
+            np.log10(start), np.log10(sizes[-1] * FARTHEST), 150
         )
         curves = self.posterior.curves(10**powers)
-        above = self.sign * curves >= self.sign * target
+        above = self.sign * curves >= self.sign * np.asarray(target)
         first = above.argmax(axis=0)
         # Linear interpolation in log size.
         left = np.maximum(first - 1, 0)

@@ -29,6 +29,7 @@ from keras_jft.html_page import (
     to_markdown,
     write,
 )
+from keras_jft.scaling.decision import prices as prices_lib
 from keras_jft.scaling.decision.alternatives import Alternative
 from keras_jft.scaling.decision.forecast import (
     COLLECT,
@@ -36,6 +37,7 @@ from keras_jft.scaling.decision.forecast import (
     NOT_ENOUGH_EVIDENCE,
     forecasts,
 )
+from keras_jft.scaling.decision.prices import Prices
 from keras_jft.scaling.law.families import LAWS
 from keras_jft.scaling.paper.tables import paper_table
 from keras_jft.scaling.reporting.explorer import (
@@ -101,6 +103,7 @@ def report(
     bounds: tuple[float, float] | None = None,
     direction: str | None = None,
     alternatives: Sequence[Alternative] = (),
+    prices: Prices | None = None,
     paper_tables: Sequence[int] = (),
     title: str | None = None,
     command: str | None = None,
@@ -129,6 +132,7 @@ def report(
         direction: `"max"` or `"min"`, as for `fit`.
         alternatives: The result of `jft.scaling.alternatives`, to show beside
             the decision.
+        prices: The result of `jft.scaling.prices`, to show with them.
         paper_tables: Numbers of the paper's tables to show with the means of
             the rows beside them, as `paper_table` does.
         title: The title of the page.
@@ -157,6 +161,11 @@ def report(
             "`alternatives` must be a list that `jft.scaling.alternatives` "
             f"returned. Received: {alternatives!r}."
         )
+    if not isinstance(prices, (Prices, type(None))):
+        raise ValueError(
+            "`prices` must be what `jft.scaling.prices` returned. Received: "
+            f"{prices!r}."
+        )
     options: dict[str, Any] = {"x": x, "y": y, "bounds": bounds}
     rows = Rows(rows)
     by = rows.curve_columns(by)
@@ -179,7 +188,7 @@ def report(
         Heading("The decision"),
         Cards(tuple(_card(*curve) for curve in found.items())),
         *_explorer(found),
-        *_against(alternatives),
+        *_against(alternatives, prices),
         Heading("Figures"),
         Pictures(
             tuple(
@@ -251,11 +260,19 @@ def _card(name, sheet):
     lines.append(gain_from_curve(sheet))
     if sheet.cost:
         lines.append(f"Cost: {sheet.cost}")
+    if not any(doubt.withholds for doubt in sheet.doubts):
+        lines += _price(sheet.law)
     if sheet.next_runs:
         lines.append(f"Next runs: {_next_runs(sheet)}")
     tone = TONES[sheet.verdict]
     said = sentence(sheet)
     return Card(_called(name), sheet.verdict, said, tuple(lines), tone)
+
+
+def _price(law):
+    """Yield a line on what a percent point takes, if scores have points."""
+    if law.unit.name == "points":
+        yield f"Price: {prices_lib.prices(law)}"
 
 
 def _unquoted(text):
@@ -284,11 +301,15 @@ def _next_runs(sheet):
     )
 
 
-def _against(alternatives):
+def _against(alternatives, prices=None):
     """Yield blocks that compare data with its alternatives, if any."""
-    if not alternatives:
+    if not alternatives and prices is None:
         return
     yield Heading("Data against alternatives")
+    if prices is not None:
+        yield Text(f"What a gain takes, by each way alone: {prices}.")
+    if not alternatives:
+        return
     yield Table(
         "Each change alone; gain in the unit of the score, with its 95% "
         "interval over seeds; additional device-hours per run",
