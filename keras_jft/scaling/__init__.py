@@ -9,6 +9,7 @@ from keras_jft.scaling.decision.prices import Price, Prices, prices
 from keras_jft.scaling.law.backtesting import backtest
 from keras_jft.scaling.law.families import LAWS
 from keras_jft.scaling.law.fitting import fit, trend
+from keras_jft.scaling.law.joint import Choice, JointLaw, fit_joint
 from keras_jft.scaling.law.law import Candidate, Law
 from keras_jft.scaling.paper.capacity import plot_capacity
 from keras_jft.scaling.paper.tables import PaperTable, paper_table
@@ -46,7 +47,9 @@ __all__ = [
     "LAWS",
     "Alternative",
     "Candidate",
+    "Choice",
     "Forecast",
+    "JointLaw",
     "Law",
     "Outlook",
     "PaperTable",
@@ -67,6 +70,7 @@ __all__ = [
     "find_results",
     "fit",
     "fit_hours",
+    "fit_joint",
     "forecast",
     "forecasts",
     "paper_table",
