@@ -27,6 +27,7 @@ from keras_jft.scaling.rows.table import Rows
 from keras_jft.scaling.rows.trackers import KINDS
 from keras_jft.scaling.study.outlook import Outlook
 from keras_jft.scaling.study.study import Study
+from keras_jft.scaling.study.until import Decided
 
 # Only runs train: the rest must not import Keras.
 if typing.TYPE_CHECKING:
@@ -48,6 +49,7 @@ __all__ = [
     "Alternative",
     "Candidate",
     "Choice",
+    "Decided",
     "Forecast",
     "JointLaw",
     "Law",

@@ -9,7 +9,13 @@ from PIL import Image
 
 from keras_jft import cli
 from keras_jft import data as jft_data
-from keras_jft.scaling import Runner, commented, read_plan, study_text
+from keras_jft.scaling import (
+    Decided,
+    Runner,
+    commented,
+    read_plan,
+    study_text,
+)
 from keras_jft.scaling.study import budget, defaults, search
 from keras_jft.scaling.study.toml_file import TomlFile
 
@@ -116,6 +122,13 @@ def test_the_splits_that_there_are_are_used(plan, folders):
     assert "parts" not in task.transfer.options
 
 
+def test_a_study_may_stop_when_its_verdict_is_settled(plan):
+    assert plan(SHORT).study().until is None
+    found = plan(f'until = "decided"\n{SHORT}')
+    assert found.study().until == Decided()
+    assert found.study(until=None).until is None
+
+
 def test_what_is_given_replaces_what_would_be_chosen(plan):
     found = plan(
         """
@@ -158,6 +171,13 @@ def test_what_is_given_replaces_what_would_be_chosen(plan):
         ("[pretrain]", "sizes = [0, 7]\n[pretrain]", 2, "at least the `batch"),
         ("[pretrain]", "sizes = [\n0,\n200]\n[pretrain]", 2, "at most 100"),
         ("[pretrain]", "sizes = 3\n[pretrain]", 2, "`sizes` must be a list"),
+        ("[pretrain]", 'until = "done"\n[pretrain]', 2, "`until` must be"),
+        (
+            "[pretrain]",
+            'sizes = [0, 64]\nuntil = "decided"\n[pretrain]',
+            3,
+            "no verdict to wait for",
+        ),
         ("[pretrain]", "seeds = [-1]\n[pretrain]", 2, "0 or more"),
         ("[pretrain]", "seeds = []\n[pretrain]", 2, "one or more"),
         ("[pretrain]", "seeds = [0, 0]\n[pretrain]", 2, "each once"),

@@ -79,6 +79,45 @@ def plan(law, factor, steps=3):
     return tuple(_widths(law, factor, sizes, wanted))
 
 
+def choose(law, factor, left):
+    """Return the size among those left whose next run tells most for its cost.
+
+    A size without runs comes before more seeds of another, as in `plan`.
+
+    Args:
+        law: A `Law`.
+        factor: How many times the largest size the forecast is for.
+        left: `{size: number of runs left}`.
+    """
+    data = law.evidence
+    done = dict(zip(data.sizes.tolist(), data.counts.tolist(), strict=True))
+    outlook = _Outlook(law, factor, [*left])
+    among = [size for size in left if size not in done] or [*left]
+    return max(among, key=lambda size: outlook.worth(size, done, 1))
+
+
+def narrowed(law, factor, left):
+    """Return what all runs that are left would do to the interval of the gain.
+
+    Args:
+        law: A `Law`.
+        factor: How many times the largest size the forecast is for.
+        left: `{size: number of runs left}`.
+
+    Returns:
+        The width of the interval after these runs by that before them, and the
+        standard deviation of how far they move its middle (equation 30).
+    """
+    data = law.evidence
+    done = dict(zip(data.sizes.tolist(), data.counts.tolist(), strict=True))
+    outlook = _Outlook(law, factor, [*left])
+    now, before = outlook.half_width(), outlook.variance
+    for size, runs in left.items():
+        outlook.add(size, done, runs)
+    moves = np.sqrt(max(before - outlook.variance, 0.0))
+    return outlook.half_width() / now, float(moves)
+
+
 def _widths(law, factor, sizes, wanted):
     """Yield the `NextRuns` of each size, with the width after all so far."""
     data = law.evidence
@@ -124,6 +163,11 @@ class _Outlook:
         self._covariance -= np.outer(column, column) / self._seen(
             size, planned, runs
         )
+
+    @property
+    def variance(self):
+        """Variance of the gain of the curve."""
+        return float(self._covariance[0, 0])
 
     def half_width(self):
         """Return half the width of the gain's interval."""

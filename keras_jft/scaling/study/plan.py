@@ -40,7 +40,7 @@ SEEDS = (0, 1, 2)
 HELD_OUT, VALIDATED = 0.2, 0.15
 # Images whose near-duplicates are looked for, so that they are on one side.
 _MOST_COMPARED = 20_000
-_STUDY_KEYS = ("output", "sizes", "seeds", "pretrain", "tasks")
+_STUDY_KEYS = ("output", "sizes", "seeds", "until", "pretrain", "tasks")
 _DATA_KEYS = ("images", "task", "layout")
 # What images are annotated with for each task.
 _NEEDED = {
@@ -102,6 +102,7 @@ class Plan:
         notes: Sentences on what was found and chosen.
         chosen: What the user has chosen: "sizes", "seeds", and learning rates,
             such as "tasks.cats.learning_rate".
+        until: As for `Study`.
     """
 
     output: pathlib.Path
@@ -111,6 +112,7 @@ class Plan:
     seeds: tuple[int, ...]
     notes: tuple[str, ...] = ()
     chosen: tuple[str, ...] = ()
+    until: str | None = None
 
     def runs(self) -> list[Run]:
         """Return the `Run`s, those of one pre-training together.
@@ -145,7 +147,7 @@ class Plan:
             self.runs(),
             self.output / "rows.jsonl",
             run=Runner(self.output / "backbones", tensorboard=tensorboard),
-            **options,
+            **{"until": self.until, **options},
         )
 
     def __str__(self) -> str:
@@ -227,7 +229,23 @@ class _Planner:
             seeds=tuple(self._value(list, list(SEEDS), "seeds")),
             notes=tuple(self.notes),
             chosen=self._chosen(),
+            until=self._until(trained),
         )
+
+    def _until(self, trained):
+        until = self._value(str, None, "until")
+        if until not in (None, "decided"):
+            raise ValueError(
+                f'{self.file.where("until")}: `until` must be "decided", or '
+                f"left out. Received: {until!r}."
+            )
+        if until and trained < SIZES_TO_DECIDE:
+            raise ValueError(
+                f"{self.file.where('until')}: without {SIZES_TO_DECIDE} sizes "
+                f"there is no verdict to wait for. Received: {trained} sizes "
+                "above 0. Leave out `until`, or give more `sizes`."
+            )
+        return until
 
     def _chosen(self):
         places = {"pretrain": self.table["pretrain"]} | {

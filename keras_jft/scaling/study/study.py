@@ -17,6 +17,7 @@ from keras_jft.scaling.rows.table import is_failure
 from keras_jft.scaling.study import claims, fingerprints
 from keras_jft.scaling.study import outlook as outlook_lib
 from keras_jft.scaling.study.config_id import config_id
+from keras_jft.scaling.study.until import Decided
 from keras_jft.text import number_of
 from keras_jft.typing import PathLike
 
@@ -44,10 +45,15 @@ class Study:
         path: The JSON lines file of rows; other studies may share it.
         run: A callable from a config to a dict of scores and other columns.
         retry_failed: Whether to repeat runs whose row is an error.
+        until: When to stop before all configs are done: `"decided"`, when the
+            runs that are left would not change the verdict whether ten times
+            more data bring any gain; or a `Decided`, with another question.
+            None: run all.
 
     Raises:
         ValueError: If a config is not a dataclass or appears twice, `path` is
-            not a JSON lines file, or `run` is not callable.
+            not a JSON lines file, `run` is not callable, or `until` is given
+            and the configs of a curve have fewer than four sizes.
 
     Example:
         >>> import dataclasses, tempfile
@@ -72,6 +78,7 @@ class Study:
         path: PathLike,
         run: Callable[[Any], Mapping[str, Any]],
         retry_failed: bool = False,
+        until: Decided | str | None = None,
     ):
         if not isinstance(configs, Iterable):
             raise ValueError(
@@ -93,6 +100,7 @@ class Study:
                 f"dict of scores. Received: run={run!r}."
             )
         self.retry_failed = retry_failed
+        self.until = _until(until, self.configs)
         self._run = run
         self._fingerprints = fingerprints.Fingerprints()
         self._keys = list(map(_id_of, self.configs))
@@ -106,11 +114,11 @@ class Study:
                 )
 
     def run(self) -> list[dict[str, Any]]:
-        """Run every config that has no row yet.
+        """Run every config that has no row yet, or as many as `until` needs.
 
         Returns:
-            The rows of all configs of the study, a list of dicts in the order
-            of the configs; rows of failed runs have an `error`.
+            The rows of all configs of the study that are done, a list of dicts
+            in the order of the configs; rows of failed runs have an `error`.
 
         Raises:
             ValueError: If all runs seem bound to fail; or a `TypeError` or
@@ -126,7 +134,7 @@ class Study:
                 bar.console.print(notice, markup=False)
             task = bar.add_task("runs", total=len(self.configs), completed=done)
             try:
-                for config in left:
+                for config in self._in_order(left, before):
                     bar.update(task, description=_described(config))
                     with claims.claim(self.path, config_id(config)) as mine:
                         elsewhere += not mine
@@ -139,6 +147,9 @@ class Study:
             except KeyboardInterrupt:
                 bar.console.print(self._stopped(), markup=False)
                 raise
+            if self.until is not None:
+                said = self.until.told(self.rows(), len(self.configs))
+                bar.console.print(said, markup=False)
             if elsewhere:
                 bar.console.print(
                     "Other processes or threads are doing "
@@ -146,6 +157,14 @@ class Study:
                     f"{self.path}."
                 )
         return self.rows()
+
+    def _in_order(self, left, before):
+        """Return an iterator over the configs in the order to run them."""
+        if self.until is None:
+            return iter(left)
+        return self.until.in_order(
+            left, self.rows, lambda config: self._is_new(config, before)
+        )
 
     def _is_new(self, config, before):
         """Return whether another process has done a config since `before`."""
@@ -254,6 +273,20 @@ class Study:
             f"left; what is done is safe in {self.path}. Run the same study "
             "again to continue."
         )
+
+
+def _until(given, configs):
+    """Return the `Decided` of an argument, checked, or None."""
+    if given is None:
+        return None
+    found = Decided() if given == "decided" else given
+    if not isinstance(found, Decided):
+        raise ValueError(
+            '`until` must be "decided", a `Decided` or None. Received: '
+            f"until={given!r}."
+        )
+    found.check(configs)
+    return found
 
 
 class _Failures:
