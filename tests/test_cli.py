@@ -79,6 +79,20 @@ def test_messages_speak_of_options_and_name_the_command(said, tmp_path):
     assert said("forecast", path, "--worth", 2).endswith("2 points give 0.02.")
 
 
+def test_a_warning_speaks_of_options(tmp_path):
+    path = tmp_path / "scores.csv"
+    lines = [f"{n},0.{i},a\n{n},0.{i}5,b" for i, n in enumerate((9, 30, 90), 3)]
+    path.write_text("\n".join(["num_examples,score,arch", *lines, ""]))
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_jft", "forecast", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "keras-jft: warning: The runs of one curve differ" in done.stderr
+    assert "by `--where`, or tell them apart by `--by`" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

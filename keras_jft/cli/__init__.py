@@ -48,11 +48,18 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(_with_infinity(words))
     names = _set_by_options(arguments)
     shown = warnings.formatwarning
-    warnings.formatwarning = _as_a_line
+
+    def told(message, *_args, **_options):
+        return in_options(str(message), names)
+
+    # Without the line of code that it comes from.
+    warnings.formatwarning = lambda *warning, **_: (
+        f"keras-jft: warning: {told(*warning)}\n"
+    )
     try:
         with checks.on_command_line(
             f"keras-jft {arguments.command}",
-            lambda message: in_options(message, names),
+            told,
             STOPPED.get(arguments.command, BEGINS_AGAIN),
         ):
             return arguments.run(arguments) or 0
@@ -66,11 +73,6 @@ def _set_by_options(arguments):
     if vars(arguments).get("study") is None:
         return names
     return [name for name in names if name not in study.IN_THE_FILE]
-
-
-def _as_a_line(message, *_args, **_options):
-    """Return a warning without the line of code that it comes from."""
-    return f"keras-jft: warning: {message}\n"
 
 
 def _parser():
