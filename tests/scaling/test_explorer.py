@@ -119,6 +119,17 @@ def test_a_sentence_says_what_is_sure_and_what_is_not():
     assert "if the fitted curve holds." in far
 
 
+def test_a_score_that_two_tasks_have_is_called_by_its_name_alone():
+    """The metrics of boxes and of keypoints both score by `ap`."""
+    rows = [
+        {"num_examples": n, "ap": s, "task": "detection"}
+        for n, s in ((300, 0.1), (1_000, 0.15), (3_000, 0.2), (9_000, 0.25))
+    ]
+    law = scaling.fit(rows, x="num_examples", y="ap")
+    said = explorer.sentence(scaling.forecast(law))
+    assert " lift AP from " in said and "OKS" not in said
+
+
 def test_a_loss_is_lowered_in_its_own_unit():
     rows = [
         {

@@ -161,8 +161,10 @@ def _scores(sheet):
 def _score_name(law):
     """Return the name of the scores: of a known metric, or of the column."""
     name = law.evidence.y_name
-    titles = {metric.score: metric.title for metric in METRICS.values()}
-    return titles.get(name, name.replace("_", " "))
+    titles = {m.title for m in METRICS.values() if m.score == name}
+    if len(titles) > 1:  # Of boxes or of keypoints: a law does not say.
+        return name.upper()
+    return titles.pop() if titles else name.replace("_", " ")
 
 
 def _asked(law, worth):
