@@ -13,6 +13,7 @@ import pathlib
 import keras
 
 import keras_jft as jft
+from keras_jft import checks
 
 
 def main(num_examples, epochs, path):
@@ -52,4 +53,5 @@ if __name__ == "__main__":
         "--path", type=pathlib.Path, default="multi_worker.keras"
     )
     given = parser.parse_args()
-    main(given.num_examples, given.epochs, given.path)
+    with checks.on_command_line():
+        main(given.num_examples, given.epochs, given.path)

@@ -16,6 +16,7 @@ import pathlib
 import keras
 
 import keras_jft as jft
+from keras_jft import checks
 
 
 def main(num_examples, epochs, directory):
@@ -62,4 +63,5 @@ if __name__ == "__main__":
         "--directory", type=pathlib.Path, default="parameter_server"
     )
     given = parser.parse_args()
-    main(given.num_examples, given.epochs, given.directory)
+    with checks.on_command_line():
+        main(given.num_examples, given.epochs, given.directory)
