@@ -1,8 +1,10 @@
 """What `import keras_jft` sets, and what it leaves, in fresh processes."""
 
 import importlib
+import json
 import logging
 import os
+import pathlib
 import pkgutil
 import subprocess
 import sys
@@ -13,13 +15,14 @@ import pytest
 import keras_jft
 from keras_jft import startup
 
+SAVED = pathlib.Path(__file__).parent / "saved"
 SET = ("TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS", "KERAS_BACKEND")
 
 
-def _python(code, check=True, **environment):
+def _python(code, *arguments, check=True, **environment):
     kept = {k: v for k, v in os.environ.items() if k not in SET}
     return subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, *arguments],
         env={**kept, "KERAS_BACKEND": "tensorflow", **environment},
         capture_output=True,
         text=True,
@@ -28,21 +31,47 @@ def _python(code, check=True, **environment):
     )
 
 
+@pytest.fixture(scope="module")
+def fresh():
+    """What one process that imports the package said, and its errors."""
+    code = """
+import json, os, sys, keras_jft as jft, tensorflow as tf
+jft.ResNet, jft.FasterRCNN, jft.data.load
+sys.stderr.write("imported\\n")
+cpu = tf.config.list_physical_devices("CPU")[0]
+# Raises once TensorFlow has run anything.
+tf.config.set_logical_device_configuration(
+    cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras
+loaded = keras.saving.load_model(sys.argv[1])
+jft.backbones.create("resnet18", width=4)
+jft.backbones.create("applications/MobileNetV2", alpha=0.35)
+print(json.dumps({
+    "onednn": os.environ["TF_ENABLE_ONEDNN_OPTS"],
+    "level": os.environ["TF_CPP_MIN_LOG_LEVEL"],
+    "loaded": type(loaded).__name__,
+    "has_keras_hub": "keras_hub" in sys.modules,
+}))
+"""
+    done = _python(code, SAVED / "multi_label.keras")
+    return json.loads(done.stdout), done.stderr
+
+
 @pytest.mark.slow
-def test_importing_turns_onednn_on_writes_nothing_and_runs_no_operation():
-    done = _python(
-        "import os, sys, keras_jft, tensorflow as tf\n"
-        "keras_jft.ResNet, keras_jft.FasterRCNN, keras_jft.data.load\n"
-        "print(os.environ['TF_ENABLE_ONEDNN_OPTS'],"
-        "os.environ['TF_CPP_MIN_LOG_LEVEL'])\n"
-        "sys.stderr.write('imported\\n')\n"
-        "cpu = tf.config.list_physical_devices('CPU')[0]\n"
-        # Raises once TensorFlow has run anything.
-        "tf.config.set_logical_device_configuration("
-        "cpu, [tf.config.LogicalDeviceConfiguration()] * 2)"
-    )
-    assert done.stdout == "1 2\n"
-    assert done.stderr.startswith("imported\n")
+def test_importing_turns_onednn_on_writes_nothing_and_runs_no_operation(fresh):
+    found, errors = fresh
+    assert (found["onednn"], found["level"]) == ("1", "2")
+    assert errors.startswith("imported\n")
+
+
+@pytest.mark.slow
+def test_importing_the_package_is_enough_to_load_a_model(fresh):
+    assert fresh[0]["loaded"] == "MultiLabelClassifier"
+
+
+@pytest.mark.slow
+def test_nothing_imports_keras_hub_until_it_is_asked_for(fresh):
+    assert not fresh[0]["has_keras_hub"]
 
 
 def test_importing_the_package_does_not_import_keras():
@@ -50,9 +79,12 @@ def test_importing_the_package_does_not_import_keras():
         "import sys, keras_jft\n"
         "assert {'ResNet', 'data'} <= set(dir(keras_jft))\n"
         "print({'keras', 'tensorflow', 'numpy'} & set(sys.modules))\n"
+        # On the backend that is imported soonest.
+        "sys.modules['tensorflow'] = None\n"
         "print(keras_jft.ResNet.__name__, keras_jft.layers.__name__)\n"
         "keras_jft.nothing",
         check=False,
+        KERAS_BACKEND="numpy",
     )
     assert done.stdout == "set()\nResNet keras_jft.layers\n"
     assert done.stderr.endswith(
@@ -91,8 +123,7 @@ jft.scaling.rows.rows.provenance()
 
 @pytest.mark.parametrize(
     "imports",
-    [
-        "import keras_jft, keras",
+    [  # The package alone, and then Keras: `fresh`.
         "from keras_jft.layers import Conv2D\nimport keras",
         # As packages do that want to know whether there is Keras.
         "import keras_jft\nfrom importlib import util\n"

@@ -1,9 +1,5 @@
 """From raw outputs to losses and detections, on both backends."""
 
-import os
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import numpy_rcnn
@@ -112,43 +108,3 @@ def test_proposals_and_detections_are_those_of_the_loops(detector, batch):
             found["boxes"][i][:n], ranked[:, 2:], atol=1e-2
         )
         assert (found["labels"][i][n:] == -1).all()
-
-
-JAX = """
-import pathlib, sys
-import numpy as np
-import keras
-import keras_jft as jft
-
-assert keras.backend.backend() == "jax"
-folder = pathlib.Path(sys.argv[1])
-model = keras.saving.load_model(folder / "model.keras")
-found = model.predict(np.load(folder / "images.npy"), verbose=0)
-np.savez(folder / "jax.npz", **found)
-"""
-
-
-@pytest.mark.slow
-def test_jax_finds_what_tensorflow_finds(exhaustive, batch, tmp_path):
-    # Losses of both are those of the loops, above.
-    model = _varied(exhaustive())
-    model.compile(keras.optimizers.SGD(0.02))
-    model.save(tmp_path / "model.keras")
-    np.save(tmp_path / "images.npy", batch["images"])
-    done = subprocess.run(
-        [sys.executable, "-c", JAX, str(tmp_path)],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
-    ours = model.predict(batch["images"], verbose=0)
-    assert (ours["labels"] >= 0).any()
-    with np.load(tmp_path / "jax.npz") as jax:
-        assert set(jax) == set(ours)
-        for key in jax:
-            np.testing.assert_allclose(
-                jax[key], ours[key], rtol=1e-4, atol=1e-3, err_msg=key
-            )
