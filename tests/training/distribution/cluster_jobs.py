@@ -1,6 +1,7 @@
 """Models and runs for the tests of strategies, and jobs for clusters."""
 
 import json
+import multiprocessing
 import os
 import signal
 
@@ -15,6 +16,9 @@ from keras_jft.layers import FusedBatchNormalization, ImageScaling
 from keras_jft.training.checkpoints import resuming
 
 CLASSES = 5
+# All are forked from one process that has imported TensorFlow and run nothing.
+FORK = multiprocessing.get_context("forkserver")
+FORK.set_forkserver_preload(["keras_jft.pretrain", "keras_jft.transfer"])
 
 
 def batch(size=13, image_size=16):
@@ -58,35 +62,30 @@ def one_label():
 
 
 def segmenter():
-    backbone = backbones.ResNet(
-        (1, 1, 1, 1),
-        width=16,
-        block="basic",
-        stem="small",
-        output_stride=4,
-        image_shape=(16, 16, 3),
-    )
+    """DeepLab on a backbone of one convolution."""
+    inputs = keras.Input((16, 16, 3))
+    options = {"strides": 4, "padding": "same", "name": "conv"}
+    x = keras.layers.Conv2D(16, 5, **options)(inputs)
+    x = FusedBatchNormalization(name="bn")(x)
+    net = keras.Model(inputs, keras.layers.ReLU(name="relu")(x))
     head = transfer.heads.deeplab_aspp.DeepLabASPP
-    model = head(backbone, 16, output_stride=4)
+    model = head(backbones.adapt(net, scaling="jft"), 16, output_stride=4)
     freeze_statistics(model)
     return model
 
 
 def detector():
-    """A small Faster R-CNN; its samples are all that there are."""
-    backbone = backbones.ResNet(
-        (1, 1, 1, 1),
-        width=16,
-        block="basic",
-        stem="small",
-        image_shape=(32, 32, 3),
-    )
+    """A Faster R-CNN of a convolution per stage, which samples everything."""
+    x = inputs = keras.Input((32, 32, 3))
+    for stage in range(1, 6):
+        options = {"strides": 2, "padding": "same", "activation": "relu"}
+        x = keras.layers.Conv2D(16, 3, **options, name=f"stage{stage}")(x)
     return transfer.FasterRCNN(
-        backbone,
+        backbones.adapt(keras.Model(inputs, x), scaling="jft"),
         3,
         anchor_base=16,
         rpn_filters=16,
-        rpn_samples=2 * 768,
+        rpn_samples=2 * 48,
         head_samples=4 * 8,
         num_proposals=8,
         crop_size=4,

@@ -1,16 +1,11 @@
 """What the tasks of an asynchronous cluster run, for its test.
 
-    python -m keras_jft.training.launch --workers 2 --servers 2 \\
-        server_jobs.py JOB FOLDER
-
 Every task leaves its process number in `FOLDER/<job>_<index>.pid`; the chief
 what it measured in `FOLDER/<name>.json`.
 """
 
 import json
 import os
-import pathlib
-import sys
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -23,7 +18,7 @@ from keras_jft import data, layers, pretrain, training
 from keras_jft.training.checkpoints.checkpoint import saved
 
 STEPS, BATCH = 60, 8
-FOLDER = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else None
+FOLDER = None  # `main` sets it.
 
 
 def _task():
@@ -31,6 +26,7 @@ def _task():
     return f"{task['type']}_{task['index']}"
 
 
+@training.sendable
 class Noted:
     """A transform that notes who read what."""
 
@@ -228,13 +224,12 @@ JOBS = {
 }
 
 
-def main(jobs):
+def main(jobs, folder):
+    """Run jobs, separated by commas, under the strategy of TF_CONFIG."""
+    global FOLDER
+    FOLDER = folder
     (FOLDER / f"{_task()}.pid").write_text(str(os.getpid()))
     strategy = training.strategy("auto")
     keras.utils.set_random_seed(0)
     for job in jobs.split(","):
         JOBS[job](strategy)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import multiprocessing
 import os
 import re
 import signal
@@ -20,9 +19,6 @@ pytestmark = pytest.mark.slow
 
 pytest.importorskip("tensorflow")
 TIMEOUT = 300
-# All are forked from one process that has imported TensorFlow and run nothing.
-FORK = multiprocessing.get_context("forkserver")
-FORK.set_forkserver_preload(["keras_jft.pretrain", "keras_jft.transfer"])
 
 
 def _work(environment, names, folder, log):
@@ -42,7 +38,7 @@ def _workers(count, folder, names):
         for task in launch.tasks(count):
             log = folder / f"log{task.index}"
             arguments = (task.environment, names, folder, log)
-            process = FORK.Process(target=_work, args=arguments)
+            process = jobs.FORK.Process(target=_work, args=arguments)
             process.start()
             processes.append(process)
         yield processes

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import cluster_jobs
 import keras
 import numpy as np
 import pytest
@@ -16,11 +18,57 @@ import server_jobs as jobs
 
 from keras_jft import training
 from keras_jft.training.checkpoints.checkpoint import saved
-from keras_jft.training.distribution import parameter_server
+from keras_jft.training.distribution import launch, parameter_server
 
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.slow
 TIMEOUT = 300
+# Of a launcher: its tasks have imported TensorFlow as it has.
+FORK = multiprocessing.get_context("fork")
+
+
+class _Forked:
+    """A task that is forked, as the launcher sees a process of its own."""
+
+    def __init__(self, process):
+        self.process = process
+
+    def poll(self):
+        """The exit code, or None."""
+        return self.process.exitcode
+
+    def wait(self, timeout):
+        """Returns when it has ended; raises if it has not."""
+        self.process.join(timeout)
+        if self.process.exitcode is None:
+            raise subprocess.TimeoutExpired("task", timeout)
+
+
+def _start(task, command, guard):
+    """What `launch._start` does, without importing TensorFlow again."""
+    process = FORK.Process(target=_work, args=(task, command, guard.pid))
+    process.start()
+    return task, _Forked(process), process
+
+
+def _work(task, command, group):
+    os.setpgid(0, group)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    os.environ.update(task.environment)
+    # Where TensorFlow sees a single core, a worker waits for itself.
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "2")
+    jobs.main(*command)
+
+
+def _launch(job, folder, count, log):
+    """What the process of the launcher does."""
+    with open(log, "a") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    launch._start = _start
+    launch._end_on_signals()
+    sys.exit(launch.launch((job, folder), workers=count, servers=count))
 
 
 class Cluster:
@@ -28,25 +76,18 @@ class Cluster:
 
     def __init__(self, job, folder, count):
         self.folder = folder
-        launcher = [
-            sys.executable,
-            "-m",
-            "keras_jft.training.launch",
-        ]
-        counts = ["--workers", str(count), "--servers", str(count)]
         self.log = folder / f"{job}.log"
-        with open(self.log, "w") as log:
-            self.process = subprocess.Popen(
-                [*launcher, *counts, jobs.__file__, job, str(folder)],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        self.process = cluster_jobs.FORK.Process(
+            target=_launch, args=(job, folder, count, self.log)
+        )
+        self.process.start()
 
     def wait_for(self, condition):
         """Returns when it holds; fails with the log if the cluster ends."""
         deadline = time.monotonic() + TIMEOUT
         while not condition():
-            if self.process.poll() is not None or time.monotonic() > deadline:
+            ended = self.process.exitcode is not None
+            if ended or time.monotonic() > deadline:
                 pytest.fail(self.log.read_text()[-6000:])
             time.sleep(0.05)
 
@@ -68,7 +109,8 @@ class Cluster:
 
     def wait(self):
         """The exit code and the log."""
-        return self.process.wait(TIMEOUT), self.log.read_text()
+        self.process.join(TIMEOUT)
+        return self.process.exitcode, self.log.read_text()
 
 
 def _number(path):
@@ -82,7 +124,7 @@ def _cluster(job, folder, count=2):
         yield cluster
     finally:
         cluster.process.terminate()
-        cluster.process.wait()
+        cluster.process.join()
 
 
 @pytest.fixture(scope="module")
