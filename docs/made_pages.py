@@ -22,6 +22,8 @@ PACKAGE = ROOT / "keras_jft"
 BENCHMARKS = ROOT / "benchmarks"
 # Files beside `docs` that are pages of the site.
 PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+# What a text may link to, and the page of the site that is it.
+LINKED = {**PAGES, "benchmarks": "benchmarks.md"}
 # Packages whose names are public, with the order of the reference.
 ROOMS = (
     "data",
@@ -84,8 +86,8 @@ def _link(link, here, page, config):
     anchor = link[2] or ""
     if target.startswith("docs/"):
         to = target.removeprefix("docs/")
-    elif target in PAGES:
-        to = PAGES[target]
+    elif target in LINKED:
+        to = LINKED[target]
     elif target.startswith("benchmarks/figures/"):
         to = target.removeprefix("benchmarks/")
     else:

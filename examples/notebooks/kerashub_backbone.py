@@ -27,6 +27,7 @@ import keras_hub
 
 import keras_jft as jft
 
+IMAGES = int(os.environ.get("IMAGES", 2_000))
 EPOCHS = int(os.environ.get("EPOCHS", 5))
 keras.utils.set_random_seed(0)
 
@@ -56,7 +57,7 @@ print({stage: len(layers) for stage, layers in stages.items()})
 # `initial` starts from the backbone, whatever net it is.
 
 # %%
-config = jft.pretrain.Config(num_examples=2_000, epochs=EPOCHS, batch_size=50)
+config = jft.pretrain.Config(num_examples=IMAGES, epochs=EPOCHS, batch_size=16)
 pretrained = jft.pretrain.run(config, initial=backbone, verbose=0)
 
 # %% [markdown]

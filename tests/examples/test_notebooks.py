@@ -20,6 +20,8 @@ def _name(path):
 
 
 @pytest.mark.slow
+# So few images do not show every class.
+@pytest.mark.filterwarnings("ignore:.*classes occur in no image")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=_name)
 def test_a_notebook_runs(path, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
