@@ -24,23 +24,30 @@ from keras_jft import checks
 PRETRAIN = jft.pretrain.Config(
     num_examples=3_000, batch_size=32, learning_rate=0.03
 )
-SMALL = {head: found["small"] for head, found in jft.transfer.RECIPES.items()}
+RECIPES = jft.transfer.RECIPES
 TASKS = {
     "classification": dataclasses.replace(
-        SMALL["classification"], options={"task": "classification"}, epochs=20
+        RECIPES["classification"]["small"],
+        options={"task": "classification"},
+        epochs=20,
     ),
     "detection": dataclasses.replace(
-        SMALL["faster_rcnn"], num_examples=400, learning_rate=0.05, epochs=30
+        RECIPES["faster_rcnn"]["small"],
+        num_examples=400,
+        learning_rate=0.05,
+        epochs=30,
     ),
     "segmentation": dataclasses.replace(
-        SMALL["deeplab_aspp"],
+        RECIPES["deeplab_aspp"]["small"],
         # At 32 px, features must be close (4 px) and atrous rates small.
         head_options={"output_stride": 4, "rates": (1, 2, 3, 4)},
         options={"task": "segmentation"},
         learning_rate=0.05,
         epochs=20,
     ),
-    "pose": dataclasses.replace(SMALL["pose"], num_examples=400, epochs=20),
+    "pose": dataclasses.replace(
+        RECIPES["pose"]["small"], num_examples=400, epochs=20
+    ),
 }
 
 
