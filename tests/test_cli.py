@@ -185,6 +185,10 @@ def test_what_a_model_sees_is_a_line_of_json(
             "`--task` must be NAME=DIR",
         ),
         (["study", "a.toml", "--images", "b"], "Received both"),
+        (
+            ["study", "--images", "a", "--task", "b=c", "--executor", "slurm"],
+            "`--executor` must be processes:N, dask://HOST:PORT, ",
+        ),
         (["init", "--images", "a"], "--task NAME=DIR"),
         (["init"], "error: Give --images DIR and --task NAME=DIR."),
         (["predict", "none.keras", "a.jpg"], "There is no model 'none.keras'"),

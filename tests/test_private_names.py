@@ -18,8 +18,14 @@ INTERNALS = PACKAGE / "training" / "keras_internals.py"
 MODULES = sorted(set(PACKAGE.rglob("*.py")) - {INTERNALS})
 # Documented by Python, underscore or not.
 PUBLIC = {"os._exit", "_asdict", "_fields", "_replace"}
-# Pillow's, where neither Keras nor the room `training` may be needed.
-EXCEPTIONS = {("data/images.py", "_tile_size")}
+# Pillow's, and those of a pool of processes, of which another like it is made:
+# where neither Keras nor the room `training` may be needed.
+EXCEPTIONS = {
+    ("data/images.py", "_tile_size"),
+    ("scaling/study/executors.py", "_initargs"),
+    ("scaling/study/executors.py", "_initializer"),
+    ("scaling/study/executors.py", "_mp_context"),
+}
 # Packages that keep their private modules under one name.
 PRIVATE_MODULES = {"keras": "src", "keras_cv": "src", "tensorflow": "python"}
 

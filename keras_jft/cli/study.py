@@ -62,6 +62,12 @@ def add_study(parser):
         help="write logs of each run, for tensorboard --logdir OUTPUT",
     )
     parser.add_argument(
+        "--executor",
+        metavar="WHERE",
+        help="do the runs elsewhere: processes:N, dask://HOST:PORT, "
+        "submitit[:KEY=VALUE,...] or ray (default: one by one, here)",
+    )
+    parser.add_argument(
         "--search-rates",
         action=argparse.BooleanOptionalAction,
         default=True,
@@ -85,14 +91,21 @@ def run_study(arguments):
     else:
         path = arguments.study
         text = path.read_text(encoding="utf-8-sig")
+    with jft.scaling.open_executor(
+        arguments.executor, path.parent / "submitit"
+    ) as executor:
+        return _run_plan(arguments, path, text, executor)
+
+
+def _run_plan(arguments, path, text, executor):
     plan = jft.scaling.read_plan(path, arguments.only, text)
     if arguments.hours is not None:
-        plan = jft.scaling.fit_hours(plan, arguments.hours)
+        plan = jft.scaling.fit_hours(plan, arguments.hours, executor)
     if arguments.study is None and not arguments.dry_run:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     if arguments.search_rates and not arguments.dry_run:
-        plan = jft.scaling.search_rates(plan)
+        plan = jft.scaling.search_rates(plan, executor)
     study = plan.study(
         arguments.tensorboard, retry_failed=arguments.retry_failed
     )
@@ -101,7 +114,7 @@ def run_study(arguments):
         print(study.outlook())
         return OK
     jft.scaling.write_study(plan, text)
-    rows = study.run()
+    rows = study.run(executor)
     print(f"\n{jft.scaling.table(rows)}")
     page, _ = jft.scaling.report(
         rows,

@@ -25,6 +25,11 @@ from keras_jft.scaling.rows.results import Results, find_results, read_rows
 from keras_jft.scaling.rows.rows import append as append_row
 from keras_jft.scaling.rows.table import Rows
 from keras_jft.scaling.rows.trackers import KINDS
+from keras_jft.scaling.study.executors import (
+    Processes,
+    RayTasks,
+    open_executor,
+)
 from keras_jft.scaling.study.outlook import Outlook
 from keras_jft.scaling.study.study import Study
 from keras_jft.scaling.study.until import Decided
@@ -58,6 +63,8 @@ __all__ = [
     "Plan",
     "Price",
     "Prices",
+    "Processes",
+    "RayTasks",
     "Results",
     "Rows",
     "Run",
@@ -75,6 +82,7 @@ __all__ = [
     "fit_joint",
     "forecast",
     "forecasts",
+    "open_executor",
     "paper_table",
     "plot_capacity",
     "plot_classes",

@@ -1,4 +1,7 @@
+import concurrent.futures
 import dataclasses
+import multiprocessing
+import pickle
 
 import keras
 import numpy as np
@@ -120,6 +123,41 @@ def test_a_row_has_its_columns_and_a_model_is_compiled_once(tmp_path):
         assert (row["num_examples"], row["seed"]) == (size, seed)
         assert 0 <= row["top1"] <= 1
     assert len(runner._models) == 1
+
+
+@pytest.mark.slow
+def test_a_worker_of_a_process_pool_scores_as_this_process_does(tmp_path):
+    runs = [
+        dataclasses.replace(
+            RUN, transfer=dataclasses.replace(RUN.transfer, seed=seed)
+        )
+        for seed in (0, 1)
+    ]
+    runner = jft.scaling.Runner(tmp_path / "backbones")
+    with concurrent.futures.ProcessPoolExecutor(
+        1, multiprocessing.get_context("spawn")
+    ) as executor:
+        there = jft.scaling.Study(runs, tmp_path / "there", runner).run(
+            executor
+        )
+    # Of the backbone that the worker has pre-trained.
+    here = jft.scaling.Study(runs, tmp_path / "here", runner).run()
+    for ours, theirs in zip(here, there, strict=True):
+        assert ours["top1"] == theirs["top1"]
+        assert ours["pretrain_seconds"] == theirs["pretrain_seconds"]
+    # The second run had the decoded images and the compiled model of the first.
+    assert there[1]["device_seconds"] < there[0]["device_seconds"]
+
+
+def test_a_runner_that_was_sent_is_kept_from_run_to_run(tmp_path):
+    runner = jft.scaling.Runner(tmp_path, 2, threshold=0.9, tensorboard=True)
+    received = [pickle.loads(pickle.dumps(runner)) for _ in range(2)]
+    assert received[0] is received[1] is not runner
+    for name in ("directory", "verbose", "threshold", "tensorboard"):
+        assert getattr(received[0], name) == getattr(runner, name)
+    # Another one may be for other files: what was kept is let go.
+    other = pickle.loads(pickle.dumps(jft.scaling.Runner(tmp_path)))
+    assert other is not received[0]
 
 
 def test_another_net_or_recipe_is_another_model(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import json
 import pathlib
 import statistics
 import time
+from typing import Any
 
 import keras
 
@@ -13,6 +14,7 @@ from keras_jft import checks, files, pretrain
 from keras_jft.scaling.rows.table import is_failure
 from keras_jft.scaling.study import defaults
 from keras_jft.scaling.study.config_id import config_id
+from keras_jft.scaling.study.executors import InThisProcess
 from keras_jft.scaling.study.plan import Plan
 from keras_jft.scaling.study.runs import Runner
 from keras_jft.scaling.study.search import num_runs
@@ -58,7 +60,7 @@ class Pilot:
         return runs["pretrain"] * before + runs["transfer"] * each
 
 
-def fit_hours(plan: Plan, hours: float) -> Plan:
+def fit_hours(plan: Plan, hours: float, executor: Any = None) -> Plan:
     """Return a plan with sizes and seeds that fit into a number of hours.
 
     A pilot measures some steps of pre-training, and runs the transfers of one
@@ -69,7 +71,8 @@ def fit_hours(plan: Plan, hours: float) -> Plan:
 
     Args:
         plan: A `Plan`.
-        hours: Hours on this machine.
+        hours: Hours on this machine, or of one worker of the executor.
+        executor: As for `Study.run`.
 
     Returns:
         A `Plan` whose notes say what was measured and chosen.
@@ -79,7 +82,7 @@ def fit_hours(plan: Plan, hours: float) -> Plan:
         RuntimeError: A run of the pilot failed.
     """
     checks.number("hours", hours, 0, above=True)
-    found = pilot(plan)
+    found = pilot(plan, executor)
     unsearched = found.hours(plan, plan.sizes, 0) > hours * _SEARCHED
     if unsearched:  # `search_rates` leaves such tasks alone.
         tasks = {
@@ -129,17 +132,19 @@ def _choices(plan):
         plan = dataclasses.replace(plan, sizes=sizes)
 
 
-def pilot(plan: Plan) -> Pilot:
+def pilot(plan: Plan, executor: Any = None) -> Pilot:
     """Measure what parts of a plan take, or read what was measured before.
 
     Args:
         plan: A `Plan`.
+        executor: As for `Study.run`.
     """
     path = pathlib.Path(plan.output) / "pilot.json"
     runner = Runner(plan.output / "backbones")
     first = dataclasses.replace(plan, sizes=(0,), seeds=plan.seeds[:1])
     # As rows of the study, which will not do these runs again.
-    rows = Study(first.runs(), plan.output / "rows.jsonl", runner).run()
+    study = Study(first.runs(), plan.output / "rows.jsonl", runner)
+    rows = study.run(executor)
     failed = [row["error"] for row in rows if is_failure(row.get("error"))]
     if failed:
         raise RuntimeError(f"The pilot failed: {failed[0]}")
@@ -149,7 +154,8 @@ def pilot(plan: Plan) -> Pilot:
         json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     )
     if key not in known:
-        known[key] = _timed(plan.pretrain, runner)
+        there = executor or InThisProcess()
+        known[key] = there.submit(_timed, plan.pretrain, runner).result()
         files.write_json(path, known)
     return Pilot(**known[key], transfers=transfers)
 

@@ -2,7 +2,9 @@
 
 import dataclasses
 import pathlib
+import secrets
 import shutil
+import threading
 import time
 from typing import Any
 
@@ -149,6 +151,9 @@ class Runner:
     are scored on the same images. Embeddings are kept in
     `<directory>/embeddings`.
 
+    A `Runner` can be sent to other processes, where what it keeps in memory is
+    kept from run to run. Threads do one run at a time.
+
     Each row reports what its run would take on its own: `device_seconds`, which
     include `pretrain_seconds` even if the backbone was trained for another run.
 
@@ -185,9 +190,23 @@ class Runner:
         self._models: dict = {}
         self._duplicates: dict = {}
         self._fingerprints = fingerprints.Fingerprints()
+        self._one_at_a_time = threading.Lock()  # Models are shared.
+        self._name = secrets.token_hex(8)
+
+    def __reduce__(self):
+        options = {
+            "threshold": self.threshold,
+            "embedder": self._embedder,
+            "tensorboard": self.tensorboard,
+        }
+        return _received, (self._name, self.directory, self.verbose, options)
 
     def __call__(self, run: Run) -> dict[str, Any]:
         """Return the scores and the cost of one `Run`."""
+        with self._one_at_a_time:
+            return self._scores(run)
+
+    def _scores(self, run):
         backbone = self.backbone(run.pretrain)
         start = time.perf_counter()
         model = self._transferred(run, backbone)
@@ -350,6 +369,19 @@ class Runner:
 def _made_up(task):
     """Return what `synthetic` calls a task."""
     return "many_label" if task == "multi_label" else task
+
+
+_RECEIVED: dict = {}  # The last `Runner` that this process was sent, by name.
+
+
+def _received(name, directory, verbose, options):
+    """Return a `Runner` that another process has sent, the same each time."""
+    if name not in _RECEIVED:
+        runner = Runner(directory, verbose, **options)
+        runner._name = name
+        _RECEIVED.clear()
+        _RECEIVED[name] = runner
+    return _RECEIVED[name]
 
 
 def _data(config):

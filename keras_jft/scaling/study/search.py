@@ -8,6 +8,7 @@ not those that the study measures on.
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from keras_jft.scaling.study.study import Study
 FACTORS = (1 / 3, 1.0, 3.0)
 
 
-def search_rates(plan: Plan) -> Plan:
+def search_rates(plan: Plan, executor: Any = None) -> Plan:
     """Return a plan with the learning rates that did best in a search.
 
     First the rate of pre-training, by the first task; then, on the backbones of
@@ -29,6 +30,7 @@ def search_rates(plan: Plan) -> Plan:
     Args:
         plan: A `Plan`. Rates that the user has chosen stay, and so do those of
             tasks without images to validate on.
+        executor: As for `Study.run`.
 
     Returns:
         A `Plan` whose notes say what was tried.
@@ -49,6 +51,7 @@ def search_rates(plan: Plan) -> Plan:
                 for size in _ends(plan, least=1)
             ],
             lambda run: run.pretrain.learning_rate,
+            executor,
         )
         plan = dataclasses.replace(
             plan,
@@ -70,6 +73,7 @@ def search_rates(plan: Plan) -> Plan:
                     for size in _ends(plan, least=0)
                 ],
                 lambda run: run.transfer.learning_rate,
+                executor,
             )
             notes.append(f"learning rate of {name}, {mode}: {note}")
         plan = dataclasses.replace(
@@ -116,10 +120,10 @@ def _run(plan, task, mode, size, *, pretrain=None, transfer=None):
     )
 
 
-def _best(plan, runner, runs, rate_of):
+def _best(plan, runner, runs, rate_of, executor):
     """Return the rate with the best scores over both sizes, and a sentence."""
     study = Study(runs, plan.output / "search.jsonl", runner)
-    rows = study.run()
+    rows = study.run(executor)
     column = Rows(rows).score()
     scores = {}
     for run, row in zip(runs, rows, strict=True):

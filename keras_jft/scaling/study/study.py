@@ -1,9 +1,12 @@
 """A study: run every config once, and keep one row of results for each."""
 
+import contextlib
 import dataclasses
 import errno
+import functools
 import os
 import pathlib
+import pickle
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +17,12 @@ from rich import console, progress
 from keras_jft import files
 from keras_jft.scaling.rows import rows as rows_lib
 from keras_jft.scaling.rows.table import is_failure
-from keras_jft.scaling.study import claims, fingerprints
+from keras_jft.scaling.study import (
+    claims,
+    executors,
+    fingerprints,
+    scheduling,
+)
 from keras_jft.scaling.study import outlook as outlook_lib
 from keras_jft.scaling.study.config_id import config_id
 from keras_jft.scaling.study.until import Decided
@@ -113,8 +121,18 @@ class Study:
                     "Give repetitions different seeds."
                 )
 
-    def run(self) -> list[dict[str, Any]]:
+    def run(self, executor: Any = None) -> list[dict[str, Any]]:
         """Run every config that has no row yet, or as many as `until` needs.
+
+        Args:
+            executor: Where to run them: any `concurrent.futures.Executor`, such
+                as a `ProcessPoolExecutor` or `dask.distributed`'s
+                `client.get_executor()`, or an executor of submitit; by default
+                one after the other in this process. `configs` and `run` are
+                sent to its workers, which must see the same files. Of runs with
+                the same pre-training, one goes first. A run that is lost with
+                its worker is done again, once. Only this process writes rows.
+                With `until`, runs go one by one: the rows choose the next.
 
         Returns:
             The rows of all configs of the study that are done, a list of dicts
@@ -122,28 +140,32 @@ class Study:
 
         Raises:
             ValueError: If all runs seem bound to fail; or a `TypeError` or
-                `RuntimeError`. The runs that failed have their rows.
+                `RuntimeError`. The runs that failed have their rows. Or
+                `executor` has no `submit`, or its processes are forked.
         """
         self._fingerprints = fingerprints.Fingerprints()
         before = self._by_key()
         left = self._left()
-        done, elsewhere = len(self.configs) - len(left), 0
+        elsewhere: list[Any] = []  # Configs that others are running.
         failures = _Failures(len(left))
         with _bar() as bar:
             for notice in self._notices(before):
                 bar.console.print(notice, markup=False)
-            task = bar.add_task("runs", total=len(self.configs), completed=done)
+            task = bar.add_task(
+                "runs",
+                total=len(self.configs),
+                completed=len(self.configs) - len(left),
+            )
+            outcomes = self._outcomes(left, before, executor, elsewhere, bar)
             try:
-                for config in self._in_order(left, before):
-                    bar.update(task, description=_described(config))
-                    with claims.claim(self.path, config_id(config)) as mine:
-                        elsewhere += not mine
-                        if mine and not self._is_new(config, before):
-                            row, error = self._row_of(config)
+                with contextlib.closing(outcomes):
+                    for config, outcome in outcomes:
+                        if outcome is not None:
+                            row, error = self._row(config, *outcome)
                             rows_lib.append(self.path, row)
                             _print_row(row, bar)
                             failures.add(error, bar.console)
-                    bar.advance(task)
+                        bar.advance(task)
             except KeyboardInterrupt:
                 bar.console.print(self._stopped(), markup=False)
                 raise
@@ -153,18 +175,49 @@ class Study:
             if elsewhere:
                 bar.console.print(
                     "Other processes or threads are doing "
-                    f"{number_of(elsewhere, 'run')}, to be added to "
+                    f"{number_of(len(elsewhere), 'run')}, to be added to "
                     f"{self.path}."
                 )
         return self.rows()
 
-    def _in_order(self, left, before):
-        """Return an iterator over the configs in the order to run them."""
-        if self.until is None:
-            return iter(left)
-        return self.until.in_order(
-            left, self.rows, lambda config: self._is_new(config, before)
-        )
+    def _outcomes(self, left, before, executor, elsewhere, bar):
+        """Yield `(config, outcome)` as runs end; see `scheduling.outcomes`."""
+        [task] = bar.task_ids
+        call = _run_here if executor is None else _run_on_a_worker
+        batches = [left]
+        if self.until is not None:
+            order = self.until.in_order(
+                left, self.rows, lambda config: self._is_new(config, before)
+            )
+            batches = ([config] for config in order)
+        for configs in batches:
+            yield from scheduling.outcomes(
+                configs,
+                functools.partial(call, self._run),
+                executors.InThisProcess() if executor is None else executor,
+                claim=lambda config: self._claim(config, before, elsewhere),
+                shared_work=_shared_work,
+                begin=lambda config: bar.update(
+                    task, description=_described(config)
+                ),
+                repeat=lambda config, error: bar.console.print(
+                    "Lost with its worker, and done again: "
+                    f"{_described(config)} ({_first_line(error)})",
+                    markup=False,
+                ),
+            )
+
+    @contextlib.contextmanager
+    def _claim(self, config, before, elsewhere):
+        """Claim a config; yield whether to run it.
+
+        It is not run if another process runs it, which adds it to `elsewhere`,
+        or has run it since the rows `before` were read.
+        """
+        with claims.claim(self.path, config_id(config)) as mine:
+            if not mine:
+                elsewhere.append(config)
+            yield mine and not self._is_new(config, before)
 
     def _is_new(self, config, before):
         """Return whether another process has done a config since `before`."""
@@ -247,24 +300,18 @@ class Study:
             return {}
         return {row.get("key"): row for row in rows_lib.read(self.path)}
 
-    def _row_of(self, config):
-        """Run a config; return its row, and the error if the run failed."""
-        start, failure = time.perf_counter(), None
-        try:
-            scores = rows_lib.to_json(_checked(self._run(config)))
-        except Exception as error:  # One failed run must not end the others.
-            scores, failure = {"error": _named(error)}, error
+    def _row(self, config, columns, error):
+        """Return the row of a run, and the error if the run failed."""
+        if columns is None:  # Its worker was lost.
+            columns = {"error": _named(error), **rows_lib.provenance()}
         read = self._fingerprints.of(config)
         return {
             **_columns(config),
-            **scores,
-            # Never 0, which would read as unknown.
-            "wall_seconds": max(round(time.perf_counter() - start, 3), 0.001),
-            **rows_lib.provenance(),
+            **columns,
             **({} if read is None else read._asdict()),
             "key": config_id(config),
             "config": rows_lib.to_json(config),
-        }, failure
+        }, error
 
     def _stopped(self):
         left = len(self._left())
@@ -310,11 +357,11 @@ class _Failures:
         elif isinstance(error, (TypeError, ValueError)):
             error.add_note(self._ended())
             raise error
-        elif self._first == _named(error):
+        elif self._first == _first_line(error):
             raise RuntimeError(f"{self._first} (as above). {self._ended()}")
         else:
             screen.print(_traceback(error), markup=False)
-            self._first = self._first or _named(error)
+            self._first = self._first or _first_line(error)
 
     def _ended(self):
         return (
@@ -333,6 +380,49 @@ def _is_full(error):
     )
 
 
+def _run_here(run, config, times_lost=0):
+    """Run a config.
+
+    Returns:
+        What the machine that it runs on can say of its row, and the error if
+        the run failed.
+    """
+    start, failure = time.perf_counter(), None
+    try:
+        scores = rows_lib.to_json(_checked(run(config)))
+    except Exception as error:  # One failed run must not end the others.
+        scores, failure = {"error": _named(error)}, error
+    return {
+        **scores,
+        # Never 0, which would read as unknown.
+        "wall_seconds": max(round(time.perf_counter() - start, 3), 0.001),
+        **rows_lib.provenance(),
+    }, failure
+
+
+def _run_on_a_worker(run, config, times_lost):
+    """Run a config; an error that is returned can be sent."""
+    columns, error = _run_here(run, config)
+    if error is not None:
+        text = _traceback(error)
+        try:
+            error = pickle.loads(pickle.dumps(error))
+        except Exception:  # Whatever its class does when it is pickled.
+            kinds = (TypeError, ValueError, RuntimeError)
+            kind = next((k for k in kinds if isinstance(error, k)), kinds[-1])
+            error = kind(_named(error))
+        error.add_note(f"On the worker:\n{text}")
+    return columns, error
+
+
+def _shared_work(config):
+    """Return what identifies the pre-training of a config; None if none."""
+    before = getattr(config, "pretrain", None)
+    if not getattr(before, "num_examples", True):  # Random initialization.
+        return None
+    return None if before is None else config_id(before)
+
+
 def _checked(scores):
     """Return the result of a run as a dict; raise if it is something else."""
     if not isinstance(scores, Mapping):
@@ -345,6 +435,10 @@ def _checked(scores):
 
 def _named(error):
     return f"{type(error).__name__}: {error}"
+
+
+def _first_line(error):
+    return _named(error).splitlines()[0]
 
 
 def _traceback(error):
@@ -382,11 +476,12 @@ def _print_row(row, bar):
     if not bar.console.is_terminal:
         columns = " ".join(f"{c}={row[c]}" for c in COLUMNS if c in row)
         end = "failed" if _has_failed(row) else "done"
+        if "wall_seconds" in row:  # Of a lost worker, nobody knows.
+            end += f" in {row['wall_seconds']:.0f} s"
         number = int(bar.tasks[0].completed) + 1
         # `soft_wrap`, since a file has no terminal width to wrap at.
         bar.console.print(
-            f"{number}/{int(bar.tasks[0].total)} {columns or 'run'} {end} "
-            f"in {row['wall_seconds']:.0f} s",
+            f"{number}/{int(bar.tasks[0].total)} {columns or 'run'} {end}",
             markup=False,
             highlight=False,
             soft_wrap=True,
