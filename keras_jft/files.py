@@ -75,6 +75,35 @@ Received: None.
         )
 
 
+def check_local(argument, value, example):
+    """Raise `ValueError` unless a value is a path of this machine.
+
+    What `pathlib` makes of "gs://bucket/run" is a local folder named "gs:".
+
+    Args:
+        argument: As for `check_path`.
+        value: As for `check_path`.
+        example: As for `check_path`.
+
+    Example:
+
+    >>> check_local("directory", "gs://bucket/run", "run/")
+    Traceback (most recent call last):
+    ValueError: `directory` must be on a local or mounted file system, such as \
+'run/'. Received: 'gs://bucket/run'. Mount the bucket (Cloud Storage FUSE, \
+Mountpoint for Amazon S3), or copy the files there afterwards.
+    """
+    check_path(argument, value, example)
+    # `pathlib` has made one slash of two.
+    if re.match(r"[a-z][a-z0-9+.-]+:/", str(value)):
+        raise ValueError(
+            f"`{argument}` must be on a local or mounted file system, such as "
+            f"{example!r}. Received: {str(value)!r}. Mount the bucket (Cloud "
+            "Storage FUSE, Mountpoint for Amazon S3), or copy the files there "
+            "afterwards."
+        )
+
+
 def tensorflow(purpose):
     """Import the module `tensorflow` when it is needed.
 

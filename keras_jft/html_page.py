@@ -247,8 +247,8 @@ def write(path, title, blocks):
     Raises:
         ValueError: `path` is not `*.html`.
     """
-    path = pathlib.Path(path)
     check_path(path)
+    path = pathlib.Path(path)
     text = path.with_suffix(".md")
     for file, render in ((path, to_html), (text, to_markdown)):
         files.write_bytes(file, printable(render(title, blocks)).encode())
@@ -262,7 +262,7 @@ def check_path(path):
         path: Where a page goes.
 
     Raises:
-        ValueError: `path` is not `*.html`.
+        ValueError: `path` is not `*.html`, or in a bucket.
     """
     is_path = isinstance(path, (str, os.PathLike))
     if not is_path or pathlib.Path(path).suffix.lower() not in (
@@ -272,6 +272,7 @@ def check_path(path):
         raise ValueError(
             f"`path` must name an HTML file, *.html. Received: {path!r}."
         )
+    files.check_local("path", path, "page.html")
 
 
 def to_html(title, blocks):

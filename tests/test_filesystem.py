@@ -2,6 +2,7 @@
 
 import pytest
 
+import keras_jft as jft
 from keras_jft import files
 
 pytest.importorskip("tensorflow")
@@ -115,3 +116,24 @@ def test_names_in_a_folder_are_files_and_folders(folder):
     assert sorted(files.names_in(folder)) == ["a", "b"]
     assert list(files.names_in(f"{folder}/none")) == []
     assert list(files.names_in(f"{folder}/a")) == []
+
+
+def test_what_cannot_write_to_a_bucket_says_so(tmp_path, monkeypatch):
+    """And writes no folder named "gs:"."""
+    monkeypatch.chdir(tmp_path)
+    data = jft.data.load("synthetic", num_examples=4)
+    table = 'output = "{}"\n[pretrain]\n[tasks.a]\n'
+    for write in (
+        jft.training.Checkpoint,
+        jft.scaling.Runner,
+        lambda path: jft.data.cache(data, path),
+        lambda path: jft.data.write_ids(data, f"{path}/ids.jsonl"),
+        lambda path: jft.data.describe(data, images=0).save(f"{path}/a.html"),
+        lambda path: jft.scaling.Study([], f"{path}/rows.jsonl", run=print),
+        lambda path: jft.scaling.append_row(f"{path}/rows.jsonl", {"a": 1}),
+        lambda path: jft.scaling.read_plan("a", text=table.format(path)),
+    ):
+        for path in ("gs://bucket/run", "s3://bucket/run"):
+            with pytest.raises(ValueError, match="mounted file system.*bucket"):
+                write(path)
+    assert not any(tmp_path.iterdir())

@@ -48,7 +48,7 @@ def cache(data: Dataset, directory: PathLike | None = None) -> Dataset:
     """
     check_data(data)
     if directory is not None:
-        files.check_path("directory", directory, "cache/photos")
+        files.check_local("directory", directory, "cache/photos")
         claimed = {"num_examples": len(data), "fingerprint": _digest(data)}
         claim_folder(directory, "cache.json", claimed, "a cache")
 

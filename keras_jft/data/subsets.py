@@ -131,7 +131,7 @@ def write_ids(data: Dataset, path: PathLike) -> None:
     Raises:
         ValueError: The path does not end in `.jsonl`.
     """
-    files.check_path("path", path, "ids.jsonl")
+    files.check_local("path", path, "ids.jsonl")
     path = Path(path)
     if path.suffix != ".jsonl":
         raise ValueError(f"`path` must end in .jsonl. Received: {str(path)!r}.")

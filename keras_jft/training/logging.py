@@ -53,7 +53,7 @@ class JSONLogger(Logger):
             raise ValueError(
                 f"`every` must be positive or None. Received: every={every}."
             )
-        files.check_path("path", path, "run/log.jsonl")
+        files.check_local("path", path, "run/log.jsonl")
         self.path, self.every = pathlib.Path(path), every
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -148,7 +148,7 @@ def loggers(
     >>> [type(c).__name__ for c in loggers(run, batch_size=32)][:3]
     ['Throughput', 'JSONLogger', 'CSVLogger']
     """
-    files.check_path("directory", directory, "run/")
+    files.check_local("directory", directory, "run/")
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     found = [

@@ -68,7 +68,7 @@ def embed(
         ValueError: If an embedding is zero or not finite, ids repeat within a
             shard, or `directory` holds embeddings of something else.
     """
-    files.check_path("directory", directory, "embeddings/photos")
+    files.check_local("directory", directory, "embeddings/photos")
     directory = pathlib.Path(directory)
     model = _pooled(backbone)
     made_from = {
@@ -119,7 +119,7 @@ class Embeddings:
     """
 
     def __init__(self, directory: PathLike):
-        files.check_path("directory", directory, "embeddings/photos")
+        files.check_local("directory", directory, "embeddings/photos")
         self.directory = pathlib.Path(directory)
         path = self.directory / _MANIFEST
         if not path.is_file():

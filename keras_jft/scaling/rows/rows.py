@@ -59,7 +59,7 @@ def append(path: PathLike, row: Mapping[str, Any]) -> None:
         >>> read(path)[1]
         {'num_examples': 1000, 'top1': None}
     """
-    files.check_path("path", path, "rows.jsonl")
+    files.check_local("path", path, "rows.jsonl")
     if not isinstance(row, Mapping):
         raise ValueError(
             "A row must be a dict, such as {'num_examples': 300, 'top1': 0.5}. "

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_jft import checks, evaluation, pretrain, transfer
+from keras_jft import checks, evaluation, files, pretrain, transfer
 from keras_jft import data as data_lib
 from keras_jft.data.datasets.layouts.layout import TASKS
 from keras_jft.evaluation import Config as EvaluationConfig
@@ -191,7 +191,9 @@ class _Planner:
     def __init__(self, file, root, only):
         self.file, self.root, self.table = file, root, file.table
         self.notes, self.only = [], only
-        self.output = root / self._value(str, "study", "output")
+        output = self._value(str, "study", "output")
+        files.check_local("output", output, "study")
+        self.output = root / output
         self.accelerator = bool(rows_lib.provenance()["accelerator"])
 
     def plan(self):

@@ -180,7 +180,7 @@ class Runner:
         embedder: keras.Model | None = None,
         tensorboard: bool = False,
     ):
-        files.check_path("directory", directory, "backbones")
+        files.check_local("directory", directory, "backbones")
         self.directory = pathlib.Path(directory)
         self.verbose = verbose
         self.threshold = threshold

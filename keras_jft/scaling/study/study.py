@@ -93,7 +93,7 @@ class Study:
                 "`configs` must be a list of configs. Received: "
                 f"configs={configs!r}."
             )
-        files.check_path("path", path, "rows.jsonl")
+        files.check_local("path", path, "rows.jsonl")
         self.configs = list(configs)
         self.path = pathlib.Path(path)
         if self.path.suffix.lower() == ".csv" or self.path.is_dir():

@@ -119,7 +119,7 @@ class Checkpoint(keras.callbacks.Callback):
             low = best is not None and ("loss" in best or "error" in best)
             mode = "min" if low else "max"
         checks.one_of("mode", mode, ("min", "max"))
-        files.check_path("directory", directory, "run/")
+        files.check_local("directory", directory, "run/")
         self.directory = pathlib.Path(directory)
         self.save_every, self.keep = save_every, keep
         self.best, self.mode, self.asynchronous = best, mode, asynchronous
