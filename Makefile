@@ -34,7 +34,7 @@ test-onednn-off: .venv/installed-test
 		tests/transfer/heads/test_heads.py::test_a_head_learns_one_batch \
 		tests/transfer/heads/test_deeplab_aspp.py \
 		tests/transfer/heads/test_deeplab_v3_plus.py \
-		"tests/benchmarks/test_benchmarks.py::test_a_benchmark_runs_in_small[speed/segmentation.py]"
+		"tests/benchmarks/test_speed.py::test_a_timing_runs_in_small[speed/segmentation.py]"
 
 # The lines of the package that tests run on TensorFlow, and the floor of
 # setup.cfg. Takes longer than the tests alone.

@@ -11,7 +11,7 @@ from PIL import Image
 
 import keras_jft as jft
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("uncompiled")]
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "examples" / "describe.py"
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 import keras_jft as jft
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("uncompiled")]
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.rewritten
+
 SCRIPT = pathlib.Path(__file__).parents[2] / "examples" / "quickstart.py"
 TASKS = ["classification", "segmentation", "detection", "pose"]
 SIZES = (0, 300, 1_000, 3_000, 10_000, 20_000)

@@ -7,6 +7,8 @@ from keras import ops
 
 import keras_jft as jft
 
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 CONFIG = jft.pretrain.Config(
     options={"num_examples": 64, "image_size": 16},
     num_examples=64,
