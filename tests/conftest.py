@@ -12,11 +12,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # JAX takes longer to compile nets this small than to run them, here as in
 # processes that a test starts. At level 0 steps would be the longer part.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
-# What one process has compiled, no other compiles again, and no later test.
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    COMPILED = tempfile.TemporaryDirectory(prefix="keras_jft-jax-")
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
 import keras_jft  # noqa: I001  First: it sets what TensorFlow reads.
 import keras
@@ -31,6 +26,26 @@ if keras.backend.backend() == "tensorflow":
         tf.config.list_physical_devices("CPU")[0],
         [tf.config.LogicalDeviceConfiguration()] * 2,
     )
+elif keras.backend.backend() == "jax":
+    import jax
+
+    # What was compiled for another model is read from there. Each process has
+    # a folder of its own: JAX writes such files in pieces.
+    COMPILED = tempfile.TemporaryDirectory(prefix="keras_jft-jax-")
+    jax.config.update("jax_compilation_cache_dir", COMPILED.name)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Leave out files without a test marked `ops` if only such are wanted.
+
+    To import all files takes longer than many a room's tests.
+    """
+    is_file = collection_path.suffix == ".py"
+    if is_file and config.getoption("markexpr") == "ops":
+        text = collection_path.read_text(encoding="utf-8")
+        return True if "pytest.mark.ops" not in text else None
+    return None
 
 
 def pytest_collection_modifyitems(items):
@@ -102,3 +117,17 @@ def tiny_backbone():
         bn_momentum=0.9,
         image_shape=(16, 16, 3),
     )
+
+
+@pytest.fixture
+def plain_backbone():
+    """A backbone of one convolution of stride 4, for 16 px images.
+
+    For tests of what goes around a net: it is compiled in no time.
+    """
+    from keras_jft.backbones import adapt
+
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(16, 5, strides=4, padding="same")(inputs)
+    net = keras.Model(inputs, keras.layers.ReLU()(x))
+    return adapt(net, scaling="jft")

@@ -12,10 +12,8 @@ import keras
 import numpy as np
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[1]
-SAVED = ROOT / "tests" / "saved"
+SAVED = pathlib.Path(__file__).parent / "saved"
 CONFIGS = json.loads((SAVED / "configs.json").read_text(encoding="utf-8"))
-RESULTS = ROOT / "benchmarks" / "results" / "quickstart.jsonl"
 PREDICTED = [
     [-0.99155, 0.28629, -0.56216, 0.93049, 0.28918],
     [-1.00803, -0.22061, 0.39670, 0.45944, 0.72951],

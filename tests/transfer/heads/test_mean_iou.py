@@ -101,9 +101,9 @@ def batch(rng):
 
 @pytest.mark.ops
 def test_fit_and_evaluate_give_what_the_predicted_masks_give(
-    tiny_backbone, batch
+    plain_backbone, batch
 ):
-    model = _segmenter(tiny_backbone)
+    model = _segmenter(plain_backbone)
     history = model.fit(
         batch, batch_size=4, validation_data=batch, verbose=0
     ).history
@@ -115,11 +115,11 @@ def test_fit_and_evaluate_give_what_the_predicted_masks_give(
     assert history["val_miou"] == [pytest.approx(found["miou"], abs=1e-3)]
 
 
-def test_two_replicas_train_and_score_as_one_device_does(tiny_backbone, batch):
-    one = _segmenter(tiny_backbone)
+def test_two_replicas_train_and_score_as_one_device_does(plain_backbone, batch):
+    one = _segmenter(plain_backbone)
     strategy = training.strategy("mirrored", devices=["CPU:0", "CPU:1"])
     with strategy.scope():
-        several = _segmenter(tiny_backbone.rebuild())
+        several = _segmenter(plain_backbone.rebuild())
     history = several.fit(
         batch, batch_size=4, validation_data=batch, verbose=0
     ).history
