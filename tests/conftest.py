@@ -131,3 +131,20 @@ def plain_backbone():
     x = keras.layers.Conv2D(16, 5, strides=4, padding="same")(inputs)
     net = keras.Model(inputs, keras.layers.ReLU()(x))
     return adapt(net, scaling="jft")
+
+
+@pytest.fixture
+def staged():
+    """Builds a backbone of one convolution per stage, for 32 px images."""
+    from keras_jft.backbones import adapt
+
+    def build():
+        x = inputs = keras.Input((32, 32, 3))
+        for stage in range(1, 6):
+            convolve = keras.layers.Conv2D(
+                16, 3, 2, "same", activation="relu", name=f"stage{stage}"
+            )
+            x = convolve(x)
+        return adapt(keras.Model(inputs, x), scaling="jft")
+
+    return build

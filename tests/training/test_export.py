@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from keras_jft import training
-from keras_jft.backbones import adapt
 from keras_jft.pretrain import MultiLabelClassifier
 from keras_jft.transfer import HEADS
 
@@ -37,19 +36,9 @@ assert not [name for name in sys.modules if name.startswith("keras_jft")]
 """
 
 
-@pytest.fixture
-def backbone():
-    """A net of one convolution per stage."""
-    x = inputs = keras.Input((32, 32, 3))
-    for _ in range(5):
-        x = keras.layers.Conv2D(
-            16, 3, strides=2, padding="same", activation="relu"
-        )(x)
-    return adapt(keras.Model(inputs, x), scaling="jft")
-
-
 @pytest.mark.slow
-def test_every_model_is_served_as_it_predicts(backbone, tmp_path, rng):
+def test_every_model_is_served_as_it_predicts(staged, tmp_path, rng):
+    backbone = staged()
     models = {
         name: head.build(backbone, 3, **OPTIONS.get(name, {}))
         for name, head in HEADS.items()

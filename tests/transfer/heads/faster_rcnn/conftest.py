@@ -44,6 +44,23 @@ def exhaustive(detector):
 
 
 @pytest.fixture
+def plain(staged):
+    """Builds one on a plain net, with every anchor and proposal there is."""
+    from keras_jft.transfer import FasterRCNN
+
+    return lambda: FasterRCNN(
+        staged(),
+        3,
+        anchor_base=16,
+        rpn_filters=16,
+        rpn_samples=2 * 48,
+        head_samples=4 * 12,
+        num_proposals=12,
+        crop_size=4,
+    )
+
+
+@pytest.fixture
 def batch(rng):
     """Noise with boxes: several, one, none; one ignored."""
     boxes = np.zeros((3, 4, 4), "float32")
