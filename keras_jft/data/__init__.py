@@ -24,6 +24,8 @@ from keras_jft.data.statistics.describe import describe
 from keras_jft.data.statistics.description import Description
 from keras_jft.data.subsets import (
     class_subset,
+    label_counts,
+    match_labels,
     read_ids,
     select,
     subset,
@@ -58,8 +60,10 @@ __all__ = [
     "find_layout",
     "hold_out",
     "iterate",
+    "label_counts",
     "label_ids",
     "load",
+    "match_labels",
     "mixup",
     "read_ids",
     "select",

@@ -3,19 +3,22 @@
 - `subset` takes a number of examples. Its results are nested: the 10,000
   examples of a seed are among the 30,000 of the same seed.
 - `write_ids`, `read_ids` and `select` record a choice of examples in a file.
-- `class_subset`, `with_labels` and `OnlyLabels` choose by label.
+- `class_subset`, `with_labels` and `OnlyLabels` choose by label; `match_labels`
+  finds the labels of another data set's classes, and `label_counts` counts.
 """
 
+import collections
 import itertools
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from keras_jft import checks, files, text
 from keras_jft.data import keyed_random
-from keras_jft.data.dataset import Dataset, Wrapped, check_data
+from keras_jft.data.dataset import Dataset, Info, Wrapped, check_data
 from keras_jft.data.label_names import checked_list, is_text
 from keras_jft.text_files import (
     read_json,
@@ -356,6 +359,81 @@ def with_labels(data: Dataset, labels: Sequence[int | str]) -> Dataset:
             f"{len(data)} examples, none with any of {list(labels)[:5]}."
         )
     return at(data, positions)
+
+
+def label_counts(data: Dataset) -> np.ndarray:
+    """Return how many examples have each label, `(C,)` int64.
+
+    Reads the annotations once.
+
+    Args:
+        data: A `Dataset` with `labels`.
+
+    Example:
+
+    >>> data = keras_jft.data.load("synthetic", num_examples=200)
+    >>> int(label_counts(data).max())
+    117
+    """
+    counts = np.zeros(len(data.info.label_names), "int64")
+    for start in range(0, len(data), _READ):
+        stop = min(start + _READ, len(data))
+        for example in data.annotations(np.arange(start, stop)):
+            ids = np.unique(_labels_of(example))
+            counts[ids[ids >= 0]] += 1
+    return counts
+
+
+def match_labels(
+    classes: Sequence[str] | Mapping[str, str], info: Info
+) -> dict[str, str]:
+    """Return the label that corresponds directly to each class of another set.
+
+    A class corresponds to the label of its key, or else to the one label that
+    has one of its names: "tench, Tinca tinca" has two. Capitals, underscores
+    and hyphens do not matter. A class that has no label, or more than one, is
+    left out, and so are classes that would share a label.
+
+    Args:
+        classes: Names of the classes, or `{key: names}`, such as the WordNet
+            ids of ImageNet's classes.
+        info: `info` of the data set whose labels are wanted.
+
+    Returns:
+        `{class: label}`, the label's key if there is a hierarchy, else its
+        name, as `only_labels` of `jft.data.load` takes them.
+
+    Example:
+
+    >>> info = keras_jft.data.load("synthetic", num_examples=1).info
+    >>> match_labels(["Green, verdant", "crane"], info)
+    {'Green, verdant': 'green'}
+
+    References:
+        Sun et al. 2017, section 5.2, Table 6: 941 labels of JFT-300M have a
+        direct correspondence among the 1,000 of ImageNet.
+    """
+    hierarchy = info.hierarchy
+    keys = info.label_names if hierarchy is None else hierarchy.keys
+    by_text: dict[str, set] = {}
+    for key, name in zip(keys, info.label_names, strict=True):
+        by_text.setdefault(_plain(name), set()).add(str(key))
+    known = {str(key) for key in keys}
+    found = {}
+    for one in classes:
+        names = classes[one] if isinstance(classes, Mapping) else one
+        labels = set().union(
+            *(by_text.get(_plain(name), ()) for name in names.split(","))
+        )
+        labels = {one} if one in known else labels
+        if len(labels) == 1:
+            found[one] = labels.pop()
+    shared = collections.Counter(found.values())
+    return {one: label for one, label in found.items() if shared[label] == 1}
+
+
+def _plain(name):
+    return re.sub(r"[\s_-]+", " ", name).strip().casefold()
 
 
 class OnlyLabels(Wrapped):

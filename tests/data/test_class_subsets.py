@@ -157,3 +157,46 @@ def test_too_few_examples_are_refused(make_data, listed):
 def test_what_is_not_a_list_of_labels_is_refused(make_data, labels):
     with pytest.raises(ValueError, match="`labels` must be a list"):
         jft_data.class_subset(make_data(100), labels)
+
+
+def test_a_data_set_is_limited_to_some_labels_by_an_option(tmp_path):
+    options = {"num_examples": 60, "image_size": 8}
+    whole = jft_data.load("synthetic", **options)
+    wanted = ["green", "ring", "cool"]
+    ids = [whole.info.hierarchy.index(name) for name in wanted]
+    data = jft_data.load("synthetic", **options, only_labels=wanted)
+    assert data.info.label_names == tuple(wanted)
+    expected = [
+        [new for new, old in enumerate(ids) if old in example["labels"]]
+        for example in whole
+    ]
+    found = [example["labels"].tolist() for example in data]
+    assert found == [labels for labels in expected if labels]
+    path = tmp_path / "labels.txt"
+    path.write_text("\n".join(wanted), encoding="utf-8")
+    of_file = jft_data.load("synthetic", **options, only_labels=str(path))
+    assert _ids(of_file) == _ids(data)
+    jft_data.check_options("synthetic", {**options, "only_labels": str(path)})
+    with pytest.raises(ValueError, match="`only_labels` must be a list"):
+        jft_data.check_options("synthetic", {"only_labels": 3})
+    with pytest.raises(ValueError, match="There is no label"):
+        jft_data.load("synthetic", **options, only_labels=["no such label"])
+
+
+def test_classes_are_matched_with_the_labels_of_their_names():
+    names = ("Tench", "crane", "crane", "great white-shark", "cat", "n07")
+    hierarchy = LabelHierarchy(names, [], ["t", "c1", "c2", "g", "n05", "s"])
+    info = jft_data.Info(num_examples=1, label_names=names, hierarchy=hierarchy)
+    classes = {
+        "n01": "tench, Tinca tinca",
+        "n02": "crane",  # Of two labels.
+        "n03": "dog",  # Of none.
+        "n04": "Great white shark, white_shark",
+        "n05": "tom",  # By its key, whatever its names.
+    }
+    matched = {"n01": "t", "n04": "g", "n05": "n05"}
+    assert jft_data.match_labels(classes, info) == matched
+    # Two classes may not share a label; without keys, names are returned.
+    alone = jft_data.Info(num_examples=1, label_names=("cat", "Fox"))
+    found = jft_data.match_labels(["cat", "Cat, tom", "red fox, fox"], alone)
+    assert found == {"red fox, fox": "Fox"}

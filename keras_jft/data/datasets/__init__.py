@@ -1,8 +1,9 @@
 """All data sets, by name: see `DATASETS`."""
 
 import inspect
+import os
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from keras_jft import checks, files
@@ -29,6 +30,8 @@ from keras_jft.data.datasets.records import reading
 from keras_jft.data.noise import NoisyLabels
 from keras_jft.data.parts import part
 from keras_jft.data.shrinking import Shrunk
+from keras_jft.data.subsets import OnlyLabels, read_ids, with_labels
+from keras_jft.typing import PathLike
 
 DATASETS: dict[str, Callable[..., Dataset]] = {
     "synthetic": synthetic.load,
@@ -129,6 +132,7 @@ def check_options(
     given = dict(options)
     noise, parts = given.pop("noise", None), given.pop("parts", None)
     _check_parts(parts)
+    _check_only_labels(given.pop("only_labels", None))
     if given.pop("longest", None) is not None:
         checks.number("longest", options["longest"], 1, whole=True)
     if not isinstance(noise, (Mapping, types.NoneType)):
@@ -161,6 +165,14 @@ def _check_parts(parts):
         )
 
 
+def _check_only_labels(labels):
+    if not isinstance(labels, (str, os.PathLike, list, tuple, types.NoneType)):
+        raise ValueError(
+            "`only_labels` must be a list of labels, or a file with one per "
+            f"line. Received: only_labels={labels!r}."
+        )
+
+
 def load(
     name: str,
     split: str | None = "train",
@@ -168,6 +180,7 @@ def load(
     noise: Mapping[str, Any] | None = None,
     parts: Mapping[str, Any] | None = None,
     longest: int | None = None,
+    only_labels: PathLike | Sequence[int | str] | None = None,
     **options: Any,
 ) -> Dataset:
     """Load a data set by name.
@@ -182,6 +195,10 @@ def load(
             `of`, the split that is divided, None by default.
         longest: The longer side of images, at most: larger ones are shrunk
             when they are read, with their boxes and masks.
+        only_labels: The labels to keep, renumbered in this order: names, keys
+            or ids, or a file with a name or key per line. Images without any of
+            them are left out. The paper's Table 6 limits JFT-300M to the 941
+            labels of ImageNet (`jft.data.match_labels`).
         **options: The arguments of that data set's own `load`.
 
     Returns:
@@ -200,10 +217,18 @@ def load(
     _check_required(name, options)
     _check_paths(name, options)
     _check_parts(parts)
+    _check_only_labels(only_labels)
     whole = split if parts is None else parts.get("of")
     data = DATASETS[name](split=whole, **options)
     if parts is not None:
         data = part(data, parts["path"], split)
+    if only_labels is not None:
+        kept = (
+            read_ids(only_labels).tolist()
+            if isinstance(only_labels, (str, os.PathLike))
+            else only_labels
+        )
+        data = OnlyLabels(with_labels(data, kept), kept)
     if longest is not None:
         data = Shrunk(data, longest)
     return data if noise is None else NoisyLabels(data, **noise)
