@@ -197,6 +197,19 @@ class LabelHierarchy:
         """Most children of one label."""
         return max(map(len, self._children), default=0)
 
+    @property
+    def num_below(self) -> np.ndarray:
+        """`(C,)` int64, how many labels are below each, at any depth.
+
+        Example:
+
+        >>> tree = LabelHierarchy(["a", "b", "c"], [("a", "b"), ("b", "c")])
+        >>> tree.num_below
+        array([2, 1, 0])
+        """
+        closed, _ = self.closures(np.arange(len(self)))
+        return np.bincount(closed, minlength=len(self)) - 1
+
     def index(self, label: str | int) -> int:
         """Return the id of the label with this key or name.
 

@@ -83,6 +83,10 @@ def test_shape_of_the_hierarchy_matches_a_recursive_count():
     levels = [_levels(label, parents) for label in range(40)]
     assert labels.levels.tolist() == levels
     assert labels.depth == max(levels)
+    above = [set(labels.ancestors(label).tolist()) for label in range(40)]
+    assert labels.num_below.tolist() == [
+        sum(label in own for own in above) for label in range(40)
+    ]
     assert labels.fan_out == max(map(len, children.values()))
     assert labels.leaves.tolist() == [p for p in range(40) if not children[p]]
     for label in range(40):

@@ -30,6 +30,7 @@ JFT300M = {
     "classes": "18,291",
     "depth": "12",
     "fan_out": "2,876",
+    "groups": "vehicle 5,720, animal 1,165 (those that are named)",
     "classes_below_100": "more than 3K",
     "classes_below_20": "approximately 2K",
     "largest_class": "more than 2M (flowers, among those named)",
@@ -42,6 +43,7 @@ _NAMES = {
     "classes": "classes",
     "depth": "depth of the hierarchy",
     "fan_out": "most children of a label",
+    "groups": "labels below the largest groups",
     "classes_below_100": "classes below 100 images",
     "classes_below_20": "classes below 20 images",
     "largest_class": "images of the largest class",
@@ -362,11 +364,14 @@ def compare(found):
     labels, hierarchy = found["labels"], found["hierarchy"]
     here = dict.fromkeys(JFT300M, "no labels" if labels is None else "")
     here["images"] = f"{found['num_images']:,}"
-    here["depth"] = here["fan_out"] = "no hierarchy"
+    here["depth"] = here["fan_out"] = here["groups"] = "no hierarchy"
     here["noise"] = "not known from the labels alone"
     if hierarchy is not None:
         here["depth"] = f"{hierarchy['depth']:,}"
         here["fan_out"] = f"{hierarchy['fan_out']:,}"
+        here["groups"] = ", ".join(
+            f"{name} {below:,}" for name, below in hierarchy["groups"][:2]
+        )
     if labels is not None:
         classes = found["classes"]
         specific = labels["specific"]

@@ -16,6 +16,7 @@ from keras_jft.data.statistics.counts import BoxCounts, ImageSample, LabelCounts
 from keras_jft.text import printable
 from keras_jft.typing import PathLike
 
+_GROUPS = 10  # Groups of labels that are listed.
 # Bins of classes by their number of images: from each number up to the next.
 SIZES = (0, 1, 20, 100, 1_000, 10_000, 100_000, 1_000_000)
 
@@ -112,7 +113,8 @@ class Description:
         Returns:
             A DataFrame, indexed by label id, with the columns `name`, `images`
             and `specific_images` (those without a more specific label); with
-            boxes also `boxes`, with a hierarchy also `level` and `children`.
+            boxes also `boxes`, with a hierarchy also `level`, `children` and
+            `below`, the labels below it at any depth.
         """
         columns: dict[str, Any] = {
             "name": [printable(name) for name in self.label_names]
@@ -128,6 +130,7 @@ class Description:
                 len(self.hierarchy.children(label))
                 for label in range(len(self.hierarchy))
             ]
+            columns["below"] = self.hierarchy.num_below
         table = pd.DataFrame(columns).rename_axis("label")
         if "images" not in table:
             return table
@@ -218,7 +221,21 @@ def _hierarchy(hierarchy):
         "roots": int((hierarchy.levels == 1).sum()),
         "depth": hierarchy.depth,
         "fan_out": hierarchy.fan_out,
+        "groups": _groups(hierarchy),
     }
+
+
+def _groups(hierarchy):
+    """Return the largest groups of labels, pairs of name and labels below.
+
+    They are the roots or, if all labels are below one root, its children.
+    """
+    below = hierarchy.num_below
+    tops = np.flatnonzero(hierarchy.levels == 1)
+    if len(tops) == 1:
+        tops = hierarchy.children(tops[0])
+    tops = tops[np.argsort(-below[tops], kind="stable")]
+    return [[hierarchy.names[i], int(below[i])] for i in tops[:_GROUPS]]
 
 
 def _images(sample):

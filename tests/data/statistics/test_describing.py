@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import keras_jft as jft
+from keras_jft.data.hierarchy import LabelHierarchy
 from keras_jft.data.statistics import describe
 
 
@@ -53,6 +54,7 @@ def test_everything_is_what_pandas_says(many, tree):
         "roots": 3,
         "depth": 3,
         "fan_out": 2,
+        "groups": [[tree.names[0], 3], [tree.names[3], 1], [tree.names[5], 0]],
     }
     heights = pd.Series([e["images"].shape[0] for e in many.examples])
     assert found["images"]["heights"]["mean"] == pytest.approx(heights.mean())
@@ -69,6 +71,33 @@ def test_the_table_has_a_row_a_class(many, tree):
     assert table.loc[4, "name"] == "corgi"
     assert table["level"].to_dict() == {0: 1, 1: 2, 2: 2, 3: 1, 4: 3, 5: 1}
     assert table["children"].to_dict() == {0: 2, 1: 1, 2: 0, 3: 1, 4: 0, 5: 0}
+    assert table["below"].to_dict() == {0: 3, 1: 1, 2: 0, 3: 1, 4: 0, 5: 0}
+
+
+def test_the_text_says_how_many_labels_the_largest_groups_have(many):
+    said = str(jft.data.describe(many, images=0))
+    first, second = _numbers(jft.data.describe(many, images=0))["hierarchy"][
+        "groups"
+    ][:2]
+    shown = f"{first[0]} {first[1]}, {second[0]} {second[1]}"
+    assert shown in said and "vehicle 5,720, animal 1,165" in said
+
+
+def test_below_one_root_its_children_are_the_groups(listed):
+    image = np.zeros((1, 1, 3), "uint8")
+    tree = LabelHierarchy(
+        ["thing", "animal", "cat", "dog", "vehicle"],
+        [("thing", "animal"), ("thing", "vehicle")]
+        + [("animal", "cat"), ("animal", "dog")],
+    )
+    labels = tree.close([2])
+    data = listed(
+        [{"images": image, "labels": labels, "ids": 0}],
+        label_names=tree.names,
+        hierarchy=tree,
+    )
+    found = _numbers(jft.data.describe(data, images=0))["hierarchy"]
+    assert found["groups"] == [["animal", 2], ["vehicle", 0]]
 
 
 def test_chunks_and_two_passes_change_nothing(many, monkeypatch):
