@@ -1,6 +1,10 @@
 """How anything is fit."""
 
-from keras_jft.training.callbacks import StopOnNonFiniteLoss, Throughput
+from keras_jft.training.callbacks import (
+    AtSteps,
+    StopOnNonFiniteLoss,
+    Throughput,
+)
 from keras_jft.training.checkpoints.checkpoint import Checkpoint
 from keras_jft.training.checkpoints.load_weights import Loaded, load_weights
 from keras_jft.training.checkpoints.state import reset
@@ -13,6 +17,7 @@ from keras_jft.training.model import Model
 from keras_jft.training.optimization import (
     OPTIMIZERS,
     SCHEDULES,
+    TO_THE_END,
     Optimization,
     TF1RMSprop,
     fit,
@@ -31,6 +36,8 @@ from keras_jft.training.updates import check_multipliers
 __all__ = [
     "OPTIMIZERS",
     "SCHEDULES",
+    "TO_THE_END",
+    "AtSteps",
     "Checkpoint",
     "JSONLogger",
     "Loaded",

@@ -1,10 +1,12 @@
 """Callbacks that watch a run."""
 
 import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_jft.training.checkpoints.resuming import is_passing_over
 from keras_jft.training.keras_internals import model_of
@@ -81,6 +83,71 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
                     f"{epoch + 1}, whatever the loss. Look for NaN or infinity "
                     "in the images, or lower the learning rate."
                 )
+
+
+class StepCounter(keras.callbacks.Callback):
+    """Counts the steps of a run, over all epochs and interruptions."""
+
+    def on_epoch_begin(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        """Read how many steps the optimizer has taken."""
+        iterations = self.model.optimizer.iterations
+        self._before = int(ops.convert_to_numpy(iterations))
+        self._passed = 0  # Steps of this epoch that an earlier run has done.
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        """Count the step, unless it was done before the run was interrupted."""
+        if is_passing_over(model_of(self)):
+            self._passed = batch + 1
+        else:
+            self.on_step(self._before - self._passed + batch + 1, logs or {})
+
+    def on_step(self, step: int, logs: dict[str, Any]) -> None:
+        """Do something after a step of the run, counted from 1."""
+        raise NotImplementedError
+
+
+class AtSteps(StepCounter):
+    """Calls functions when a run has taken given numbers of steps.
+
+    Args:
+        calls: `{step: call}`; `call(step, model, logs)` is called after that
+            step, in the order of the steps. Those of steps that an earlier,
+            interrupted run has taken are not called.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> seen = []
+    >>> call = AtSteps({3: lambda step, model, logs: seen.append(step)})
+    >>> x, y = np.ones((8, 2)), np.ones((8, 1))
+    >>> _ = model.fit(x, y, batch_size=4, epochs=2, verbose=0, callbacks=[call])
+    >>> seen
+    [3]
+    """
+
+    def __init__(
+        self,
+        calls: Mapping[int, Callable[[int, keras.Model, dict[str, Any]], Any]],
+    ):
+        super().__init__()
+        self.calls = dict(sorted(calls.items()))
+        self._last: int | None = None
+
+    def on_step(self, step: int, logs: dict[str, Any]) -> None:
+        """Call what is due: with `steps_per_execution`, also at steps passed.
+
+        A run that begins at a later step has had the calls before it.
+        """
+        last, self._last = self._last, step
+        if last is None:
+            last = step - model_of(self).steps_per_execution
+        for due in [due for due in self.calls if last < due <= step]:
+            self.calls[due](due, self.model, logs)
 
 
 class Throughput(keras.callbacks.Callback):

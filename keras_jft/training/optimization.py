@@ -14,7 +14,7 @@ from keras import ops
 
 from keras_jft import checks
 from keras_jft.training import keras_internals
-from keras_jft.training.checkpoints.resuming import is_passing_over
+from keras_jft.training.callbacks import StepCounter
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -154,22 +154,15 @@ def fit(
     return model.fit(batches, epochs=epochs, callbacks=callbacks, **options)
 
 
-class _StopAfter(keras.callbacks.Callback):
+class _StopAfter(StepCounter):
     """Stops `fit` when the optimizer has taken a number of steps in all."""
 
     def __init__(self, steps):
         super().__init__()
         self.steps = steps
 
-    def on_epoch_begin(self, epoch, logs=None):
-        iterations = self.model.optimizer.iterations
-        self._before = int(ops.convert_to_numpy(iterations))
-        self._passed = 0  # Steps of this epoch that an earlier run has done.
-
-    def on_train_batch_end(self, batch, logs=None):
-        if is_passing_over(self.model):
-            self._passed = batch + 1
-        elif self._before - self._passed + batch + 1 >= self.steps:
+    def on_step(self, step, logs):
+        if step >= self.steps:
             self.model.stop_training = True
 
 

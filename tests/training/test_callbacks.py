@@ -1,6 +1,7 @@
 import math
 
 import keras
+import numpy as np
 import pytest
 
 from keras_jft import training
@@ -77,3 +78,35 @@ def test_weights_that_are_not_finite_stop_the_run_whatever_the_loss():
     net.set_weights([kernel, bias])
     with pytest.raises(FloatingPointError, match=r"kernel.*epoch 3.*images"):
         stop.on_epoch_end(2, {"loss": 1.0})
+
+
+def test_calls_come_after_their_steps_in_whatever_epoch():
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+    model.compile(keras.optimizers.SGD(0.5), "mse")
+    seen = []
+
+    def call(step, model, logs):
+        assert "loss" in logs
+        weights = model.get_weights()
+        seen.append((step, float(weights[0].sum())))
+
+    x, y = np.ones((8, 2), "float32"), np.ones((8, 1), "float32")
+    calls = training.AtSteps({5: call, 2: call, 9: call})
+    model.fit(x, y, batch_size=2, epochs=2, verbose=0, callbacks=[calls])
+    assert [step for step, _ in seen] == [2, 5]
+    assert seen[0][1] != seen[1][1]
+    # A run that goes on, with an optimizer that has taken 8 steps.
+    model.fit(x, y, batch_size=2, epochs=1, verbose=0, callbacks=[calls])
+    assert [step for step, _ in seen] == [2, 5, 9]
+
+
+def test_a_call_is_made_for_steps_that_are_taken_together():
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+    model.compile("sgd", "mse", steps_per_execution=4)
+    seen = []
+    calls = training.AtSteps({2: lambda step, *_: seen.append(step)})
+    x, y = np.ones((8, 2), "float32"), np.ones((8, 1), "float32")
+    model.fit(x, y, batch_size=1, verbose=0, callbacks=[calls])
+    assert seen == [2]
