@@ -39,7 +39,7 @@ NAMED = {
     "task": jft.metrics.METRICS,
     "dtype": ("float32", "mixed_bfloat16", "fastest"),
 }
-FREE = {"split"}  # Texts whose meaning the data set knows.
+FREE = {"split", "map_weights"}  # Texts whose meaning the data set knows.
 
 
 def fields():

@@ -2,6 +2,7 @@
 
 from keras_jft.evaluation import duplicates, poses
 from keras_jft.evaluation.coco_results import read_detections, save_detections
+from keras_jft.evaluation.dense_labels import DenseSet, dense_set
 from keras_jft.evaluation.during_fit import Evaluate, run_callbacks
 from keras_jft.evaluation.evaluator import Config, predictions, run
 from keras_jft.evaluation.files import predict_files
@@ -13,7 +14,9 @@ from keras_jft.evaluation.pictures import (
 
 __all__ = [
     "Config",
+    "DenseSet",
     "Evaluate",
+    "dense_set",
     "duplicates",
     "plot_detections",
     "plot_poses",

@@ -18,6 +18,8 @@ LOSSES = {
     "asymmetric": losses.AsymmetricLoss,
     "softmax": losses.SoftmaxLoss,
 }
+MAP_WEIGHTS = ("equal", "frequency")
+_NET = ("backbone", "backbone_options", "blocks", "width", "block", "stem")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,12 +56,17 @@ class Config(training.Optimization):
         loss_options: Arguments of the loss.
         mixup: alpha of `jft.data.mixup`; 0 does not mix.
         split: The split to train on; None if the data set has none.
+        initial: The pre-training whose backbone this one starts from, such as
+            `RECIPES["imagenet"]`, of the same net; None: random weights.
+        map_weights: What classes count in the mAP@100 of validation: "equal"
+            in `map`; "frequency", their numbers of images in the training set,
+            in `weighted_map`, which then takes its place.
 
     Raises:
         ValueError: If a name or an option is unknown, a value has the wrong
             type or is out of range, the transforms give images of another size
-            than `image_size`, the subset does not fill a batch, or not exactly
-            one of `epochs` and `steps` is given.
+            than `image_size`, the subset does not fill a batch, `initial` is of
+            another net, or not exactly one of `epochs` and `steps` is given.
     """
 
     dataset: str = "synthetic"
@@ -88,12 +95,20 @@ class Config(training.Optimization):
     split: str | None = dataclasses.field(
         default="train", metadata={"added": True}
     )
+    initial: "Config | None" = dataclasses.field(
+        default=None, metadata={"added": True}
+    )
+    map_weights: str = dataclasses.field(
+        default="equal", metadata={"added": True}
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        checks.one_of("map_weights", self.map_weights, MAP_WEIGHTS)
         checks.one_of("loss", self.loss, LOSSES)
         checks.keywords("loss_options", self.loss_options, LOSSES[self.loss])
         self._check_backbone()
+        self._check_initial()
         checks.one_of("block", self.block, backbones.resnet.BLOCKS)
         checks.one_of("stem", self.stem, backbones.resnet.STEMS)
         checks.within(self, 0, math.inf, "num_examples", "mixup")
@@ -137,6 +152,26 @@ class Config(training.Optimization):
             raise ValueError(
                 f"`backbone_options` must leave out {sorted(taken)}, which "
                 "follow from `image_size`, `dtype` and `bn_momentum`."
+            )
+
+    def _check_initial(self):
+        """Raise `ValueError` if `initial` is a pre-training of another net."""
+        if self.initial is None:
+            return
+        other = [
+            name
+            for name in _NET
+            if getattr(self, name) != getattr(self.initial, name)
+        ]
+        if other:
+            raise ValueError(
+                "`initial` must be a pre-training of the same net. Received: "
+                + "; ".join(
+                    f"{name}={getattr(self, name)!r}, in `initial` "
+                    f"{getattr(self.initial, name)!r}"
+                    for name in other
+                )
+                + "."
             )
 
 
@@ -237,23 +272,32 @@ def recipe(name: str, steps: int | None = None) -> dict[str, Any]:
     return compile_arguments(RECIPES[name], steps)
 
 
-def compile_arguments(config, steps=None, *, many=False):
+def compile_arguments(config, steps=None, *, many=False, class_counts=None):
     """Return the arguments of `Model.compile` for a `Config`.
 
     Args:
         config: A `Config`.
         steps: Steps of the whole run, if the config counts epochs.
         many: Whether an image may have several labels, whatever the loss.
+        class_counts: `(C,)` training images of each class, by which the metric
+            weighs classes; None: all count the same.
     """
+    many = many or config.mixup or config.loss != "softmax"
     return {
         "optimizer": config.build_optimizer(steps),
         "loss": LOSSES[config.loss](**config.loss_options),
-        "metrics": _metrics(many or config.mixup or config.loss != "softmax"),
+        "metrics": _metrics(many, class_counts),
         "l2": config.l2,
     }
 
 
-def _metrics(many):
+def _metrics(many, class_counts):
+    if many and class_counts is not None:
+        return [
+            metrics.MeanAveragePrecision(
+                k=100, class_weights=class_counts, name="weighted_map"
+            )
+        ]
     if many:
         return [metrics.MeanAveragePrecision(k=100)]
     return [
@@ -277,8 +321,8 @@ def run(
         config: A `Config`.
         examples: The data set of `config.dataset`, if it is loaded already; the
             subset is drawn from it.
-        initial: A backbone to start from; it is copied, not changed. None
-            starts from random weights.
+        initial: A backbone to start from; it is copied, not changed. None:
+            that of `config.initial`, which is trained first, or random weights.
         validation: The `validation_data` for `fit`.
         callbacks: As in `keras.Model.fit`.
         verbose: As in `keras.Model.fit`.
@@ -286,6 +330,8 @@ def run(
     Returns:
         The trained backbone.
     """
+    if initial is None and config.initial is not None:
+        initial = run(config.initial, verbose=verbose)
     if config.num_examples == 0:
         return backbone(config, initial)
     keras.utils.set_random_seed(config.seed)
@@ -305,10 +351,18 @@ def run(
         seed=config.seed,
         mixup=config.mixup,
     )
-    model = classifier(config, examples, initial)
-    steps = (config.epochs or 0) * len(batches)
-    many = examples.info.max_labels is not None
-    model.compile(**compile_arguments(config, steps, many=many))
+    weighted = config.map_weights == "frequency"
+    counts = None
+    if config.label_prior or weighted:
+        counts = data.label_counts(examples)
+    model = classifier(config, examples, initial, counts)
+    arguments = compile_arguments(
+        config,
+        steps=(config.epochs or 0) * len(batches),
+        many=examples.info.max_labels is not None,
+        class_counts=counts if weighted else None,
+    )
+    model.compile(**arguments)
     training.fit(
         model,
         batches,
@@ -321,10 +375,24 @@ def run(
 
 
 def classifier(
-    config: Config, examples: Dataset, initial: keras.Model | None = None
+    config: Config,
+    examples: Dataset,
+    initial: keras.Model | None = None,
+    class_counts: np.ndarray | None = None,
 ) -> MultiLabelClassifier:
-    """Return an untrained `MultiLabelClassifier` for a data set's labels."""
-    prior = _label_frequencies(examples) if config.label_prior else None
+    """Return an untrained `MultiLabelClassifier` for a data set's labels.
+
+    Args:
+        config: A `Config`.
+        examples: The data set.
+        initial: A backbone whose weights are copied.
+        class_counts: `(C,)` examples with each label, if they are known.
+    """
+    prior = None
+    if config.label_prior:
+        if class_counts is None:
+            class_counts = data.label_counts(examples)
+        prior = (class_counts + 0.5) / (len(examples) + 1)
     with training.dtype_policy(config.dtype):
         return MultiLabelClassifier(
             backbone(config, initial),
@@ -364,14 +432,3 @@ def backbone(config: Config, initial: keras.Model | None = None) -> keras.Model:
             stem=config.stem,
             **arguments,
         )
-
-
-def _label_frequencies(examples, chunk=4096):
-    """Return `(C,)` smoothed frequencies of the labels in a data set."""
-    counts = np.zeros(len(examples.info.label_names))
-    for start in range(0, len(examples), chunk):
-        stop = min(start + chunk, len(examples))
-        for example in examples.take(range(start, stop)):
-            ids = np.unique(example["labels"])
-            counts[ids[ids >= 0]] += 1
-    return (counts + 0.5) / (len(examples) + 1)

@@ -1,5 +1,9 @@
+import dataclasses
+import json
+
 import numpy as np
 import pytest
+from PIL import Image
 
 import keras_jft as jft
 from keras_jft import evaluation, metrics
@@ -289,3 +293,95 @@ def test_the_task_is_that_of_the_model_unless_it_is_given(tiny_backbone):
     assert evaluator._task_of(given, model) == "multi_label"
     with pytest.raises(ValueError, match="_Oracle does not say what its task"):
         evaluation.run(config, _Oracle([0] * 4, 4))
+
+
+class _Labels:
+    """A model of many labels that has fixed logits for each image."""
+
+    num_classes = 6
+
+    def __init__(self, logits):
+        self.logits = logits
+
+    def predict_on_batch(self, images):
+        return self.logits[: len(images)]
+
+
+def _of_labels(folder, names, **splits):
+    """Write a manifest of black images; return options of its data set."""
+    folder.mkdir(exist_ok=True)
+    lines = []
+    for split, rows in splits.items():
+        for i, labels in enumerate(rows):
+            name = f"{split}{i}.png"
+            Image.fromarray(np.zeros((8, 8, 3), "uint8")).save(folder / name)
+            line = {"image": name, "labels": list(labels), "split": split}
+            lines.append(json.dumps(line) + "\n")
+    path = folder / "labels.jsonl"
+    path.write_text("".join(lines), encoding="utf-8")
+    return {"path": str(path), "label_names": names}
+
+
+# Some classes are only in the training set, or nowhere.
+@pytest.mark.filterwarnings("ignore:.* in no row of:UserWarning")
+def test_classes_count_as_often_as_the_training_set_has_them(tmp_path):
+    names = list("abcdef")
+    train = ["a", "ab", "abc", "ac", "f"]  # a 4, b 2, c 2, f 1.
+    test = ["a", "b", "ac", "ad"]
+    options = _of_labels(tmp_path, names, train=train, test=test)
+    logits = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
+    config = jft.evaluation.Config(
+        task="multi_label",
+        dataset="manifest",
+        options=options,
+        batch_size=4,
+        map_weights="train",
+    )
+    scores = jft.evaluation.run(config, _Labels(logits))
+    # By hand: d counts nothing, since the training set lacks it.
+    each = []
+    for name in names:
+        order = np.argsort(-logits[:, names.index(name)])
+        hits = np.array([name in test[i] for i in order])
+        precision = np.cumsum(hits) / np.arange(1, 5)
+        each.append(precision[hits].mean() if hits.any() else np.nan)
+    weighted = (4 * each[0] + 2 * each[1] + 2 * each[2]) / 8
+    assert scores["weighted_map"] == pytest.approx(weighted)
+    assert scores["map"] == pytest.approx(np.nanmean(each))
+    assert scores["weighted_map"] != pytest.approx(scores["map"], abs=1e-3)
+
+
+# Some classes are only in the training set, or nowhere.
+@pytest.mark.filterwarnings("ignore:.* in no row of:UserWarning")
+def test_weights_are_those_of_classes_of_the_same_name(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    of_train = _of_labels(one, ["b", "a", "x"], train=["xa", "a", "b"])
+    options = _of_labels(other, list("abcdef"), test=["a", "b"])
+    source = {"dataset": "manifest", "options": of_train, "split": "train"}
+    config = jft.evaluation.Config(
+        task="multi_label",
+        dataset="manifest",
+        options=options,
+        map_weights=source,
+    )
+    info = jft.data.load("manifest", "test", **options).info
+    weights = evaluator.class_weights(config, info)
+    np.testing.assert_array_equal(weights, [2, 1, 0, 0, 0, 0])
+    others = dataclasses.replace(info, label_names=("p", "q"))
+    with pytest.raises(ValueError, match=r"classes that are measured.*'p'"):
+        evaluator.class_weights(config, others)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"task": "detection"}, "are for the task 'multi_label'"),
+        ({"metric_options": {"variant": "B"}}, "precision of each class"),
+        ({"map_weights": {"split": "train"}}, "a mapping with `dataset`"),
+        ({"map_weights": {"dataset": "no such"}}, "`dataset` must be one of"),
+    ],
+)
+def test_weights_of_classes_that_cannot_be_are_refused(options, said):
+    options = {"task": "multi_label", "map_weights": "train"} | options
+    with pytest.raises(ValueError, match=said):
+        jft.evaluation.Config(**options)

@@ -260,6 +260,54 @@ def test_runs_without_a_name_keep_their_ids():
     assert len({*ids}) == 3
     # As it was before there were names.
     fields = dataclasses.asdict(CONFIG)
-    for name in ("backbone", "backbone_options", "mixup", "split"):
+    added = ("backbone", "backbone_options", "mixup", "split")
+    for name in (*added, "initial", "map_weights"):
         del fields[name]
     assert config_id(fields) == ids[0]
+
+
+def test_a_pre_training_starts_from_the_backbone_of_another():
+    before = dataclasses.replace(CONFIG, seed=1, epochs=1)
+    config = dataclasses.replace(CONFIG, epochs=1, initial=before)
+    expected = jft.pretrain.run(
+        config, initial=jft.pretrain.run(before, verbose=0), verbose=0
+    )
+    found = jft.pretrain.run(config, verbose=0)
+    for ours, theirs in zip(_arrays(found), _arrays(expected), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    alone = jft.pretrain.run(dataclasses.replace(config, initial=None))
+    assert not np.allclose(_arrays(found)[0], _arrays(alone)[0], atol=1e-3)
+
+
+def test_another_net_is_not_started_from():
+    before = dataclasses.replace(CONFIG, width=8)
+    with pytest.raises(ValueError, match=r"same net.*width=16, in .* 8"):
+        dataclasses.replace(CONFIG, initial=before)
+
+
+def test_the_metric_of_validation_counts_classes_as_the_training_set_does():
+    config = dataclasses.replace(CONFIG, map_weights="frequency")
+    seen = []
+
+    class Look(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(logs)
+
+    examples = jft.data.load("synthetic", **CONFIG.options)
+    validation = jft.data.batches(examples, batch_size=32)
+    jft.pretrain.run(
+        config, validation=validation, callbacks=[Look()], verbose=0
+    )
+    assert 0 < seen[-1]["val_weighted_map"] < 1
+    assert "val_map" not in seen[-1]
+    counts = jft.data.label_counts(examples)
+    expected = np.zeros(len(counts))
+    for example in examples:
+        expected[np.unique(example["labels"])] += 1
+    np.testing.assert_array_equal(counts, expected)
+    [metric] = jft.pretrain.trainer.compile_arguments(
+        config, 4, class_counts=counts
+    )["metrics"]
+    assert metric.class_weights == expected.tolist()
+    with pytest.raises(ValueError, match="`map_weights` must be one of"):
+        dataclasses.replace(config, map_weights="train")
