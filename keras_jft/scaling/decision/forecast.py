@@ -247,9 +247,9 @@ def forecast(
     if not any(doubt.withholds for doubt in doubts):
         verdict = _verdict(law.gain_at(factor), worth)
     if verdict != NOT_ENOUGH_EVIDENCE:
-        of_the_prior = tuple(_of_the_prior(law, factor, worth, verdict))
-        doubts += of_the_prior
-        if of_the_prior:
+        others_decide = tuple(_of_the_prior(law, factor, worth, verdict))
+        doubts += others_decide
+        if others_decide:
             verdict = NOT_ENOUGH_EVIDENCE
     return Forecast(
         law=law,
@@ -412,6 +412,11 @@ def _probabilities(law):
 
 
 # === Doubts ===
+
+
+def of_the_prior(doubt):
+    """Return whether a `Doubt` is that other curves decide."""
+    return doubt.text.startswith(OTHER_CURVES)
 
 
 def _of_the_prior(law, factor, worth, verdict):

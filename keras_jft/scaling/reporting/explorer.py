@@ -17,9 +17,9 @@ from keras_jft.scaling.decision.forecast import (
     COLLECT,
     DO_NOT_COLLECT,
     NOT_ENOUGH_EVIDENCE,
-    OTHER_CURVES,
     forecast,
     from_runs_alone,
+    of_the_prior,
     other_curves_decide,
 )
 from keras_jft.scaling.rows import units
@@ -244,7 +244,7 @@ def _explored(law, alone, factor, left):
     gain, gain_alone = law.gain_at(factor), alone.gain_at(factor)
     # A worth amid the gains, for which neither is in question.
     sheet = forecast(law, factor, min(max(gain.value, 0), left))
-    doubts = [d for d in sheet.doubts if not d.text.startswith(OTHER_CURVES)]
+    doubts = [d for d in sheet.doubts if not of_the_prior(d)]
     sheet = dataclasses.replace(sheet, doubts=tuple(doubts))
     sizes = law.evidence.sizes[-1] * np.array([1, factor])
     now, there = np.clip(law.posterior.curves(sizes), *law.bounds)

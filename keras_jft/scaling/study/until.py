@@ -13,9 +13,12 @@ from keras_jft.scaling.decision.forecast import (
     NOT_ENOUGH_EVIDENCE,
     Forecast,
     forecast,
+    of_the_prior,
 )
 from keras_jft.scaling.law.fitting import SIZES_TO_DECIDE, fit
 from keras_jft.scaling.rows.table import BY, Rows
+
+REPEATED = 3  # Runs beyond the first of a size with which the law is tested.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,9 +28,10 @@ class Decided:
     Each curve (of a task, a mode and an arm) starts with one run at each of
     four sizes, the smallest and the largest among them. Then it is fitted after
     every run, and ends when its verdict will stay the same with a probability
-    of `level`, whatever the other runs find; "not enough evidence" only after a
-    run at every size. The next run is the one that tells most about the gain
-    for its cost: new sizes first, then more seeds.
+    of `level`, whatever the other runs find. The next run is the one that tells
+    most about the gain for its cost: new sizes first, then more seeds. If the
+    study has several seeds, it does not end before every size has a run and
+    three are repeated, which tests the law.
 
     Attributes:
         factor: As for `forecast`.
@@ -146,22 +150,41 @@ class Decided:
     def _next_size(self, configs, rows):
         """Return the size of a curve's next run, or None if it is settled."""
         left = collections.Counter(c.num_examples for c in configs)
-        done = {row["num_examples"] for row in rows}
+        done = collections.Counter(row["num_examples"] for row in rows)
         first = _first({*left, *done})
         for size in first:
             if size in left and size not in done:
                 return size
-        left = {size: count for size, count in left.items() if size}
+        left.pop(0, None)
         sheet = self.sheet(rows)
         if sheet is None:  # Runs failed: try other sizes.
             return next(iter(left), None)
-        chances = settling.probabilities(sheet, left)
-        # A few runs overrate the noise, and so give up too early: before a
-        # study does, every size has a run.
-        sure = chances[sheet.verdict] >= self.level
-        if sure and (sheet.verdict != NOT_ENOUGH_EVIDENCE or {*left} <= done):
+        if self._is_settled(sheet, left, done):
             return None
         return next_runs.choose(sheet.law, self.factor, left)
+
+    def _is_settled(self, sheet, left, done):
+        """Return whether the runs left would not change a verdict.
+
+        Args:
+            sheet: The `Forecast` from the runs so far.
+            left: `{size: number of runs left}`.
+            done: `{size: number of runs}`, failed ones included.
+        """
+        every = {*left} <= {*done}
+        # All runs will test the law by their seeds (equation 24), so it is
+        # tested before the others are left out.
+        tested = every and sheet.law.evidence.noise_df >= REPEATED
+        if left and max((left + done).values()) > 1 and not tested:
+            return False
+        # A few runs overrate the noise, and so give up too early.
+        if sheet.verdict == NOT_ENOUGH_EVIDENCE and not every:
+            return False
+        doubts = [d for d in sheet.doubts if not of_the_prior(d)]
+        if any(doubt.withholds for doubt in doubts):
+            return True
+        chances = settling.probabilities(sheet, left)
+        return chances[sheet.verdict] >= self.level
 
 
 def _by_curve(configs):
