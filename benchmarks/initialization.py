@@ -38,14 +38,10 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt
-import numpy as np
-
 import keras_jft as jft
 from keras_jft.scaling.rows import rows
 
 HERE = pathlib.Path(__file__).parent
-LABELS = {"random": "random initialization", "checkpoint": "from a checkpoint"}
 
 
 def checkpoint(config, images):
@@ -87,30 +83,6 @@ def read(path, config, **columns):
             }
 
 
-def plot(results):
-    """Plot mAP@100 against steps: a thin line per seed, a thick mean."""
-    figure, axis = plt.subplots(figsize=(5, 3.6))
-    for i, (initialization, label) in enumerate(LABELS.items()):
-        curves = {}
-        for row in results:
-            if row["initialization"] == initialization:
-                curves.setdefault(row["seed"], []).append(
-                    (row["step"], 100 * row["map"])
-                )
-        steps, maps = np.moveaxis(np.array(list(curves.values())), -1, 0)
-        for one_steps, one in zip(steps, maps, strict=True):
-            axis.plot(one_steps, one, color=f"C{i}", alpha=0.3, linewidth=1)
-        axis.plot(
-            steps[0], maps.mean(axis=0), color=f"C{i}", marker="o", label=label
-        )
-    axis.set_xlabel("steps")
-    axis.set_ylabel("mAP@100, %")
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False)
-    figure.tight_layout()
-    return figure
-
-
 def study(config, seeds, logs, folder, test_images):
     validation = jft.data.batches(
         jft.data.load("synthetic", split="test", num_examples=test_images),
@@ -130,7 +102,8 @@ def study(config, seeds, logs, folder, test_images):
                 rows.append(folder / "results" / "initialization.jsonl", row)
                 results.append(row)
     (folder / "figures").mkdir(exist_ok=True)
-    plot(results).savefig(folder / "figures" / "initialization.png", dpi=120)
+    figure = jft.scaling.plot_progress(results)
+    figure.savefig(folder / "figures" / "initialization.png", dpi=120)
 
 
 def main():

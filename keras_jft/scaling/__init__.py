@@ -12,12 +12,20 @@ from keras_jft.scaling.law.fitting import fit, trend
 from keras_jft.scaling.law.joint import Choice, JointLaw, fit_joint
 from keras_jft.scaling.law.law import Candidate, Law
 from keras_jft.scaling.paper.capacity import plot_capacity
+from keras_jft.scaling.paper.findings import Finding, findings
+from keras_jft.scaling.paper.regenerated import (
+    paper_figures,
+    paper_page,
+    paper_tables,
+)
 from keras_jft.scaling.paper.tables import PaperTable, paper_table
+from keras_jft.scaling.paper.timeline import plot_timeline
 from keras_jft.scaling.reporting.classes import class_table
 from keras_jft.scaling.reporting.figures import (
     plot_classes,
     plot_data_size,
     plot_data_sizes,
+    plot_progress,
 )
 from keras_jft.scaling.reporting.page import report
 from keras_jft.scaling.reporting.tables import table
@@ -38,7 +46,7 @@ from keras_jft.scaling.study.until import Decided
 if typing.TYPE_CHECKING:
     from keras_jft.scaling.study.budget import fit_hours
     from keras_jft.scaling.study.plan import Plan, Task, read_plan
-    from keras_jft.scaling.study.runs import Run, Runner
+    from keras_jft.scaling.study.runs import RateSearch, Run, Runner
     from keras_jft.scaling.study.search import search_rates
     from keras_jft.scaling.study.study_file import (
         commented,
@@ -55,6 +63,7 @@ __all__ = [
     "Candidate",
     "Choice",
     "Decided",
+    "Finding",
     "Forecast",
     "JointLaw",
     "Law",
@@ -65,6 +74,7 @@ __all__ = [
     "Prices",
     "Processes",
     "RayTasks",
+    "RateSearch",
     "Results",
     "Rows",
     "Run",
@@ -78,17 +88,23 @@ __all__ = [
     "commented",
     "find_results",
     "fit",
+    "findings",
     "fit_hours",
     "fit_joint",
     "forecast",
     "forecasts",
     "open_executor",
+    "paper_figures",
+    "paper_page",
     "paper_table",
+    "paper_tables",
     "plot_capacity",
     "plot_classes",
     "plot_data_size",
     "plot_data_sizes",
     "prices",
+    "plot_progress",
+    "plot_timeline",
     "read_plan",
     "read_rows",
     "report",

@@ -367,3 +367,120 @@ def test_the_best_epoch_of_a_transfer_counts(tmp_path, monkeypatch):
     assert any(trained)
     for ours, best in zip(_arrays(model), watch.weights[0], strict=True):
         np.testing.assert_array_equal(ours, best)
+
+
+# === Pre-trainings on the way of others ===
+
+LONG = dataclasses.replace(
+    RUN.pretrain, schedule="staircase", epochs=None, steps=5
+)
+
+
+def test_a_shorter_pre_training_is_the_start_of_a_longer_one(
+    tmp_path, monkeypatch
+):
+    shorter = dataclasses.replace(LONG, steps=3)
+    alone = jft.scaling.Runner(tmp_path / "alone").backbone(shorter)
+    runner = jft.scaling.Runner(tmp_path / "way", shorter=[shorter])
+    whole = _arrays(runner.backbone(LONG))
+    monkeypatch.setattr(jft.pretrain, "run", None)  # None is left to train.
+    kept = _arrays(runner.backbone(shorter))
+    for ours, theirs in zip(kept, _arrays(alone), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert not np.allclose(kept[0], whole[0], atol=1e-4)
+    took = [
+        float(runner._path(config, ".seconds").read_text())
+        for config in (shorter, LONG)
+    ]
+    assert 0 < took[0] < took[1]
+
+
+def test_what_depends_on_its_length_is_no_start_of_another():
+    shorter = dataclasses.replace(LONG, steps=3)
+    assert runs._is_start(shorter, LONG)
+    assert not runs._is_start(LONG, shorter)
+    assert not runs._is_start(dataclasses.replace(shorter, seed=1), LONG)
+    cosine = [
+        dataclasses.replace(c, schedule="cosine") for c in (shorter, LONG)
+    ]
+    assert not runs._is_start(*cosine)
+
+
+def test_a_pre_training_is_measured_on_the_way(tmp_path):
+    monitor = jft.evaluation.Config(
+        task="multi_label",
+        options=OPTIONS,
+        batch_size=32,
+        map_weights="train",
+    )
+    runner = jft.scaling.Runner(tmp_path, monitor=monitor, every=2)
+    run = dataclasses.replace(RUN, pretrain=LONG)
+    row = runner(run)
+    log = jft.training.read_log(runner._path(LONG, ".log.jsonl"))
+    assert [line["step"] for line in log] == [2, 4, 5]
+    assert all(np.isfinite(line["loss"]) for line in log)
+    assert row["pretrain_weighted_map"] == log[-1]["val_weighted_map"]
+    assert 0 < row["pretrain_map"] < 1
+
+
+def test_a_pre_training_that_another_starts_from_is_trained_first(
+    tmp_path, monkeypatch
+):
+    trained = _pretrain_nothing(monkeypatch)
+    before = dataclasses.replace(RUN.pretrain, seed=3)
+    after = dataclasses.replace(RUN.pretrain, initial=before)
+    runner = jft.scaling.Runner(tmp_path)
+    runner.backbone(after)
+    assert trained == [before, after]
+    # What a run takes on its own has both.
+    for config in trained:
+        runner._path(config, ".seconds").write_text("10")
+    assert runner._seconds(after, 1.0)["pretrain_seconds"] == 20
+    assert config_id(dataclasses.replace(after, initial=None)) == config_id(
+        RUN.pretrain
+    )
+    nothing = dataclasses.replace(after, num_examples=0)
+    for ours, theirs in zip(
+        _arrays(runner.backbone(nothing)),
+        _arrays(runner.backbone(before)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_run_chooses_the_learning_rate_that_does_best_on_other_images(
+    tmp_path, monkeypatch
+):
+    held_out = dataclasses.replace(RUN.evaluation, split="train")
+    search = jft.scaling.RateSearch(
+        rates=(0.001, 0.03, 0.1), transfer=RUN.transfer, evaluation=held_out
+    )
+    run = dataclasses.replace(RUN, search=search)
+    runner, used = jft.scaling.Runner(tmp_path, threshold=None), []
+
+    def transferred(run, backbone):
+        used.append(run.transfer.learning_rate)
+        return used[-1]
+
+    def measured(config, model, examples, duplicates=None):
+        assert config.split == ("train" if len(used) < 4 else "test")
+        return {"top1": {0.001: 0.2, 0.03: 0.6, 0.1: np.nan}[model]}
+
+    monkeypatch.setattr(runner, "_transferred", transferred)
+    monkeypatch.setattr(runner, "backbone", lambda config: None)
+    monkeypatch.setattr(jft.evaluation, "run", measured)
+    row = runner(run)
+    assert used == [0.001, 0.03, 0.1, 0.03]
+    assert row["learning_rate"] == 0.03 and row["top1"] == 0.6
+    assert list(row["rates_tried"]) == ["0.001", "0.03", "0.1"]
+    assert config_id(dataclasses.replace(run, search=None)) == config_id(RUN)
+    with pytest.raises(ValueError, match="two or more"):
+        dataclasses.replace(search, rates=(0.1,))
+
+
+def test_images_that_do_not_fit_are_read_anew(tmp_path):
+    config = RUN.pretrain
+    kept = jft.scaling.Runner(tmp_path).examples(config)
+    anew = jft.scaling.Runner(tmp_path, in_memory=False).examples(config)
+    assert type(kept).__name__ == "Cache" and type(anew).__name__ != "Cache"
+    np.testing.assert_array_equal(kept[3]["images"], anew[3]["images"])

@@ -196,6 +196,102 @@ def plot_classes(
     return figure
 
 
+def plot_progress(rows: RowsLike, by: str = "initialization") -> "Figure":
+    """Plot mAP@100 and loss of pre-training against its steps.
+
+    Thin lines are seeds, thick ones their means. Rows are lines of logs with a
+    column that says which run they are of:
+
+        rows = [
+            {"initialization": name, **line}
+            for name, path in logs.items()
+            for line in jft.training.read_log(path)
+        ]
+
+    Args:
+        rows: A list of dicts, a DataFrame or `Rows`, with `step`, mAP@100 as
+            one of `val_weighted_map`, `weighted_map`, `val_map` and `map`, and,
+            if there is a panel for it, `val_loss` or `loss`; `seed` if there
+            are several.
+        by: The column that tells the curves apart.
+
+    Returns:
+        The Matplotlib figure.
+
+    Raises:
+        ValueError: A column is missing, or a value is not a number.
+
+    References:
+        Sun et al. 2017, Figure 3.
+    """
+    import matplotlib.pyplot as plt
+
+    rows = Rows(rows).succeeded()
+    rows.check_columns("step", by)
+    score = progress_score(rows.table)
+    panels = {score: "weighted mAP@100 (%)" if "w" in score else "mAP@100 (%)"}
+    for loss in ("val_loss", "loss"):
+        if loss in rows and len(panels) == 1:
+            panels[loss] = "Loss"
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            ncols=len(panels),
+            figsize=(PANEL[0] * len(panels), PANEL[1]),
+            squeeze=False,
+            layout="constrained",
+        )
+        for ax, (column, title) in zip(axes[0], panels.items(), strict=True):
+            rows.check_numbers(column)
+            factor = 100 if column == score else 1
+            _draw_progress(ax, rows.scaled(column, factor), by, column)
+            ax.set_ylabel(title)
+    return figure
+
+
+def progress_score(table):
+    """Return the column of mAP@100 of logs: the weighted one if there is one.
+
+    Args:
+        table: A DataFrame of lines of logs.
+
+    Raises:
+        ValueError: There is none.
+    """
+    for name in ("weighted_map", "map"):
+        for column in (f"val_{name}", name):
+            if column in table:
+                return column
+    raise ValueError(
+        "Logs must have mAP@100, as `val_weighted_map`, `weighted_map`, "
+        f"`val_map` or `map`. Received: {sorted(map(str, table))}."
+    )
+
+
+def _draw_progress(ax, rows, by, column):
+    """Draw the curves of one quantity, and its axes."""
+    names = rows.table[by].unique().tolist()
+    for name, (color, marker) in zip(
+        names, itertools.cycle(LOOKS), strict=False
+    ):
+        table = rows.table[rows.table[by] == name]
+        seeds = table.groupby("seed") if "seed" in table else ()
+        for _, one in seeds:
+            ax.plot(one["step"], one[column], color=color, alpha=0.35, lw=0.7)
+        mean = table.groupby("step")[column].mean()
+        ax.plot(
+            mean.index,
+            mean,
+            color=color,
+            marker=marker,
+            markersize=3,
+            lw=1.3,
+            label=drawable(str(name).replace("_", " ")),
+        )
+    ax.set_xlabel("Steps of pre-training")
+    ax.grid(axis="y", alpha=0.25, linewidth=0.5)
+    ax.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.16))
+
+
 def _draw_gains(ax, scores, class_names, x):
     """Draw a bar per class and mode."""
     ends = scores[scores[x].isin([scores[x].min(), scores[x].max()])]

@@ -16,6 +16,7 @@ from keras_jft.files import walk
 PATHS = (
     *("directory", "path", "urls", "annotations", "images", "masks", "sbd"),
     *("labels", "descriptions", "hierarchy", "detections", "ids", "exclude"),
+    "only_labels",
 )
 # Files that studies may write beside images; they do not count.
 WRITTEN = (".jsonl", ".claims", ".keras", ".seconds", ".files", ".html", ".md")

@@ -51,7 +51,7 @@ _NEEDED = {
     "pose": "keypoints of people",
 }
 # Fields that a study sets itself.
-_OWN = {"num_examples", "seed", "transforms"}
+_OWN = {"num_examples", "seed", "transforms", "initial"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ import secrets
 import shutil
 import threading
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -23,11 +24,41 @@ from keras_jft import (
 )
 from keras_jft.backbones import resnet
 from keras_jft.evaluation import Config as EvaluationConfig
+from keras_jft.scaling.rows import rows as rows_lib
 from keras_jft.scaling.study import claims, fingerprints
 from keras_jft.scaling.study.config_id import config_id
 from keras_jft.training.checkpoints.checkpoint import BEST
 from keras_jft.training.checkpoints.load_weights import load_all_weights
 from keras_jft.typing import PathLike
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RateSearch:
+    """Learning rates from which a run chooses its own.
+
+    Attributes:
+        rates: The rates to try, two or more.
+        transfer: The transfer that tries them, on a part of the images; mode
+            and seed are those of the run.
+        evaluation: How it is measured, on another part. Neither may be what
+            the run itself is measured on.
+
+    Raises:
+        ValueError: There is just one rate, or one that is not positive.
+    """
+
+    rates: tuple[float, ...]
+    transfer: transfer.Config
+    evaluation: evaluation.Config
+
+    def __post_init__(self) -> None:
+        checks.fields(self)
+        checks.numbers_of("rates", self.rates, 0, above=True)
+        if len({*self.rates}) < 2:
+            raise ValueError(
+                "`rates` must be two or more learning rates. Received: "
+                f"rates={self.rates}."
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,6 +73,8 @@ class Run:
         validation: How to measure the transfer after its epochs, on images that
             `evaluation` does not measure on; the best epoch is taken. None: the
             last epoch is.
+        search: The learning rates that the transfer chooses from; None: it has
+            the one of `transfer`.
 
     Raises:
         ValueError: If the evaluation, or the annotation of a data set, is for
@@ -54,6 +87,9 @@ class Run:
     evaluation: evaluation.Config
     arm: str | None = dataclasses.field(default=None, metadata={"added": True})
     validation: EvaluationConfig | None = dataclasses.field(
+        default=None, metadata={"added": True}
+    )
+    search: RateSearch | None = dataclasses.field(
         default=None, metadata={"added": True}
     )
 
@@ -140,10 +176,11 @@ class Run:
 class Runner:
     """Executes runs, doing work that several of them share only once.
 
-    A backbone is pre-trained once and kept on disk. A pre-training or transfer
-    that was interrupted goes on from `<key>.unfinished`. A data set is decoded
-    once and kept in memory; a model is compiled once for all runs that differ
-    only in the seed and the pre-training, provided that the net is the same.
+    A backbone is pre-trained once and kept on disk; where it starts from
+    another (`initial`), that is trained first. A pre-training or transfer that
+    was interrupted goes on from `<key>.unfinished`. A data set is decoded once
+    and kept in memory; a model is compiled once for all runs that differ only
+    in the seed and the pre-training, provided that the net is the same.
 
     If pre-training and evaluation images come from different sources, scores
     are also given without near-duplicates of pre-training images. Duplicates of
@@ -169,6 +206,16 @@ class Runner:
             Pages of the pairs are in `<directory>/duplicates`.
         tensorboard: Whether to write logs for TensorBoard, into
             `<directory>/tensorboard`.
+        shorter: Configs of pre-trainings. One that is the first steps of a
+            longer one, as its schedule does not depend on its length, is kept
+            on the way of that, and takes no training of its own.
+        monitor: How to measure pre-training on the way, such as by mAP@100 on
+            images of its own, where these have the same labels. The numbers go
+            to `<key>.log.jsonl`, which `jft.training.read_log` reads; the last
+            are in the rows, as `pretrain_map` and so on.
+        every: Steps between two of these measurements.
+        in_memory: Whether data sets are kept in memory; if they do not fit,
+            images are read anew in every pass.
     """
 
     def __init__(
@@ -179,6 +226,10 @@ class Runner:
         threshold: float | None = evaluation.duplicates.THRESHOLD,
         embedder: keras.Model | None = None,
         tensorboard: bool = False,
+        shorter: Iterable[pretrain.Config] = (),
+        monitor: evaluation.Config | None = None,
+        every: int = 1_000,
+        in_memory: bool = True,
     ):
         files.check_local("directory", directory, "backbones")
         self.directory = pathlib.Path(directory)
@@ -186,6 +237,10 @@ class Runner:
         self.threshold = threshold
         self.tensorboard = tensorboard
         self._embedder, self._thumbnails = embedder, embedder is None
+        self.shorter = tuple(shorter)
+        self.monitor = monitor
+        self.every = checks.whole("every", every, 1)
+        self.in_memory = in_memory
         self._examples: dict = {}
         self._models: dict = {}
         self._duplicates: dict = {}
@@ -198,6 +253,10 @@ class Runner:
             "threshold": self.threshold,
             "embedder": self._embedder,
             "tensorboard": self.tensorboard,
+            "shorter": self.shorter,
+            "monitor": self.monitor,
+            "every": self.every,
+            "in_memory": self.in_memory,
         }
         return _received, (self._name, self.directory, self.verbose, options)
 
@@ -209,6 +268,7 @@ class Runner:
     def _scores(self, run):
         backbone = self.backbone(run.pretrain)
         start = time.perf_counter()
+        run, chosen = self._with_best_rate(run, backbone)
         model = self._transferred(run, backbone)
         scores = evaluation.run(
             run.evaluation,
@@ -218,12 +278,50 @@ class Runner:
         )
         seconds = time.perf_counter() - start
         shutil.rmtree(self._path(run, ".unfinished"), ignore_errors=True)
-        return {**scores, **self._seconds(run.pretrain, seconds)}
+        return {
+            **scores,
+            **chosen,
+            **self._monitored(run.pretrain),
+            **self._seconds(run.pretrain, seconds),
+        }
+
+    def _with_best_rate(self, run, backbone):
+        """Return a run with the best rate of its search, and columns on it."""
+        if run.search is None:
+            return run, {}
+        scores = {}
+        score = metrics.METRICS[run.task].score
+        for rate in run.search.rates:
+            config = dataclasses.replace(
+                run.search.transfer,
+                mode=run.mode,
+                seed=run.seed,
+                learning_rate=rate,
+            )
+            trial = dataclasses.replace(
+                run,
+                transfer=config,
+                evaluation=run.search.evaluation,
+                validation=None,
+            )
+            scores[rate] = evaluation.run(
+                trial.evaluation,
+                self._transferred(trial, backbone),
+                self.examples(trial.evaluation),
+            )[score]
+            shutil.rmtree(self._path(trial, ".unfinished"), ignore_errors=True)
+        best = max(scores, key=lambda rate: np.nan_to_num(scores[rate], nan=-1))
+        config = dataclasses.replace(run.transfer, learning_rate=best)
+        return dataclasses.replace(run, transfer=config), {
+            "learning_rate": best,
+            "rates_tried": {f"{rate:g}": scores[rate] for rate in scores},
+        }
 
     def backbone(self, config: pretrain.Config) -> keras.Model:
         """Return the backbone of a pre-training config, from disk or new."""
         if config.num_examples == 0:
-            return pretrain.backbone(config)
+            initial = config.initial and self.backbone(config.initial)
+            return pretrain.backbone(config, initial)
         # Of several processes that need it one trains it; the others wait.
         with claims.wait(self.directory / "backbones", config_id(config)):
             return self._pretrained(config)
@@ -235,25 +333,92 @@ class Runner:
         same = not kept.exists() or kept.read_text(encoding="utf-8") == read
         if path.exists() and same:
             return keras.saving.load_model(path)
+        initial = config.initial and self.backbone(config.initial)
         examples = self.examples(config)
         start = time.perf_counter()
         unfinished = self._path(config, ".unfinished")
         backbone = pretrain.run(
             config,
             examples,
-            callbacks=[*self._logs(config), training.Checkpoint(unfinished)],
+            **({} if initial is None else {"initial": initial}),
+            callbacks=[
+                *self._logs(config),
+                training.Checkpoint(unfinished),
+                training.AtSteps(self._on_the_way(config, examples, start)),
+            ],
             verbose=self.verbose,
         )
-        seconds = time.perf_counter() - start
-        with files.atomic_write(path) as partial:
+        self._keep(config, backbone, time.perf_counter() - start)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        return backbone
+
+    def _keep(self, config, backbone, seconds):
+        """Write a backbone, and what tells whether it is up to date."""
+        with files.atomic_write(self._path(config)) as partial:
             backbone.save(partial)
         files.write_bytes(
             self._path(config, ".seconds"), f"{seconds:.3f}\n".encode()
         )
+        read = repr(self._fingerprints.of(config))
         if read != "None":
-            files.write_bytes(kept, read.encode())
-        shutil.rmtree(unfinished, ignore_errors=True)
-        return backbone
+            files.write_bytes(self._path(config, ".files"), read.encode())
+
+    def _on_the_way(self, config, examples, start):
+        """Return `{step: call}` of what is kept and measured on the way."""
+        kept = {
+            shorter.steps: shorter
+            for shorter in self.shorter
+            if _is_start(shorter, config)
+        }
+        measured = ()
+        if self._can_be_monitored(examples):
+            size = config.num_examples or len(examples)
+            steps = config.steps or config.epochs * (size // config.batch_size)
+            measured = {*range(self.every, steps, self.every), steps}
+
+        def call(step, model, logs):
+            training.synchronize(model)
+            if step in kept:
+                seconds = time.perf_counter() - start
+                self._keep(kept[step], model.backbone, seconds)
+            if step in measured:
+                self._measure(config, step, model, logs)
+
+        return dict.fromkeys({*kept, *measured}, call)
+
+    def _can_be_monitored(self, examples):
+        """Return whether pre-training names the labels that are monitored."""
+        if self.monitor is None:
+            return False
+        names = self.examples(self.monitor).info.label_names
+        return names == examples.info.label_names
+
+    def _measure(self, config, step, model, logs):
+        """Append a line to the log of a pre-training."""
+        scores = evaluation.run(
+            self.monitor, model, self.examples(self.monitor)
+        )
+        line = {"step": step, **logs} | {
+            f"val_{name}": value
+            for name, value in scores.items()
+            if np.ndim(value) == 0
+        }
+        rows_lib.append(self._path(config, ".log.jsonl"), line)
+
+    def log(self, config: pretrain.Config) -> list[dict[str, Any]]:
+        """Return the lines that `monitor` has of a pre-training, by step."""
+        path = self._path(config, ".log.jsonl")
+        return training.read_log(path) if path.exists() else []
+
+    def _monitored(self, config):
+        """Return the last numbers of the log of a pre-training, as columns."""
+        lines = self.log(config)
+        last = lines[-1] if lines else {}
+        return {
+            f"pretrain_{name.removeprefix('val_')}": value
+            for name, value in last.items()
+            if name.startswith("val_")
+        }
 
     def examples(
         self, config: pretrain.Config | transfer.Config | evaluation.Config
@@ -261,8 +426,11 @@ class Runner:
         """Return the data set of a config, decoded once and kept in memory."""
         wanted = config_id(_data(config))
         if wanted not in self._examples:
-            self._examples[wanted] = data.cache(
-                data.load(config.dataset, split=config.split, **config.options)
+            found = data.load(
+                config.dataset, split=config.split, **config.options
+            )
+            self._examples[wanted] = (
+                data.cache(found) if self.in_memory else found
             )
         return self._examples[wanted]
 
@@ -302,12 +470,14 @@ class Runner:
 
     def _seconds(self, config, transfer):
         """Return the seconds of a run and its pre-training, if recorded."""
-        before = 0.0
-        if config.num_examples != 0:
-            path = self._path(config, ".seconds")
-            if not path.exists():
-                return {}
-            before = float(path.read_text(encoding="utf-8"))
+        before, part = 0.0, config
+        while part is not None:
+            if part.num_examples != 0:
+                path = self._path(part, ".seconds")
+                if not path.exists():
+                    return {}
+                before += float(path.read_text(encoding="utf-8"))
+            part = part.initial
         return {
             "pretrain_seconds": round(before, 3),
             "device_seconds": round(before + transfer, 3),
@@ -382,6 +552,17 @@ def _received(name, directory, verbose, options):
         _RECEIVED.clear()
         _RECEIVED[name] = runner
     return _RECEIVED[name]
+
+
+def _is_start(shorter, longer):
+    """Return whether a pre-training is the first steps of a longer one."""
+    if longer.schedule in training.TO_THE_END or None in (
+        shorter.steps,
+        longer.steps,
+    ):
+        return False
+    same = dataclasses.replace(shorter, steps=longer.steps) == longer
+    return same and shorter.steps < longer.steps
 
 
 def _data(config):
