@@ -30,6 +30,7 @@ DOCS = pathlib.Path(__file__).parents[2] / "docs"
         "learning_rate.py",
         "long_tail.py",
         "learning_curves.py",
+        "paper.py",
         "pose.py",
         "prior.py",
         "segmentation.py",

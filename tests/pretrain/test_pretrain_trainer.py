@@ -268,15 +268,12 @@ def test_runs_without_a_name_keep_their_ids():
 
 def test_a_pre_training_starts_from_the_backbone_of_another():
     before = dataclasses.replace(CONFIG, seed=1, epochs=1)
-    config = dataclasses.replace(CONFIG, epochs=1, initial=before)
-    expected = jft.pretrain.run(
-        config, initial=jft.pretrain.run(before, verbose=0), verbose=0
-    )
+    # Without images of its own it ends where it starts.
+    config = dataclasses.replace(CONFIG, num_examples=0, initial=before)
     found = jft.pretrain.run(config, verbose=0)
+    expected = jft.pretrain.run(before, verbose=0)
     for ours, theirs in zip(_arrays(found), _arrays(expected), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
-    alone = jft.pretrain.run(dataclasses.replace(config, initial=None))
-    assert not np.allclose(_arrays(found)[0], _arrays(alone)[0], atol=1e-3)
 
 
 def test_another_net_is_not_started_from():

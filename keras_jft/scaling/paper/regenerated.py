@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BY = ("pretraining", "num_examples")
+_TOLD = ("pretraining", "shown_in", "class_names")
 
 
 def paper_page(
@@ -173,8 +174,8 @@ def paper_figures(
     part = _shown(rows, "figure 5")
     sizes = part.table["num_examples"].nunique() if len(part) else 0
     if sizes > 1:
-        nets = part.table.drop(columns="arm", errors="ignore")
-        found[5] = plot_capacity(Rows(nets), "layers", paper=True)
+        nets = _without(part, "arm", *_TOLD)
+        found[5] = plot_capacity(nets, "layers", paper=True)
     part = _shown(rows, "figure 6")
     if len(part):
         found[6] = _sizes(part, {"VOC 2012": "miou"})
@@ -183,6 +184,11 @@ def paper_figures(
 
 def _shown(rows, place):
     return rows.where(rows.table["shown_in"].map(lambda own: place in own))
+
+
+def _without(rows, *columns):
+    """Return rows without columns that tell apart what is one curve here."""
+    return Rows(rows.table.drop(columns=[*columns], errors="ignore"))
 
 
 def _sizes(rows, scores):
@@ -202,6 +208,7 @@ def _sizes(rows, scores):
         )
     for (benchmark, y), ax in zip(scores.items(), panels[0], strict=False):
         part = rows.where(rows.table["benchmark"] == benchmark)
+        part = _without(part, *_TOLD)
         plot_data_size(part, ax, y=y, modes=rows.values("mode"), paper=True)
         ax.set_title(benchmark)
     return figure
