@@ -119,6 +119,7 @@ def _run_plan(arguments, path, text, executor):
     page, _ = jft.scaling.report(
         rows,
         plan.output / "report.html",
+        near_duplicates=plan.near_duplicates(),
         title="What would ten times more data buy?",
         command=shlex.join(["keras-jft", *sys.argv[1:]]),
     )

@@ -106,6 +106,18 @@ def test_scores_are_means_of_seeds_in_points(written):
     assert "over 2 runs of each num_examples" in text
 
 
+def test_near_duplicates_are_shown_on_the_page(tmp_path):
+    picture = tmp_path / "cats.svg"
+    picture.write_bytes(b"<svg xmlns='http://www.w3.org/2000/svg'/>")
+    rows = [{**row, "num_duplicates": 4} for row in ROWS[:-1]]
+    page, text = scaling.report(
+        rows, tmp_path / "page.html", near_duplicates={"cats": picture}
+    )
+    shown = base64.b64encode(picture.read_bytes()).decode()
+    assert shown in page.read_text() and "Near-duplicates" in text.read_text()
+    assert "pre-training may have seen | 4 |" in text.read_text()
+
+
 def test_the_papers_own_disclaimer_is_among_the_caveats(written):
     for text in written:
         assert "Disclaimer, Large scale learning" in text

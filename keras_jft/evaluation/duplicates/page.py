@@ -8,7 +8,7 @@ import tempfile
 import numpy as np
 
 from keras_jft import data as data_lib
-from keras_jft import html_page
+from keras_jft import files, html_page
 from keras_jft.data.transforms import Resize
 from keras_jft.evaluation.duplicates import search
 from keras_jft.evaluation.duplicates.embedding import (
@@ -94,6 +94,8 @@ def write_page(
 ) -> pathlib.Path:
     """Write a page with the pairs nearest to the threshold; return its path.
 
+    The picture on it is also written beside it, as SVG.
+
     Args:
         found: Near-duplicates.
         queries: The `Dataset` of its queries.
@@ -107,6 +109,8 @@ def write_page(
         _images(queries),
         _images(references),
     )
+    picture = html_page.svg_of(figure)
+    files.write_bytes(pathlib.Path(path).with_suffix(".svg"), picture)
     text = (
         f"{count:,} of {len(found.ids):,} images have a near-duplicate among "
         f"{len(references):,}, at a similarity of {found.threshold} or more."
@@ -117,9 +121,7 @@ def write_page(
             "Are the pairs with red numbers the same picture, and the others "
             "different ones? If not, move the threshold."
         ),
-        html_page.Pictures(
-            (html_page.Picture(html_page.svg_of(figure), "Pairs of images"),)
-        ),
+        html_page.Pictures((html_page.Picture(picture, "Pairs of images"),)),
     ]
     page, _ = html_page.write(path, "Near-duplicates", blocks)
     return page

@@ -8,7 +8,7 @@ the rows were made.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,7 @@ def report(
     alternatives: Sequence[Alternative] = (),
     prices: Prices | None = None,
     paper_tables: Sequence[int] = (),
+    near_duplicates: Mapping[str, PathLike] | None = None,
     title: str | None = None,
     command: str | None = None,
 ) -> tuple[Path, Path]:
@@ -135,6 +136,8 @@ def report(
         prices: The result of `jft.scaling.prices`, to show with them.
         paper_tables: Numbers of the paper's tables to show with the means of
             the rows beside them, as `paper_table` does.
+        near_duplicates: `{name: file}`: pictures to show, SVG, of images
+            measured on and the pre-training images that they repeat.
         title: The title of the page.
         command: The command that makes the rows, to show on the page.
 
@@ -205,11 +208,30 @@ def report(
         Bullets(_common_caveats(done)),
         Heading("For these curves", level=3),
         _caveats(found),
+        *_pairs(near_duplicates),
         Heading("How the numbers were made"),
         *_made_by(rows, command),
     ]
     blocks += _explained(blocks)
     return write(path, title or f"What would {factor:g}x more buy?", blocks)
+
+
+def _pairs(near_duplicates):
+    """Yield pictures of near-duplicates, if there are any."""
+    if not near_duplicates:
+        return
+    yield Heading("Near-duplicates")
+    yield Text(
+        "Images measured on, each above the pre-training image that is most "
+        "like it: those nearest to the threshold, red numbers above it. The "
+        "last table counts them."
+    )
+    yield Pictures(
+        tuple(
+            Picture(Path(file).read_bytes(), units.titled(name))
+            for name, file in near_duplicates.items()
+        )
+    )
 
 
 def _check_texts(**given):

@@ -36,4 +36,5 @@ def test_different_objects_on_one_background_are_no_duplicates(tmp_path):
     found, _ = dup.report(queries, references, page)
     assert found.duplicate_ids.tolist() == ["a/copy.png"]
     assert found.similarity[1] < 0.9
+    assert b"<svg" in page.with_suffix(".svg").read_bytes()
     assert "1 of 2 images have a near-duplicate" in page.read_text("utf-8")
