@@ -12,8 +12,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 
 .PHONY: demo test quick test-onednn-off coverage lint docs figures notebooks dist clean
 
+# Nets this small keep one core busy each; an accelerator takes one process.
+TWO ?= $(shell command -v nvidia-smi > /dev/null || echo --executor processes:2)
 demo: .venv/installed
-	$(BIN)/keras-jft study examples/quickstart.toml
+	$(BIN)/keras-jft study examples/quickstart.toml $(TWO)
 
 test: .venv/installed-test lint
 	$(BIN)/python -m pytest $(PARALLEL)

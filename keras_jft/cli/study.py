@@ -116,10 +116,11 @@ def _run_plan(arguments, path, text, executor):
     jft.scaling.write_study(plan, text)
     rows = study.run(executor)
     print(f"\n{jft.scaling.table(rows)}")
+    pairs = (plan.output / "backbones" / "duplicates").glob("*.svg")
     page, _ = jft.scaling.report(
         rows,
         plan.output / "report.html",
-        near_duplicates=plan.near_duplicates(),
+        near_duplicates={path.stem: path for path in sorted(pairs)},
         title="What would ten times more data buy?",
         command=shlex.join(["keras-jft", *sys.argv[1:]]),
     )

@@ -498,7 +498,7 @@ def test_an_error_rate_among_the_scores_is_no_failure_of_a_pilot(
     plan, monkeypatch
 ):
     rows = [{"error": 0.25, "device_seconds": 2.0}]
-    monkeypatch.setattr(budget.Study, "run", lambda self: rows)
+    monkeypatch.setattr(budget.Study, "run", lambda self, executor=None: rows)
     monkeypatch.setattr(budget, "_timed", lambda *_: {"start": 1, "step": 1})
     assert budget.pilot(plan(SHORT)).transfers == 2
     rows.append({"error": "MemoryError: no room", "device_seconds": 1.0})
@@ -511,7 +511,7 @@ def test_the_status_of_a_study_does_not_count_an_error_rate_as_a_failure(
 ):
     (folders / "study.toml").write_text(SHORT)
     rows = [{"task": "trees", "num_examples": 32, "error": 0.25}]
-    monkeypatch.setattr(budget.Study, "run", lambda self: rows)
+    monkeypatch.setattr(budget.Study, "run", lambda self, executor=None: rows)
     monkeypatch.setattr(cli.jft.scaling, "table", lambda rows: "")
     monkeypatch.setattr(cli.jft.scaling, "report", lambda *_, **__: ("", ""))
     command = ["study", str(folders / "study.toml"), "--no-search-rates"]

@@ -150,11 +150,6 @@ class Plan:
             **{"until": self.until, **options},
         )
 
-    def near_duplicates(self) -> dict[str, pathlib.Path]:
-        """Return the pictures of near-duplicates that runs wrote, by task."""
-        folder = self.output / "backbones" / "duplicates"
-        return {path.stem: path for path in sorted(folder.glob("*.svg"))}
-
     def __str__(self) -> str:
         """Return what will be done, in lines."""
         shown = ", ".join(f"{size:,}" for size in self.sizes)

@@ -251,7 +251,7 @@ class Runner:
     def __reduce__(self):
         options = {
             "threshold": self.threshold,
-            "embedder": self._embedder,
+            "embedder": None if self._thumbnails else self._embedder,
             "tensorboard": self.tensorboard,
             "shorter": self.shorter,
             "monitor": self.monitor,
