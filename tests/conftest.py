@@ -104,12 +104,12 @@ def rng():
     return np.random.default_rng(0)
 
 
-@pytest.fixture
-def tiny_backbone():
-    """A ResNet of four basic units for 16 px images."""
+@pytest.fixture(scope="session")
+def tiny():
+    """Builds a ResNet of four basic units for 16 px images."""
     from keras_jft.backbones import ResNet
 
-    return ResNet(
+    return lambda: ResNet(
         (1, 1, 1, 1),
         width=16,
         block="basic",
@@ -117,6 +117,12 @@ def tiny_backbone():
         bn_momentum=0.9,
         image_shape=(16, 16, 3),
     )
+
+
+@pytest.fixture
+def tiny_backbone(tiny):
+    """One of these."""
+    return tiny()
 
 
 @pytest.fixture

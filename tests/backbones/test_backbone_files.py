@@ -1,6 +1,8 @@
 import json
 import os
+import pathlib
 import pickle
+import shutil
 import zipfile
 
 import h5py
@@ -23,20 +25,30 @@ def _assert_same_weights(one, other):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.fixture(scope="module")
+def kept(tiny, tmp_path_factory):
+    """A backbone and its file, which no test changes."""
+    backbone = tiny()
+    backbone.get_layer("conv2_1_1_conv").trainable = False
+    path = tmp_path_factory.mktemp("kept") / "backbone.npz"
+    backbones.save(backbone, path)
+    return backbone, path
+
+
 @pytest.fixture
-def saved(tiny_backbone, tmp_path):
-    tiny_backbone.get_layer("conv2_1_1_conv").trainable = False
-    backbones.save(tiny_backbone, tmp_path / "backbone.npz")
-    return tmp_path / "backbone.npz"
+def saved(kept, tmp_path):
+    """A copy of that file."""
+    return pathlib.Path(shutil.copy(kept[1], tmp_path))
 
 
 @pytest.mark.ops
-def test_a_saved_backbone_comes_back(tiny_backbone, saved):
-    loaded = backbones.load(saved)
-    assert loaded.get_config() == tiny_backbone.get_config()
+def test_a_saved_backbone_comes_back(kept):
+    backbone, path = kept
+    loaded = backbones.load(path)
+    assert loaded.get_config() == backbone.get_config()
     assert not loaded.get_layer("conv2_1_1_conv").trainable
-    _assert_same_weights(loaded, tiny_backbone)
-    assert backbones.load(saved, image_shape=(32, 32, 3)).image_shape[0] == 32
+    _assert_same_weights(loaded, backbone)
+    assert backbones.load(path, image_shape=(32, 32, 3)).image_shape[0] == 32
 
 
 def test_a_backbone_comes_out_of_the_checkpoint_of_a_classifier(

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -109,15 +110,18 @@ def test_a_compiled_net_is_described_without_what_it_was_compiled_with():
 
 
 @pytest.fixture(
-    params=["applications MobileNetV3", "KerasHub ViT", "KerasHub DINOv2"]
+    scope="module",
+    params=["applications MobileNetV3", "KerasHub ViT", "KerasHub DINOv2"],
 )
-def saved(request, tmp_path):
+def saved(request, tmp_path_factory):
+    """A net and its file, which no test changes."""
     net = families.backbone(request.param)
     for weight in net.weights:
         weight.assign(weight + 0.1 * keras.random.normal(weight.shape))
     transfer.freeze(net, "conv5")
-    backbones.save(net, tmp_path / "net.npz")
-    return net, tmp_path / "net.npz"
+    path = tmp_path_factory.mktemp("saved") / "net.npz"
+    backbones.save(net, path)
+    return net, path
 
 
 def test_an_adapted_net_comes_back_from_a_file(saved, rng):
@@ -169,8 +173,9 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_hostile_file_is_refused(saved, change):
-    _, path = saved
+def test_a_hostile_file_is_refused(saved, change, tmp_path):
+    path = tmp_path / "net.npz"
+    shutil.copy(saved[1], path)
     _rewritten(path, CHANGES[change])
     with pytest.raises(ValueError, match=r"net\.npz"):
         backbones.load(path)
