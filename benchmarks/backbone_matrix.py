@@ -6,10 +6,11 @@ conv5, do frozen weights keep every bit, and is the model the same after saving
 and loading? The nets and the checks are those of `tests/backbones`, which tries
 a part of the table at each change.
 
-Command, for all families or some of them:
+Command, for all cells or some of them:
 
     python benchmarks/backbone_matrix.py
     python benchmarks/backbone_matrix.py --families "KerasHub ViT"
+    python benchmarks/backbone_matrix.py --heads YOLOV8 RetinaNet
 
 Result: `results/backbone_matrix.jsonl`, a row per family with a mark per head:
 "yes", or why the net cannot have the head. `docs/backbones.md` shows the table.
@@ -81,6 +82,7 @@ def main():
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--families", nargs="+", default=families.FAMILIES)
+    parser.add_argument("--heads", nargs="+", default=list(cells.HEADS))
     parser.add_argument("--smoke", action="store_true", help="two cells")
     arguments = parser.parse_args()
     if arguments.smoke:
@@ -89,7 +91,8 @@ def main():
         return
     rows = read()
     for family in arguments.families:
-        rows[family] = marks(family, cells.HEADS)
+        found = rows.get(family, {}) | marks(family, arguments.heads)
+        rows[family] = {x: found[x] for x in cells.HEADS if x in found}
         # In the order of the families, after each: it may be stopped.
         ordered = [x for x in families.FAMILIES if x in rows]
         RESULTS.write_text(

@@ -23,6 +23,7 @@ __all__ = [
     "PoseEstimator",
     "ResNet",
     "RetinaNet",
+    "YOLOV8",
     "__version__",
     "backbones",
     "data",
@@ -50,6 +51,7 @@ if typing.TYPE_CHECKING:
     from keras_jft.backbones import ResNet
     from keras_jft.pretrain import MultiLabelClassifier
     from keras_jft.transfer import (
+        YOLOV8,
         Classifier,
         DeepLabASPP,
         DeepLabV3Plus,

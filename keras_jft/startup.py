@@ -62,6 +62,7 @@ SERIALIZABLE = {
     "TF1RMSprop": "training.optimization",
     "Thumbnail": "evaluation.duplicates.embedding",
     "UpsampledCrossentropy": "transfer.heads.mask_losses",
+    "YOLOV8": "transfer.heads.yolo_v8",
 }
 
 

@@ -146,8 +146,11 @@ def is_of_hub(config):
     return _is_of_hub(config.get("module"))
 
 
-def import_hub():
+def import_hub(wanted="This net"):
     """Return the module `keras_hub`.
+
+    Args:
+        wanted: What needs it, for the message.
 
     Raises:
         ImportError: If it is not installed; the message says what to install.
@@ -156,8 +159,8 @@ def import_hub():
         import keras_hub
     except ModuleNotFoundError as error:
         raise ImportError(
-            "This net is one of KerasHub, which is not installed. `pip install "
-            f"keras_jft[hub]` installs it. ({error})"
+            f"{wanted} is one of KerasHub, which is not installed. `pip "
+            f"install keras_jft[hub]` installs it. ({error})"
         ) from error
     return keras_hub
 

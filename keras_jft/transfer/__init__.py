@@ -9,6 +9,7 @@ from keras_jft.transfer.heads.faster_rcnn import FasterRCNN
 from keras_jft.transfer.heads.mean_iou import MeanIoU
 from keras_jft.transfer.heads.pose import PoseEstimator
 from keras_jft.transfer.heads.retinanet import RetinaNet
+from keras_jft.transfer.heads.yolo_v8 import YOLOV8
 from keras_jft.transfer.recipes import RECIPES, recipe
 from keras_jft.transfer.trainer import MODES, Config, build, run
 
@@ -24,6 +25,7 @@ __all__ = [
     "DeepLabV3Plus",
     "MeanIoU",
     "RetinaNet",
+    "YOLOV8",
     "build",
     "freeze",
     "recipe",

@@ -195,6 +195,15 @@ RECIPES = {
             steps=90_000,
         ),
     },
+    "yolo_v8": {
+        "small": Config(
+            head="yolo_v8",
+            options={"task": "detection", "image_size": 64},
+            image_size=(64, 64),
+            clipnorm=10.0,
+            batch_size=8,
+        ),
+    },
 }
 
 

@@ -47,7 +47,21 @@ HEADS = {
         ),
         0.003,
     ),
+    "DeepLabV3Plus, KerasHub": (
+        _build(
+            "deeplab_v3_plus",
+            implementation="keras_hub",
+            rates=(1,),
+            projection_filters=4,
+        ),
+        0.0003,
+    ),
     "RetinaNet": (_build("retinanet"), 0.0001),
+    "RetinaNet, KerasHub": (
+        _build("retinanet", implementation="keras_hub"),
+        0.0001,
+    ),
+    "YOLOV8": (_build("yolo_v8", depth=1), 0.0003),
     "PoseEstimator": (_build("pose", radius=6.0, upsampling_filters=8), 0.003),
 }
 # What comes out in another order if two scores are nearly equal.

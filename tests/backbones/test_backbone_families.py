@@ -28,7 +28,10 @@ SOME = {
     "multi-label": ("jft ResNet", "KerasHub MiT", "KerasHub ViT"),
     "classification": ("applications ResNetV2", "KerasHub ViT"),
     "DeepLabV3Plus": ("jft ResNet", "KerasHub CSPNet"),
+    "DeepLabV3Plus, KerasHub": ("jft ResNet", "KerasHub ViT"),
     "RetinaNet": ("applications ResNetV2", "KerasHub CSPNet"),
+    "RetinaNet, KerasHub": ("jft ResNet", "KerasHub ViT"),
+    "YOLOV8": ("jft ResNet", "KerasHub ViT"),
     "PoseEstimator": ("applications MobileNetV3", "KerasHub ViT"),
 }
 CELLS = [(family, OF_ALL) for family in families.FAMILIES]

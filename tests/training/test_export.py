@@ -43,6 +43,9 @@ def test_every_model_is_served_as_it_predicts(staged, tmp_path, rng):
         name: head.build(backbone, 3, **OPTIONS.get(name, {}))
         for name, head in HEADS.items()
     }
+    models["retinanet_hub"] = HEADS["retinanet"].build(
+        backbone, 3, implementation="keras_hub"
+    )
     models["multi_label"] = MultiLabelClassifier(backbone, 5, shards=2)
     images = rng.integers(0, 256, (3, 32, 32, 3)).astype("uint8")
     np.save(tmp_path / "images.npy", images)

@@ -169,7 +169,7 @@ def transfer(data, task, given, *, accelerator, small):
         small = RECIPES["faster_rcnn"]["small"].head_options
         settings |= {"learning_rate": 0.01, "clipnorm": 10.0}
         settings["head_options"] = {**small, **_anchors(data, size)}
-    elif head == "retinanet":
+    elif head in ("retinanet", "yolo_v8"):
         settings |= {"learning_rate": 0.01, "clipnorm": 10.0}
     settings["head_options"] |= given.get("head_options", {})
     note = f"{size[1]} x {size[0]} pixels: {why}"

@@ -8,6 +8,7 @@ from keras_jft.transfer.heads import (
     multi_label,
     pose,
     retinanet,
+    yolo_v8,
 )
 
 HEADS = {
@@ -17,5 +18,6 @@ HEADS = {
     "deeplab_v3_plus": deeplab_v3_plus.HEAD,
     "faster_rcnn": faster_rcnn.HEAD,
     "retinanet": retinanet.HEAD,
+    "yolo_v8": yolo_v8.HEAD,
     "pose": pose.HEAD,
 }

@@ -1,4 +1,4 @@
-"""`DeepLabV3Plus`: an adapter of KerasCV's decoder to our backbones."""
+"""`DeepLabV3Plus`: the decoder of KerasCV or KerasHub on our backbones."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -9,7 +9,7 @@ from keras import ops
 from keras_jft import checks
 from keras_jft.data.batch import VOID
 from keras_jft.training import dtype_policy
-from keras_jft.transfer.heads import head, levels
+from keras_jft.transfer.heads import head, levels, libraries
 from keras_jft.transfer.heads.mask_losses import UpsampledCrossentropy
 from keras_jft.transfer.heads.segmenter import (
     Segmenter,
@@ -18,18 +18,18 @@ from keras_jft.transfer.heads.segmenter import (
 )
 from keras_jft.typing import Tensor
 
-# How far KerasCV's decoder upsamples: features of P2 per feature of P5.
+# How far the decoder upsamples: features of P2 per feature of P5.
 ENLARGED = 8
 
 
 @keras.saving.register_keras_serializable("keras_jft")
 class DeepLabV3Plus(Segmenter):
-    """KerasCV's DeepLabV3+ with the targets and the contract of our heads.
+    """DeepLabV3+ by KerasCV or KerasHub, with the contract of our heads.
 
     The spatial pyramid pooling of P5 is enlarged eight times and decoded with
-    P2. The graph is KerasCV's up to its end: here the loss applies the softmax,
-    and logits are upsampled after the last 1x1 convolution instead of before,
-    which is the same as it has no bias.
+    P2. The graph is the library's up to its end: here the loss applies the
+    softmax, and logits are upsampled after the last 1x1 convolution instead of
+    before, which is the same as it has no bias.
 
     Targets are `segmentation_masks` `(B, H, W, 1)`; 255 is void. The loss is
     the softmax cross entropy at each pixel that is not void. Calling returns
@@ -42,13 +42,15 @@ class DeepLabV3Plus(Segmenter):
             (32). One that is dilated is rebuilt, with the same weights. It
             needs the levels P2 and P5.
         num_classes: Number of classes, background included.
+        implementation: `"keras_cv"`, or `"keras_hub"`
+            (`pip install keras_jft[hub]`), which needs no TensorFlow.
         rates: Dilation rates of the pyramid's branches.
         projection_filters: Channels of P2 in the decoder.
         name: Name of the model.
 
     Raises:
-        ImportError: If KerasCV or TensorFlow is not installed; it needs both
-            on every backend.
+        ImportError: If the library is not installed, or TensorFlow, which
+            KerasCV needs on every backend.
         ValueError: If the sides of the images do not fit, the backbone has no
             P2 or no P5, or there are more classes than masks can hold.
 
@@ -61,22 +63,26 @@ class DeepLabV3Plus(Segmenter):
         backbone: keras.Model,
         num_classes: int,
         *,
+        implementation: str = libraries.IMPLEMENTATIONS[0],
         rates: Sequence[int] = (6, 12, 18),
         projection_filters: int = 48,
         name: str = "deeplab_v3_plus",
         **kwargs: Any,
     ):
         _check_options(
-            num_classes, rates=rates, projection_filters=projection_filters
+            num_classes,
+            implementation=implementation,
+            rates=rates,
+            projection_filters=projection_filters,
         )
-        keras_cv = _keras_cv()
         backbone = _undilated(backbone)
+        network = {"keras_cv": _of_keras_cv, "keras_hub": _of_keras_hub}
 
         # === Layers ===
         # Under the backbone's dtype policy, also when a file is loaded.
         with dtype_policy(backbone.dtype_policy.name):
-            model = _network(
-                keras_cv, backbone, num_classes, rates, projection_filters
+            model = network[implementation](
+                backbone, num_classes, rates, projection_filters
             )
         super().__init__(
             inputs=model.input, outputs=model.output, name=name, **kwargs
@@ -85,6 +91,7 @@ class DeepLabV3Plus(Segmenter):
         # === Config ===
         self.backbone = backbone
         self.num_classes = num_classes
+        self.implementation = implementation
         self.rates = tuple(rates)
         self.projection_filters = projection_filters
 
@@ -106,6 +113,7 @@ class DeepLabV3Plus(Segmenter):
         return {
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "num_classes": self.num_classes,
+            "implementation": self.implementation,
             "rates": list(self.rates),
             "projection_filters": self.projection_filters,
             "name": self.name,
@@ -117,7 +125,12 @@ class DeepLabV3Plus(Segmenter):
         return cls(**keras.saving.deserialize_keras_object(config))
 
 
-def _network(keras_cv, backbone, num_classes, rates, projection_filters):
+def _of_keras_cv(backbone, num_classes, rates, projection_filters):
+    keras_cv = libraries.keras_cv(
+        "DeepLabV3Plus",
+        "`DeepLabASPP`, which needs neither",
+        needs_tensorflow=False,
+    )
     pyramid = keras_cv.layers.SpatialPyramidPooling(
         dilation_rates=list(rates), name="aspp"
     )
@@ -126,13 +139,7 @@ def _network(keras_cv, backbone, num_classes, rates, projection_filters):
             keras.layers.Conv2D(256, 1, use_bias=False, name="head_conv"),
             keras.layers.BatchNormalization(name="head_bn"),
             keras.layers.ReLU(name="head_relu"),
-            keras.layers.Conv2D(
-                num_classes,
-                1,
-                use_bias=False,
-                dtype="float32",
-                name="head_logits",
-            ),
+            _last_convolution(num_classes),
         ],
         name="head",
     )
@@ -145,16 +152,30 @@ def _network(keras_cv, backbone, num_classes, rates, projection_filters):
     )
 
 
-def _keras_cv():
-    try:
-        import keras_cv
-    except ImportError as error:
-        raise ImportError(
-            "`DeepLabV3Plus` uses KerasCV, which needs TensorFlow with every "
-            "backend. Install keras-cv and tensorflow, or use "
-            "`DeepLabASPP`, which needs neither."
-        ) from error
-    return keras_cv
+def _of_keras_hub(backbone, num_classes, rates, projection_filters):
+    keras_hub = libraries.keras_hub("DeepLabV3Plus")
+    outputs = {key: backbone.pyramid_outputs[key] for key in ("P2", "P5")}
+    # It would keep all levels in its graph; those of tokens have weights.
+    encoder = keras.Model(backbone.inputs, outputs, name="encoder")
+    encoder.pyramid_outputs = outputs
+    network = keras_hub.models.DeepLabV3Backbone(
+        encoder,
+        spatial_pyramid_pooling_key="P5",
+        low_level_feature_key="P2",
+        upsampling_size=ENLARGED,
+        dilation_rates=list(rates),
+        projection_filters=projection_filters,
+        image_shape=backbone.input_shape[1:],
+    )
+    # What its upsampling to the size of the images comes after.
+    features = network.get_layer("segmentation_head_relu").output
+    return keras.Model(network.input, _last_convolution(num_classes)(features))
+
+
+def _last_convolution(num_classes):
+    return keras.layers.Conv2D(
+        num_classes, 1, use_bias=False, dtype="float32", name="head_logits"
+    )
 
 
 def _undilated(backbone):
@@ -190,7 +211,10 @@ def _undilated(backbone):
     return backbone
 
 
-def _check_options(num_classes, *, rates, projection_filters, **_):
+def _check_options(
+    num_classes, *, implementation, rates, projection_filters, **_
+):
+    checks.one_of("implementation", implementation, libraries.IMPLEMENTATIONS)
     check_num_classes(num_classes)
     check_rates(rates)
     checks.number("projection_filters", projection_filters, 1, whole=True)

@@ -53,6 +53,45 @@ def test_probabilities_are_those_of_keras_cv(backbone, model, rng):
 
 
 @pytest.mark.ops
+def test_probabilities_are_those_of_keras_hub(backbone, rng):
+    import keras_hub
+
+    model = DeepLabV3Plus(
+        backbone,
+        3,
+        implementation="keras_hub",
+        rates=(1, 2),
+        projection_filters=7,
+    )
+    stock = keras_hub.models.DeepLabV3ImageSegmenter(
+        keras_hub.models.DeepLabV3Backbone(
+            backbone,
+            spatial_pyramid_pooling_key="P5",
+            low_level_feature_key="P2",
+            upsampling_size=8,
+            dilation_rates=[1, 2],
+            projection_filters=7,
+            image_shape=(64, 64, 3),
+        ),
+        3,
+    )
+    *weights, last = model.get_weights()
+    stock.backbone.set_weights(weights)
+    stock.output_conv.set_weights([last])
+    images = rng.integers(0, 256, (2, 64, 64, 3)).astype("uint8")
+    logits = model(images)
+    assert logits.shape == (2, 16, 16, 3)
+    enlarge = keras.layers.UpSampling2D(4, interpolation="bilinear")
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(enlarge(logits)),
+        ops.convert_to_numpy(stock(images)),
+        atol=1e-5,
+    )
+    again = DeepLabV3Plus.from_config(model.get_config())
+    assert (again.implementation, again.rates) == ("keras_hub", (1, 2))
+
+
+@pytest.mark.ops
 def test_every_argument_survives_saving(model, tmp_path):
     again = DeepLabV3Plus.from_config(model.get_config())
     assert (again.num_classes, again.rates) == (3, (1, 2))

@@ -27,18 +27,36 @@ OPTIONS = {
     },
     "pose": {"output_stride": 2, "radius": 4.0},
     "deeplab_v3_plus": {"rates": (1,), "projection_filters": 8},
+    "deeplab_v3_plus, keras_hub": {
+        "implementation": "keras_hub",
+        "rates": (1,),
+        "projection_filters": 8,
+    },
     "retinanet": {},
+    "retinanet, keras_hub": {"implementation": "keras_hub"},
+    "yolo_v8": {"depth": 1},
 }
 # Learning rate and steps, if not 0.05 and 60.
-TRAINING = {"faster_rcnn": (0.02, 60), "retinanet": (0.05, 20)}
-# KerasCV's RetinaNet trains on TensorFlow alone.
+TRAINING = {
+    "faster_rcnn": (0.02, 60),
+    "retinanet": (0.05, 20),
+    "retinanet, keras_hub": (0.05, 30),
+    "yolo_v8": (0.01, 40),
+}
 # Sooner than a graph where a single step is taken; JAX compiles each operation.
 EAGER = keras.backend.backend() == "tensorflow"
+# KerasCV's detectors train on TensorFlow alone.
 NAMES = [
     name
-    for name in HEADS
-    if name != "retinanet" or keras.backend.backend() == "tensorflow"
+    for name in OPTIONS
+    if name not in ("retinanet", "yolo_v8")
+    or keras.backend.backend() == "tensorflow"
 ]
+
+
+def build(case, backbone, **options):
+    head = HEADS[case.split(",")[0]]
+    return head.build(backbone, 3, **OPTIONS[case], **options)
 
 
 @pytest.fixture
@@ -75,13 +93,13 @@ def batch(rng):
 
 
 def test_every_head_is_in_this_test():
-    assert set(OPTIONS) == set(HEADS)
+    assert {name.split(",")[0] for name in OPTIONS} == set(HEADS)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_head_learns_one_batch(name, tiny_backbone, batch):
-    model = HEADS[name].build(tiny_backbone, 3, **OPTIONS[name])
+    model = build(name, tiny_backbone)
     assert isinstance(model, training.Model)
     rate, steps = TRAINING.get(name, (0.05, 60))
     model.compile(keras.optimizers.SGD(rate, momentum=0.9))
@@ -99,7 +117,7 @@ def test_a_head_learns_one_batch(name, tiny_backbone, batch):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_head_loads_as_it_was_saved(name, tiny_backbone, batch, tmp_path):
-    model = HEADS[name].build(tiny_backbone, 3, **OPTIONS[name], name="other")
+    model = build(name, tiny_backbone, name="other")
     model.compile("sgd", run_eagerly=EAGER)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
@@ -119,7 +137,7 @@ def test_a_head_loads_as_it_was_saved(name, tiny_backbone, batch, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_head_says_what_its_batch_lacks(name, tiny_backbone, batch):
-    model = HEADS[name].build(tiny_backbone, 3, **OPTIONS[name])
+    model = build(name, tiny_backbone)
     model.compile("sgd")
     with pytest.raises(ValueError, match=r"needs `\w+` in a batch"):
         model.fit({"images": batch["images"]}, verbose=0)
@@ -130,7 +148,7 @@ def test_a_head_leaves_the_backbone_as_it_was(name, tiny_backbone, batch):
     """Steps on JAX donate buffers: shared weights would be deleted."""
     expected = ops.convert_to_numpy(tiny_backbone(batch["images"]))
     for _ in range(2):
-        model = HEADS[name].build(tiny_backbone, 3, **OPTIONS[name])
+        model = build(name, tiny_backbone)
         model.compile(keras.optimizers.SGD(0.05), run_eagerly=EAGER)
         model.fit(batch, batch_size=8, verbose=0)
     np.testing.assert_array_equal(
@@ -143,7 +161,7 @@ def test_a_head_keeps_its_dtypes_when_it_is_loaded(name, tmp_path):
     options = {"block": "basic", "stem": "small", "width": 16}
     with training.dtype_policy("mixed_bfloat16"):
         backbone = ResNet((1, 1, 1, 1), image_shape=(16, 16, 3), **options)
-        model = HEADS[name].build(backbone, 3, **OPTIONS[name])
+        model = build(name, backbone)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
 
