@@ -13,6 +13,7 @@ DOCS = pathlib.Path(__file__).parents[2] / "docs"
     "script",
     [
         "backbone_matrix.py",
+        "backbones.py",
         "backtest.py",
         "capacity.py",
         "classes.py",
