@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_jft import transfer
+from keras_jft import training, transfer
 from keras_jft.backbones import AdaptedBackbone, adapt, adapter
 from keras_jft.backbones.backbone import layers_by_stage
 from keras_jft.layers import FusedBatchNormalization, ImageScaling
@@ -435,3 +435,29 @@ def test_what_is_frozen_is_printed(capsys):
     assert [line.split()[-1] for line in lines[1:]] == 3 * ["frozen"] + [
         "trains"
     ]
+
+
+# === Under a strategy ===
+
+
+def test_two_replicas_take_the_step_of_one_device(rng):
+    # Without batch normalization, whose statistics are those of a replica.
+    images = rng.integers(0, 256, (4, *families.SHAPE)).astype("uint8")
+    labels = np.int32([0, 1, 2, 1])
+
+    def stepped(strategy):
+        keras.utils.set_random_seed(0)
+        with strategy.scope():
+            net = adapt(families.convolutional_transformer())
+            model = transfer.Classifier(net, 3)
+            model.compile(keras.optimizers.SGD(0.1))
+        before = [ops.convert_to_numpy(w) for w in model.trainable_weights]
+        model.fit(images, labels, batch_size=4, verbose=0)
+        after = [ops.convert_to_numpy(w) for w in model.trainable_weights]
+        return [b - a for a, b in zip(before, after, strict=True)]
+
+    alone = stepped(training.strategy("one_device"))
+    both = stepped(training.strategy("mirrored", devices=["CPU:0", "CPU:1"]))
+    assert sum((step != 0).any() for step in alone) > len(alone) / 2
+    for one, two in zip(alone, both, strict=True):
+        np.testing.assert_allclose(two, one, atol=1e-6)
