@@ -348,9 +348,9 @@ def detection_loss(codes, classes, outputs):
         equation 5; Girshick 2015, https://arxiv.org/abs/1504.08083, equation 3.
     """
     logits = outputs["classification"]
-    is_object = ops.cast(classes >= 0, "float32")
+    is_object = classes >= 0
     counts = ops.cast(classes > box_lib.UNCOUNTED, "float32")
-    number = ops.maximum(ops.sum(is_object), 1.0)
+    number = ops.maximum(ops.sum(ops.cast(is_object, "float32")), 1.0)
     # A row of zeros for classes below 0.
     truth = ops.one_hot(ops.cast(classes, "int32"), logits.shape[-1])
     likely = ops.sigmoid(logits)
@@ -361,13 +361,13 @@ def detection_loss(codes, classes, outputs):
         * wrong**_GAMMA
         * ops.binary_crossentropy(truth, logits, from_logits=True)
     )
-    distance = ops.abs(outputs["box"] - codes)
+    # Without an object codes may be infinite: gradients of what is computed
+    # from them would not be finite, even if it counts for nothing.
+    distance = ops.abs(
+        ops.where(is_object[..., None], outputs["box"] - codes, 0.0)
+    )
     smooth = ops.where(distance < 1, 0.5 * distance**2, distance - 0.5)
-    return (
-        ops.sum(counts[..., None] * focal)
-        # Where there is no object, codes may be infinite.
-        + ops.sum(ops.where(is_object[..., None] > 0, smooth, 0.0))
-    ) / number
+    return (ops.sum(counts[..., None] * focal) + ops.sum(smooth)) / number
 
 
 def _check_options(num_classes=None, *, implementation, anchor_size, **_):

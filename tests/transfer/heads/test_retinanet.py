@@ -234,6 +234,23 @@ def test_the_loss_is_that_of_keras_cv_for_the_same_matches(rng):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+def test_padding_before_a_box_gives_no_gradient_that_is_not_finite(of_hub):
+    import tensorflow as tf
+
+    model, images, outputs = of_hub
+    outputs = {key: tf.Variable(value) for key, value in outputs.items()}
+    boxes = np.float32([[[0, 0, 0, 0], [8, 6, 15, 16]]] * 2)
+    labels = np.int32([[-1, 2], [-1, -1]])
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(
+            images, {"boxes": boxes, "labels": labels}, outputs
+        )
+    gradients = tape.gradient(loss, outputs)
+    assert all(np.isfinite(x).all() for x in gradients.values())
+    assert gradients["box"].numpy()[0].any()
+    assert not gradients["box"].numpy()[1].any()
+
+
 @pytest.mark.ops
 def test_detections_are_decoded_and_suppressed_as_by_hand(of_hub):
     model, images, outputs = of_hub
