@@ -10,7 +10,14 @@ import pandas as pd
 import pytest
 
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
-STUDIES = ("epochs", "learning_rate", "classes", "label_noise", "capacity")
+STUDIES = (
+    "epochs",
+    "learning_rate",
+    "classes",
+    "label_noise",
+    "capacity",
+    "backbones",
+)
 
 
 @pytest.fixture
@@ -144,3 +151,24 @@ def test_a_subset_of_classes_has_every_nth_class(arms, tmp_path):
     changed = classes.every(4)(folders).options
     assert changed["classes"] == ["class1", "class6"]
     assert classes.every(4)(arms.SYNTHETIC.pretrain).options["num_names"] == 50
+
+
+def test_another_net_is_chosen_without_the_score_it_is_given(arms):
+    import backbones
+
+    scores = {
+        "ResNet": [[0.2, 0.2], [0.3, 0.4]],
+        # At 100 images each is best for one seed alone.
+        "ViT": [[0.5, 0.1], [0.3, 0.3]],
+        "CSPNet": [[0.3, 0.4], [0.5, 0.6]],
+    }
+    expected = pd.DataFrame(
+        {
+            "images": ["100", "300"],
+            # CSPNet for seed 0, ViT for seed 1; then CSPNet for both.
+            "another net": ["+0.0 ±10.0", "+20.0 ±0.0"],
+            "the next size": ["+15.0 ±5.0", ""],
+        }
+    )
+    found = backbones.gains(rows_of(scores, (100, 300)))
+    pd.testing.assert_frame_equal(found, expected)
