@@ -369,6 +369,11 @@ def test_rows_are_chosen_and_seeds_are_named(tmp_path):
     assert len(scaling.read_rows(path, where={"fold": "1", "arm": 2})) == 1
     with pytest.raises(ValueError, match=r"arm=new. .* are \['2', 'base'\]"):
         scaling.read_rows(path, where={"arm": "new"})
+    path.with_suffix(".jsonl").write_text(
+        '{"num_examples": 3, "net": [1, 2]}\n'
+    )
+    with pytest.raises(ValueError, match=r"net=3. .* are \['\[1, 2\]'\]"):
+        scaling.read_rows(path.with_suffix(".jsonl"), where={"net": "3"})
     with pytest.raises(ValueError, match="`seed` must be a column"):
         scaling.read_rows(path, seed="random_state")
     with pytest.raises(ValueError, match="needs the column of scores"):

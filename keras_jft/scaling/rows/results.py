@@ -333,13 +333,12 @@ def _renamed(row, name, to):
 def _chosen(rows, where):
     """Return the rows that have some values, as numbers or as text."""
     for name, value in where.items():
-        values = {row.get(name) for row in rows if row.get(name) is not None}
+        values = {str(row[name]) for row in rows if name in row}
         rows = [row for row in rows if _is(row.get(name), value)]
         if not rows:
-            shown = sorted(map(str, values))[:10]
             raise ValueError(
                 f"No row has `where` {name}={value}. The values of {name} are "
-                f"{shown}."
+                f"{sorted(values)[:10]}."
             )
     return rows
 
