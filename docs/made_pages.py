@@ -141,8 +141,7 @@ def api_page(room):
             title = _docstring(_source(source)).splitlines()[0].rstrip(".")
         lines += [f"## {title}", ""]
         for name in names:
-            is_module = (PACKAGE / room.replace(".", "/") / name).is_dir()
-            if is_module and f"{room}.{name}" in ROOMS:
+            if f"{room}.{name}" in ROOMS:
                 lines += [f"[`{name}`]({room}.{name}.md)", ""]
             else:
                 lines += [f"::: {module}.{name}", ""]
@@ -163,18 +162,13 @@ def api_index():
         module = f"keras_jft.{room}"
         names = sorted(sum(exported(module).values(), []), key=str.lower)
         cells = [
-            f"`{name}`"
-            if f"{room}.{name}" in ROOMS or _is_module(room, name)
+            f"[`{name}`]({room}.{name}.md)"
+            if f"{room}.{name}" in ROOMS
             else f"[`{name}`][{module}.{name}]"
             for name in names
         ]
         lines.append(f"| [`jft.{room}`]({room}.md) | {', '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _is_module(room, name):
-    path = PACKAGE / room.replace(".", "/") / name
-    return path.is_dir() or path.with_suffix(".py").exists()
 
 
 def _prose(docstring):

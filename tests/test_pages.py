@@ -10,6 +10,7 @@ import re
 import shlex
 
 import pytest
+from PIL import Image
 from scipy import stats
 
 import keras_jft as jft
@@ -222,6 +223,19 @@ def _check_script(words):
     options = {word for word in words[1:] if word.startswith("--")}
     known = set(re.findall(r'"(--[\w-]+)"', text))
     assert options <= known, f"{words}: {options - known}"
+
+
+def test_the_study_on_its_page_can_be_read(tmp_path, rng):
+    (text,) = (x for _, x in _fences(ROOT / "docs/studies.md", "toml"))
+    for folder in ("photos", "task_folder"):
+        for name in ("cats", "dogs"):
+            (tmp_path / folder / name).mkdir(parents=True)
+            for i in range(20):
+                pixels = rng.integers(0, 256, (16, 16, 3), "uint8")
+                path = tmp_path / folder / name / f"{i}.png"
+                Image.fromarray(pixels).save(path)
+    plan = jft.scaling.read_plan(tmp_path / "study.toml", text=text)
+    assert list(plan.tasks) == ["cats"]
 
 
 # === Links ===
