@@ -144,8 +144,15 @@ def api_page(room):
             if f"{room}.{name}" in ROOMS:
                 lines += [f"[`{name}`]({room}.{name}.md)", ""]
             else:
-                lines += [f"::: {module}.{name}", ""]
+                lines += [f"::: {_path(module, source, name)}", ""]
     return "\n".join(lines)
+
+
+def _path(module, source, name):
+    """Return the dotted name of what a package exports."""
+    of_the_name = _source(module).with_name(f"{name}.py")
+    hidden = source != module and of_the_name.exists()  # By a module.
+    return f"{source if hidden else module}.{name}"
 
 
 def api_index():
@@ -160,12 +167,16 @@ def api_index():
     lines += ["", "Everything else, by room:", "", "| | names |", "|---|---|"]
     for room in ROOMS:
         module = f"keras_jft.{room}"
-        names = sorted(sum(exported(module).values(), []), key=str.lower)
+        names = {
+            name: _path(module, source, name)
+            for source, found in exported(module).items()
+            for name in found
+        }
         cells = [
             f"[`{name}`]({room}.{name}.md)"
             if f"{room}.{name}" in ROOMS
-            else f"[`{name}`][{module}.{name}]"
-            for name in names
+            else f"[`{name}`][{names[name]}]"
+            for name in sorted(names, key=str.lower)
         ]
         lines.append(f"| [`jft.{room}`]({room}.md) | {', '.join(cells)} |")
     return "\n".join(lines)
