@@ -230,7 +230,7 @@ def test_the_study_on_its_page_can_be_read(tmp_path, rng):
     for folder in ("photos", "task_folder"):
         for name in ("cats", "dogs"):
             (tmp_path / folder / name).mkdir(parents=True)
-            for i in range(20):
+            for i in range(50):
                 pixels = rng.integers(0, 256, (16, 16, 3), "uint8")
                 path = tmp_path / folder / name / f"{i}.png"
                 Image.fromarray(pixels).save(path)
