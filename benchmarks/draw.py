@@ -65,14 +65,16 @@ class Drawing:
 
 def script(path):
     """Return the names of a script, which is not run."""
+    environment, folder = dict(os.environ), str((HERE / path).parent)
     # Scripts of speed start anew unless the environment is as they want it.
     os.environ.update(runpy.run_path(str(KEPT_MEMORY))["ENVIRONMENT"])
-    folder = str((HERE / path).parent)
     sys.path.insert(0, folder)
     try:
         return runpy.run_path(str(HERE / path), run_name="imported")
     finally:
         sys.path.remove(folder)
+        os.environ.clear()
+        os.environ.update(environment)
 
 
 def _by_script(path, name="plot"):
@@ -108,9 +110,7 @@ DRAWINGS = {
         _both_modes, ("data_size", "detection", "pose")
     ),
     "downpour": Drawing(_by_script("downpour.py"), ("downpour",)),
-    "initialization": Drawing(
-        _by_script("initialization.py"), ("initialization",)
-    ),
+    "initialization": Drawing(jft.scaling.plot_progress, ("initialization",)),
     "data_scale": Drawing(
         _by_script("speed/data_scale.py"), ("data_scale",), dpi=150
     ),

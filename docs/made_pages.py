@@ -217,6 +217,7 @@ class Doctests(griffe.Extension):
 # The parts of the page, in order, with the scripts of each.
 PARTS = {
     "What the paper asked": [
+        "paper.py",
         "data_size.py",
         "detection.py",
         "segmentation.py",

@@ -3,6 +3,7 @@
 import pathlib
 import runpy
 
+import matplotlib.pyplot as plt
 import pytest
 
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
@@ -13,6 +14,14 @@ DRAW = runpy.run_path(str(BENCHMARKS / "draw.py"), run_name="imported")
 def test_a_figure_is_of_the_rows_beside_it(name):
     now = DRAW["DRAWINGS"][name].fingerprint()
     assert DRAW["written"](name) == now, "run `make figures`"
+
+
+@pytest.mark.parametrize("name", ["downpour", "initialization", "data_scale"])
+def test_a_figure_is_drawn_from_its_rows(name):
+    drawing = DRAW["DRAWINGS"][name]
+    figure = drawing.plot(drawing.rows())
+    assert figure.axes and figure.axes[0].lines
+    plt.close(figure)
 
 
 def test_every_figure_can_be_drawn_again_or_has_a_reason():
