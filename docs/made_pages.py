@@ -225,6 +225,7 @@ PARTS = {
         "epochs.py",
         "classes.py",
         "capacity.py",
+        "backbones.py",
         "initialization.py",
         "frozen_vs_finetuned.py",
         "label_noise.py",
