@@ -109,6 +109,8 @@ DRAWINGS = {
     "frozen_vs_finetuned": Drawing(
         _both_modes, ("data_size", "detection", "pose")
     ),
+    "joint": Drawing(_by_script("joint.py"), ("joint",)),
+    "sequential": Drawing(_by_script("sequential.py"), ("sequential",)),
     "downpour": Drawing(_by_script("downpour.py"), ("downpour",)),
     "initialization": Drawing(jft.scaling.plot_progress, ("initialization",)),
     "data_scale": Drawing(

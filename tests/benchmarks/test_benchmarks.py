@@ -27,6 +27,7 @@ DOCS = pathlib.Path(__file__).parents[2] / "docs"
         "epochs.py",
         "frozen_vs_finetuned.py",
         "initialization.py",
+        "joint.py",
         "label_noise.py",
         "learning_rate.py",
         "long_tail.py",
@@ -35,6 +36,7 @@ DOCS = pathlib.Path(__file__).parents[2] / "docs"
         "pose.py",
         "prior.py",
         "segmentation.py",
+        "sequential.py",
     ],
 )
 def test_a_study_runs_in_small(script, run, capsys):

@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.rewritten]
         "speed/data_scale.py",
         "speed/detection.py",
         "speed/duplicates.py",
+        "speed/forecast.py",
         "speed/head.py",
         "speed/input_pipeline.py",
         "speed/loss.py",
