@@ -118,6 +118,7 @@ def others(strategy):
         **_counted(strategy),
         **_not_finite(strategy),
         heads=_heads(strategy),
+        detector=_detector(strategy),
         read=_read(strategy),
     )
 
@@ -164,6 +165,18 @@ def _heads(strategy):
         fit = model.fit(batch, batch_size=4, epochs=2, verbose=0)
         histories[build.__name__] = fit.history
     return histories
+
+
+def _detector(strategy):
+    """Loss of a detector by step; each waits for the one before it."""
+    _, history = cluster_jobs.train(
+        cluster_jobs.detector,
+        cluster_jobs.boxes(),
+        strategy,
+        size=3,
+        test=False,
+    )
+    return history
 
 
 def _not_finite(strategy):

@@ -226,6 +226,21 @@ def test_all_heads_train(folder):
         assert np.isfinite(history["loss"]).all()
 
 
+def test_a_detector_trains_like_on_one_device(folder):
+    # One batch per epoch, at whose end the chief waits: no gradient is stale.
+    _, expected = cluster_jobs.train(
+        cluster_jobs.detector,
+        cluster_jobs.boxes(),
+        training.strategy("one_device"),
+        size=3,
+        test=False,
+    )
+    found = _read(folder, "others")["detector"]
+    assert set(found) == set(expected)
+    assert abs(expected["loss"][1] - expected["loss"][0]) > 0.01
+    np.testing.assert_allclose(found["loss"], expected["loss"], rtol=1e-4)
+
+
 def test_a_loss_that_is_not_finite_stops_training_at_once(folder):
     found = _read(folder, "others")
     assert re.match(
