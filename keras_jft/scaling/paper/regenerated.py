@@ -210,5 +210,5 @@ def _sizes(rows, scores):
         part = rows.where(rows.table["benchmark"] == benchmark)
         part = _without(part, *_TOLD)
         plot_data_size(part, ax, y=y, modes=rows.values("mode"), paper=True)
-        ax.set_title(benchmark)
+        ax.set_title(benchmark, fontsize=STYLE["axes.titlesize"])
     return figure

@@ -67,8 +67,9 @@ def plot_timeline(rows: RowsLike | None = None) -> "Figure":
 
     with plt.rc_context(STYLE):
         figure, ax = plt.subplots(figsize=PANEL, layout="constrained")
-        for (name, points), (color, marker) in zip(
-            TIMELINE.items(), LOOKS, strict=False
+        # Names of the last points, above their curves but for the middle one.
+        for (name, points), (color, marker), above in zip(
+            TIMELINE.items(), LOOKS, (4, -10, -2), strict=False
         ):
             years, _, values = zip(*points, strict=True)
             ax.plot(
@@ -84,7 +85,7 @@ def plot_timeline(rows: RowsLike | None = None) -> "Figure":
             ax.annotate(
                 f"{last.name}: {short(last.value)}",
                 (last.year, last.value / first.value),
-                xytext=(-4, 4),
+                xytext=(-6, above),
                 textcoords="offset points",
                 ha="right",
                 fontsize=6,
