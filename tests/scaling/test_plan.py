@@ -411,7 +411,7 @@ def test_five_sizes_are_spread_evenly_in_their_logarithm(count):
 def test_sizes_and_seeds_are_chosen_to_fit_the_hours(plan, monkeypatch):
     found = plan(SHORT)
     took = budget.Pilot(start=10, step=0.1, transfers=60)
-    monkeypatch.setattr(budget, "pilot", lambda plan: took)
+    monkeypatch.setattr(budget, "pilot", lambda *_: took)
     epochs, batch = found.pretrain.epochs, found.pretrain.batch_size
     once = sum(
         60 + (10 + 0.1 * epochs * (size // batch) if size else 0)
@@ -444,7 +444,7 @@ def test_sizes_and_seeds_are_chosen_to_fit_the_hours(plan, monkeypatch):
 def test_hours_change_nothing_that_the_user_has_chosen(plan, monkeypatch):
     found = plan(f"sizes = [0, 64, 100]\nseeds = [7, 8]\n{SHORT}")
     took = budget.Pilot(start=0, step=0, transfers=60)
-    monkeypatch.setattr(budget, "pilot", lambda plan: took)
+    monkeypatch.setattr(budget, "pilot", lambda *_: took)
     fitted = budget.fit_hours(found, 2)
     assert (fitted.sizes, fitted.seeds) == ((0, 64, 100), (7, 8))
     with pytest.raises(ValueError, match="Take fewer tasks"):
