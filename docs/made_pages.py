@@ -239,6 +239,8 @@ PARTS = {
         "prior.py",
         "coverage.py",
         "learning_curves.py",
+        "sequential.py",
+        "joint.py",
     ],
     "What is lost when things break": [
         "reliability.py",
