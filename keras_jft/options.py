@@ -28,6 +28,9 @@ def in_options(message, names):
     >>> in_options("`y` must be a column. Received: y=None, by=['a b'].",
     ...            ["y", "by"])
     "`--score` must be a column. Received: no --score, --by 'a b'."
+    >>> in_options("Begin again with `Study(..., retry_failed=True)`.",
+    ...            ["retry_failed"])
+    'Begin again with `--retry-failed`.'
     """
     for value, word in DIRECTIONS.items():
         message = message.replace(f'direction="{value}"', f"--{word}-is-better")
@@ -35,6 +38,9 @@ def in_options(message, names):
         option = OPTIONS.get(name, f"--{name.replace('_', '-')}")
         message = message.replace(f"`{name}`", f"`{option}`")
         message = re.sub(rf"\b{name}=None\b", f"no {option}", message)
+        message = re.sub(
+            rf"`\w+\(\.\.\., {name}=True\)`", f"`{option}`", message
+        )
         message = re.sub(
             rf"\b{name}=(\[.*?\]|\(.*?\))?",
             lambda found, option=option: f"{option} {_words(found[1])}",

@@ -380,13 +380,18 @@ class _Without:
 
     def result(self):
         unknown = self.left_out - self.seen
-        if unknown or not self.kept:
+        if unknown:
             raise ValueError(
-                "`duplicates` must be ids of some examples, not of all. "
+                "`duplicates` must be ids of examples that are evaluated. "
                 f"Received {number_of(len(self.left_out), 'id')}, of which "
-                f"{len(unknown)} belong to no example ({list(unknown)[:3]}); "
-                f"{self.kept} examples are left. Give ids of the data set that "
-                "is evaluated."
+                f"{len(unknown)} belong to no example ({list(unknown)[:3]})."
+            )
+        if not self.kept:
+            raise ValueError(
+                f"All {number_of(len(self.left_out), 'example')} that are "
+                "evaluated are in `duplicates`, near-duplicates of images of "
+                "the pre-training: no score would say anything about new "
+                "images. Evaluate on others, or pre-train without these."
             )
         scores = {
             f"{name}_without_duplicates": value
