@@ -64,7 +64,8 @@ def missing():
 
 # All that runs in them ends with their first process.
 NAMESPACES = (
-    *("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child"),
+    *("unshare", "--net", "--uts", "--mount", "--pid", "--fork"),
+    "--kill-child",
     "--mount-proc",
 )
 
