@@ -48,11 +48,13 @@ for split, count in (("train", IMAGES), ("val", IMAGES // 4)):
                     boxes["labels"], boxes["boxes"], strict=True
                 )
                 if label >= 0
-            )
+            ),
+            encoding="utf-8",
         )
 names = list(made.info.label_names)
 (FOLDER / "data.yaml").write_text(
-    f"train: images/train\nval: images/val\nnames: {names}\n"
+    f"train: images/train\nval: images/val\nnames: {names}\n",
+    encoding="utf-8",
 )
 
 # %% [markdown]

@@ -181,6 +181,8 @@ def find_results(
     if kind is not None:
         checks.one_of("kind", kind, (TABLE, *KINDS))
     sources = []
+    if not isinstance(paths, (list, tuple)):
+        files.check_path("path", paths, "rows.jsonl")
     for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
         files.check_path("path", path, "rows.jsonl")
         for part, fields in _expanded(os.fspath(path)):
