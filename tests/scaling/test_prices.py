@@ -4,6 +4,8 @@ from made_up_curves import SIZES, draw, line, of, rows_of
 from scipy import stats
 
 from keras_jft.scaling import alternatives, fit, prices, report
+from keras_jft.scaling.decision.prices import Price
+from keras_jft.scaling.law.law import Estimate
 
 DEAR = np.array([0.0, 0.2, 0.4, 0.0, 0.2, 0.4])
 
@@ -36,7 +38,21 @@ def test_a_curve_that_has_ended_sells_no_point(rng):
     ended = 0.8 - 0.5 * (SIZES / 300) ** -2.0
     (found,) = prices(of(rows_of(SIZES, draw(rng, ended, 0, 0.001)))).prices
     assert found.amount.high == np.inf
-    assert "infinite]" in str(found)
+    assert "inf" not in str(found)
+
+
+@pytest.mark.parametrize(
+    "amount, said",
+    [
+        ((90_000, 20_000, 300_000), "90,000 images [20,000, 300,000]"),
+        ((90_000, 20_000, np.inf), "90,000 images [20,000 or more]"),
+        ((np.inf, 20_000, np.inf), "no number of images, or at best 20,000"),
+        ((np.inf, np.inf, np.inf), "no number of images"),
+    ],
+)
+def test_a_number_without_an_end_is_told_in_words(amount, said):
+    unknown = Estimate(np.nan, np.nan, np.nan)
+    assert str(Price("images", Estimate(*amount), unknown)) == said
 
 
 def test_corrected_labels_for_a_point_follow_from_the_slope(rng):

@@ -33,11 +33,9 @@ class Price(NamedTuple):
     cost: Estimate
 
     def __str__(self):
-        value, low, high = map(_rounded, self.amount)
-        text = f"{value} {self.way} [{low}, {high}]"
-        if not np.isnan(self.cost.value):
-            value, low, high = map(_rounded, self.cost)
-            text += f", which cost {value} [{low}, {high}]"
+        text = _ranged(self.amount, f" {self.way}")
+        if np.isfinite(self.cost.value):
+            text += f", which cost {_ranged(self.cost)}"
         return text
 
 
@@ -222,10 +220,21 @@ def _priced(way, amount, each):
     return Price(way, amount, Estimate(*(each * count for count in amount)))
 
 
+def _ranged(estimate, way=""):
+    """Return an estimate with its interval, as text."""
+    value, low, high = map(_rounded, estimate)
+    if np.isinf(estimate.low):
+        return f"no number of{way}"
+    if np.isinf(estimate.value):
+        return f"no number of{way}, or at best {low}"
+    ends = f"[{low} or more]" if np.isinf(estimate.high) else f"[{low}, {high}]"
+    return f"{value}{way} {ends}"
+
+
 def _rounded(count):
     """Return a number with two digits and zeros, as text."""
     if not np.isfinite(count):
-        return "unknown" if np.isnan(count) else "infinite"
+        return "unknown" if np.isnan(count) else ""
     if count >= 10**DIGITS:
         return units.sized(float(f"{count:.{DIGITS}g}"))
     return f"{count:.{DIGITS}g}"
