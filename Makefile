@@ -61,7 +61,8 @@ figures: .venv/installed
 
 # Run the notebooks and keep their outputs.
 notebooks: .venv/installed-notebooks
-	$(BIN)/jupytext --to ipynb --execute examples/notebooks/*.py
+	PYTHONWARNINGS=ignore $(BIN)/jupytext --to ipynb --execute \
+		examples/notebooks/*.py
 
 # A wheel and an sdist, in dist. They may go to an index as they are.
 dist: .venv/installed-test

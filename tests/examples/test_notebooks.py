@@ -53,5 +53,7 @@ def test_a_built_notebook_has_the_cells_of_its_script(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=_name)
-def test_a_built_notebook_is_small(path):
-    assert os.path.getsize(path.with_suffix(".ipynb")) < 300_000
+def test_a_built_notebook_is_small_and_without_messages_of_a_machine(path):
+    built = path.with_suffix(".ipynb")
+    assert os.path.getsize(built) < 300_000
+    assert '"stderr"' not in built.read_text(encoding="utf-8")
