@@ -19,10 +19,10 @@ Rows go to results/backbones.jsonl, the figure to figures/backbones.png;
 images.
 
 It prints the scores, the weights and seconds of each net, and what another net
-and the next size bring to the ResNet. There are no rows yet: 45 runs of 250
-steps take about an hour of one core. It cannot say how nets compare that are
-trained for as long as they need: in so few steps a net is judged by how fast it
-learns.
+and the next size bring to the ResNet. The study has not been run yet: 45 runs
+of 250 steps take about an hour of one core. It cannot say how nets compare that
+are trained for as long as they need: in so few steps a net is judged by how
+fast it learns.
 """
 
 import argparse

@@ -171,12 +171,12 @@ def redraw(output):
 
 
 def check_ids(config):
-    """Raise `ValueError` if there is no file of the ids of minival*."""
+    """Raise `ValueError` unless the file of minival* ids exists."""
     path = config.options.get("ids")
     if path is not None and not pathlib.Path(path).is_file():
         raise ValueError(
-            f"The ids of minival*, 8,000 images of COCO, must be in {path!r}, "
-            "one per line; there is no such file. Huang et al. 2017 published "
+            "Expected the ids of minival*, 8,000 images of COCO, one per line, "
+            f"in {path!r}, which does not exist. Huang et al. 2017 published "
             "them with the TensorFlow Object Detection API, as "
             "object_detection/data/mscoco_minival_ids.txt; name it with "
             "`--minival`."

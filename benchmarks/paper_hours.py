@@ -6,6 +6,8 @@ catalog, container 22.10), 3,661 images per second. Other nets and sizes follow
 from their multiply-adds: 3.8, 7.6 and 11.3 billion for 50, 101 and 152 layers
 at 224 px (He et al. 2016, Table 1). An H200 is counted as 2.4 A100, the ratio
 of their published memory bandwidths (4.8 and 2.0 TB/s), which bounds such nets.
+The published figures are quoted from memory: check them before you plan by
+these hours.
 Not counted: the small batches of the paper, which keep a GPU waiting (it trains
 on 32 images, or one, per worker), evaluation, and reading the images.
 """

@@ -68,7 +68,7 @@ class Benchmark:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the graph is made of: the paper's settings, or smaller ones.
+    """The settings of every arm: the paper's, or smaller ones.
 
     Attributes:
         jft: Pre-training on JFT-300M.

@@ -1,4 +1,4 @@
-"""What a gain costs by each way to it: images, corrected labels, device-hours.
+"""The cost of a gain: in images, corrected labels or device-hours.
 
 Equation numbers are those of `docs/forecasts.md`.
 """
@@ -20,7 +20,7 @@ DIGITS = 2  # Of an amount in text: its interval is wider than the next.
 
 
 class Price(NamedTuple):
-    """What a gain takes by one way alone.
+    """The cost of a gain achieved in one way alone.
 
     Attributes:
         way: Such as "images" or "corrected labels".

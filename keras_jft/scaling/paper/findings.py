@@ -1,4 +1,4 @@
-"""What the paper finds, and what rows of the same arms say about it.
+"""The paper's findings, and whether rows of the same arms agree.
 
 A finding is a difference of two arms in points, or the slope of a curve, and
 holds for a row of `benchmarks/paper.py`: one that has the columns `benchmark`,

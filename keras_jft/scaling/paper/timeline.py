@@ -25,8 +25,8 @@ class Point(NamedTuple):
     value: float
 
 
-# The paper does not print the numbers of its figure. These are those of the
-# authors of the nets and data sets, and of the maker of the GPUs.
+# The paper does not print the numbers behind its figure. These are the commonly
+# quoted specifications, not checked against each publication.
 TIMELINE = {
     "layers of the net": (
         Point(2012, "AlexNet", 8),

@@ -49,7 +49,7 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """What was found at some paths; print it.
+    """Past results found at one or more paths. Prints as one line.
 
     Attributes:
         sources: A `Source` per path.
@@ -131,7 +131,7 @@ class Results:
                 )
         if not rows:
             raise ValueError(
-                f"{str(source.path)!r}: there are no runs, or all were deleted."
+                f"{str(source.path)!r}: found no runs, or only deleted ones."
             )
         return rows
 
