@@ -129,7 +129,7 @@ class RetinaNet(OneStageDetector):
         return self._library.loss(images, boxes, labels, outputs)
 
     def detections(self, outputs: Any, images: Tensor) -> Any:
-        """Return boxes, scores and labels; where a label is -1 is none.
+        """Return boxes, scores and labels; padding has the label -1.
 
         Args:
             outputs: What calling returned.

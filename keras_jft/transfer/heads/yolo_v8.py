@@ -130,7 +130,7 @@ class YOLOV8(OneStageDetector):
         )
 
     def detections(self, outputs: Any, images: Tensor) -> Any:
-        """Return boxes, scores and labels; where a label is -1 is none.
+        """Return boxes, scores and labels; padding has the label -1.
 
         Args:
             outputs: What calling returned.
