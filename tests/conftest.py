@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 import tempfile
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -77,6 +78,18 @@ def rewritten(request):
         on = request.node.get_closest_marker("rewritten") is not None
         options = {"disable_meta_optimizer": not on}
         tf.config.optimizer.set_experimental_options(options)
+
+
+@pytest.fixture(autouse=True)
+def figures_closed(request):
+    """Fail the test that leaves a figure open, not one that comes after it."""
+    yield
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        left = pyplot.get_fignums()
+        pyplot.close("all")
+        # A script leaves its figures to the end of its process.
+        is_script = request.path.parent.name in ("benchmarks", "examples")
+        assert is_script or left == []
 
 
 @pytest.fixture(autouse=True)
