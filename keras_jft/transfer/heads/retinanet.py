@@ -53,7 +53,9 @@ class RetinaNet(OneStageDetector):
             backend: its graph, anchors, codes and matches, with the loss and
             the initial weights of the paper, which are not its defaults: it
             averages over classes, has no alpha, and for images without objects
-            no loss. Weights of one do not fit the other.
+            no loss. Weights of one do not fit the other, nor do learning rates:
+            SGD at 0.05 suits KerasCV's; KerasHub's diverges there, and learns
+            at 0.005, or with Adam at 1e-4.
         anchor_size: Side in pixels of the smallest anchor of P3. None: four
             features, which is 32 px after an ImageNet stem.
         name: Name of the model.
