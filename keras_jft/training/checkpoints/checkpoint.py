@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from keras_jft import checks, files
+from keras_jft.text import number_of
 from keras_jft.training import inputs, keras_internals
 from keras_jft.training.checkpoints import archive, resuming, state
 from keras_jft.training.distribution import replicas
@@ -64,7 +65,8 @@ class Checkpoint(keras.callbacks.Callback):
             the end of every epoch.
         keep: How many of the newest to keep.
         best: Name of a value in the logs of an epoch. The checkpoint of the
-            best epoch is kept as `best.npz`, besides the `keep` newest.
+            best epoch is kept as `best.npz`, besides the `keep` newest; of
+            equally good ones the latest, which has trained longest.
         mode: `"min"` or `"max"`: which value of `best` is better. By default
             `"min"` if its name has "loss" or "error" in it, else `"max"`.
         asynchronous: Whether a thread writes a copy in the host's memory while
@@ -209,7 +211,7 @@ class Checkpoint(keras.callbacks.Callback):
         if self.params.get("verbose"):
             print(
                 f"Resumed from {path}: epoch {about['epoch'] + 1}, "
-                f"{self._done} steps done."
+                f"{number_of(self._done, 'step')} done."
             )
 
     def _compare_rates(self, model, path, saved, rates):
@@ -321,7 +323,9 @@ class Checkpoint(keras.callbacks.Callback):
     def _is_better(self, value):
         if self._best is None:
             return math.isfinite(value)
-        return value < self._best if self.mode == "min" else value > self._best
+        if self.mode == "min":
+            return value <= self._best
+        return value >= self._best
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Wait for the last checkpoint."""
