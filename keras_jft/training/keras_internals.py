@@ -9,6 +9,8 @@ what the package needs of each name.
 This module does not import TensorFlow; it only uses objects that it receives.
 """
 
+import inspect
+
 import keras
 
 # === Layers, their variables and outputs ===
@@ -229,15 +231,43 @@ class HookedModel(keras.Model):
         """
         return super()._get_metrics_result_or_logs(logs)
 
+    def make_predict_function(self, force: bool = False) -> None:
+        """Make the step of `predict`, unless there is one."""
+        is_new = force or self.predict_function is None
+        super().make_predict_function(force)
+        if is_new:
+            _count_tracings_apart(self.predict_function)
+
     def _make_function(self, step_function, **kwargs):
         step = self._step_to_compile(step_function)
-        return super()._make_function(step, **kwargs)
+        function = super()._make_function(step, **kwargs)
+        _count_tracings_apart(function)
+        return function
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         self._build_from_data(iterator, data_batch)
 
     def _get_metrics_result_or_logs(self, logs):
         return self._logs_of_epoch(logs)
+
+
+def _count_tracings_apart(step):
+    """Let TensorFlow count how often it traces the step of one model alone.
+
+    It counts all functions with the same code as one, such as the steps of all
+    models. Where several models take few steps each, as in a study, it would
+    warn of "retracing", although each is traced once.
+
+    Args:
+        step: What Keras made: a `tf.function`, or a function that calls some.
+    """
+    parts = [step]
+    if inspect.isfunction(step):
+        parts += inspect.getclosurevars(step).nonlocals.values()
+    for part in parts:
+        if hasattr(part, "_key_for_call_stats"):
+            # Any object that can be referred to weakly.
+            part._key_for_call_stats = lambda: None
 
 
 def begin_at(model, epoch):

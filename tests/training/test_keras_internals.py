@@ -177,6 +177,36 @@ def test_hooks_are_called_by_the_loops_of_keras():
 
 
 @TENSORFLOW_ONLY
+def test_models_that_are_traced_once_each_are_no_retracing(monkeypatch):
+    import tensorflow as tf
+    from tensorflow.python.eager.polymorphic_function import (
+        polymorphic_function as counting,
+    )
+
+    def warnings_of(make):
+        fresh = counting._FrequentTracingDetectorManager()
+        monkeypatch.setattr(
+            counting, "_frequent_tracing_detector_manager", fresh
+        )
+        told = []
+        monkeypatch.setattr(
+            tf.get_logger(), "warning", lambda text, *_: told.append(text)
+        )
+        x, y = np.ones((2, 3), "float32"), np.ones((2, 1), "float32")
+        for _ in range(5):
+            inputs = keras.Input((3,))
+            model = make(inputs, keras.layers.Dense(1)(inputs))
+            model.compile("sgd", "mse")
+            model.predict_on_batch(x)
+            model.fit(x, y, verbose=0)
+            model.evaluate(x, y, verbose=0)
+        return [text for text in told if "tf.function retracing" in text]
+
+    assert not warnings_of(internals.HookedModel)
+    assert len(warnings_of(keras.Model)) > 1  # Of a step that predicts or fits.
+
+
+@TENSORFLOW_ONLY
 def test_a_model_under_a_strategy_builds_from_data_by_the_hook():
     import tensorflow as tf
 

@@ -26,6 +26,7 @@ from keras_jft.files import is_tool_name
 from keras_jft.text import without_addresses
 from keras_jft.text_files import claim_folder, read_json
 from keras_jft.training.checkpoints import archive
+from keras_jft.training.keras_internals import HookedModel
 from keras_jft.typing import PathLike, Transform
 
 _MANIFEST = "manifest.json"
@@ -178,7 +179,7 @@ def _pooled(backbone):
             dtype="float32", name="embedding_pool"
         )
         output = pool(output)
-    return keras.Model(backbone.inputs, output, name="embedding")
+    return HookedModel(backbone.inputs, output, name="embedding")
 
 
 def _embeddings(model, images, batch_size):
