@@ -72,7 +72,10 @@ def _set_by_options(arguments):
     names = list(vars(arguments))
     if vars(arguments).get("study") is None:
         return names
-    return [name for name in names if name not in study.IN_THE_FILE]
+    by_file = {*study.IN_THE_FILE}
+    if arguments.output is None:
+        by_file.add("output")
+    return [name for name in names if name not in by_file]
 
 
 def _parser():

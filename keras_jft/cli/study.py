@@ -9,8 +9,8 @@ import sys
 import keras_jft as jft
 
 OK, FAILED = 0, 1  # Statuses: whether every run succeeded.
-# Options that say what a STUDY.toml says.
-IN_THE_FILE = ("images", "tasks", "sizes", "seeds", "output")
+# Options that say what a STUDY.toml says, which is why there is just one.
+IN_THE_FILE = ("images", "tasks", "sizes", "seeds")
 
 
 def _add_folders(parser):
@@ -45,7 +45,10 @@ def add_study(parser):
         help="choose sizes and seeds that take so long, after a short pilot",
     )
     parser.add_argument(
-        "--output", metavar="DIR", type=pathlib.Path, help="where results go"
+        "--output",
+        metavar="DIR",
+        type=pathlib.Path,
+        help="where results go, in place of the output of STUDY.toml",
     )
     parser.add_argument(
         "--only", nargs="+", metavar="NAME", help="the tasks to do"
@@ -85,20 +88,22 @@ def run_study(arguments):
         _check_same(path, text)
     elif any(getattr(arguments, name) for name in IN_THE_FILE):
         raise ValueError(
-            "Give a STUDY.toml, or --images, --task, --sizes, --seeds and "
-            "--output. Received both."
+            "Give a STUDY.toml, or --images, --task, --sizes and --seeds. "
+            "Received both."
         )
     else:
         path = arguments.study
         text = path.read_text(encoding="utf-8-sig")
     with jft.scaling.open_executor(
-        arguments.executor, path.parent / "submitit"
+        arguments.executor, (arguments.output or path.parent) / "submitit"
     ) as executor:
         return _run_plan(arguments, path, text, executor)
 
 
 def _run_plan(arguments, path, text, executor):
-    plan = jft.scaling.read_plan(path, arguments.only, text)
+    plan = jft.scaling.read_plan(
+        path, arguments.only, text, output=arguments.output
+    )
     if arguments.hours is not None:
         plan = jft.scaling.fit_hours(plan, arguments.hours, executor)
     if arguments.study is None and not arguments.dry_run:

@@ -1,14 +1,12 @@
 """A study of folders: what is found, chosen, refused and said."""
 
-import json
 import re
 
 import numpy as np
 import pytest
-from PIL import Image
+from folder_studies import SHORT
 
 from keras_jft import cli
-from keras_jft import data as jft_data
 from keras_jft.scaling import (
     Decided,
     Runner,
@@ -16,58 +14,10 @@ from keras_jft.scaling import (
     read_plan,
     study_text,
 )
-from keras_jft.scaling.study import budget, defaults, search
+from keras_jft.scaling.study import budget, defaults
 from keras_jft.scaling.study.toml_file import TomlFile
 
 pytestmark = pytest.mark.usefixtures("uncompiled")
-
-
-@pytest.fixture
-def save(tmp_path):
-    """`save(path, count)`: a folder of different images, 32 pixels high."""
-
-    def save(path, count, seed=0):
-        rng = np.random.default_rng([seed, len(path), *path.encode()])
-        folder = tmp_path / path
-        folder.mkdir(parents=True)
-        for i in range(count):
-            pixels = rng.integers(0, 256, (8, 10, 3)).astype("uint8")
-            image = Image.fromarray(pixels).resize((40, 32))
-            image.save(folder / f"{i:03}.png")
-        return folder
-
-    return save
-
-
-@pytest.fixture
-def folders(tmp_path, save):
-    """100 images of two classes, and a task of 20 images of two others."""
-    for name in ("oak", "elm"):
-        save(f"photos/{name}", 50)
-    for name in ("Elm", "fir"):
-        save(f"task/{name}", 10)
-    return tmp_path
-
-
-@pytest.fixture
-def plan(folders):
-    """`plan(text)`: the plan of a TOML file beside the folders."""
-
-    def plan(text, **options):
-        path = folders / "study.toml"
-        path.write_text(text)
-        return read_plan(path, **options)
-
-    return plan
-
-
-SHORT = """
-[pretrain]
-images = "photos"
-
-[tasks.trees]
-images = "task"
-"""
 
 
 def test_two_folders_are_a_whole_study(plan, folders):
@@ -85,41 +35,6 @@ def test_two_folders_are_a_whole_study(plan, folders):
     assert "photos: one folder per class: 2 classes (classification)" in said
     assert "images are about 40 x 32 pixels" in said
     assert "the pre-training has 1 of its 2 classes, such as 'Elm'" in said
-
-
-def test_a_part_of_every_class_is_held_out_where_there_is_no_split(
-    plan, folders
-):
-    task = plan(SHORT).tasks["trees"]
-    sides = {}
-    for config in (task.transfer, task.evaluation):
-        data = jft_data.load(config.dataset, config.split, **config.options)
-        labels = [int(e["labels"]) for e in data]
-        sides[config.split] = np.bincount(labels).tolist()
-    assert sides == {"train+val": [8, 8], "test": [2, 2]}
-
-
-def test_near_duplicates_are_held_out_together(plan, folders):
-    copy = folders / "task" / "fir" / "copy.png"
-    copy.write_bytes((folders / "task" / "fir" / "000.png").read_bytes())
-    plan(SHORT)
-    lines = (folders / "study" / "parts" / "trees.jsonl").read_text()
-    of = {r["id"]: r["split"] for r in map(json.loads, lines.splitlines())}
-    assert of["fir/copy.png"] == of["fir/000.png"]
-    assert len(of) == 21
-
-
-def test_the_splits_that_there_are_are_used(plan, folders):
-    for split in ("train", "val"):
-        (folders / "parted" / split).mkdir(parents=True)
-    for name in ("Elm", "fir"):
-        (folders / "task" / name).rename(folders / "parted" / "train" / name)
-        other = folders / "parted" / "val" / name
-        other.mkdir()
-        Image.new("RGB", (40, 32)).save(other / "a.png")
-    task = plan(SHORT.replace('"task"', '"parted"')).tasks["trees"]
-    assert (task.transfer.split, task.evaluation.split) == ("train", "val")
-    assert "parts" not in task.transfer.options
 
 
 def test_a_study_may_stop_when_its_verdict_is_settled(plan):
@@ -267,6 +182,16 @@ batch_size = 16
     assert 0 < Runner(tmp_path / "kept")(run)["map"] < 1
 
 
+def test_one_epoch_is_not_told_as_several(plan):
+    for setting, said in (
+        ("epochs = 1", "1 epoch, 16 images per step"),
+        ("steps = 1", "1 step, 16 images per step"),
+        ("epochs = 2\nbatch_size = 1", "2 epochs, 1 image per step"),
+    ):
+        text = SHORT.replace('"photos"', f'"photos"\n{setting}')
+        assert f"- pre-training: {said}\n" in str(plan(text))
+
+
 def test_only_some_tasks_are_done(plan):
     text = SHORT + SHORT.split("\n\n")[1].replace("trees", "more")
     assert list(plan(text, only=["more"]).tasks) == ["more"]
@@ -321,6 +246,24 @@ def test_a_study_with_other_options_is_not_written_over(
         cli.main(study_words)
     assert "with other options" in capsys.readouterr().err
     assert path.read_text() == "seeds = [7]"
+
+
+def test_the_output_of_a_file_can_be_another(
+    folders, capsys, monkeypatch, plan
+):
+    monkeypatch.chdir(folders)
+    text = f'output = "here"\n{SHORT}'
+    (folders / "study.toml").write_text(text)
+    words = ["study", "study.toml", "--dry-run", "--output"]
+    assert cli.main([*words, "there"]) == 0
+    assert (folders / "there" / "parts").exists()
+    assert not (folders / "here").exists()
+    with pytest.raises(SystemExit):
+        cli.main([*words, "task/new"])
+    error = capsys.readouterr().err
+    assert "error: `--output` must be a folder outside those of im" in error
+    found = plan(text, output=folders / "there")
+    assert found.study().path == folders / "there" / "rows.jsonl"
 
 
 def test_a_fault_of_a_file_is_told_in_its_keys(folders, capsys):
@@ -408,104 +351,6 @@ def test_five_sizes_are_spread_evenly_in_their_logarithm(count):
     assert (steps > 0).all() and steps.max() < 1.5 * steps.min()
 
 
-def test_sizes_and_seeds_are_chosen_to_fit_the_hours(plan, monkeypatch):
-    found = plan(SHORT)
-    took = budget.Pilot(start=10, step=0.1, transfers=60)
-    monkeypatch.setattr(budget, "pilot", lambda *_: took)
-    epochs, batch = found.pretrain.epochs, found.pretrain.batch_size
-    once = sum(
-        60 + (10 + 0.1 * epochs * (size // batch) if size else 0)
-        for size in found.sizes
-    )
-    assert found.pretrain.batch_size == 16
-    # Three rates of pre-training at the ends, with one transfer in each; and
-    # three of both modes' transfer at the ends. A backbone has two transfers.
-    search = took.hours(found, found.sizes, 0) * 3600
-    ends = sum(10 + 0.1 * epochs * (n // batch) for n in (found.sizes[1], 100))
-    np.testing.assert_allclose(search, 3 * ends + (6 + 12) * 30)
-    np.testing.assert_allclose(
-        took.hours(found, found.sizes, 2), (2 * once + search) / 3600
-    )
-    # The search takes a quarter, and the rest is good for four seeds.
-    assert 4 * once < 3 * search < 5 * once
-    fitted = budget.fit_hours(found, 4.0001 * search / 3600)
-    assert fitted.sizes == found.sizes and fitted.seeds == (0, 1, 2, 3)
-    assert fitted.tasks["trees"].validation is not None
-    # There is no time for a search.
-    fitted = budget.fit_hours(found, 2.5 * once / 3600)
-    assert fitted.sizes == found.sizes and fitted.seeds == (0, 1)
-    assert fitted.tasks["trees"].validation is None
-    assert fitted.notes[-1].endswith("too few to search learning rates in")
-    with pytest.raises(ValueError, match="`hours` must be .* or more: so long"):
-        budget.fit_hours(found, 0.1 * once / 3600)
-    # Fewer sizes cannot be: there are 100 images.
-
-
-def test_hours_change_nothing_that_the_user_has_chosen(plan, monkeypatch):
-    found = plan(f"sizes = [0, 64, 100]\nseeds = [7, 8]\n{SHORT}")
-    took = budget.Pilot(start=0, step=0, transfers=60)
-    monkeypatch.setattr(budget, "pilot", lambda *_: took)
-    fitted = budget.fit_hours(found, 2)
-    assert (fitted.sizes, fitted.seeds) == ((0, 64, 100), (7, 8))
-    with pytest.raises(ValueError, match="Take fewer tasks"):
-        budget.fit_hours(found, 0.05)
-
-
-def test_the_rate_that_loses_least_at_both_ends_is_taken(plan, monkeypatch):
-    class Runs:
-        """Scores by rate and size, in place of training."""
-
-        def __init__(self, directory):
-            pass
-
-        def __call__(self, run):
-            if run.pretrain.learning_rate != 0.03:
-                small, large = 0.3, 0.6  # 0.09 or 0.01: best when small.
-            else:
-                small, large = 0.28, 0.8
-            best = 0.06  # Of the transfer.
-            lost = abs(run.transfer.learning_rate - best)
-            top1 = (large if run.num_examples == 100 else small) - lost
-            return {"top1": top1}
-
-    monkeypatch.setattr(search, "Runner", Runs)
-    found = search.search_rates(plan(SHORT))
-    assert found.pretrain.learning_rate == 0.03
-    task = found.tasks["trees"]
-    assert task.rates == {"frozen": 0.06, "fine_tuned": 0.06}
-    rates = {run.transfer.learning_rate for run in found.runs()}
-    assert rates == {0.06}
-    said = found.notes[-1]
-    assert said.startswith("learning rate of trees, fine_tuned: 0.06 (top1 on")
-    assert "0.0067: " in said and said.endswith("a rate beyond may be better")
-    rows = (found.output / "search.jsonl").read_text().splitlines()
-    # Of the pre-training, and of the transfer in two modes.
-    assert len(rows) == 3 * 2 + 2 * 3 * 2 - 1
-    splits = {json.loads(row)["config"]["evaluation"]["split"] for row in rows}
-    assert splits == {"val"}
-
-
-def test_rates_that_the_user_has_chosen_are_not_searched(plan):
-    found = plan(
-        SHORT.replace('"photos"', '"photos"\nlearning_rate = 0.1').replace(
-            '"task"', '"task"\nlearning_rate = 0.2'
-        )
-    )
-    assert search.search_rates(found) == found
-
-
-def test_an_error_rate_among_the_scores_is_no_failure_of_a_pilot(
-    plan, monkeypatch
-):
-    rows = [{"error": 0.25, "device_seconds": 2.0}]
-    monkeypatch.setattr(budget.Study, "run", lambda self, executor=None: rows)
-    monkeypatch.setattr(budget, "_timed", lambda *_: {"start": 1, "step": 1})
-    assert budget.pilot(plan(SHORT)).transfers == 2
-    rows.append({"error": "MemoryError: no room", "device_seconds": 1.0})
-    with pytest.raises(RuntimeError, match="MemoryError: no room"):
-        budget.pilot(plan(SHORT))
-
-
 def test_the_status_of_a_study_does_not_count_an_error_rate_as_a_failure(
     folders, monkeypatch
 ):
@@ -518,19 +363,6 @@ def test_the_status_of_a_study_does_not_count_an_error_rate_as_a_failure(
     assert cli.main(command) == 0
     rows[0]["error"] = "MemoryError: no room"
     assert cli.main(command) == 1
-
-
-@pytest.mark.slow
-def test_a_pilot_is_part_of_the_study_and_measures_once(plan, monkeypatch):
-    found = plan(
-        SHORT.replace('"task"', '"task"\nepochs = 1\nmodes = ["frozen"]')
-    )
-    took = budget.pilot(found)
-    assert took.start > 0 and took.step > 0 and took.transfers > 0
-    monkeypatch.setattr(budget, "_timed", None)  # Would fail.
-    assert budget.pilot(found) == took
-    left = found.study().dry_run()
-    assert len(left) == len(found.runs()) - 1
 
 
 @pytest.mark.slow

@@ -84,12 +84,7 @@ def fit_hours(plan: Plan, hours: float, executor: Any = None) -> Plan:
     checks.number("hours", hours, 0, above=True)
     found = pilot(plan, executor)
     unsearched = found.hours(plan, plan.sizes, 0) > hours * _SEARCHED
-    if unsearched:  # `search_rates` leaves such tasks alone.
-        tasks = {
-            name: dataclasses.replace(task, validation=None)
-            for name, task in plan.tasks.items()
-        }
-        plan = dataclasses.replace(plan, tasks=tasks)
+    plan = dataclasses.replace(plan, searches=not unsearched)
     for sizes, seeds in _choices(plan):
         needed = found.hours(plan, sizes, len(seeds))
         if needed <= hours:

@@ -19,8 +19,6 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from keras_jft import checks, evaluation, files, pretrain, transfer
 from keras_jft import data as data_lib
 from keras_jft.data.datasets.layouts.layout import TASKS
@@ -28,18 +26,15 @@ from keras_jft.evaluation import Config as EvaluationConfig
 from keras_jft.scaling.law.fitting import SIZES_TO_DECIDE
 from keras_jft.scaling.rows import rows as rows_lib
 from keras_jft.scaling.study import defaults
-from keras_jft.scaling.study.config_id import config_id
 from keras_jft.scaling.study.runs import Run, Runner
+from keras_jft.scaling.study.splits import choose_splits
 from keras_jft.scaling.study.study import Study
 from keras_jft.scaling.study.toml_file import TomlFile
+from keras_jft.text import number_of
 from keras_jft.transfer import Config as TransferConfig
 from keras_jft.transfer.trainer import FIRST_TRAINED
 
 SEEDS = (0, 1, 2)
-# Of a task without a split to measure on; and of that, to choose rates by.
-HELD_OUT, VALIDATED = 0.2, 0.15
-# Images whose near-duplicates are looked for, so that they are on one side.
-_MOST_COMPARED = 20_000
 _STUDY_KEYS = ("output", "sizes", "seeds", "until", "pretrain", "tasks")
 _DATA_KEYS = ("images", "task", "layout")
 # What images are annotated with for each task.
@@ -63,23 +58,16 @@ class Task:
         evaluation: Its evaluation.
         modes: The modes of transfer.
         rates: Learning rates of modes, where they are not that of `transfer`.
-        validation: The same task on a part of its images, measured on another
-            that the study does not measure on; None if there are too few.
+        validation: How to measure after each epoch, of which the best counts,
+            and while learning rates are searched: on images that are neither
+            trained on nor those of `evaluation`; None if there are too few.
     """
 
     transfer: transfer.Config
     evaluation: evaluation.Config
     modes: tuple[str, ...]
     rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    validation: "Task | None" = None
-
-    @property
-    def during_fit(self) -> EvaluationConfig | None:
-        """How to measure after each epoch, where that costs no images."""
-        part = self.validation
-        if part is None or part.transfer != self.transfer:
-            return None
-        return part.evaluation
+    validation: EvaluationConfig | None = None
 
     def of_mode(self, mode: str, seed: int) -> TransferConfig:
         """Return the config of a transfer."""
@@ -103,6 +91,7 @@ class Plan:
         chosen: What the user has chosen: "sizes", "seeds", and learning rates,
             such as "tasks.cats.learning_rate".
         until: As for `Study`.
+        searches: Whether `search_rates` looks for learning rates.
     """
 
     output: pathlib.Path
@@ -113,6 +102,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     chosen: tuple[str, ...] = ()
     until: str | None = None
+    searches: bool = True
 
     def runs(self) -> list[Run]:
         """Return the `Run`s, those of one pre-training together.
@@ -127,7 +117,7 @@ class Plan:
                 ),
                 transfer=task.of_mode(mode, seed),
                 evaluation=task.evaluation,
-                validation=task.during_fit,
+                validation=task.validation,
                 arm=None if name == _kind_of(task.transfer) else name,
             )
             for seed in self.seeds
@@ -165,6 +155,7 @@ def read_plan(
     path: str | os.PathLike,
     only: Sequence[str] | None = None,
     text: str | None = None,
+    output: str | os.PathLike | None = None,
 ) -> Plan:
     """Return the `Plan` of a TOML file.
 
@@ -172,6 +163,7 @@ def read_plan(
         path: The file. Paths in it are relative to its folder.
         only: Names of the tasks to do; by default all.
         text: The text of the file, if it is not written yet.
+        output: The folder of results, in place of the file's `output`.
 
     Returns:
         A `Plan`.
@@ -182,18 +174,20 @@ def read_plan(
     """
     file = TomlFile(path, text)
     file.check_keys(_STUDY_KEYS)
-    return _Planner(file, pathlib.Path(path).parent, only).plan()
+    return _Planner(file, pathlib.Path(path).parent, only, output).plan()
 
 
 class _Planner:
     """Makes a `Plan` of a file, looking at the images that it names."""
 
-    def __init__(self, file, root, only):
+    def __init__(self, file, root, only, output):
         self.file, self.root, self.table = file, root, file.table
         self.notes, self.only = [], only
-        output = self._value(str, "study", "output")
+        self._given_output = output
+        if output is None:
+            output = root / self._value(str, "study", "output")
         files.check_local("output", output, "study")
-        self.output = root / output
+        self.output = pathlib.Path(output)
         self.accelerator = bool(rows_lib.provenance()["accelerator"])
 
     def plan(self):
@@ -244,7 +238,8 @@ class _Planner:
         if until and trained < SIZES_TO_DECIDE:
             raise ValueError(
                 f"{self.file.where('until')}: without {SIZES_TO_DECIDE} sizes "
-                f"there is no verdict to wait for. Received: {trained} sizes "
+                "there is no verdict to wait for. Received: "
+                f"{number_of(trained, 'size')} "
                 "above 0. Leave out `until`, or give more `sizes`."
             )
         return until
@@ -294,11 +289,16 @@ class _Planner:
         for table in (self.table["pretrain"], *tasks.values()):
             for folder in _folders(table, self.root):
                 if output.is_relative_to(folder):
+                    where = (
+                        f"{self.file.where('output')}: "
+                        if self._given_output is None
+                        else ""
+                    )
                     raise ValueError(
-                        f"{self.file.where('output')}: `output` must be a "
-                        "folder outside those of images, which its files would "
-                        f"change. Received: {str(output)!r}, with images in "
-                        f"{str(folder)!r}. Name another folder."
+                        f"{where}`output` must be a folder outside those of "
+                        "images, which its files would change. Received: "
+                        f"{str(output)!r}, with images in {str(folder)!r}. "
+                        "Name another folder."
                     )
 
     def _check_sizes(self, sizes, config, most):
@@ -342,9 +342,9 @@ class _Planner:
         self.notes += notes
         self.notes.append(
             "pre-training: "
-            + (f"{config.epochs} epochs" if config.epochs else "")
-            + (f"{config.steps} steps" if config.steps else "")
-            + f", {config.batch_size} images per step"
+            + (number_of(config.epochs, "epoch") if config.epochs else "")
+            + (number_of(config.steps, "step") if config.steps else "")
+            + f", {number_of(config.batch_size, 'image')} per step"
         )
         return config, data
 
@@ -411,10 +411,19 @@ class _Planner:
             )
         with self.file.located(*keys):
             _check_head(given.get("head"), kind)
-            source, split, other, *validation = self._measured_on(
-                name, source, split, layout, measured
+            # A split of another data set is none of this one.
+            elsewhere = "test" if "dataset" in measured else None
+            splits = choose_splits(
+                name,
+                source,
+                split,
+                known=layout.splits if layout else {},
+                test=measured.get("split", elsewhere),
+                output=self.output,
             )
-            data = data_lib.load(source["dataset"], split, **source["options"])
+            data = data_lib.load(
+                source["dataset"], splits.train, **splits.options
+            )
             if kind in ("classification", "multi_label"):
                 self._check_classes(data.info.label_names, *keys)
             settings, shown, notes = defaults.transfer(
@@ -426,31 +435,29 @@ class _Planner:
             )
             if data.info.people is None:
                 longest = 2 * _longest(settings["image_size"])
-                source["options"].setdefault("longest", longest)
+                for options in (splits.options, splits.test_options):
+                    options.setdefault("longest", longest)
             given["head_options"] = settings.pop("head_options")
+            trained = {**source, "options": splits.options}
             config = transfer.Config(
-                **{**settings, **source, **given, "split": split}
+                **{**settings, **trained, **given, "split": splits.train}
             )
             measures = evaluation.Config(
                 **{"transforms": shown, "batch_size": 64, **source}
-                | {"split": other, **measured},
+                | {"options": splits.test_options, "split": splits.test}
+                | measured,
             )
         called = name if name == kind else f"{name}, {kind}"
+        self.notes += filter(None, [splits.note])
         self.notes += [f"{called}: {note}" for note in notes]
         self._note_common_classes(name, data, pretraining)
-        task = Task(
+        return Task(
             transfer=config,
             evaluation=measures,
             modes=tuple(modes or defaults.modes_for(kind)),
+            validation=splits.val
+            and dataclasses.replace(measures, **trained, split=splits.val),
         )
-        if validation[0] is None:
-            return task
-        part = dataclasses.replace(
-            task,
-            transfer=dataclasses.replace(config, split=validation[0]),
-            evaluation=dataclasses.replace(measures, split=validation[1]),
-        )
-        return dataclasses.replace(task, validation=part)
 
     def _modes(self, given, keys):
         """Take the modes from the settings of a task; None if not given."""
@@ -479,54 +486,6 @@ class _Planner:
         self.file.check_keys(fields, *keys, "evaluation")
         return dict(given.pop("evaluation"))
 
-    def _measured_on(self, name, source, split, layout, measured):
-        """Return the data, with splits to train, measure and validate on.
-
-        Where there are none, parts are held out.
-
-        Returns:
-            The source, the names of the three splits, and the split that is
-            trained on while another validates.
-        """
-        splits = dict(layout.splits) if layout else {}
-        other = measured.get("split", splits.get("test", splits.get("val")))
-        if "dataset" in measured or source["dataset"] == "synthetic":
-            return source, split, other or "test", None, None
-        if other is not None and splits.get("val") not in (None, other):
-            return source, split, other, split, splits["val"]
-        if other is not None:
-            return source, split, other, None, None
-        path = self.output / "parts" / f"{name}.jsonl"
-        whole = data_lib.load(source["dataset"], split, **source["options"])
-        groups, why = None, ""
-        if whole.info.people is None and len(whole) <= _MOST_COMPARED:
-            groups = self._near_duplicates(name, whole, source)
-            why = ", near-duplicates on one side"
-        shares = {"test": HELD_OUT, "val": VALIDATED}
-        names = data_lib.hold_out(whole, shares, groups=groups)
-        data_lib.write_parts(path, whole, names)
-        held = int((names == "test").sum())
-        self.notes.append(
-            f"{name}: no split to measure on, so {held:,} of {len(names):,} "
-            f"are held out, of every class{why} ({path})"
-        )
-        parts = {"path": str(path), "of": split}
-        source = {**source, "options": {**source["options"], "parts": parts}}
-        if "val" not in names:
-            return source, "train", "test", None, None
-        return source, "train+val", "test", "train", "val"
-
-    def _near_duplicates(self, name, data, source):
-        """Return a group per image of a data set."""
-        found = evaluation.duplicates.embed(
-            evaluation.duplicates.thumbnails(),
-            data,
-            self.output / "parts" / f"{name}-{_digest(source)}",
-            transforms=(data_lib.transforms.Resize((32, 32)),),
-        )
-        rows = np.concatenate([rows for _, rows in found])
-        return evaluation.duplicates.groups(rows)
-
     def _note_common_classes(self, name, data, pretraining):
         """Note classes of a task that pre-training has seen by name."""
         names = {*data.info.label_names, *data.info.mask_names}
@@ -535,7 +494,8 @@ class _Planner:
         if common:
             self.notes.append(
                 f"{name}: the pre-training has {len(common)} of its "
-                f"{len(names)} classes, such as {common[0]!r}: gains on "
+                f"{number_of(len(names), 'class', 'classes')}, such as "
+                f"{common[0]!r}: gains on "
                 "classes that it has not may be smaller"
             )
 
@@ -586,14 +546,3 @@ def _kind_given(given, source):
 
 def _longest(image_size):
     return int(max(image_size))
-
-
-def _digest(source):
-    """Return a name for what a data set was loaded by."""
-
-    @dataclasses.dataclass(frozen=True)
-    class Source:
-        dataset: str
-        options: Mapping
-
-    return config_id(Source(**source))

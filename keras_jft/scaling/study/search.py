@@ -29,7 +29,7 @@ def search_rates(plan: Plan, executor: Any = None) -> Plan:
 
     Args:
         plan: A `Plan`. Rates that the user has chosen stay, and so do those of
-            tasks without images to validate on.
+            tasks without images to validate on, and all if it says so.
         executor: As for `Study.run`.
 
     Returns:
@@ -39,6 +39,8 @@ def search_rates(plan: Plan, executor: Any = None) -> Plan:
         RuntimeError: All runs of one rate or more failed.
     """
     runner = Runner(plan.output / "backbones")
+    if not plan.searches:
+        return plan
     tuned = [n for n, task in plan.tasks.items() if task.validation]
     if tuned and "pretrain.learning_rate" not in plan.chosen:
         task = plan.tasks[tuned[0]]
@@ -86,7 +88,7 @@ def search_rates(plan: Plan, executor: Any = None) -> Plan:
 
 def num_runs(plan: Plan) -> Mapping[str, int]:
     """Return how many pre-trainings, of each size, and transfers it takes."""
-    tuned = [task for task in plan.tasks.values() if task.validation]
+    tuned = [t for t in plan.tasks.values() if t.validation and plan.searches]
     modes = sum(len(task.modes) for task in tuned)
     return {
         "pretrain": len(FACTORS) * bool(tuned),
@@ -106,7 +108,6 @@ def _ends(plan, least):
 
 def _run(plan, task, mode, size, *, pretrain=None, transfer=None):
     seed = plan.seeds[0]
-    tuned = task.validation
     rates = {"learning_rate": transfer} if transfer else {}
     before = {"learning_rate": pretrain} if pretrain else {}
     return Run(
@@ -114,9 +115,9 @@ def _run(plan, task, mode, size, *, pretrain=None, transfer=None):
             plan.pretrain, num_examples=size, seed=seed, **before
         ),
         transfer=dataclasses.replace(
-            tuned.transfer, mode=mode, seed=seed, **rates
+            task.transfer, mode=mode, seed=seed, **rates
         ),
-        evaluation=tuned.evaluation,
+        evaluation=task.validation,
     )
 
 

@@ -80,7 +80,7 @@ def write_study(plan: Plan, text: str) -> None:
         plan: The `Plan`.
         text: The text of its TOML file.
     """
-    machine = rows_lib.provenance()
-    lines = [f"# {name}: {value}" for name, value in machine.items()]
+    facts = {**rows_lib.provenance(), "output": plan.output}
+    lines = [f"# {name}: {value}" for name, value in facts.items()]
     content = "\n".join([*lines, "", text])
     files.write_bytes(plan.output / "study_as_run.toml", content.encode())
