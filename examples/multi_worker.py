@@ -4,7 +4,9 @@
 
 Each process runs this script; on a cluster, TF_CONFIG must be set (see
 docs/clusters.md). Without a cluster it trains on the devices of this machine.
-Worker 0 prints the progress and writes the model.
+Worker 0 prints the progress, and writes checkpoints and the model. If a worker
+dies, restart everything: the run continues from its last checkpoint, which all
+workers must be able to read.
 """
 
 import argparse
@@ -16,7 +18,7 @@ import keras_jft as jft
 from keras_jft import checks
 
 
-def main(num_examples, epochs, path):
+def main(num_examples, epochs, directory):
     # The strategy comes first: TensorFlow must join the cluster before it runs.
     strategy = jft.training.strategy("auto")
     keras.utils.set_random_seed(0)
@@ -39,8 +41,13 @@ def main(num_examples, epochs, path):
         )
         rate = jft.training.warmup_cosine(0.02, steps=epochs * len(batches))
         model.compile(keras.optimizers.SGD(rate, momentum=0.9))
-    model.fit(batches, epochs=epochs, verbose=2)
-    model.save(path)
+    model.fit(
+        batches,
+        epochs=epochs,
+        callbacks=[jft.training.Checkpoint(directory, save_every=50)],
+        verbose=2,
+    )
+    model.save(directory / "model.keras")
 
 
 if __name__ == "__main__":
@@ -50,8 +57,8 @@ if __name__ == "__main__":
     parser.add_argument("--num-examples", type=int, default=2_000)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument(
-        "--path", type=pathlib.Path, default="multi_worker.keras"
+        "--directory", type=pathlib.Path, default="multi_worker"
     )
     given = parser.parse_args()
     with checks.on_command_line():
-        main(given.num_examples, given.epochs, given.path)
+        main(given.num_examples, given.epochs, given.directory)

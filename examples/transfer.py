@@ -96,14 +96,21 @@ def main():
     parser.add_argument("--epochs", type=int, help="of each transfer")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
+    pretrain = dataclasses.replace(PRETRAIN, num_examples=arguments.images)
+    runs = arguments.output / "runs"  # A run that is killed goes on from here.
     backbone = jft.pretrain.run(
-        dataclasses.replace(PRETRAIN, num_examples=arguments.images), verbose=2
+        pretrain,
+        callbacks=jft.evaluation.run_callbacks(runs, pretrain),
+        verbose=2,
     )
     for task in arguments.tasks:
         config = TASKS[task]
         if arguments.epochs is not None:
             config = dataclasses.replace(config, epochs=arguments.epochs)
-        model = jft.transfer.run(config, backbone, verbose=2)
+        callbacks = jft.evaluation.run_callbacks(runs, (pretrain, config))
+        model = jft.transfer.run(
+            config, backbone, callbacks=callbacks, verbose=2
+        )
         data = jft.data.load("synthetic", "test", **config.options)
         path = arguments.output / f"{task}.png"
         draw(task, model, data).savefig(path, dpi=80, bbox_inches="tight")

@@ -1,4 +1,4 @@
-"""What a user does first: pre-train, then fine-tune on a folder of images."""
+"""What a user does first: pre-train, fine-tune on images, use workers."""
 
 import json
 import pathlib
@@ -59,3 +59,15 @@ def test_a_pretrained_backbone_is_fine_tuned_and_served(run, tmp_path, rng):
     assert np.all(
         [(output / name).exists() for name in ("model.keras", "served")]
     )
+
+
+@pytest.mark.usefixtures("uncompiled")
+def test_a_run_on_workers_goes_on_where_it_was(run, tmp_path, capsys):
+    options = "--num-examples", 64, "--epochs", 1, "--directory", tmp_path
+    run("multi_worker.py", *options)
+    (checkpoint,) = tmp_path.glob("step-*.npz")
+    (tmp_path / "model.keras").unlink()
+    capsys.readouterr()
+    run("multi_worker.py", *options)
+    assert f"Resumed from {checkpoint}: epoch 2" in capsys.readouterr().out
+    assert (tmp_path / "model.keras").exists()
