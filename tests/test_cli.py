@@ -149,7 +149,7 @@ def test_duplicates_between_two_folders_are_counted_and_shown(photos, capsys):
     folders = str(photos / "one"), str(photos / "two")
     assert cli.main(["duplicates", *folders, "--output", str(page)]) == 0
     out = capsys.readouterr().out
-    assert "1 of 3 images have a near-duplicate." in out
+    assert "Of 3 images, 1 has a near-duplicate." in out
     assert "data:image/svg+xml" in page.read_text(encoding="utf-8")
 
 

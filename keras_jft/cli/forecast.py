@@ -4,6 +4,7 @@ import argparse
 
 import keras_jft as jft
 from keras_jft.options import DIRECTIONS
+from keras_jft.text import number_of
 
 
 def add_forecast(parser):
@@ -123,7 +124,7 @@ def run_forecast(arguments):
         seed=arguments.seed,
         where=dict(arguments.where or ()),
     )
-    print(f"Read {len(rows)} runs: {results}\n")
+    print(f"Read {number_of(len(rows), 'run')}: {results}\n")
     found = jft.scaling.forecasts(rows, **options)
     page = None
     if arguments.path:

@@ -3,6 +3,7 @@
 import pathlib
 
 import keras_jft as jft
+from keras_jft.text import number_of
 
 
 def _add_layout(parser):
@@ -98,5 +99,8 @@ def run_duplicates(arguments):
         **given,
     )
     count = int(found.is_duplicate.sum())
-    print(f"{count:,} of {len(found.ids):,} images have a near-duplicate.")
+    print(
+        f"Of {number_of(len(found.ids), 'image')}, "
+        f"{number_of(count, 'has', 'have')} a near-duplicate."
+    )
     print(f"Page: {page}")

@@ -20,6 +20,7 @@ from keras_jft import checks, files, text
 from keras_jft.data import keyed_random
 from keras_jft.data.dataset import Dataset, Info, Wrapped, check_data
 from keras_jft.data.label_names import checked_list, is_text
+from keras_jft.text import number_of
 from keras_jft.text_files import (
     read_json,
     read_json_lines,
@@ -356,7 +357,8 @@ def with_labels(data: Dataset, labels: Sequence[int | str]) -> Dataset:
     if not len(positions):
         raise ValueError(
             "There must be an example with one of `labels`. Received: "
-            f"{len(data)} examples, none with any of {list(labels)[:5]}."
+            f"{number_of(len(data), 'example')}, none with any of "
+            f"{list(labels)[:5]}."
         )
     return at(data, positions)
 
@@ -498,7 +500,8 @@ def label_ids(info, labels):
         if not 0 <= ids[-1] < len(info.label_names):
             raise ValueError(
                 "`labels` must be names or ids of the "
-                f"{len(info.label_names)} labels. Received: {label!r}."
+                f"{number_of(len(info.label_names), 'label')}. Received: "
+                f"{label!r}."
             )
     if not ids or len(set(ids)) < len(ids):
         raise ValueError(

@@ -100,7 +100,7 @@ class Classification(Metric):
             raise ValueError(
                 "Expected scores for "
                 f"{number_of(self.num_classes, 'class', 'classes')}. Received: "
-                f"scores for {scores.shape[1]} classes."
+                f"scores for {number_of(scores.shape[1], 'class', 'classes')}."
             )
         if labels.dtype.kind not in "iu":
             raise ValueError(

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keras_jft.data.label_names import is_whole, names_in
+from keras_jft.text import number_of
 from keras_jft.text_files import short
 
 
@@ -152,7 +153,7 @@ class LabelColumns:
                 raise ValueError(
                     f"{path!r}, row {groups.first_row(group) + row}: there "
                     f"must be one of `{names[1]}` per label. Received: "
-                    f"{more[row]} for {counts[row]} labels."
+                    f"{more[row]} for {number_of(counts[row], 'label')}."
                 )
             probabilities = pc.list_flatten(others[0])
             return rows, flat, _as_floats(path, names[1], probabilities)

@@ -14,6 +14,7 @@ from keras_jft.data.datasets import drawn_objects, voc
 from keras_jft.data.datasets.boxed_images import Faults
 from keras_jft.data.datasets.image_files import files_below
 from keras_jft.files import check_split
+from keras_jft.text import number_of
 from keras_jft.text_files import short
 from keras_jft.typing import PathLike
 
@@ -74,7 +75,7 @@ def load(
         paths = pictures.get(name, [])
         paths = [p for p in paths if p.name == file.image_name] or paths
         if len(paths) != 1:
-            missing.append(f"{name} ({len(paths)} images)")
+            missing.append(f"{name} ({number_of(len(paths), 'image')})")
             continue
         found.append(
             drawn_objects.Drawn(

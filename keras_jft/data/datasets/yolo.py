@@ -96,7 +96,7 @@ def load(
         raise ValueError(
             f"The images of {split!r} in {str(root)!r} must have labels, in a "
             "folder `labels` beside `images`, or beside the images. Received: "
-            f"{len(paths)} images without."
+            f"{number_of(len(paths), 'image')} without."
         )
     if target == "keypoints":
         return _people(about, images, rows, sigmas, max_people)

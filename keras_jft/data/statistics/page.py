@@ -92,7 +92,7 @@ def blocks(description):
 
 def headline(description):
     """Return the data set in a sentence."""
-    counts = f"{description.num_images:,} images"
+    counts = number_of(description.num_images, "image")
     if description.num_images != description.num_examples:
         counts = _PEOPLE.format(
             description.num_examples, description.num_images
@@ -117,15 +117,15 @@ def remarks(description):
         found.append("The data set is empty.")
     if len(description.failures):
         found.append(
-            f"The annotations of {len(description.failures):,} examples cannot "
-            "be read."
+            "The annotations of "
+            f"{number_of(len(description.failures), 'example')} cannot be read."
         )
     failures = description.sample.failures
     if len(failures):
         of = share(len(failures), description.sample.examined)
         found.append(
-            f"Of {description.sample.examined:,} images that were opened, {of} "
-            "cannot be read."
+            f"Of {number_of(description.sample.examined, 'image')} that were "
+            f"opened, {of} cannot be read."
         )
     found += _absent_masks(description)
     if labels is None:
@@ -136,16 +136,18 @@ def remarks(description):
     if labels.out_of_range:
         name, label = labels.strays[0] if labels.strays else ("?", "?")
         found.append(
-            f"{labels.out_of_range:,} labels are not a class, the first "
+            f"{number_of(labels.out_of_range, 'label is', 'labels are')} not a "
+            "class, the first "
             f"{label} of {name!r}; they are counted nowhere else."
         )
     if labels.repeated:
-        found.append(f"{labels.repeated:,} labels repeat one of their image.")
+        repeats = number_of(labels.repeated, "label repeats", "labels repeat")
+        found.append(f"{repeats} another of the same image.")
     open_sets = labels.closed - labels.given.sum
     if open_sets:
         found.append(
-            f"The hierarchy adds {open_sets:,} labels: label sets are not "
-            "closed upward. `LabelHierarchy.close` closes them."
+            f"The hierarchy adds {number_of(open_sets, 'label')}: label sets "
+            "are not closed upward. `LabelHierarchy.close` closes them."
         )
     empty = labels.below(1)
     if empty and labels.given.total:
@@ -219,7 +221,7 @@ def _cards(description, found):
         (
             share(classes["below_100"], classes["total"]) + " below 100 images",
             share(classes["below_20"], classes["total"]) + " below 20 images",
-            f"the largest has {classes['largest']:,} images",
+            f"the largest has {number_of(classes['largest'], 'image')}",
         ),
     )
     if found["boxes"]:
@@ -377,7 +379,10 @@ def _images(description, found):
 
 
 def _sizes(sample, images):
-    text = f"Sizes of {sample.read:,} images; larger markers are more images."
+    text = (
+        f"Sizes of {number_of(sample.read, 'image')}; larger markers are more "
+        "images."
+    )
     yield Pictures((Picture(_plot_image_sizes(sample.sizes), text),))
     yield Table(
         "Sides in pixels: mean, quantiles, largest",
@@ -392,7 +397,8 @@ def _sizes(sample, images):
 def _masks(found):
     yield Heading("Masks")
     yield Table(
-        f"Classes of the masks of {found['images']['examined']:,} images",
+        "Classes of the masks of "
+        f"{number_of(found['images']['examined'], 'image')}",
         ("", "of all pixels", "images"),
         tuple(
             (name, f"{seen['pixels']:.1%}", f"{seen['images']:,}")

@@ -17,6 +17,7 @@ from keras_jft import sides
 from keras_jft.data.batch import GRAY
 from keras_jft.data.transforms.geometry import move
 from keras_jft.data.transforms.resampling import mirror, resample
+from keras_jft.text import number_of
 from keras_jft.typing import Example
 
 
@@ -294,7 +295,8 @@ class RandomFlip:
             raise ValueError(
                 "`keypoint_names` must name every keypoint, so that left "
                 "and right can change places. Received "
-                f"{len(names)} names for {count} keypoints. Pass "
+                f"{number_of(len(names), 'name')} for "
+                f"{number_of(count, 'keypoint')}. Pass "
                 "`data.info.keypoint_names`, or `flip_pairs` of positions."
             )
         order = sides.mirrored(names, self.flip_pairs, count)

@@ -18,6 +18,7 @@ from keras_jft.evaluation.duplicates.embedding import (
 )
 from keras_jft.evaluation.duplicates.gallery import gallery, near
 from keras_jft.evaluation.duplicates.pixels import correlation
+from keras_jft.text import number_of
 
 _PAIRS = 36
 # Of the pairs in the training and validation images of Tiny ImageNet (32 px)
@@ -112,7 +113,8 @@ def write_page(
     picture = html_page.svg_of(figure)
     files.write_bytes(pathlib.Path(path).with_suffix(".svg"), picture)
     text = (
-        f"{count:,} of {len(found.ids):,} images have a near-duplicate among "
+        f"Of {number_of(len(found.ids), 'image')}, "
+        f"{number_of(count, 'has', 'have')} a near-duplicate among "
         f"{len(references):,}, at a similarity of {found.threshold} or more."
     )
     blocks = [

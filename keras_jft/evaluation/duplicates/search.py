@@ -17,6 +17,7 @@ import numpy as np
 
 from keras_jft import checks
 from keras_jft.evaluation.duplicates import faiss_index, products
+from keras_jft.text import number_of
 from keras_jft.typing import Arrays
 
 _BLOCK = 4096  # References multiplied at once.
@@ -148,7 +149,8 @@ def merge(parts: Iterable[Duplicates]) -> Duplicates:
         if not np.array_equal(part.ids, total.ids):
             raise ValueError(
                 "Parts must have the same queries in the same order. Received "
-                f"{len(total.ids)} and {len(part.ids)} queries."
+                f"{len(total.ids)} and "
+                f"{number_of(len(part.ids), 'query', 'queries')}."
             )
         better = (part.similarity > total.similarity) | (
             (part.similarity == total.similarity) & (part.best < total.best)
@@ -245,8 +247,9 @@ def _all(queries, ids):
     ids = np.arange(len(queries)) if ids is None else np.asarray(ids)
     if len(ids) != len(queries):
         raise ValueError(
-            f"`query_ids` must have one id per query. Received: {len(ids)} ids "
-            f"for {len(queries)} queries."
+            "`query_ids` must have one id per query. Received: "
+            f"{number_of(len(ids), 'id')} "
+            f"for {number_of(len(queries), 'query', 'queries')}."
         )
     check_different(ids, "query_ids")
     return ids, _checked(queries, "queries", queries.shape[1])
@@ -272,7 +275,7 @@ def _pair(chunk):
     if len(ids) != len(rows):
         raise ValueError(
             "A chunk must have one id per row. Received: "
-            f"{len(ids)} ids for {len(rows)} rows."
+            f"{number_of(len(ids), 'id')} for {number_of(len(rows), 'row')}."
         )
     return ids, rows
 

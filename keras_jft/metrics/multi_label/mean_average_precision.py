@@ -315,7 +315,8 @@ class MeanAveragePrecision(keras.metrics.Metric):
         if images > self.max_images and self.variant != "C":
             raise ValueError(
                 f"MeanAveragePrecision(max_images={self.max_images}) saw "
-                f"{images} images since its last reset. Give it max_images="
+                f"{number_of(images, 'image')} since its last reset. Give it "
+                "max_images="
                 f"{images} or more."
             )
         strays = int(ops.convert_to_numpy(self.strays))

@@ -250,7 +250,7 @@ def _check_ids(labels, scores, num_classes):
         raise ValueError(
             "Expected scores for "
             f"{number_of(num_classes, 'class', 'classes')}. Received: scores "
-            f"for {scores.shape[1]} classes."
+            f"for {number_of(scores.shape[1], 'class', 'classes')}."
         )
     checks.label_ids(labels, num_classes)
     if labels.size and not -1 <= labels.min() <= labels.max() < num_classes:

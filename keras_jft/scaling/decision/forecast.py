@@ -141,8 +141,8 @@ class Forecast:
             f"{text(self.score)} [{text(self.low)}, {text(self.high)}], "
             "95% prediction interval of one run",
             f"Cost: {self.cost}" if self.cost else "",
-            f"Based on: {len(data.x)} runs of {data.y_name} at "
-            f"{len(data.sizes)} sizes ({sizes})",
+            f"Based on: {number_of(len(data.x), 'run')} of {data.y_name} at "
+            f"{number_of(len(data.sizes), 'size')} ({sizes})",
             f"Laws, by probability: {_probabilities(self.law)}",
         ]
         return tuple(filter(None, lines))
@@ -488,7 +488,8 @@ def _of_the_runs(law):
         )
     if len(data.sizes) < SIZES_TO_DECIDE:
         yield Doubt(
-            f"{len(data.sizes)} sizes cannot show that a curve bends: what "
+            f"{number_of(len(data.sizes), 'size')} cannot show that a curve "
+            "bends: what "
             "decides is what other curves do.",
             withholds=True,
         )

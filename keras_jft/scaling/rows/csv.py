@@ -9,6 +9,7 @@ import warnings
 from keras_jft.scaling.rows import spreadsheet
 from keras_jft.scaling.rows.spreadsheet import Cell
 from keras_jft.scaling.rows.table import CURVES, Row
+from keras_jft.text import number_of
 
 SIZES = "num_examples"
 DELIMITERS = ",;\t"
@@ -242,7 +243,8 @@ def _row(path, number, cells, header, points, seen):
     """Return a line as a `Row`; `seen` maps earlier lines to their numbers."""
     if len(cells) != len(header):
         raise ValueError(
-            f"{path}, line {number}: expected {len(header)} cells, one for "
+            f"{path}, line {number}: expected "
+            f"{number_of(len(header), 'cell')}, one for "
             f"each of {','.join(header)}. Received {len(cells)}: "
             f"{','.join(cells)}. Fix or delete that line."
         )

@@ -39,8 +39,8 @@ class Outlook:
                 "done yet"
             )
         return (
-            f"{number_of(self.runs, 'run')} left, {self.images:,} images of "
-            f"pre-training, {hours}"
+            f"{number_of(self.runs, 'run')} left, "
+            f"{number_of(self.images, 'image')} of pre-training, {hours}"
         )
 
 

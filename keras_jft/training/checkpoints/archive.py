@@ -17,6 +17,7 @@ import zipfile
 import numpy as np
 
 from keras_jft import files, npy
+from keras_jft.text import number_of
 
 _DIGEST_BYTES = 64
 _DESCRIPTION = "description"
@@ -151,7 +152,7 @@ def _foreign(name):
 def _check_digest(file):
     size = os.fstat(file.fileno()).st_size
     if size <= _DIGEST_BYTES:
-        raise ValueError(f"it has only {size} bytes")
+        raise ValueError(f"it has only {number_of(size, 'byte')}")
     expected = _digest(file)
     if file.read(_DIGEST_BYTES) != expected:
         raise ValueError("its checksum does not match its content")

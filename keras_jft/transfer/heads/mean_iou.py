@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_jft.data.batch import VOID
 from keras_jft.metrics.segmentation import warn_of_one_class
+from keras_jft.text import number_of
 from keras_jft.transfer.heads.upsampling import upsample
 from keras_jft.typing import Tensor
 
@@ -132,8 +133,9 @@ class MeanIoU(keras.metrics.Metric):
         if len(present) == 1:
             warn_of_one_class(int(present[0]), self.num_classes)
         if strays:
+            are = number_of(strays, "pixel of masks is", "pixels of masks are")
             raise ValueError(
-                f"{strays} pixels of masks are neither 0.."
+                f"{are} neither 0.."
                 f"{self.num_classes - 1} nor void, {VOID}. Give the model as "
                 "many classes as the masks need."
             )

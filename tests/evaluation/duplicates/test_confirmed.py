@@ -37,4 +37,6 @@ def test_different_objects_on_one_background_are_no_duplicates(tmp_path):
     assert found.duplicate_ids.tolist() == ["a/copy.png"]
     assert found.similarity[1] < 0.9
     assert b"<svg" in page.with_suffix(".svg").read_bytes()
-    assert "1 of 2 images have a near-duplicate" in page.read_text("utf-8")
+    assert "Of 2 images, 1 has a near-duplicate among" in page.read_text(
+        "utf-8"
+    )

@@ -25,6 +25,7 @@ import numpy as np
 from keras_jft.data.datasets.boxed_images import Faults, clipped, fault_of
 from keras_jft.data.datasets.json_records import read_json, records_of
 from keras_jft.data.label_names import check_forms
+from keras_jft.text import number_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -326,7 +327,7 @@ class _Reader:
             record.fields["category_id"] not in self._keyed
         ):
             return [0] * (3 * count)  # An object without keypoints: a ball.
-        what = f"x, y and visibility of {count} keypoints"
+        what = f"x, y and visibility of {number_of(count, 'keypoint')}"
         values = record.numbers("keypoints", 3 * count, what)
         if not set(values[2::3]) <= {0, 1, 2}:
             record.fail("keypoints", "visibilities 0, 1 or 2")

@@ -37,6 +37,7 @@ from keras_jft import text
 from keras_jft.data import jpeg
 from keras_jft.data.images import FORMATS, decode_image, decode_mask
 from keras_jft.files import tensorflow
+from keras_jft.text import number_of
 
 _SIZE = ("height", "width")
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -265,14 +266,14 @@ class _Features:
         """Return the one value of a feature of bytes."""
         values = self._values(name, "bytes_list")
         if len(values) != 1:
-            self.fail(name, f"{len(values)} values")
+            self.fail(name, number_of(len(values), "value"))
         return values[0]
 
     def integer(self, name):
         """Return the one value of a feature of integers."""
         values = self.integers(name)
         if len(values) != 1:
-            self.fail(name, f"{len(values)} values")
+            self.fail(name, number_of(len(values), "value"))
         return values.item()
 
     def integers(self, name):
@@ -315,7 +316,9 @@ def _boxes(found, width, height, num_keypoints):
     if f"{name}/keypoint/x" in found:
         keypoints = _keypoints(found, f"{name}/keypoint", width, height)
         if len(keypoints) != len(labels) * num_keypoints:
-            found.fail(f"{name}/keypoint", f"{len(keypoints)} keypoints")
+            found.fail(
+                f"{name}/keypoint", number_of(len(keypoints), "keypoint")
+            )
         entry["keypoints"] = keypoints.reshape(len(labels), num_keypoints, 3)
     for key, rows in entry.items():
         if len(rows) != len(labels):

@@ -18,6 +18,7 @@ from keras_jft.scaling.rows.trackers.run import (
     check_size,
     flat,
 )
+from keras_jft.text import number_of
 
 # Columns and keys that number the records, the finer one first.
 _STEPS = ("step", "epoch")
@@ -119,7 +120,8 @@ def _lines(path, names):
     for number, cells in lines:
         if len(cells) != len(names):
             raise ValueError(
-                f"{str(path)!r}, line {number}: expected {len(names)} cells. "
+                f"{str(path)!r}, line {number}: expected "
+                f"{number_of(len(names), 'cell')}. "
                 f"Received {len(cells)}. If the training was stopped within "
                 "the line, delete it."
             )

@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from keras_jft import checks, layers, sides, training
+from keras_jft.text import number_of
 from keras_jft.transfer.heads import head, levels
 from keras_jft.transfer.heads.pose import decoding
 from keras_jft.transfer.heads.pose.losses import PoseLoss
@@ -168,7 +169,8 @@ class PoseEstimator(training.Model):
         people = self.entry(batch, "keypoints")[:, None]
         if people.shape[2] != self.num_keypoints:
             raise ValueError(
-                f"`keypoints` must have {self.num_keypoints} keypoints, as the "
+                "`keypoints` must have "
+                f"{number_of(self.num_keypoints, 'keypoint')}, as the "
                 f"model has. Received: shape {tuple(people.shape[::2])}. Build "
                 "the model with `num_keypoints=len(data.info.keypoint_names)`."
             )
@@ -269,7 +271,8 @@ def _check_names(num_keypoints, keypoint_names, flip_test, flip_pairs):
     if names not in ((num_keypoints,) if needed else (0, num_keypoints)):
         raise ValueError(
             "`keypoint_names` must name every keypoint; without `flip_test` "
-            f"you may leave them out. Received: {names} names, num_keypoints="
+            f"you may leave them out. Received: {number_of(names, 'name')}, "
+            "num_keypoints="
             f"{num_keypoints}, flip_test={flip_test}. Pass "
             "`data.info.keypoint_names`."
         )
