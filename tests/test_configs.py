@@ -30,6 +30,7 @@ NAMED = {
     "loss": LOSSES,
     "dataset": jft.data.DATASETS,
     "transforms": jft.data.TRANSFORMS,
+    "initial": [".keras"],
     "backbone": [f"resnet{depth}" for depth in resnet.DEPTHS],
     "block": resnet.BLOCKS,
     "stem": resnet.STEMS,

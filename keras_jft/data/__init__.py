@@ -2,6 +2,7 @@
 
 from keras_jft.data.batch import check_batch, collate, label_ids
 from keras_jft.data.caching import cache
+from keras_jft.data.class_weights import check_map_weights, class_weights
 from keras_jft.data.dataset import Wrapped
 from keras_jft.data.datasets import (
     ANNOTATED_FOR,
@@ -52,9 +53,11 @@ __all__ = [
     "batches",
     "cache",
     "check_batch",
+    "check_map_weights",
     "check_options",
     "check_transforms",
     "class_subset",
+    "class_weights",
     "collate",
     "describe",
     "find_layout",

@@ -55,7 +55,7 @@ def dense_set(
     split: str = "validation",
     num_examples: int = 14_000,
     num_classes: int = 6_000,
-    map_weights: str | Mapping[str, Any] | None = None,
+    map_weights: str | Mapping[str, Any] = "equal",
 ) -> DenseSet:
     """Choose the most densely labeled images of Open Images to measure on.
 
@@ -71,7 +71,7 @@ def dense_set(
         split: The split to choose from.
         num_examples: Number of images.
         num_classes: The most classes.
-        map_weights: As of `jft.evaluation.Config`: the training set of
+        map_weights: As of `jft.evaluation.Config`: such as the training set of
             pre-training, by whose counts classes are weighed. The paper weighs
             them by how common they are among images of social media, which it
             does not print.

@@ -76,7 +76,7 @@ class Evaluate(keras.callbacks.Callback):
         else:  # The scores of a metric without updates are nan.
             info = self._examples.info
             scores = evaluator.metric(self.config, self.model, info).result()
-            if self.config.map_weights is not None:
+            if self.config.map_weights != "equal":
                 scores = {"weighted_map": np.nan, **scores}
         numbers = {
             f"{self.prefix}{name}": float(value)

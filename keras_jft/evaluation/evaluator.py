@@ -36,11 +36,11 @@ class Config:
             are padded to the largest in a batch.
         metric_options: Arguments of the metric; they override those derived
             from the data set and model, such as `torso` or `sigmas` for "pose".
-        map_weights: Of "multi_label": the training set whose counts weigh the
-            classes of a second score, `weighted_map`: a split of `dataset`, or
-            a mapping with `dataset`, `options` and `split`, as of a
-            `jft.pretrain.Config`. Classes are matched by name; one that the
-            training set lacks counts nothing.
+        map_weights: Of "multi_label": how much each class counts in a second
+            score, `weighted_map`: "equal", without one; "frequency", as many
+            images as the split "train" has; or the counts of another split, or
+            of a mapping with `dataset`, `options` and `split`. Classes are
+            matched by name; one that is not there counts nothing.
 
     Raises:
         ValueError: If a name or an option is unknown, or a value is of another
@@ -56,8 +56,8 @@ class Config:
     metric_options: Mapping[str, Any] | None = dataclasses.field(
         default=None, metadata={"added": True}
     )
-    map_weights: str | Mapping[str, Any] | None = dataclasses.field(
-        default=None, metadata={"added": True}
+    map_weights: str | Mapping[str, Any] = dataclasses.field(
+        default="equal", metadata={"added": True}
     )
 
     def __post_init__(self) -> None:
@@ -90,8 +90,7 @@ class Config:
         return all(name in taken for name in self.metric_options or {})
 
     def _check_map_weights(self):
-        given = self.map_weights
-        if given is None:
+        if self.map_weights == "equal":
             return
         if self.task not in (None, "multi_label"):
             raise ValueError(
@@ -103,19 +102,7 @@ class Config:
                 "`map_weights` weigh the precision of each class, which "
                 'variant "B" of the metric does not have. Choose "A" or "C".'
             )
-        if isinstance(given, Mapping):
-            names = {"dataset", "options", "split"}
-            if "dataset" not in given or set(given) - names:
-                raise ValueError(
-                    "`map_weights` must be a split, or a mapping with "
-                    "`dataset` and, if need be, `options` and `split`. "
-                    f"Received: {sorted(given)}."
-                )
-            data.check_options(
-                given["dataset"],
-                given.get("options", {}),
-                split=given.get("split", "train"),
-            )
+        data.check_map_weights(self.map_weights)
 
 
 def run(
@@ -225,58 +212,6 @@ def _check_metric_options(config, task):
     )
 
 
-def class_weights(config, info):
-    """Return `(C,)` counts of the training set of `config.map_weights`.
-
-    Args:
-        config: A `Config`.
-        info: `info` of the data set that is evaluated.
-
-    Returns:
-        An array; None if the config weighs no classes.
-
-    Raises:
-        ValueError: The training set has none of the classes.
-    """
-    source = config.map_weights
-    if source is None:
-        return None
-    if isinstance(source, str):
-        source = {
-            "dataset": config.dataset,
-            "options": config.options,
-            "split": source,
-        }
-    # Counted once in a process, for the evaluations of all epochs.
-    known = repr(source)
-    if known not in _COUNTS:
-        _COUNTS[known] = _counts_by_name(**source)
-    by_name = _COUNTS[known]
-    weights = np.array(
-        [by_name.get(name, 0) for name in info.label_names], np.float64
-    )
-    if not weights.any():
-        raise ValueError(
-            "`map_weights` must be a training set of the classes that are "
-            f"measured, such as {list(info.label_names[:3])}. Received: "
-            f"{source['dataset']!r}, whose classes, such as "
-            f"{list(by_name)[:3]}, are others."
-        )
-    return weights
-
-
-_COUNTS: dict[str, dict[str, int]] = {}
-
-
-def _counts_by_name(dataset, options=None, split="train"):
-    """Return `{label name: images}` of a training set."""
-    train = data.load(dataset, split=split, **(options or {}))
-    counts = train.info.class_counts
-    if counts is None:
-        counts = data.label_counts(train)
-    return dict(zip(train.info.label_names, counts, strict=True))
-
-
 def weighted_mean(scores, weights):
     """Return the weighted mean of the scores that are not nan; or nan."""
     counted = np.isfinite(scores)
@@ -320,7 +255,9 @@ class _Scores:
     def __init__(self, config, model, info):
         self.task, self.info = TASKS[_task_of(config, model)], info
         self.metric = metric(config, model, info)
-        self.weights = class_weights(config, info)
+        self.weights = data.class_weights(
+            config.map_weights, info, config.dataset, config.options
+        )
         self.pairs = []
 
     def update(self, originals, predictions):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,8 +19,7 @@ LOSSES = {
     "asymmetric": losses.AsymmetricLoss,
     "softmax": losses.SoftmaxLoss,
 }
-MAP_WEIGHTS = ("equal", "frequency")
-_NET = ("backbone", "backbone_options", "blocks", "width", "block", "stem")
+NET = ("backbone", "backbone_options", "blocks", "width", "block", "stem")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,10 +57,13 @@ class Config(training.Optimization):
         mixup: alpha of `jft.data.mixup`; 0 does not mix.
         split: The split to train on; None if the data set has none.
         initial: The pre-training whose backbone this one starts from, such as
-            `RECIPES["imagenet"]`, of the same net; None: random weights.
-        map_weights: What classes count in the mAP@100 of validation: "equal"
-            in `map`; "frequency", their numbers of images in the training set,
-            in `weighted_map`, which then takes its place.
+            `RECIPES["imagenet"]`, of the same net; or the file of a backbone,
+            `*.keras`, whose net takes the place of the one described here;
+            None: random weights, unless `backbone_options` has `weights`.
+        map_weights: How much each class counts in the mAP@100 of validation:
+            "equal", the same, in `map`. Otherwise `weighted_map` takes its
+            place: "frequency", as many images as are trained on; or as of
+            `jft.evaluation.Config`, the counts of a split or another data set.
 
     Raises:
         ValueError: If a name or an option is unknown, a value has the wrong
@@ -95,16 +98,16 @@ class Config(training.Optimization):
     split: str | None = dataclasses.field(
         default="train", metadata={"added": True}
     )
-    initial: "Config | None" = dataclasses.field(
+    initial: "Config | str | None" = dataclasses.field(
         default=None, metadata={"added": True}
     )
-    map_weights: str = dataclasses.field(
+    map_weights: str | Mapping[str, Any] = dataclasses.field(
         default="equal", metadata={"added": True}
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.one_of("map_weights", self.map_weights, MAP_WEIGHTS)
+        data.check_map_weights(self.map_weights)
         checks.one_of("loss", self.loss, LOSSES)
         checks.keywords("loss_options", self.loss_options, LOSSES[self.loss])
         self._check_backbone()
@@ -158,9 +161,17 @@ class Config(training.Optimization):
         """Raise `ValueError` if `initial` is a pre-training of another net."""
         if self.initial is None:
             return
+        if isinstance(self.initial, str):
+            if not self.initial.endswith(".keras"):
+                raise ValueError(
+                    "`initial` must be another pre-training, or the file of a "
+                    f"backbone, which ends in '.keras'. Received: "
+                    f"{self.initial!r}."
+                )
+            return
         other = [
             name
-            for name in _NET
+            for name in NET
             if getattr(self, name) != getattr(self.initial, name)
         ]
         if other:
@@ -272,30 +283,30 @@ def recipe(name: str, steps: int | None = None) -> dict[str, Any]:
     return compile_arguments(RECIPES[name], steps)
 
 
-def compile_arguments(config, steps=None, *, many=False, class_counts=None):
+def compile_arguments(config, steps=None, *, many=False, class_weights=None):
     """Return the arguments of `Model.compile` for a `Config`.
 
     Args:
         config: A `Config`.
         steps: Steps of the whole run, if the config counts epochs.
         many: Whether an image may have several labels, whatever the loss.
-        class_counts: `(C,)` training images of each class, by which the metric
-            weighs classes; None: all count the same.
+        class_weights: `(C,)` numbers by which the metric weighs classes; None:
+            all count the same.
     """
     many = many or config.mixup or config.loss != "softmax"
     return {
         "optimizer": config.build_optimizer(steps),
         "loss": LOSSES[config.loss](**config.loss_options),
-        "metrics": _metrics(many, class_counts),
+        "metrics": _metrics(many, class_weights),
         "l2": config.l2,
     }
 
 
-def _metrics(many, class_counts):
-    if many and class_counts is not None:
+def _metrics(many, class_weights):
+    if many and class_weights is not None:
         return [
             metrics.MeanAveragePrecision(
-                k=100, class_weights=class_counts, name="weighted_map"
+                k=100, class_weights=class_weights, name="weighted_map"
             )
         ]
     if many:
@@ -330,7 +341,7 @@ def run(
     Returns:
         The trained backbone.
     """
-    if initial is None and config.initial is not None:
+    if initial is None and isinstance(config.initial, Config):
         initial = run(config.initial, verbose=verbose)
     if config.num_examples == 0:
         return backbone(config, initial)
@@ -351,16 +362,21 @@ def run(
         seed=config.seed,
         mixup=config.mixup,
     )
-    weighted = config.map_weights == "frequency"
+    own = config.map_weights == "frequency"
     counts = None
-    if config.label_prior or weighted:
+    if config.label_prior or own:
         counts = data.label_counts(examples)
+    weights = counts
+    if not own:
+        weights = data.class_weights(
+            config.map_weights, examples.info, config.dataset, config.options
+        )
     model = classifier(config, examples, initial, counts)
     arguments = compile_arguments(
         config,
         steps=(config.epochs or 0) * len(batches),
         many=examples.info.max_labels is not None,
-        class_counts=counts if weighted else None,
+        class_weights=weights,
     )
     model.compile(**arguments)
     training.fit(
@@ -403,13 +419,19 @@ def classifier(
 
 
 def backbone(config: Config, initial: keras.Model | None = None) -> keras.Model:
-    """Return the untrained backbone of a config, with weights from its seed.
+    """Return the backbone that a pre-training begins with.
 
     Args:
-        config: A `Config`.
+        config: A `Config`. Weights are drawn by its `seed`, unless `initial` is
+            a file, or `backbone_options` has `weights`.
         initial: A backbone whose weights are copied instead.
+
+    Raises:
+        ValueError: The file that `config.initial` names has no backbone.
     """
     keras.utils.set_random_seed(config.seed)
+    if initial is None and isinstance(config.initial, str):
+        initial = _loaded(config.initial)
     arguments: dict[str, Any] = {
         "image_shape": (*config.image_size, 3),
         "bn_momentum": config.bn_momentum,
@@ -432,3 +454,21 @@ def backbone(config: Config, initial: keras.Model | None = None) -> keras.Model:
             stem=config.stem,
             **arguments,
         )
+
+
+def _loaded(path):
+    """Return the backbone of a file; raise `ValueError` if it has none."""
+    if not os.path.isfile(path):
+        raise ValueError(
+            f"There is no backbone {path!r}. `jft.pretrain.run(...)` returns "
+            "one, whose `save` writes such a file."
+        )
+    found = keras.saving.load_model(path, compile=False)
+    if not hasattr(found, "rebuild"):
+        raise ValueError(
+            f"{path!r} must have a backbone, as `jft.backbones` makes them, "
+            f"alone. Received: a {type(found).__name__}."
+            + " Save its `backbone`."
+            * hasattr(found, "backbone")
+        )
+    return found

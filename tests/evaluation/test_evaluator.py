@@ -324,7 +324,10 @@ def _of_labels(folder, names, **splits):
 
 # Some classes are only in the training set, or nowhere.
 @pytest.mark.filterwarnings("ignore:.* in no row of:UserWarning")
-def test_classes_count_as_often_as_the_training_set_has_them(tmp_path):
+@pytest.mark.parametrize("map_weights", ["train", "frequency"])
+def test_classes_count_as_often_as_the_training_set_has_them(
+    tmp_path, map_weights
+):
     names = list("abcdef")
     train = ["a", "ab", "abc", "ac", "f"]  # a 4, b 2, c 2, f 1.
     test = ["a", "b", "ac", "ad"]
@@ -335,7 +338,7 @@ def test_classes_count_as_often_as_the_training_set_has_them(tmp_path):
         dataset="manifest",
         options=options,
         batch_size=4,
-        map_weights="train",
+        map_weights=map_weights,
     )
     scores = jft.evaluation.run(config, _Labels(logits))
     # By hand: d counts nothing, since the training set lacks it.
@@ -358,18 +361,12 @@ def test_weights_are_those_of_classes_of_the_same_name(tmp_path):
     of_train = _of_labels(one, ["b", "a", "x"], train=["xa", "a", "b"])
     options = _of_labels(other, list("abcdef"), test=["a", "b"])
     source = {"dataset": "manifest", "options": of_train, "split": "train"}
-    config = jft.evaluation.Config(
-        task="multi_label",
-        dataset="manifest",
-        options=options,
-        map_weights=source,
-    )
     info = jft.data.load("manifest", "test", **options).info
-    weights = evaluator.class_weights(config, info)
+    weights = jft.data.class_weights(source, info, "manifest", options)
     np.testing.assert_array_equal(weights, [2, 1, 0, 0, 0, 0])
     others = dataclasses.replace(info, label_names=("p", "q"))
     with pytest.raises(ValueError, match=r"classes that are measured.*'p'"):
-        evaluator.class_weights(config, others)
+        jft.data.class_weights(source, others, "manifest", options)
 
 
 @pytest.mark.parametrize(

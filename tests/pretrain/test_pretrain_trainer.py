@@ -282,6 +282,30 @@ def test_another_net_is_not_started_from():
         dataclasses.replace(CONFIG, initial=before)
 
 
+def test_a_pre_training_starts_from_the_file_of_a_backbone(tmp_path):
+    before = jft.pretrain.backbone(
+        dataclasses.replace(CONFIG, seed=1, width=8, stem="imagenet")
+    )
+    path = str(tmp_path / "before.keras")
+    before.save(path)
+    # Its net, whatever that of the config is.
+    config = dataclasses.replace(CONFIG, num_examples=0, initial=path)
+    found = jft.pretrain.run(config, verbose=0)
+    assert found.stem == "imagenet"
+    for ours, theirs in zip(_arrays(found), _arrays(before), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_file_without_a_backbone_is_refused(tmp_path, tiny_backbone):
+    path = str(tmp_path / "before.keras")
+    config = dataclasses.replace(CONFIG, initial=path)
+    with pytest.raises(ValueError, match=r"There is no backbone '.*before"):
+        jft.pretrain.run(config, verbose=0)
+    jft.Classifier(tiny_backbone, num_classes=3).save(path)
+    with pytest.raises(ValueError, match=r"must have a.*Save its `backbone`."):
+        jft.pretrain.run(config, verbose=0)
+
+
 def test_the_metric_of_validation_counts_classes_as_the_training_set_does():
     config = dataclasses.replace(CONFIG, map_weights="frequency")
     seen = []
@@ -303,8 +327,44 @@ def test_the_metric_of_validation_counts_classes_as_the_training_set_does():
         expected[np.unique(example["labels"])] += 1
     np.testing.assert_array_equal(counts, expected)
     [metric] = jft.pretrain.trainer.compile_arguments(
-        config, 4, class_counts=counts
+        config, 4, class_weights=counts
     )["metrics"]
     assert metric.class_weights == expected.tolist()
-    with pytest.raises(ValueError, match="`map_weights` must be one of"):
-        dataclasses.replace(config, map_weights="train")
+
+
+@pytest.mark.parametrize("config", [CONFIG, jft.evaluation.Config()])
+def test_pre_training_and_evaluation_take_the_same_weights_of_classes(config):
+    from keras_jft.scaling.study.config_id import config_id
+
+    same = config_id(config)
+    assert config_id(dataclasses.replace(config, map_weights="equal")) == same
+    for given in ("frequency", "val", {"dataset": "synthetic"}):
+        other = dataclasses.replace(config, map_weights=given)
+        assert config_id(other) != same
+    for wrong in ({"split": "train"}, {"dataset": "none"}, 3, None):
+        with pytest.raises(ValueError, match="`map_weights`|`dataset`"):
+            dataclasses.replace(config, map_weights=wrong)
+
+
+def test_the_counts_of_another_data_set_weigh_the_classes_of_validation():
+    source = {"dataset": "synthetic", "options": {"num_examples": 100}}
+    config = dataclasses.replace(
+        CONFIG, map_weights=source, epochs=1, num_examples=32
+    )
+    seen = []
+
+    class Look(keras.callbacks.Callback):
+        def on_train_end(self, logs=None):
+            seen.extend(self.model.metrics)
+
+    jft.pretrain.run(config, callbacks=[Look()], verbose=0)
+    [metric] = [m for m in _all(seen) if m.name == "weighted_map"]
+    other = jft.data.load("synthetic", **source["options"])
+    np.testing.assert_array_equal(metric.class_weights, other.info.class_counts)
+
+
+def _all(metrics):
+    """Metrics, and those that others are made of."""
+    for metric in metrics:
+        yield metric
+        yield from _all(getattr(metric, "metrics", []) or [])
