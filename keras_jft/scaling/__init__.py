@@ -45,7 +45,8 @@ from keras_jft.scaling.study.until import Decided
 # Only runs train: the rest must not import Keras.
 if typing.TYPE_CHECKING:
     from keras_jft.scaling.study.budget import fit_hours
-    from keras_jft.scaling.study.plan import Plan, Task, read_plan
+    from keras_jft.scaling.study.plan import Plan, Task
+    from keras_jft.scaling.study.planning import read_plan
     from keras_jft.scaling.study.runs import RateSearch, Run, Runner
     from keras_jft.scaling.study.search import search_rates
     from keras_jft.scaling.study.study_file import (

@@ -111,6 +111,21 @@ def test_what_is_given_replaces_what_would_be_chosen(plan):
         ("[pretrain]", "output = 'photos/a'\n[pretrain]", 2, "outside those"),
         ('"task"', '"task"\nhead = "hat"', 7, "`head` must be one of"),
         ('"task"', '"none"', 6, "There is no folder"),
+        ("[pretrain]", "[pretrain]\ninitial = 3", 3, "`initial` must be the"),
+        ("[pretrain]", '[pretrain]\ninitial = "x.keras"', 3, "a file that ex"),
+        ("[pretrain]", '[pretrain]\nbackbone = "x.npz"', 3, "a file that ex"),
+        (
+            '"task"',
+            '"task"\n[pretrain.initial]\nimages = "photos"\nepoch = 3',
+            9,
+            "is not a key of pretrain.initial",
+        ),
+        (
+            '"task"',
+            '"task"\n[pretrain.initial]\nimages = "photos"\nepochs = 0',
+            9,
+            "`epochs` must be 1 or more",
+        ),
         ('images = "task"', "images = 3", 6, "`images` must be a folder"),
         ('images = "task"', "epochs = 3", 5, "must have either `images`"),
     ],
@@ -190,6 +205,39 @@ def test_one_epoch_is_not_told_as_several(plan):
     ):
         text = SHORT.replace('"photos"', f'"photos"\n{setting}')
         assert f"- pre-training: {said}\n" in str(plan(text))
+
+
+def test_a_study_starts_from_another_pre_training(plan, folders, save):
+    for name in ("ash", "yew"):
+        save(f"before/{name}", 20)
+    found = plan(
+        SHORT.replace('"photos"', '"photos"\nwidth = 8\nlearning_rate = 0.7')
+        + '[pretrain.initial]\nimages = "before"\nsteps = 3\n'
+    )
+    before = found.pretrain.initial
+    # The same net; what else it is trained with follows from its own images.
+    assert (before.width, before.steps, before.epochs) == (8, 3, None)
+    assert before.learning_rate == 0.03
+    assert before.options["directory"] == str(folders / "before")
+    # One for all sizes and seeds.
+    assert {id(run.pretrain.initial) for run in found.runs()} == {id(before)}
+    said = str(found)
+    assert "- its start, a pre-training once for all: 3 steps, 16 im" in said
+    assert "sizes: 0, 16, 25, 40, 63, 100 (0: the weights at the st" in said
+
+
+def test_a_study_starts_from_a_saved_backbone(plan, folders, tiny_backbone):
+    path = folders / "nets" / "before.keras"
+    path.parent.mkdir()
+    tiny_backbone.save(path)
+    saved = '"photos"\ninitial = "nets/before.keras"'
+    found = plan(SHORT.replace('"photos"', saved))
+    assert found.pretrain.initial == str(path)
+    assert "(0: the weights at the start)" in str(found)
+    assert "(0: random initialization)" in str(plan(SHORT))
+    weights = "\nbackbone = 'resnet50'\nbackbone_options = {weights = 'x.npz'}"
+    found = plan(SHORT.replace('"photos"', f'"photos"{weights}'))
+    assert "(0: the weights at the start)" in str(found)
 
 
 def test_only_some_tasks_are_done(plan):
@@ -356,7 +404,7 @@ def test_the_status_of_a_study_does_not_count_an_error_rate_as_a_failure(
 ):
     (folders / "study.toml").write_text(SHORT)
     rows = [{"task": "trees", "num_examples": 32, "error": 0.25}]
-    monkeypatch.setattr(budget.Study, "run", lambda self, executor=None: rows)
+    monkeypatch.setattr(budget.Study, "run", lambda *_, **__: rows)
     monkeypatch.setattr(cli.jft.scaling, "table", lambda rows: "")
     monkeypatch.setattr(cli.jft.scaling, "report", lambda *_, **__: ("", ""))
     command = ["study", str(folders / "study.toml"), "--no-search-rates"]

@@ -149,11 +149,22 @@ def test_a_worker_of_a_process_pool_scores_as_this_process_does(tmp_path):
     assert there[1]["device_seconds"] < there[0]["device_seconds"]
 
 
+class Labeled(jft.scaling.Runner):
+    """A runner with something of its own."""
+
+    def __init__(self, *arguments, label, **options):
+        super().__init__(*arguments, **options)
+        self.label = label
+
+
 def test_a_runner_that_was_sent_is_kept_from_run_to_run(tmp_path):
-    runner = jft.scaling.Runner(tmp_path, 2, threshold=0.9, tensorboard=True)
+    runner = Labeled(
+        tmp_path, 2, threshold=0.9, tensorboard=True, label={"arm": "base"}
+    )
     received = [pickle.loads(pickle.dumps(runner)) for _ in range(2)]
     assert received[0] is received[1] is not runner
-    for name in ("directory", "verbose", "threshold", "tensorboard"):
+    assert isinstance(received[0], Labeled)
+    for name in ("directory", "verbose", "threshold", "tensorboard", "label"):
         assert getattr(received[0], name) == getattr(runner, name)
     # Another one may be for other files: what was kept is let go.
     other = pickle.loads(pickle.dumps(jft.scaling.Runner(tmp_path)))

@@ -114,6 +114,7 @@ class Run:
         # Of another net, its `rebuild` says what it can.
         if (
             self.pretrain.backbone is None
+            and not isinstance(self.pretrain.initial, str)
             and "output_stride" in self.transfer.head_options
         ):
             checks.one_of(
@@ -236,29 +237,28 @@ class Runner:
         self.verbose = verbose
         self.threshold = threshold
         self.tensorboard = tensorboard
-        self._embedder, self._thumbnails = embedder, embedder is None
+        self._given_embedder = embedder
         self.shorter = tuple(shorter)
         self.monitor = monitor
         self.every = checks.whole("every", every, 1)
         self.in_memory = in_memory
+        self._name = secrets.token_hex(8)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Make what is kept in memory, from run to run, in one process."""
         self._examples: dict = {}
         self._models: dict = {}
         self._duplicates: dict = {}
+        self._embedder = self._given_embedder
         self._fingerprints = fingerprints.Fingerprints()
         self._one_at_a_time = threading.Lock()  # Models are shared.
-        self._name = secrets.token_hex(8)
 
     def __reduce__(self):
-        options = {
-            "threshold": self.threshold,
-            "embedder": None if self._thumbnails else self._embedder,
-            "tensorboard": self.tensorboard,
-            "shorter": self.shorter,
-            "monitor": self.monitor,
-            "every": self.every,
-            "in_memory": self.in_memory,
-        }
-        return _received, (self._name, self.directory, self.verbose, options)
+        kept = dict(vars(self))
+        for name in _IN_MEMORY:
+            del kept[name]
+        return _received, (type(self), kept)
 
     def __call__(self, run: Run) -> dict[str, Any]:
         """Return the scores and the cost of one `Run`."""
@@ -320,11 +320,16 @@ class Runner:
     def backbone(self, config: pretrain.Config) -> keras.Model:
         """Return the backbone of a pre-training config, from disk or new."""
         if config.num_examples == 0:
-            initial = config.initial and self.backbone(config.initial)
-            return pretrain.backbone(config, initial)
+            return pretrain.backbone(config, self._initial(config))
         # Of several processes that need it one trains it; the others wait.
         with claims.wait(self.directory / "backbones", config_id(config)):
             return self._pretrained(config)
+
+    def _initial(self, config):
+        """Return the backbone of the pre-training before one, or None."""
+        before = config.initial
+        is_trained = isinstance(before, pretrain.Config)
+        return self.backbone(before) if is_trained else None
 
     def _pretrained(self, config):
         path, kept = self._path(config), self._path(config, ".files")
@@ -333,7 +338,7 @@ class Runner:
         same = not kept.exists() or kept.read_text(encoding="utf-8") == read
         if path.exists() and same:
             return keras.saving.load_model(path)
-        initial = config.initial and self.backbone(config.initial)
+        initial = self._initial(config)
         examples = self.examples(config)
         start = time.perf_counter()
         unfinished = self._path(config, ".unfinished")
@@ -458,7 +463,7 @@ class Runner:
         Those that thumbnails find are judged by more of their pixels.
         """
         images = self.examples(run.evaluation), self.examples(run.pretrain)
-        if self._thumbnails:
+        if self._given_embedder is None:
             found = evaluation.duplicates.confirmed(found, *images)
         path = self.directory / "duplicates" / f"{run.arm or run.task}.html"
         path.parent.mkdir(exist_ok=True)
@@ -471,7 +476,7 @@ class Runner:
     def _seconds(self, config, transfer):
         """Return the seconds of a run and its pre-training, if recorded."""
         before, part = 0.0, config
-        while part is not None:
+        while isinstance(part, pretrain.Config):
             if part.num_examples != 0:
                 path = self._path(part, ".seconds")
                 if not path.exists():
@@ -542,13 +547,23 @@ def _made_up(task):
 
 
 _RECEIVED: dict = {}  # The last `Runner` that this process was sent, by name.
+_IN_MEMORY = (
+    "_examples",
+    "_models",
+    "_duplicates",
+    "_embedder",
+    "_fingerprints",
+    "_one_at_a_time",
+)
 
 
-def _received(name, directory, verbose, options):
+def _received(kind, kept):
     """Return a `Runner` that another process has sent, the same each time."""
+    name = kept["_name"]
     if name not in _RECEIVED:
-        runner = Runner(directory, verbose, **options)
-        runner._name = name
+        runner = kind.__new__(kind)
+        vars(runner).update(kept)
+        runner._begin()
         _RECEIVED.clear()
         _RECEIVED[name] = runner
     return _RECEIVED[name]
