@@ -104,6 +104,7 @@ def _arguments(doc, arms, synthetic):
     if not synthetic:
         parser.add_argument("--tiny-imagenet", type=pathlib.Path)
     parser.add_argument("--cache", type=pathlib.Path, default=".cache")
+    parser.add_argument("--executor", help="such as processes:2")
     parser.add_argument("--sizes", type=int, nargs="+")
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     parser.add_argument(
@@ -132,7 +133,7 @@ def _experiment(arguments, folder, name, arms, tell, draw):
     if arguments.dry_run:
         print(study.outlook())
         return
-    rows = study.run()
+    rows = study.run(arguments.executor)
     print(table(rows))
     if tell is not None:
         print(tell(rows))

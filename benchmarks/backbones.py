@@ -238,6 +238,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tiny-imagenet", type=pathlib.Path)
     parser.add_argument("--cache", type=pathlib.Path, default=".cache")
+    parser.add_argument("--executor", help="such as processes:2")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     parser.add_argument("--steps", type=int, default=STEPS)
@@ -278,7 +279,7 @@ def _study(arguments, folder):
     if arguments.dry_run:
         print(study.outlook())
         return
-    rows = study.run()
+    rows = study.run(arguments.executor)
     print(arms.table(rows))
     print(costs(rows).rename_axis(None).to_string())
     if len(arguments.seeds) > 1:

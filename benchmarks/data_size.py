@@ -167,6 +167,7 @@ def main():
     parser.add_argument("--tiny-imagenet", type=pathlib.Path)
     parser.add_argument("--camvid", type=pathlib.Path)
     parser.add_argument("--cache", type=pathlib.Path, default=".cache")
+    parser.add_argument("--executor", help="such as processes:2")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     parser.add_argument("--camvid-images", type=int, default=120)
@@ -195,7 +196,7 @@ def _study(arguments, path):
     if arguments.dry_run:
         print(study.outlook())
         return
-    rows = study.run()
+    rows = study.run(arguments.executor)
     print(jft.scaling.table(rows))
     figures = path.parent.parent / "figures"
     figures.mkdir(exist_ok=True)
@@ -208,6 +209,7 @@ def _smoke(folder, dry_run):
     """Run the whole benchmark on a few made-up images."""
     make_up(folder)
     arguments = argparse.Namespace(
+        executor=None,
         tiny_imagenet=folder / "tiny",
         camvid=folder / "camvid",
         camvid_images=8,

@@ -117,7 +117,7 @@ def study(arguments, path):
     """Run the study, and draw the curve."""
     runner = jft.scaling.Runner(arguments.cache / "backbones", verbose=2)
     runs = jft.scaling.Study(configs(arguments), path, run=runner)
-    rows = runs.run()
+    rows = runs.run(arguments.executor)
     print(jft.scaling.table(rows))
     figures = path.parent.parent / "figures"
     figures.mkdir(exist_ok=True)
@@ -185,6 +185,7 @@ def main():
     parser.add_argument("--bccd", type=pathlib.Path)
     parser.add_argument("--coco", type=pathlib.Path)
     parser.add_argument("--cache", type=pathlib.Path, default=".cache")
+    parser.add_argument("--executor", help="such as processes:2")
     parser.add_argument("--sizes", type=int, nargs="+", default=data_size.SIZES)
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     parser.add_argument("--images", type=int, default=100, help="of BCCD")

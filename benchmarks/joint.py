@@ -76,6 +76,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tiny-imagenet", type=pathlib.Path)
     parser.add_argument("--cache", type=pathlib.Path, default=".cache")
+    parser.add_argument("--executor", help="such as processes:2")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS)
     parser.add_argument("--epochs", type=int, nargs="+", default=EPOCHS)
@@ -101,7 +102,7 @@ def _study(arguments, path):
     if arguments.dry_run:
         print(study.outlook())
         return
-    rows = study.run()
+    rows = study.run(arguments.executor)
     print(table(rows))
     if arguments.smoke:
         return

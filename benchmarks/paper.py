@@ -15,12 +15,13 @@ Commands:
 The first says what is to be done, and what it takes: images, steps and
 device-hours; without `--dry-run` it does it. A pre-training that arms share is
 done once, the starts of a longer one are kept on its way, and the same command
-goes on where it was stopped. `--strategy` trains on several devices, `--only`
-does some tables and figures. Without data, `--scale` runs the same graph on
-made-up images (`paper_world.py`): with small nets, and numbers of images and
-steps of pre-training that are smaller by that factor. Rows go to
-`<output>/rows.jsonl`, and all tables and figures beside the paper's to
-`<output>/paper.html`; `--smoke` does a quick run of Table 1.
+goes on where it was stopped. `--strategy` trains on several devices;
+`--executor` does several runs at a time, here or elsewhere; `--only` does some
+tables and figures. Without data, `--scale` runs the same graph on made-up
+images (`paper_world.py`): with small nets, and numbers of images and steps of
+pre-training that are smaller by that factor. Rows go to `<output>/rows.jsonl`,
+and all tables and figures beside the paper's to `<output>/paper.html`;
+`--smoke` does a quick run of Table 1.
 
 What a person must add: RECORDS has the sets `train`, with a hierarchy, and
 `fasteval` (`jft.evaluation.dense_set` chooses such images); COCO the ids of
@@ -145,7 +146,7 @@ def study(arguments, settings):
         for benchmark in settings.benchmarks.values():
             check_ids(benchmark.evaluation)
             hold_out(benchmark)
-        whole.run()
+        whole.run(arguments.executor)
     progress = output / "progress.jsonl"
     progress.unlink(missing_ok=True)
     for seed in arguments.seeds:
@@ -214,6 +215,7 @@ def _arguments():
     # Several workers would share the runs of a study instead of each run.
     strategies = "auto", "one_device", "mirrored", "parameter_server"
     parser.add_argument("--strategy", default="auto", choices=strategies)
+    parser.add_argument("--executor", help="such as processes:8 or ray")
     parser.add_argument("--output", type=where, default="runs/paper")
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--redraw", action="store_true")
@@ -224,6 +226,9 @@ def _arguments():
     made_up = arguments.smoke or arguments.redraw or arguments.scale
     if needed and not made_up:
         parser.error(f"needed: --{', --'.join(needed)}; or --scale or --smoke")
+    if arguments.executor and arguments.strategy != "auto":
+        # Its scope does not reach the workers, each of which has one device.
+        parser.error("give either --strategy or --executor")
     if arguments.coco and not arguments.minival:
         folder = arguments.coco / "annotations"
         arguments.minival = folder / "mscoco_minival_ids.txt"

@@ -139,7 +139,9 @@ def configs(arguments):
 
 def study(arguments, path):
     runner = jft.scaling.Runner(arguments.cache / "backbones", verbose=2)
-    rows = jft.scaling.Study(configs(arguments), path, run=runner).run()
+    rows = jft.scaling.Study(configs(arguments), path, run=runner).run(
+        arguments.executor
+    )
     figures = path.parent.parent / "figures"
     figures.mkdir(exist_ok=True)
     plot(rows).savefig(figures / "pose.png", dpi=120)
@@ -165,6 +167,7 @@ def main():
     parser.add_argument("--lsp", type=pathlib.Path)
     parser.add_argument("--tiny-imagenet", type=pathlib.Path)
     parser.add_argument("--cache", type=pathlib.Path, default=".cache")
+    parser.add_argument("--executor", help="such as processes:2")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     parser.add_argument("--epochs", type=int, default=12)

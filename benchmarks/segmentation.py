@@ -105,6 +105,7 @@ def main():
     parser.add_argument("--tiny-imagenet", type=pathlib.Path)
     parser.add_argument("--camvid", type=pathlib.Path)
     parser.add_argument("--cache", type=pathlib.Path, default=".cache")
+    parser.add_argument("--executor", help="such as processes:2")
     parser.add_argument("--sizes", type=int, nargs="+", default=data_size.SIZES)
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     parser.add_argument("--epochs", type=int, default=8, help="of transfer")
@@ -123,7 +124,8 @@ def main():
 
 def _rows(arguments, path):
     runner = jft.scaling.Runner(arguments.cache / "backbones", verbose=2)
-    return jft.scaling.Study(list(configs(arguments)), path, run=runner).run()
+    study = jft.scaling.Study(list(configs(arguments)), path, run=runner)
+    return study.run(arguments.executor)
 
 
 def _report(rows, figures):

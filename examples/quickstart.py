@@ -34,6 +34,7 @@ def main():
     parser.add_argument("--output", default="demo", type=pathlib.Path)
     parser.add_argument("--sizes", type=int, nargs="+")
     parser.add_argument("--seeds", type=int, nargs="+")
+    parser.add_argument("--executor", help="such as processes:2")
     parser.add_argument("--dry-run", action="store_true")
     arguments = parser.parse_args()
 
@@ -44,7 +45,7 @@ def main():
     if arguments.dry_run:
         print(f"{plan}\n{study.outlook()}")
         return
-    rows = study.run()
+    rows = study.run(arguments.executor)
     print(f"\n{jft.scaling.table(rows)}")
     page, text = jft.scaling.report(
         rows,

@@ -1,13 +1,15 @@
 """What a study costs: hours, a pilot, and the search for learning rates."""
 
+import concurrent.futures
 import json
+import time
 
 import numpy as np
 import pytest
 from folder_studies import SHORT
 
 from keras_jft.scaling import search_rates
-from keras_jft.scaling.study import budget
+from keras_jft.scaling.study import budget, executors
 from keras_jft.scaling.study import search as search_module
 
 pytestmark = pytest.mark.usefixtures("uncompiled")
@@ -92,6 +94,63 @@ def test_the_rate_that_loses_least_at_both_ends_is_taken(plan, monkeypatch):
     assert splits == {"val"}
 
 
+def test_several_callers_share_a_search_and_find_the_same_rates(
+    plan, monkeypatch
+):
+    seen = []
+
+    class Runs:
+        def __init__(self, directory):
+            pass
+
+        def __call__(self, run):
+            seen.append(run)
+            time.sleep(0.01)  # In which the others begin as well.
+            return {"top1": run.transfer.learning_rate}
+
+    monkeypatch.setattr(search_module, "Runner", Runs)
+    one = plan(SHORT)
+    with concurrent.futures.ThreadPoolExecutor(3) as callers:
+        found = list(callers.map(search_rates, [one] * 3))
+    assert found[0] == found[1] == found[2] != one
+    assert len(seen) == len({*map(repr, seen)}) == 3 * 2 + 2 * 3 * 2 - 1
+
+
+def test_several_callers_plan_by_the_same_pilot(plan, monkeypatch):
+    timed = []
+
+    def time_it(config, runner):
+        time.sleep(0.05)
+        timed.append(config)
+        return {"start": len(timed), "step": 1}
+
+    rows = [{"device_seconds": 2.0}]
+    monkeypatch.setattr(budget.Study, "run", lambda *_, **__: rows)
+    monkeypatch.setattr(budget, "_timed", time_it)
+    one = plan(SHORT)
+    with concurrent.futures.ThreadPoolExecutor(3) as callers:
+        found = {*callers.map(budget.pilot, [one] * 3)}
+    assert len(timed) == len(found) == 1
+
+
+def test_a_pilot_that_is_lost_with_its_worker_is_done_by_another(monkeypatch):
+    class LosesTheFirst(executors.InThisProcess):
+        times = 0
+
+        def submit(self, function, /, *arguments):
+            self.times += 1
+            if self.times > 1:
+                return super().submit(function, *arguments)
+            lost = concurrent.futures.Future()
+            lost.set_exception(concurrent.futures.CancelledError())
+            return lost
+
+    monkeypatch.setattr(budget, "_timed", lambda *_: {"start": 3, "step": 1})
+    executor = LosesTheFirst()
+    found = budget._measured("config", None, executor)
+    assert (found["start"], executor.times) == (3, 2)
+
+
 def test_rates_that_the_user_has_chosen_are_not_searched(plan):
     found = plan(
         SHORT.replace('"photos"', '"photos"\nlearning_rate = 0.1').replace(
@@ -105,7 +164,7 @@ def test_an_error_rate_among_the_scores_is_no_failure_of_a_pilot(
     plan, monkeypatch
 ):
     rows = [{"error": 0.25, "device_seconds": 2.0}]
-    monkeypatch.setattr(budget.Study, "run", lambda self, executor=None: rows)
+    monkeypatch.setattr(budget.Study, "run", lambda *_, **__: rows)
     monkeypatch.setattr(budget, "_timed", lambda *_: {"start": 1, "step": 1})
     assert budget.pilot(plan(SHORT)).transfers == 2
     rows.append({"error": "MemoryError: no room", "device_seconds": 1.0})

@@ -140,11 +140,8 @@ def test_an_interrupt_ends_the_runs_and_says_how_to_go_on(tmp_path, capsys):
     thread = threading.Thread(target=interrupt)
     thread.start()
     configs = jobs.configs(tmp_path)
-    with (
-        pytest.raises(KeyboardInterrupt),
-        executors.open_executor("processes:1", tmp_path) as executor,
-    ):
-        study.Study(configs, tmp_path / "rows", jobs.wait).run(executor)
+    with pytest.raises(KeyboardInterrupt):
+        study.Study(configs, tmp_path / "rows", jobs.wait).run("processes:1")
     thread.join()
     said = " ".join(capsys.readouterr().err.split())
     assert "4 of 4 runs left" in said

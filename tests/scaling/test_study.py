@@ -360,6 +360,30 @@ def test_rows_go_into_a_file_of_json_lines(tmp_path):
             study.Study(CONFIGS, wrong, run=Run())
 
 
+def test_a_caller_can_wait_for_runs_that_another_does_or_gives_up(path):
+    held = [claims.claim(path, config_id(config)) for config in CONFIGS[:2]]
+    for holding in held:
+        assert holding.__enter__()
+    run = Run()
+    waiting = []
+
+    def wait():
+        waiting.extend(study.Study(CONFIGS, path, run).run(wait=True))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    while len(run.seen) < 2:
+        time.sleep(0.01)
+    # The first is done by its holder, and the second is given up.
+    row = {**rows.read(path)[0], "key": config_id(CONFIGS[0]), "top1": 0.7}
+    rows.append(path, row)
+    for holding in held:
+        holding.__exit__(None, None, None)
+    thread.join()
+    assert run.seen == [CONFIGS[2], CONFIGS[3], CONFIGS[1]]
+    assert [row["top1"] for row in waiting] == [0.7, 0.3, 1.0, 1.0]
+
+
 def test_threads_share_a_study_and_do_nothing_twice(path):
     start, seen = threading.Barrier(3), []
 

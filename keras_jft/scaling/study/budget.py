@@ -1,6 +1,8 @@
 """Fit a study into a number of hours, after a short pilot on this machine."""
 
+import contextlib
 import dataclasses
+import functools
 import itertools
 import json
 import pathlib
@@ -12,7 +14,7 @@ import keras
 
 from keras_jft import checks, files, pretrain
 from keras_jft.scaling.rows.table import is_failure
-from keras_jft.scaling.study import defaults
+from keras_jft.scaling.study import claims, defaults, scheduling
 from keras_jft.scaling.study.config_id import config_id
 from keras_jft.scaling.study.executors import InThisProcess
 from keras_jft.scaling.study.plan import Plan
@@ -134,25 +136,49 @@ def pilot(plan: Plan, executor: Any = None) -> Pilot:
         plan: A `Plan`.
         executor: As for `Study.run`.
     """
-    path = pathlib.Path(plan.output) / "pilot.json"
     runner = Runner(plan.output / "backbones")
     first = dataclasses.replace(plan, sizes=(0,), seeds=plan.seeds[:1])
     # As rows of the study, which will not do these runs again.
     study = Study(first.runs(), plan.output / "rows.jsonl", runner)
-    rows = study.run(executor)
+    rows = study.run(executor, wait=True)
     failed = [row["error"] for row in rows if is_failure(row.get("error"))]
     if failed:
         raise RuntimeError(f"The pilot failed: {failed[0]}")
     transfers = sum(row["device_seconds"] for row in rows)
     key = config_id(plan.pretrain)
-    known = (
-        json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    )
-    if key not in known:
-        there = executor or InThisProcess()
-        known[key] = there.submit(_timed, plan.pretrain, runner).result()
-        files.write_json(path, known)
+    path = pathlib.Path(plan.output) / "pilot.json"
+    # Of several callers one measures, and all plan by the same numbers.
+    with claims.wait(path, key):
+        known = (
+            json.loads(path.read_text(encoding="utf-8"))
+            if path.exists()
+            else {}
+        )
+        if key not in known:
+            known[key] = _measured(plan.pretrain, runner, executor)
+            files.write_json(path, known)
     return Pilot(**known[key], transfers=transfers)
+
+
+def _measured(config, runner, executor):
+    """Return what `_timed` does, on a worker, or on another if it is lost."""
+    [(_, (seconds, error))] = scheduling.outcomes(
+        [config],
+        functools.partial(_outcome, runner),
+        executor or InThisProcess(),
+        claim=lambda config: contextlib.nullcontext(True),
+        shared_work=lambda config: None,
+        begin=lambda config: None,
+        repeat=lambda config, error: None,
+    )
+    if error is not None:
+        raise error
+    return seconds
+
+
+def _outcome(runner, config, times_lost):
+    """Return a pair, as a worker of `scheduling` does."""
+    return _timed(config, runner), None
 
 
 def _timed(config, runner):

@@ -254,21 +254,24 @@ def renewed(executor):
 
 
 @contextlib.contextmanager
-def open_executor(name: str | None, folder: PathLike) -> Iterator[Any]:
+def open_executor(name: Any, folder: PathLike) -> Iterator[Any]:
     """Yield the executor that a name stands for, and end it.
 
     Args:
-        name: None: no executor; or one of `NAMES`.
+        name: `"processes:N"`, `"dask://HOST:PORT"`, `"ray"` or
+            `"submitit[:KEY=VALUE,...]"`, such as `"submitit:timeout_min=600"`.
+            An executor, or None, is yielded as it is, and not ended.
         folder: Where submitit keeps its files; all nodes must see it.
 
     Raises:
         ValueError: The name is another.
         ImportError: The package of the executor is not installed.
     """
-    kind, _, rest = (name or "").partition(":")
-    if name is None:
-        yield None
-    elif kind == "processes" and rest.isdecimal():
+    if not isinstance(name, str):
+        yield name
+        return
+    kind, _, rest = name.partition(":")
+    if kind == "processes" and rest.isdecimal():
         with _ended(Processes(int(rest))) as executor:
             yield executor
     elif kind == "dask" and rest.startswith("//"):

@@ -124,7 +124,7 @@ def _run(plan, task, mode, size, *, pretrain=None, transfer=None):
 def _best(plan, runner, runs, rate_of, executor):
     """Return the rate with the best scores over both sizes, and a sentence."""
     study = Study(runs, plan.output / "search.jsonl", runner)
-    rows = study.run(executor)
+    rows = study.run(executor, wait=True)  # All of them are compared.
     column = Rows(rows).score()
     scores = {}
     for run, row in zip(runs, rows, strict=True):

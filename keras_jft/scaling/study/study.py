@@ -109,7 +109,7 @@ class Study:
             )
         self.retry_failed = retry_failed
         self.until = _until(until, self.configs)
-        self._run = run
+        self._call = run
         self._fingerprints = fingerprints.Fingerprints()
         self._keys = list(map(_id_of, self.configs))
         for i, config_key in enumerate(self._keys):
@@ -121,18 +121,23 @@ class Study:
                     "Give repetitions different seeds."
                 )
 
-    def run(self, executor: Any = None) -> list[dict[str, Any]]:
+    def run(
+        self, executor: Any = None, *, wait: bool = False
+    ) -> list[dict[str, Any]]:
         """Run every config that has no row yet, or as many as `until` needs.
 
         Args:
             executor: Where to run them: any `concurrent.futures.Executor`, such
                 as a `ProcessPoolExecutor` or `dask.distributed`'s
-                `client.get_executor()`, or an executor of submitit; by default
-                one after the other in this process. `configs` and `run` are
-                sent to its workers, which must see the same files. Of runs with
-                the same pre-training, one goes first. A run that is lost with
-                its worker is done again, once. Only this process writes rows.
-                With `until`, runs go one by one: the rows choose the next.
+                `client.get_executor()`, or an executor of submitit; or the name
+                of one, as `jft.scaling.open_executor` takes it; by default one
+                after the other in this process. `configs` and `run` are sent to
+                its workers, which must see the same files. Of runs with the
+                same pre-training, one goes first. A run that is lost with its
+                worker is done again, once. Only this process writes rows. With
+                `until`, runs go one by one: the rows choose the next.
+            wait: Whether to wait for runs that other processes or threads are
+                doing, and to do those that they give up.
 
         Returns:
             The rows of all configs of the study that are done, a list of dicts
@@ -143,6 +148,18 @@ class Study:
                 `RuntimeError`. The runs that failed have their rows. Or
                 `executor` has no `submit`, or its processes are forked.
         """
+        folder = self.path.parent / "submitit"
+        with executors.open_executor(executor, folder) as opened:
+            elsewhere = self._run(opened)
+            while wait and elsewhere:
+                for config in elsewhere:
+                    with claims.wait(self.path, config_id(config)):
+                        pass
+                elsewhere = self._run(opened)
+        return self.rows()
+
+    def _run(self, executor):
+        """Run what is left; return the configs that others are running."""
         self._fingerprints = fingerprints.Fingerprints()
         before = self._by_key()
         left = self._left()
@@ -178,7 +195,7 @@ class Study:
                     f"{number_of(len(elsewhere), 'run')}, to be added to "
                     f"{self.path}."
                 )
-        return self.rows()
+        return elsewhere
 
     def _outcomes(self, left, before, executor, elsewhere, bar):
         """Yield `(config, outcome)` as runs end; see `scheduling.outcomes`."""
@@ -193,7 +210,7 @@ class Study:
         for configs in batches:
             yield from scheduling.outcomes(
                 configs,
-                functools.partial(call, self._run),
+                functools.partial(call, self._call),
                 executors.InThisProcess() if executor is None else executor,
                 claim=lambda config: self._claim(config, before, elsewhere),
                 shared_work=_shared_work,
