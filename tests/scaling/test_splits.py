@@ -31,9 +31,9 @@ def test_a_part_of_every_class_is_held_out_where_there_is_no_split(
     assert len(set.union(*ids)) == 20  # No image is in two of them.
     assert all(run.validation is not None for run in found.runs())
     assert (
-        "- trees: no split to measure on, so of 20 images are held out 4 to "
-        "measure on and 4 to choose epochs and learning rates by, of every "
-        "class, near-duplicates on one side"
+        "- trees: no split to measure on; of 20 images, 4 are held out to "
+        "measure on and 4 to choose epochs and learning rates by, some of "
+        "every class, near-duplicates on one side"
     ) in str(found)
 
 
@@ -86,8 +86,8 @@ def test_what_is_measured_on_does_not_choose_the_best_epoch(
     assert task.evaluation.split == other
     assert "parts" not in task.evaluation.options
     assert (
-        "- trees: no split to choose epochs and learning rates by, so of 20 "
-        "images are held out 4 to choose epochs and learning rates by"
+        "- trees: no split to choose epochs and learning rates by; of 20 "
+        "images, 4 are held out to choose epochs and learning rates by, some"
     ) in str(found)
 
 

@@ -94,6 +94,9 @@ def choose_splits(name, source, split, known, test, output):
         )
     if not any(held.values()):
         return as_they_are
+    numbers = [f"{n:,} {uses[part]}" for part, n in held.items() if n]
+    is_or_are = "is" if numbers[0].startswith("1 ") else "are"
+    numbers[0] = numbers[0].replace(" ", f" {is_or_are} held out ", 1)
     path = folder / f"{name}.jsonl"
     data_lib.write_parts(path, whole, names)
     parts = {**options, "parts": {"path": str(path), "of": split}}
@@ -103,10 +106,9 @@ def choose_splits(name, source, split, known, test, output):
         val="val" if held["val"] else None,
         test_options=options if test else parts,
         test=test or "test",
-        note=f"{name}: no split {uses[next(iter(shares))]}, so of "
-        f"{len(names):,} images are held out "
-        + " and ".join(f"{n:,} {uses[part]}" for part, n in held.items() if n)
-        + f", of every class{why} ({path})",
+        note=f"{name}: no split {uses[next(iter(shares))]}; of "
+        f"{len(names):,} images, {' and '.join(numbers)}, some of every class"
+        f"{why} ({path})",
     )
 
 
