@@ -1,8 +1,10 @@
 """Backbones by name: ours, those of `keras.applications` and of KerasHub."""
 
 import contextlib
+import difflib
 import importlib.util
 import inspect
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +13,7 @@ import keras
 from keras_jft.backbones import files, nets
 from keras_jft.backbones.adapter import adapt
 from keras_jft.backbones.backbone import Backbone
+from keras_jft.backbones.imagenet_weights import downloading
 from keras_jft.backbones.resnet import DEPTHS, ResNet
 
 APPLICATIONS = "applications/"
@@ -54,17 +57,22 @@ def create(
     fused: bool = False,
     **options: Any,
 ) -> Backbone:
-    """Return a backbone by its name. Nothing else here uses the network.
+    """Return a backbone by its name. Nothing else here downloads anything.
+
+    A net of `keras.applications` is downloaded only where `weights` are asked
+    for. A preset of KerasHub holds its architecture as well as its weights, so
+    the first use of one downloads it even without weights; a folder does not.
 
     Args:
         name: One of `names()`: `"resnet50"`, `"applications/EfficientNetV2B0"`,
             `"hub/vit_base_patch16_224_imagenet"`. After `"hub/"` may also come
             whatever KerasHub loads: `"hf://user/model"`, `"kaggle://..."`, or
-            the path of a preset on disk. Or the path of a file that
-            `jft.backbones.save` wrote, `"my_net.npz"`, of a net of one's own.
+            the folder that `save_to_preset` wrote, `"hub/my_folder"`. Or a file
+            that `jft.backbones.save` wrote, `"my_net.npz"`.
         weights: None: random weights. `"imagenet"`: those that
-            `keras.applications`, the preset of KerasHub or the file has. For
-            `"resnet50"` also the path of a file, see `ResNet.from_depth`.
+            `keras.applications`, the preset of KerasHub or the file has,
+            whatever they were trained on. For `"resnet50"` also the path of a
+            file, see `ResNet.from_depth`.
         image_shape: `(H, W, 3)`. None: any size, or the one of the preset.
         dtype: Dtype policy of all layers. None: the global one.
         bn_momentum: Momentum of the moving statistics. None: as in the net.
@@ -127,10 +135,12 @@ def check_name(name: Any, argument: str = "name") -> None:
         or name.startswith((APPLICATIONS, HUB))
         or name.endswith(FILE)
     ):
+        known = [*(APPLICATIONS + net for net in _applications()), *_OWN]
         raise ValueError(
             f"`{argument}` must be one of {list(_OWN)}, begin with "
             f"{APPLICATIONS!r} or {HUB!r}, or end with {FILE!r}: "
-            f"`jft.backbones.names()` lists all but files. Received: {name!r}."
+            "`jft.backbones.names()` lists all but files. Received: "
+            f"{name!r}.{_near(name, known)}"
         )
     start, _, net = name.partition("/")
     if start + "/" == APPLICATIONS and net not in _applications():
@@ -139,6 +149,14 @@ def check_name(name: Any, argument: str = "name") -> None:
             f"{name!r}. Expected one of {sorted(_applications())} after "
             f"{APPLICATIONS!r}."
         )
+
+
+def _near(name, names):
+    """Return a sentence that suggests the nearest of some names, or ""."""
+    last = {known.rpartition("/")[2].lower(): known for known in names}
+    wanted = str(name).rpartition("/")[2].lower()
+    near = difflib.get_close_matches(wanted, last, 1)
+    return f" Did you mean {last[near[0]]!r}?" if near else ""
 
 
 def _own(name, weights, image_shape, dtype, bn_momentum, options):
@@ -162,7 +180,8 @@ def _applications():
 
 def _application(name, weights, image_shape, options):
     function = _applications()[name.removeprefix(APPLICATIONS)]
-    with _downloading(name):
+    instead = "give `weights=None`"
+    with _made(name), downloading(repr(name), instead):
         return function(
             weights=weights,
             include_top=False,
@@ -189,7 +208,13 @@ def _hub(name, weights, options):
     """Return a backbone of KerasHub and its image converter, or None."""
     keras_hub = nets.import_hub()
     preset = name.removeprefix(HUB)
-    with _downloading(name):
+    _check_preset(preset, keras_hub.models.Backbone.presets)
+    # Its architecture is a part of it, so that `weights=None` needs it, too.
+    instead = (
+        "give the folder of a preset, or build the net with KerasHub and pass "
+        "it to `jft.backbones.adapt`"
+    )
+    with _made(name), downloading(repr(name), instead):
         net = keras_hub.models.Backbone.from_preset(
             preset, load_weights=weights is not None, **options
         )
@@ -200,22 +225,27 @@ def _hub(name, weights, options):
     return net, converter
 
 
+def _check_preset(preset, known):
+    """Raise `ValueError` for what is neither a preset, a URL nor a folder."""
+    if preset in known or "://" in preset or os.path.isdir(preset):
+        return
+    raise ValueError(
+        f"'{HUB}{preset}' is neither a preset of KerasHub nor an existing "
+        f"folder.{_near(preset, [HUB + name for name in known])} "
+        "`jft.backbones.names()` lists the presets; a folder is relative to "
+        f"{os.getcwd()}."
+    )
+
+
 @contextlib.contextmanager
-def _downloading(name):
-    """Say what could not be made of a name, and what to do."""
+def _made(name):
+    """Say which net could not be made, and why."""
     try:
         yield
     except (TypeError, ValueError) as error:
+        hint = ""
+        if "://" in name:  # Some are reported as missing if out of reach.
+            hint = " If it is there, check the network."
         raise ValueError(
-            f"{name!r} could not be made: {error} `jft.backbones.names()` "
-            "lists the names."
-        ) from error
-    except Exception as error:
-        # Keras raises a plain `Exception` without a network.
-        is_download = "URL fetch" in str(error) or isinstance(error, OSError)
-        if not is_download:
-            raise
-        raise OSError(
-            f"{name!r} could not be downloaded: {error} Check the network, "
-            "or give `weights=None`, or a preset that is on disk."
+            f"{name!r} could not be made: {str(error).rstrip('.')}.{hint}"
         ) from error

@@ -1,5 +1,8 @@
 """Weights of `keras.applications`, converted to fit `ResNet`."""
 
+import contextlib
+from collections.abc import Iterator
+
 import keras
 
 from keras_jft import checks
@@ -18,6 +21,7 @@ def load_imagenet(backbone, depth):
     Raises:
         ValueError: If there are no weights for that depth, or they need
             another width, pool padding or scaling than `backbone` has.
+        OSError: If the weights could not be downloaded.
     """
     applications = {
         50: keras.applications.ResNet50,
@@ -31,8 +35,30 @@ def load_imagenet(backbone, depth):
                 f'`weights="imagenet"` needs {name}="{needed}". Received: '
                 f'"{getattr(backbone, name)}". Leave `{name}` out.'
             )
-    source = applications[depth](include_top=False, weights="imagenet")
+    instead = "give `weights=None`, or the path of a file with weights"
+    with downloading(f"The weights of ResNet-{depth}", instead):
+        source = applications[depth](include_top=False, weights="imagenet")
     _convert_applications(source, backbone)
+
+
+@contextlib.contextmanager
+def downloading(what: str, instead: str) -> Iterator[None]:
+    """Raise an `OSError` that says what to do where a download fails.
+
+    Args:
+        what: What is downloaded, for the message.
+        instead: What to do without a network.
+    """
+    try:
+        yield
+    except Exception as error:
+        # Keras raises a plain `Exception` without a network.
+        if not isinstance(error, OSError) and "URL fetch" not in str(error):
+            raise
+        raise OSError(
+            f"{what} could not be downloaded. Check the network, or {instead}. "
+            f"The download failed with: {error}"
+        ) from error
 
 
 def _convert_applications(source, backbone):

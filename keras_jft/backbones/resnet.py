@@ -184,6 +184,7 @@ class ResNet(Backbone):
 
         Raises:
             ValueError: If the depth is unknown, or has no such weights.
+            OSError: If `"imagenet"` could not be downloaded.
 
         Example:
 

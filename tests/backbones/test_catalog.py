@@ -110,7 +110,10 @@ def test_a_net_of_ones_own_comes_out_of_a_file(tmp_path, rng):
         ("resnet51", "`name` must be one of .*resnet50"),
         (50, "`name` must be one of"),
         ("applications/ResNet51", "no net of that name.*ResNet50V2"),
-        ("hub/no_such_preset", "could not be made: Unknown preset"),
+        ("mobilenetv2", "Did you mean 'applications/MobileNetV2'"),
+        ("hub/no_such_preset", "neither a preset of KerasHub nor an existing"),
+        ("hub/resnet_18", "Did you mean 'hub/resnet_18_imagenet'"),
+        ("hub/./no_such_folder", "folder is relative to /"),
     ],
 )
 def test_a_name_that_is_not_there_is_refused(name, message):
@@ -123,13 +126,34 @@ def test_an_option_that_is_not_there_is_refused():
         backbones.create("applications/MobileNetV2", wdth=2)
 
 
-def test_a_download_that_fails_says_what_to_do(monkeypatch):
-    def no_network(*_, **__):
-        raise Exception("URL fetch failure on https://x: None")
+def no_network(*_, **__):
+    raise Exception("URL fetch failure on https://x: None")
 
+
+def test_a_download_that_fails_says_what_to_do(monkeypatch):
     monkeypatch.setattr(keras.applications, "MobileNetV2", no_network)
-    with pytest.raises(OSError, match="downloaded: .*`weights=None`"):
+    monkeypatch.setattr(keras.applications, "ResNet50", no_network)
+    with pytest.raises(OSError, match="downloaded.*, or give `weights=None`"):
         backbones.create("applications/MobileNetV2", weights="imagenet")
+    with pytest.raises(OSError, match="downloaded.*, or the path of a file"):
+        backbones.create("resnet50", weights="imagenet")
+
+
+def test_a_preset_that_cannot_be_reached_needs_more_than_no_weights(
+    monkeypatch,
+):
+    import keras_hub
+
+    def unreachable(*_, **__):
+        raise OSError("Failed to resolve 'api.kaggle.com'")
+
+    monkeypatch.setattr(
+        keras_hub.models.Backbone, "from_preset", unreachable, raising=True
+    )
+    with pytest.raises(OSError) as raised:
+        backbones.create("hub/resnet_18_imagenet")
+    assert "folder of a preset" in str(raised.value)
+    assert "weights=None" not in str(raised.value)
 
 
 def test_without_keras_hub_its_nets_say_what_to_install(monkeypatch):
