@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from unittest import mock
 
 import executor_jobs as jobs
 import pytest
@@ -46,7 +47,9 @@ def _dask(folder):
 @contextlib.contextmanager
 def _submitit(folder):
     submitit = pytest.importorskip("submitit")
-    yield submitit.LocalExecutor(folder / "submitit")
+    # It waits this long for the file of a job that was killed.
+    with mock.patch.object(submitit.Job, "_results_timeout_s", 1):
+        yield submitit.LocalExecutor(folder / "submitit")
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """The explorer says for every setting what a forecast would say of it."""
 
+import functools
 import html
 import json
 import re
@@ -23,7 +24,9 @@ BROWSER = next(
 HOSTILE = "</script><img src=x onerror=\"document.title='gone'\">`"
 
 
+@functools.cache
 def law_of(noise=0.004, slope=0.12, **columns):
+    """Rows about a line, which no test changes, and their law."""
     rng = np.random.default_rng(0)
     means = 0.1 + slope * np.log10(SIZES)
     rows = rows_of(SIZES, draw(rng, means, 0, noise), **columns)
