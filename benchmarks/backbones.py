@@ -163,7 +163,9 @@ def configs(arguments):
                     epochs=None,
                     steps=arguments.steps,
                 ),
-                transfer=dataclasses.replace(transfer, mode="frozen"),
+                transfer=dataclasses.replace(
+                    transfer, mode="frozen", epochs=arguments.epochs
+                ),
                 evaluation=evaluation,
             )
 
@@ -243,6 +245,7 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--epochs", type=int, default=20, help="of transfer")
     parser.add_argument("--nets", nargs="+", default=list(NETS), choices=NETS)
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--smoke", action="store_true")
@@ -262,6 +265,7 @@ def main():
             seeds=(0,),
             steps=2,
             batch_size=16,
+            epochs=1,
             nets=[BASE, "ViT"],
         )
         _study(arguments, folder)
