@@ -109,6 +109,86 @@ def test_every_row_must_say_where_it_is(change, message):
         fit_joint(rows, "top1")
 
 
+def with_config(rows, **columns):
+    """Rows as studies write them: width and epochs are settings."""
+    return [
+        {
+            "num_examples": row["num_examples"],
+            "seed": row["seed"],
+            "top1": row["top1"],
+            "arm": "a",
+            "config": {
+                "pretrain": {"width": row["width"], "epochs": row["epochs"]}
+            },
+        }
+        | columns
+        for row in rows
+    ]
+
+
+PATHS = {"width": "pretrain.width", "epochs": "pretrain.epochs"}
+
+
+def test_settings_are_found_by_a_path_that_the_error_names():
+    rows = with_config(grid(np.random.default_rng(0), seeds=1))
+    with pytest.raises(ValueError, match='Perhaps it is "pretrain.width"'):
+        fit_joint(rows, "top1")
+    assert fit_joint(rows, "top1", **PATHS).cells.shape == (36, 3)
+
+
+def test_epochs_of_runs_that_were_given_steps_follow_from_these():
+    rows = with_config(grid(np.random.default_rng(0), seeds=1))
+    (first,) = (
+        row
+        for row in rows
+        if (row["num_examples"], *row["config"]["pretrain"].values())
+        == (300, 8, 9)
+    )
+    # 135 steps of 20 images see 300 of them nine times.
+    first["config"]["pretrain"] |= {
+        "epochs": None,
+        "steps": 135,
+        "batch_size": 20,
+    }
+    cells = fit_joint(rows, "top1", **PATHS).cells
+    assert [300, 8, 9] in cells.tolist() and len(cells) == 36
+
+
+def test_a_run_that_two_arms_share_counts_once_and_other_repeats_are_refused():
+    rows = with_config(grid(np.random.default_rng(0), seeds=1))
+    shared = [*rows, {**rows[0], "arm": "b"}]
+    one, two = (fit_joint(r, "top1", **PATHS) for r in (rows, shared))
+    assert one.predict(3_000, 16, 3) == two.predict(3_000, 16, 3)
+    config = {"pretrain": rows[0]["config"]["pretrain"] | {"depth": 2}}
+    rows[0]["config"]["pretrain"]["depth"] = 1
+    other = {**rows[0], "arm": "b", "top1": 0.123, "config": config}
+    with pytest.raises(
+        ValueError,
+        match="num_examples=300, pretrain.width=8, pretrain.epochs=1, seed=0, "
+        "which differ in `pretrain.depth`. Keep one",
+    ):
+        fit_joint([*rows, other], "top1", **PATHS)
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ([(n, 8, 1) for n in range(300, 900, 100)], "`num_examples` varies"),
+        (
+            [(n, 8, 3_000 // n) for n in (100, 200, 300, 500, 600, 1_000)],
+            "only together",
+        ),
+    ],
+)
+def test_cells_that_are_no_grid_are_refused(cells, message):
+    rows = [
+        {"num_examples": n, "width": w, "epochs": e, "top1": score(n, w, e)}
+        for n, w, e in cells
+    ]
+    with pytest.raises(ValueError, match=message):
+        fit_joint(rows, "top1")
+
+
 def test_five_cells_are_too_few():
     rows = grid(np.random.default_rng(0), seeds=1)[:5]
     with pytest.raises(ValueError, match="six or more different cells"):

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import linalg, optimize, special
 from scipy.stats import qmc
@@ -223,8 +224,9 @@ def fit_joint(
         A `JointLaw`.
 
     Raises:
-        ValueError: If a column is missing or not a positive number, or there
-            are fewer than six different cells.
+        ValueError: If a column is missing or not a positive number, a run
+            appears twice, or the cells are no grid: there are fewer than six,
+            only one thing varies, or one varies only together with another.
 
     Example:
         >>> def score(images, width, epochs):
@@ -248,24 +250,13 @@ def fit_joint(
     y = done.score(y)
     done.check_numbers(y)
     names = images, width, epochs, y
-    settings = [done.settings(name) for name in names[:3]]
-    for name, values in zip(names[:3], settings, strict=True):
-        wrong = [v for v in values if not (units.is_finite(v) and v >= 0)]
-        if wrong:
-            raise ValueError(
-                f"`{name}` must be a number, 0 or more, in every row. "
-                f"Received: {wrong[0]!r} in {len(wrong)} of {len(values)} rows."
-            )
-    places = np.array(settings, np.float64).T
+    places = _places(done, names[:3])
     kept = (places > 0).all(axis=1)  # 0 images are random initialization.
+    kept[kept] = _once(done, names, places, kept)
     places, scores = places[kept], done.table[y].to_numpy(np.float64)[kept]
     cells, which = np.unique(places, axis=0, return_inverse=True)
     which = which.ravel()
-    if len(cells) < 6:
-        raise ValueError(
-            "A law of three things needs six or more different cells. "
-            f"Received {len(cells)}: {cells.tolist()}."
-        )
+    _check_grid(cells, names)
     direction = units.direction_of(y, (), direction, done.metrics)
     ends = units.bounds_of(scores, bounds, y, direction)
     fitted = _Fit(cells, which, scores)
@@ -279,6 +270,127 @@ def fit_joint(
         _fit=fitted,
         _cost=_cost(places, done.hours[kept]),
     )
+
+
+# === Rows to cells ===
+
+
+def _places(done, names):
+    """Return `(rows, 3)` images, width and epochs of runs.
+
+    Args:
+        done: The `Rows`.
+        names: The columns of these.
+    """
+    settings = [done.settings(name) for name in names]
+    settings[2] = _epochs(done, names[2], *settings[::2])
+    for name, values in zip(names, settings, strict=True):
+        wrong = [v for v in values if not (units.is_finite(v) and v >= 0)]
+        if wrong:
+            paths = _paths(done, name)
+            raise ValueError(
+                f"`{name}` must be a number, 0 or more, in every row. "
+                f"Received: {wrong[0]!r} in {len(wrong)} of {len(values)} rows."
+                + (f" Perhaps it is {' or '.join(paths)}." if paths else "")
+            )
+    return np.array(settings, np.float64).T
+
+
+def _epochs(done, name, images, epochs):
+    """Return epochs; those of runs that were given steps, from the steps."""
+    path = name.removesuffix("epochs")
+    steps, sizes = (done.settings(path + n) for n in ("steps", "batch_size"))
+    return [
+        step * size / count if own is None and step and size and count else own
+        for own, step, size, count in zip(
+            epochs, steps, sizes, images, strict=True
+        )
+    ]
+
+
+def _paths(done, name):
+    """Return the paths into `config` that end with a name, in quotes."""
+    if "config" not in done:
+        return []
+    first = done.table["config"].iloc[0]
+    return [
+        f'"{path}"'
+        for path in _flat(first)
+        if path.rpartition(".")[2] == name and path != name
+    ]
+
+
+def _flat(config):
+    """Return `{dotted path: value}` of nested settings."""
+    if not isinstance(config, dict):
+        return {}
+    found = {}
+    for key, value in config.items():
+        nested = _flat(value)
+        found |= {f"{key}.{k}": v for k, v in nested.items()} or {key: value}
+    return found
+
+
+def _once(done, names, places, kept):
+    """Return which of the kept rows to use; raise if two are of one run.
+
+    A run that is a member of two arms has the same score in both, and counts
+    once.
+    """
+    table = done.table[kept]
+    seeds = table["seed"] if "seed" in table else np.arange(len(table))
+    runs = pd.DataFrame(places[kept]).assign(seed=np.asarray(seeds))
+    scores = table[names[3]].to_numpy()
+    again = runs.assign(score=scores).duplicated().to_numpy()
+    twice = np.flatnonzero(runs[~again].duplicated())
+    if len(twice):
+        left = np.flatnonzero(~again)
+        second = left[twice[0]]
+        first = left[(runs.iloc[left] == runs.iloc[second]).all(axis=1)][0]
+        where = dict(zip(names, places[kept][second].tolist(), strict=False))
+        raise ValueError(
+            "There must be one run of each cell and seed. Received several of "
+            + ", ".join(f"{name}={value:g}" for name, value in where.items())
+            + f", seed={runs['seed'][second]}"
+            + _difference(table.iloc[first], table.iloc[second])
+            + " Keep one of them."
+        )
+    return ~again
+
+
+def _difference(first, second):
+    """Return the names of the settings that tell two rows apart, as text."""
+    one, other = (_flat(row.get("config")) for row in (first, second))
+    names = [n for n in one if n != "arm" and one[n] != other.get(n)]
+    if not names:
+        return "."
+    shown = ", ".join(f"`{name}`" for name in names[:3])
+    return f", which differ in {shown}{', ...' * (len(names) > 3)}."
+
+
+def _check_grid(cells, names):
+    """Raise a `ValueError` if the cells cannot tell three things apart."""
+    logs = np.log(cells)
+    varied = [n for n, v in zip(names, logs.T, strict=False) if np.ptp(v)]
+    shown = (
+        f"Received {len(cells)} cells, in which "
+        f"{' and '.join(f'`{name}`' for name in varied) or 'nothing'} varies: "
+        f"{cells[:6].tolist()}{', ...' * (len(cells) > 6)}."
+    )
+    if len(varied) < 2:
+        raise ValueError(
+            "A law of three things needs runs in which two or more of them "
+            f"vary; `fit` is for one. {shown}"
+        )
+    if len(cells) < 6:
+        raise ValueError(
+            "A law of three things needs six or more different cells. " + shown
+        )
+    if np.linalg.matrix_rank(logs - logs.mean(0), tol=1e-6) < len(varied):
+        raise ValueError(
+            "A law of three things needs a grid: here one varies only together "
+            f"with another, so their parts cannot be told apart. {shown}"
+        )
 
 
 # === The posterior ===
