@@ -1,5 +1,6 @@
 """The command line says things in options, and ends with a status."""
 
+import html
 import json
 import os
 import re
@@ -118,6 +119,48 @@ def test_a_model_is_exported_beside_itself(tiny_backbone, tmp_path, capsys):
     loaded = tf.saved_model.load(str(tmp_path / "model"))
     np.testing.assert_allclose(
         loaded.serve(images), model.predict(images, verbose=0), atol=1e-4
+    )
+
+
+NOISY = "num_examples,seed,score,wrong\n" + "".join(
+    f"10000,{seed},{0.48 - 0.2 * wrong + 0.002 * seed},{wrong}\n"
+    for seed in (0, 1)
+    for wrong in (0, 0.2, 0.4)
+)
+
+
+def test_prices_tell_what_a_point_costs(tmp_path, capsys):
+    path, noisy, page = (tmp_path / n for n in ("a.csv", "b.csv", "c.html"))
+    path.write_text(SCORES)
+    noisy.write_text(NOISY)
+    words = ["forecast", str(path), "--factor", "3", "--output", str(page)]
+    words += ["--price", "image=0.1", "label=0.05", "correction=0.4"]
+    words += ["--labels", "2", "--noise", str(noisy), "--wrong", "wrong"]
+    assert cli.main(words) == 0
+    said = capsys.readouterr().out
+    (line,) = [line for line in said.splitlines() if "1 point = " in line]
+    assert line.startswith("Price: ")
+    assert line in html.unescape(page.read_text())
+    # A point takes 0.01 / 0.2 of 10,000 images with two labels each; an image
+    # costs 0.1 and two labels.
+    assert "1,000 corrected labels [" in line
+    assert ", which cost 400 [" in line
+    images, cost = re.search(
+        r"([\d,]+) images \[.*?cost ([\d,]+)", line
+    ).groups()
+    ratio = float(cost.replace(",", "")) / float(images.replace(",", ""))
+    assert ratio == pytest.approx(0.2, rel=0.1)
+
+
+def test_a_price_without_what_it_needs_says_so(said, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(SCORES)
+    assert "expected the price of image, label, correction, hour" in said(
+        "forecast", path, "--price", "photo=2"
+    )
+    assert "Give `--noise`" in said("forecast", path, "--price", "correction=2")
+    assert "no row says how many a run takes" in said(
+        "forecast", path, "--price", "hour=2"
     )
 
 

@@ -6,6 +6,8 @@ import keras_jft as jft
 from keras_jft.options import DIRECTIONS
 from keras_jft.text import number_of
 
+PRICED = ("image", "label", "correction", "hour")
+
 
 def add_forecast(parser):
     """Add the options of `keras-jft forecast`."""
@@ -85,6 +87,31 @@ def add_forecast(parser):
         help="columns that tell curves apart",
     )
     parser.add_argument(
+        "--price",
+        nargs="+",
+        type=_price,
+        metavar="WHAT=PRICE",
+        help=f"prices of {', '.join(PRICED)}, such as image=0.02 hour=3, from "
+        "which it says what a gain costs",
+    )
+    parser.add_argument(
+        "--labels",
+        type=float,
+        help="mean number of labels per image (default: 1)",
+    )
+    parser.add_argument(
+        "--noise",
+        metavar="SCORES",
+        help="runs at one size that differ in how many labels are wrong, as a "
+        "file like SCORES: what a correction brings",
+    )
+    parser.add_argument(
+        "--wrong",
+        metavar="COLUMN",
+        help="the column there with the share of labels that are wrong, from 0 "
+        "to 1 (default: wrong_labels)",
+    )
+    parser.add_argument(
         "--output", dest="path", metavar="PAGE", help="the page, *.html"
     )
 
@@ -108,6 +135,26 @@ def _condition(text):
     return name, value
 
 
+def _price(text):
+    name, value = _condition(text)
+    if name not in PRICED:
+        raise argparse.ArgumentTypeError(
+            f"expected the price of {', '.join(PRICED)}, received {text!r}"
+        )
+    return name, _number(value)
+
+
+def _prices(arguments):
+    """Return the arguments of `jft.scaling.prices`; None without any."""
+    given = dict(arguments.price or ())
+    for name in ("labels", "wrong"):
+        if getattr(arguments, name) is not None:
+            given[name] = getattr(arguments, name)
+    if arguments.noise:
+        given["noise"] = jft.scaling.read_rows(arguments.noise, x=arguments.x)
+    return given or None
+
+
 def run_forecast(arguments):
     """Run `keras-jft forecast`."""
     options = {
@@ -125,13 +172,19 @@ def run_forecast(arguments):
         where=dict(arguments.where or ()),
     )
     print(f"Read {number_of(len(rows), 'run')}: {results}\n")
+    price = _prices(arguments)
     found = jft.scaling.forecasts(rows, **options)
     page = None
     if arguments.path:
-        page, _ = jft.scaling.report(rows, arguments.path, **options)
+        page, _ = jft.scaling.report(
+            rows, arguments.path, price=price, **options
+        )
     for name, sheet in found.items():
         if name:
             print(", ".join(map(str, name)))
-        print(f"{sheet}\n")
+        print(sheet)
+        if price and not isinstance(sheet, str):
+            print(jft.scaling.decision.prices.sentence(sheet, price))
+        print()
     if page:
         print(f"Decision: {page}")

@@ -4,14 +4,15 @@ Equation numbers are those of `docs/forecasts.md`.
 """
 
 import dataclasses
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from keras_jft import checks
 from keras_jft.scaling.decision.alternatives import Alternative
+from keras_jft.scaling.decision.forecast import Forecast
 from keras_jft.scaling.law.law import LEVEL, Estimate, Law
 from keras_jft.scaling.rows import units
 from keras_jft.scaling.rows.table import Rows, RowsLike
@@ -66,6 +67,7 @@ def prices(
     labels: float = 1.0,
     alternatives: Sequence[Alternative] = (),
     image: float | None = None,
+    label: float | None = None,
     correction: float | None = None,
     hour: float | None = None,
 ) -> Prices:
@@ -84,7 +86,8 @@ def prices(
         labels: Mean number of labels per image.
         alternatives: The result of `jft.scaling.alternatives`: what else
             device-hours could buy.
-        image: Price of one more image with its labels.
+        image: Price of one more image, without its labels if `label` is given.
+        label: Price of one label; an image has `labels` of them.
         correction: Price of checking and correcting one wrong label.
         hour: Price of a device-hour. More images also take more of them.
 
@@ -92,8 +95,9 @@ def prices(
         `Prices`; print it.
 
     Raises:
-        ValueError: If a number is negative, or noise rows are of several sizes
-            or all have the same share of wrong labels.
+        ValueError: If a number is negative, noise rows are of several sizes or
+            all have the same share of wrong labels, or no row tells how many of
+            what has a price a gain takes.
 
     Example:
         >>> rows = [
@@ -114,12 +118,31 @@ def prices(
         >>> images.amount.low < images.amount.value < images.amount.high
         True
     """
-    given = {"image": image, "correction": correction, "hour": hour}
+    given = {
+        "image": image,
+        "label": label,
+        "correction": correction,
+        "hour": hour,
+    }
     for name, value in given.items():
         if value is not None:
             checks.number(name, value, 0)
     checks.number("labels", labels, 0, above=True)
+    if correction is not None and noise is None:
+        raise ValueError(
+            "A correction has a price, but no rows say how many corrections a "
+            "gain takes. Give `noise`, runs at one size that differ in how "
+            f"many labels are wrong. Received: correction={correction}."
+        )
+    timed = np.isfinite(law.evidence.hours).any() or alternatives
+    if hour is not None and not timed:
+        raise ValueError(
+            "A device-hour has a price, but no row says how many a run takes, "
+            f"in `device_seconds` or `wall_seconds`. Received: hour={hour}."
+        )
     gain = _checked_gain(law, gain)
+    if label is not None:
+        image = (image or 0.0) + label * labels
     found = [_of_images(law, gain, image, hour)]
     if noise is not None:
         corrected = _corrections(law, gain, Rows(noise), wrong, labels)
@@ -132,6 +155,33 @@ def prices(
         text=_text(law, gain),
         prices=(*sorted(known, key=lambda p: p.cost.value), *rest),
     )
+
+
+def sentence(
+    sheet: Forecast, given: Mapping[str, Any] | None = None
+) -> str | None:
+    """Return what a gain costs on a curve, as a sentence for its sheet.
+
+    Args:
+        sheet: The `Forecast` of the curve.
+        given: Arguments of `prices`; None: no prices are known.
+
+    Returns:
+        The sentence; None if no price was asked for and the law does not hold,
+        or its score has no percent points.
+    """
+    holds = not any(doubt.withholds for doubt in sheet.doubts)
+    points = sheet.law.unit.name == "points"
+    if given is None and not (holds and points):
+        return None
+    gain = None if points else sheet.worth
+    if gain == 0:
+        return (
+            f"Price: {sheet.law.evidence.y_name} has no percent points; say "
+            "what gain is worth it to see its price."
+        )
+    found = prices(sheet.law, **{"gain": gain, **(given or {})})
+    return f"Price{'' if holds else ', if the law held'}: {found}"
 
 
 def _checked_gain(law, gain):

@@ -104,6 +104,7 @@ def report(
     direction: str | None = None,
     alternatives: Sequence[Alternative] = (),
     prices: Prices | None = None,
+    price: Mapping[str, Any] | None = None,
     paper_tables: Sequence[int] = (),
     near_duplicates: Mapping[str, PathLike] | None = None,
     title: str | None = None,
@@ -134,6 +135,8 @@ def report(
         alternatives: The result of `jft.scaling.alternatives`, to show beside
             the decision.
         prices: The result of `jft.scaling.prices`, to show with them.
+        price: Arguments of `jft.scaling.prices` from which the page says what a
+            gain costs on each curve, such as `{"image": 0.02}`.
         paper_tables: Numbers of the paper's tables to show with the means of
             the rows beside them, as `paper_table` does.
         near_duplicates: `{name: file}`: pictures to show, SVG, of images
@@ -189,7 +192,7 @@ def report(
     blocks = [
         *([Text(_in_short(found))] if len(found) > 1 else []),
         Heading("The decision"),
-        Cards(tuple(_card(*curve) for curve in found.items())),
+        Cards(tuple(_card(*curve, price) for curve in found.items())),
         *_explorer(found),
         *_against(alternatives, prices),
         Heading("Figures"),
@@ -268,12 +271,13 @@ def _in_short(found):
     )
 
 
-def _card(name, sheet):
+def _card(name, sheet, price=None):
     """Return the `Card` of a curve.
 
     Args:
         name: A tuple, the values of the columns that tell curves apart.
         sheet: A `Forecast`, or a string that says why there is none.
+        price: Arguments of `prices`, if there are any.
     """
     tone = TONES[NOT_ENOUGH_EVIDENCE]
     if isinstance(sheet, str):
@@ -282,19 +286,12 @@ def _card(name, sheet):
     lines.append(gain_from_curve(sheet))
     if sheet.cost:
         lines.append(f"Cost: {sheet.cost}")
-    if not any(doubt.withholds for doubt in sheet.doubts):
-        lines += _price(sheet.law)
+    lines += filter(None, [prices_lib.sentence(sheet, price)])
     if sheet.next_runs:
         lines.append(f"Next runs: {_next_runs(sheet)}")
     tone = TONES[sheet.verdict]
     said = sentence(sheet)
     return Card(_called(name), sheet.verdict, said, tuple(lines), tone)
-
-
-def _price(law):
-    """Yield a line on what a percent point takes, if scores have points."""
-    if law.unit.name == "points":
-        yield f"Price: {prices_lib.prices(law)}"
 
 
 def _unquoted(text):
