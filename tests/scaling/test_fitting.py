@@ -27,8 +27,11 @@ def test_a_law_recovers_its_own_parameters_from_noisy_points(name, rng):
     law = of(rows_of(MANY, scores), laws=[name])
     for parameter, value in parameters.items():
         assert law.parameters[parameter] == pytest.approx(value, rel=0.15)
+    # A break in four of its parameters leaves the end open by a few points.
+    off = 0.03 if name == "broken_power" else 0.01
+    assert law.predict(1e5) == pytest.approx(curve(1e5), abs=off)
     low, high = law.confidence_interval(1e5)
-    assert low < curve(1e5) < high < low + 0.25
+    assert low < curve(1e5) < high < low + 4 * off
 
 
 def test_m4_recovers_its_own_curve_from_noisy_points(rng):

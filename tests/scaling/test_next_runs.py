@@ -42,7 +42,7 @@ def test_the_width_after_a_run_is_that_of_a_regression_with_it(rng):
     gain = law.gain_at(10)
     shrinks = variance([*SIZES, step.size]) / variance(SIZES)
     assert step.half_width == pytest.approx(
-        (gain.high - gain.low) / 2 * np.sqrt(shrinks), rel=0.15
+        (gain.high - gain.low) / 2 * np.sqrt(shrinks), rel=0.05
     )
 
 

@@ -140,7 +140,9 @@ def test_draws_are_lines_about_least_squares(rng):
     slope, intercept = np.polyfit(x, scores[:, 0], 1)
     curves = law.posterior.curves([SIZES[0], SIZES[-1]])
     drawn = curves[1] - curves[0]
-    assert drawn.mean() == pytest.approx(2 * slope, abs=0.02)
+    # Half a standard deviation: least squares weighs all sizes the same, the
+    # draws also know that noise may fall with size.
+    assert drawn.mean() == pytest.approx(2 * slope, abs=0.01)
     rest = scores[:, 0] - intercept - slope * x
     variance = rest @ rest / 7 / ((x - x.mean()) ** 2).sum()
     assert drawn.std() / 2 == pytest.approx(np.sqrt(variance), rel=0.3)
