@@ -120,7 +120,16 @@ def test_the_chance_is_that_of_a_gain_above_the_worth():
     assert forecast(law, worth=0.01).chance > 0.99
     assert forecast(law, worth=0.3).chance < 0.01
     middle = law.gain_at(10).value
-    assert forecast(law, worth=middle).chance == pytest.approx(0.5, abs=0.01)
+    assert forecast(law, worth=middle).chance == pytest.approx(0.5, abs=0.02)
+    # Of the gain of one run, as the interval is: what the sheet says of the
+    # chance never contradicts the verdict.
+    low, high = law.gain_at(10)[1:]
+    assert law.chance(10, low - 1e-9) >= 0.975 > law.chance(10, low)
+    assert law.chance(10, high) <= 0.025 < law.chance(10, high - 1e-3)
+    sheet = forecast(law, worth=0.1)
+    assert f"Probability of a gain above 10 points: {sheet.chance:.0%}\n" in (
+        str(sheet)
+    )
 
 
 def test_it_counts_what_was_left_out():
@@ -186,14 +195,6 @@ WITHHELD = {
         ),
         {"factor": 1_000},
     ),
-    "deviate from": (
-        lambda: law_of(
-            0.12 * np.log10(EVEN) + np.resize([0.005, -0.005], len(EVEN)),
-            sizes=EVEN,
-            noise=0.0005,
-        ),
-        {"factor": 3},
-    ),
     "All runs have the same top1": (
         lambda: law_of([0.3] * 4, noise=0),
         {"worth": 0.2},
@@ -218,7 +219,17 @@ def test_no_verdict_stands_beside_what_contradicts_it(reason):
     assert "Why: " in str(sheet)
 
 
+def jagged():
+    """12 points per decade, and half a point up and down, without noise."""
+    return law_of(
+        0.12 * np.log10(EVEN) + np.resize([0.005, -0.005], len(EVEN)),
+        sizes=EVEN,
+        noise=0.0005,
+    )
+
+
 TOLERATED = {
+    "deviate from": jagged,
     "scatter by": steep,
     "One run per size": lambda: steep(seeds=1),
     "does not rise with every size": lambda: law_of(
@@ -244,6 +255,23 @@ def test_a_caveat_that_leaves_the_law_standing_allows_a_verdict(caveat):
     assert (sheet.verdict, sheet.reasons) == ("collect", ())
 
 
+def test_a_misfit_withholds_only_a_verdict_that_it_could_change():
+    law = jagged()
+    assert law.misfit == pytest.approx(0.005, abs=0.001)
+    gain = law.gain_at(3)
+    for worth, verdict in (
+        (gain.low - 0.007, "collect"),
+        (gain.low - 0.003, "not enough evidence"),
+        (gain.high + 0.003, "not enough evidence"),
+        (gain.high + 0.007, "do not collect"),
+    ):
+        sheet = forecast(law, 3, worth)
+        assert sheet.verdict == verdict
+        assert any("deviate from" in line for line in sheet.caveats)
+        said = any("misses a size mean by 0.5" in why for why in sheet.reasons)
+        assert said == (verdict == "not enough evidence")
+
+
 def test_a_score_that_falls_with_every_size_has_no_gain():
     sheet = forecast(law_of(0.9 - 0.12 * np.log10(SIZES)))
     assert "The score falls with every size." in sheet.caveats
@@ -252,7 +280,7 @@ def test_a_score_that_falls_with_every_size_has_no_gain():
 
 def test_every_doubt_is_tested_for_what_it_does_to_the_verdict():
     # Beside the tables: a falling score, a small worth of percent, an interval
-    # that is cut off and a verdict of other curves.
+    # that is cut off and a verdict that would be another by a rival interval.
     doubts = inspect.getsource(forecast_lib).count("yield Doubt(")
     assert doubts == len(WITHHELD) + len(TOLERATED) + 4
 
@@ -283,7 +311,8 @@ def test_other_curves_alone_decide_nothing():
 def test_a_verdict_that_is_open_says_why():
     sheet = forecast(steep(), worth=0.12)
     assert sheet.reasons == (
-        "The interval leaves open whether there is a gain above 12 points.",
+        "The interval leaves open whether there is a gain above 12 points: a "
+        "verdict needs a chance above 97.5% or below 2.5%.",
     )
 
 
@@ -307,7 +336,7 @@ def test_an_error_rate_is_the_mirror_image_of_its_accuracy(worth):
     assert error.low < error.score < error.high
     assert error.headline.startswith("10x more: -1")
     assert error.headline.endswith("] points (lower is better)")
-    assert "the curve falls by more than" in str(error)
+    assert "Probability of a fall by more than" in str(error)
 
 
 def test_losses_are_forecast_in_their_own_unit():
@@ -324,11 +353,12 @@ def test_losses_are_forecast_in_their_own_unit():
     law = fit(rows, x="tokens", y="loss", direction="min")
     assert law.bounds == (0, np.inf)
     assert law.images_for(2.6).value == pytest.approx(
-        10 ** (1.4 / 0.3), rel=0.2
+        10 ** (1.4 / 0.3), rel=0.1
     )
     sheet = forecast(law, worth=0.04)
     assert sheet.verdict == "collect"
-    assert sheet.score == pytest.approx(2.5, abs=0.05)
+    # Four sizes on a line: other curves bend, so it expects a little less.
+    assert 2.5 < sheet.score < 2.54
     assert sheet.headline.startswith("10x more: -0.2")
     assert "] loss (lower is better)" in sheet.headline
     assert "(a fall by more than 0.04 loss is worth it)" in str(sheet)
@@ -346,7 +376,8 @@ def test_a_forecast_of_what_falls_is_asked_which_way_is_better(name):
 @pytest.mark.parametrize("unit", [1e-30, 1e-9, 1.0])
 def test_tiny_scores_are_answered(unit):
     sheet = forecast(steep(scale=unit))
-    assert sheet.gain == pytest.approx(0.12 * unit, rel=0.2)
+    # Four sizes on a line: other curves bend, so it expects a little less.
+    assert 0.1 * unit < sheet.gain < 0.12 * unit
     assert sheet.verdict == "collect"
 
 

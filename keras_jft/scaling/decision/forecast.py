@@ -17,7 +17,7 @@ from keras_jft.scaling.law.fitting import (
     fit_evidence,
     gather,
 )
-from keras_jft.scaling.law.law import JUMP, Law
+from keras_jft.scaling.law.law import JUMP, LEVEL, Law
 from keras_jft.scaling.law.prior import learned
 from keras_jft.scaling.rows import units
 from keras_jft.scaling.rows.table import Rows, RowsLike
@@ -26,8 +26,8 @@ from keras_jft.text import number_of
 COLLECT = "collect"
 DO_NOT_COLLECT = "do not collect"
 NOT_ENOUGH_EVIDENCE = "not enough evidence"
-OTHER_CURVES = "Only what other curves do decides"
-REJECTED = 0.05  # p-value below which a law does not describe its runs.
+# Chances with which the interval is above or below what is asked for.
+NEEDED = (1 + LEVEL) / 2, (1 - LEVEL) / 2
 SMALL_WORTH = 0.1  # On a scale of 100, perhaps meant as a fraction.
 
 
@@ -38,10 +38,13 @@ class Doubt(NamedTuple):
         text: The reason as a sentence.
         withholds: Whether it rules out any verdict: the law does not describe
             the runs, or the question goes beyond what the law can answer.
+        about_verdict: Whether it is about the verdict that the interval gives,
+            and so may pass with more runs, or if another gain is asked for.
     """
 
     text: str
     withholds: bool = False
+    about_verdict: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,7 +65,8 @@ class Forecast:
         gain: Expected improvement over the fitted score at the largest size.
         gain_low: Low end of the gain's 95% prediction interval.
         gain_high: High end of that interval.
-        chance: Probability that the gain exceeds `worth`.
+        chance: Probability that the gain of one run exceeds `worth`: above
+            97.5%, or below 2.5%, if its interval does not hold `worth`.
         hours: Device-hours of one run at that size; nan if unknown.
         hours_per_point: Device-hours per percent point of gain (per unit of
             the score if that has no upper bound); nan without a gain or a cost.
@@ -130,11 +134,9 @@ class Forecast:
         """Lines on the probability, score, cost, runs and laws behind it."""
         data, text = self.law.evidence, self.law.unit.text
         sizes = ", ".join(map(units.sized, data.sizes))
-        moves = "rises" if self.law.sign > 0 else "falls"
         doubted = any(doubt.withholds for doubt in self.doubts)
         lines = [
-            f"Probability that the curve {moves} by more than "
-            f"{self.law.unit.exact(self.worth)}: {self.chance:.0%}"
+            f"Probability of a {self._enough}: {self.chance:.0%}"
             f"{', if the law held' if doubted else ''}",
             f"Score at {data.x_name}="
             f"{units.sized(self.factor * data.sizes[-1])}: "
@@ -167,7 +169,8 @@ class Forecast:
         if self.verdict != NOT_ENOUGH_EVIDENCE:
             return ()
         return tuple(d.text for d in self.doubts if d.withholds) or (
-            f"The interval leaves open whether there is a {self._enough}.",
+            f"The interval leaves open whether there is a {self._enough}: a "
+            f"verdict needs a chance {needed_chances()}.",
         )
 
     @property
@@ -238,7 +241,8 @@ def forecast(
     there = factor * law.evidence.sizes[-1]
     low, high = law.prediction_interval(there)
     hours = law.evidence.hours_at(there)
-    # What speaks against the forecast, then the verdict (equation 22).
+    # What speaks against any verdict, then the verdict (equation 22), then what
+    # speaks against that one.
     doubts = (
         *_of_the_runs(law),
         *_of_the_answer(law, factor, worth),
@@ -247,9 +251,9 @@ def forecast(
     if not any(doubt.withholds for doubt in doubts):
         verdict = _verdict(law.gain_at(factor), worth)
     if verdict != NOT_ENOUGH_EVIDENCE:
-        others_decide = tuple(_of_the_prior(law, factor, worth, verdict))
-        doubts += others_decide
-        if others_decide:
+        against = tuple(_against(law, factor, worth, verdict))
+        doubts += against
+        if against:
             verdict = NOT_ENOUGH_EVIDENCE
     return Forecast(
         law=law,
@@ -414,20 +418,49 @@ def _probabilities(law):
 # === Doubts ===
 
 
-def of_the_prior(doubt):
-    """Return whether a `Doubt` is that other curves decide."""
-    return doubt.text.startswith(OTHER_CURVES)
+def needed_chances():
+    """Return the chances of a gain that a verdict needs, as text."""
+    high, low = NEEDED
+    return f"above {high:.1%} or below {low:.1%}"
 
 
-def _of_the_prior(law, factor, worth, verdict):
-    """Yield a doubt if other curves decide, and not the runs (equation 23).
+def _against(law, factor, worth, verdict):
+    """Yield a doubt if the verdict would be another from a rival interval."""
+    for gain, why in rivals(law, factor):
+        if _verdict(gain, worth) != verdict:
+            yield Doubt(why, withholds=True, about_verdict=True)
+            return
 
-    The runs decide if the verdict is the same under a prior that has learned no
-    shapes from other curves.
+
+def rivals(law, factor, alone=None):
+    """Yield intervals of the gain from which the verdict must be the same.
+
+    Wider by what the curve misses, if the law does not describe the runs
+    (equation 24): what it misses here, it may miss there. And from these runs
+    alone (equation 23): what only other curves say is not enough evidence.
+
+    Args:
+        law: A `Law`.
+        factor: How many times the largest size.
+        alone: The result of `from_runs_alone`, if it is there.
+
+    Yields:
+        An `Estimate`, and a sentence for when it leads to another verdict.
     """
-    alone = from_runs_alone(law).gain_at(factor)
-    if _verdict(alone, worth) != verdict:
-        yield Doubt(other_curves_decide(law.unit, alone), withholds=True)
+    if law.misfit:
+        gain, off, unit = law.gain_at(factor), law.misfit, _finer(law.unit)
+        yield (
+            gain._replace(low=gain.low - off, high=gain.high + off),
+            f"The curve misses a size mean by {unit.text(off)} {unit.name}, "
+            "more than noise explains: as much could change the verdict.",
+        )
+    gain, unit = (alone or from_runs_alone(law)).gain_at(factor), law.unit
+    yield (
+        gain,
+        "Only what other curves do decides: from these runs alone the gain is "
+        f"{unit.text(gain.value, '+')} [{unit.text(gain.low)}, "
+        f"{unit.text(gain.high)}] {unit.name}.",
+    )
 
 
 def from_runs_alone(law):
@@ -445,18 +478,9 @@ def from_runs_alone(law):
     )
 
 
-def other_curves_decide(unit, alone):
-    """Return the sentence that other curves decide, and not the runs.
-
-    Args:
-        unit: The `Unit` of the scores.
-        alone: The `Estimate` of the gain from the runs alone.
-    """
-    return (
-        f"{OTHER_CURVES}: from these runs alone the gain is "
-        f"{unit.text(alone.value, '+')} [{unit.text(alone.low)}, "
-        f"{unit.text(alone.high)}] {unit.name}."
-    )
+def _finer(unit):
+    """Return the `Unit` with one more digit, for what is small."""
+    return unit._replace(digits=unit.digits + 1)
 
 
 def _of_the_runs(law):
@@ -494,18 +518,17 @@ def _of_the_runs(law):
             withholds=True,
         )
     if data.noise_df:
-        scatter = law.unit._replace(digits=law.unit.digits + 1)
+        scatter = _finer(law.unit)
         yield Doubt(
             f"Runs of one size scatter by {scatter.text(data.noise**0.5)} "
             f"{scatter.name} (standard deviation)."
         )
     else:
         yield Doubt("One run per size: noise and bends cannot be told apart.")
-    if law.lack_of_fit < REJECTED:
+    if law.misfit:
         yield Doubt(
             f"The size means deviate from {law.name} by more than noise "
-            f"explains (p = {law.lack_of_fit:.2g}), so no verdict is given.",
-            withholds=True,
+            f"explains (p = {law.lack_of_fit:.2g})."
         )
     for reason, count in data.left_out.items():
         yield Doubt(f"Left out: {number_of(count, 'row')} ({reason}).")

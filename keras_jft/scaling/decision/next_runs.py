@@ -11,6 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_jft.scaling.law.law import Estimate, ends
+
+PARTS = 8  # By noise, of the draws of a law.
+
 
 class NextRuns(NamedTuple):
     """Runs to add at one size, and their effect.
@@ -59,7 +63,7 @@ def plan(law, factor, steps=3):
     if not reach:
         sizes = [smallest, *sizes]
     # Greedy choice; each is treated as done before the next is made.
-    outlook = _Outlook(law, factor, sizes)
+    outlook = _Outlook(law, sizes, _drawn(law, factor, sizes))
     wanted = {}
     # The first is a new size, where there is room for one: more seeds do not
     # show how the curve bends.
@@ -91,42 +95,81 @@ def choose(law, factor, left):
     """
     data = law.evidence
     done = dict(zip(data.sizes.tolist(), data.counts.tolist(), strict=True))
-    outlook = _Outlook(law, factor, [*left])
+    outlook = _Outlook(law, [*left], _drawn(law, factor, [*left]))
     among = [size for size in left if size not in done] or [*left]
     return max(among, key=lambda size: outlook.worth(size, done, 1))
 
 
-def narrowed(law, factor, left):
-    """Return what all runs that are left would do to the interval of the gain.
+def outlooks(law, factor, left):
+    """Yield the gain as the runs that are left would show it.
+
+    They will show how noisy runs are, which few runs leave open. So the draws
+    are split by their noise: each part is one way in which it may turn out.
 
     Args:
         law: A `Law`.
         factor: How many times the largest size the forecast is for.
         left: `{size: number of runs left}`.
 
-    Returns:
-        The width of the interval after these runs by that before them, and the
-        standard deviation of how far they move its middle (equation 30).
+    Yields:
+        For each of equal parts of the draws, an `Estimate` of the gain with the
+        interval that it has after these runs, and the standard deviation of how
+        far they move it (equation 30).
     """
-    data = law.evidence
-    done = dict(zip(data.sizes.tolist(), data.counts.tolist(), strict=True))
-    outlook = _Outlook(law, factor, [*left])
-    now, before = outlook.half_width(), outlook.variance
-    for size, runs in left.items():
-        outlook.add(size, done, runs)
-    moves = np.sqrt(max(before - outlook.variance, 0.0))
-    return outlook.half_width() / now, float(moves)
+    data, drawn = law.evidence, _drawn(law, factor, [*left])
+    order = np.argsort(drawn.noise, kind="stable")
+    for part in np.array_split(order, PARTS):
+        done = dict(zip(data.sizes.tolist(), data.counts.tolist(), strict=True))
+        outlook = _Outlook(law, [*left], drawn.of(part))
+        before = outlook.variance
+        for size, runs in left.items():
+            outlook.add(size, done, runs)
+        moves = np.sqrt(max(before - outlook.variance, 0.0))
+        yield outlook.estimate(), float(moves)
 
 
 def _widths(law, factor, sizes, wanted):
     """Yield the `NextRuns` of each size, with the width after all so far."""
     data = law.evidence
-    outlook = _Outlook(law, factor, sizes)
+    outlook = _Outlook(law, sizes, _drawn(law, factor, sizes))
     before = dict(zip(data.sizes.tolist(), data.counts.tolist(), strict=True))
     for size, runs in wanted.items():
         outlook.add(size, before, runs)
         hours = runs * data.hours_at(size)
         yield NextRuns(float(size), runs, outlook.half_width(), hours)
+
+
+class _Drawn(NamedTuple):
+    """Draws of a law; the last axis is that of the draws.
+
+    Attributes:
+        values: `(1 + sizes, n)` gain of the curve, and its scores at sizes.
+        runs: `(n,)` gain of a run.
+        noise: `(n,)` variance of a run, at the largest size.
+        deviation: `(n,)` variance that runs of a size share, there.
+    """
+
+    values: np.ndarray
+    runs: np.ndarray
+    noise: np.ndarray
+    deviation: np.ndarray
+
+    def of(self, part):
+        """Return the draws at some positions."""
+        return _Drawn(*(values[..., part] for values in self))
+
+
+def _drawn(law, factor, sizes):
+    """Return the `_Drawn` of a law."""
+    curves, runs = law.gains(factor)
+    draws = law.posterior
+    there = draws.scatter(law.evidence.sizes[-1])[0]
+    return _Drawn(
+        values=np.vstack([curves, draws.curves(sizes)]),
+        runs=runs,
+        noise=draws.noise * there,
+        deviation=draws.deviation * there,
+    )
 
 
 class _Outlook:
@@ -135,20 +178,16 @@ class _Outlook:
     Row and column 0 are the gain of the curve, the others the scores.
     """
 
-    def __init__(self, law, factor, sizes):
-        data, draws = law.evidence, law.posterior
-        gain = np.diff(
-            draws.curves(data.sizes[-1] * np.array([1, factor])), 1, 0
-        )
-        self._covariance = np.cov(np.vstack([gain, draws.curves(sizes)]))
+    def __init__(self, law, sizes, drawn):
+        self._covariance = np.cov(drawn.values)
         self._place = {size: 1 + i for i, size in enumerate(sizes)}
         # Medians: the tails of a variance that few runs show are long.
-        there = draws.scatter(data.sizes[-1])[0]
-        self._noise = float(np.median(draws.noise * there))
-        self._deviation = float(np.median(draws.deviation * there))
-        self._hours = {size: data.hours_at(size) for size in sizes}
-        _, low, high = law.gain_at(factor)
-        self._now = (high - low) / 2
+        self._noise = float(np.median(drawn.noise))
+        self._deviation = float(np.median(drawn.deviation))
+        self._hours = {size: law.evidence.hours_at(size) for size in sizes}
+        self._now = Estimate(
+            float(np.median(drawn.values[0])), *ends(drawn.runs)
+        )
         self._variance = self._total()
 
     def worth(self, size, planned, runs):
@@ -171,7 +210,15 @@ class _Outlook:
 
     def half_width(self):
         """Return half the width of the gain's interval."""
-        return float(self._now * np.sqrt(self._total() / self._variance))
+        _, low, high = self.estimate()
+        return (high - low) / 2
+
+    def estimate(self):
+        """Return an `Estimate` of the gain, narrowed about its middle."""
+        middle, *both = self._now
+        ratio = np.sqrt(self._total() / self._variance)
+        low, high = (float(middle + ratio * (end - middle)) for end in both)
+        return Estimate(middle, low, high)
 
     def _column(self, size):
         return self._covariance[:, self._place[size]].copy()

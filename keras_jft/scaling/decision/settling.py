@@ -10,6 +10,7 @@ References:
     chapter 4 (preposterior analysis).
 """
 
+import numpy as np
 from scipy import stats
 
 from keras_jft.scaling.decision import next_runs
@@ -45,13 +46,12 @@ def probabilities(sheet, left):
 
 def _of_the_interval(law, sheet, left):
     """Return `{verdict: probability}` from the interval of the gain alone."""
-    ratio, moves = next_runs.narrowed(law, sheet.factor, left)
-    gain = law.gain_at(sheet.factor)
-    low = gain.value - ratio * (gain.value - gain.low)
-    high = gain.value + ratio * (gain.high - gain.value)
-    moved = stats.norm(scale=max(moves, 1e-300))
-    above = float(moved.sf(sheet.worth - low))
-    below = float(moved.cdf(sheet.worth - high))
+    above, below = [], []
+    for gain, moves in next_runs.outlooks(law, sheet.factor, left):
+        moved = stats.norm(scale=max(moves, 1e-300))
+        above.append(moved.sf(sheet.worth - gain.low))
+        below.append(moved.cdf(sheet.worth - gain.high))
+    above, below = float(np.mean(above)), float(np.mean(below))
     return {
         COLLECT: above,
         DO_NOT_COLLECT: below,

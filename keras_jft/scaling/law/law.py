@@ -23,6 +23,7 @@ from keras_jft.scaling.rows import table, units
 LEVEL = 0.95
 TURNS = 0.01  # p-value below which a fall after a peak is not noise,
 JUMPS = 0.05  # and a jump at the largest size.
+REJECTED = 0.05  # p-value below which a law does not describe its runs.
 JUMP = 3  # A last step is a jump if it is this many times as steep as before.
 FARTHEST = 1e6  # `images_for` looks up to this many times the largest size.
 
@@ -175,8 +176,29 @@ class Law:
             size is than the curve at the largest size, with its 95% prediction
             interval. Positive is better in both directions.
         """
-        curve, run = self._gains(factor)
-        return Estimate(float(np.median(curve)), *_ends(run))
+        curve, run = self.gains(factor)
+        return Estimate(float(np.median(curve)), *ends(run))
+
+    def gains(self, factor: float) -> tuple[Any, Any]:
+        """Return the gains of the drawn curves, and of one run on each.
+
+        Args:
+            factor: How many times the largest size, more than 1.
+
+        Returns:
+            Two arrays of shape `(n,)`; positive is better (equation 21).
+        """
+        if not units.is_finite(factor) or factor <= 1:
+            raise ValueError(
+                "`factor` must be more than 1, and finite. Received: "
+                f"factor={factor!r}."
+            )
+        largest = self.evidence.sizes[-1]
+        now = self._curves(largest)[0]
+        return (
+            self.sign * (self._curves(factor * largest)[0] - now),
+            self.sign * (self._runs(factor * largest)[0] - now),
+        )
 
     def chance(self, factor: float, worth: float = 0.0) -> float:
         """Return the probability that the gain exceeds `worth`.
@@ -186,14 +208,15 @@ class Law:
             worth: A gain, in the unit of the score.
 
         Returns:
-            The share of curves that improve by more than `worth`.
+            The share of `gain_at` above `worth`, the noise of the run included:
+            it is above 97.5% if all of the interval is above `worth`.
         """
         if not units.is_finite(worth):
             raise ValueError(
                 "`worth` must be a gain, a finite number. Received: "
                 f"worth={worth!r}."
             )
-        return float((self._gains(factor)[0] > worth).mean())
+        return float((self.gains(factor)[1] > worth).mean())
 
     def images_for(self, target: float) -> Estimate:
         """Return the size at which the curve reaches a score.
@@ -340,6 +363,18 @@ class Law:
         ratio = data.counts @ residuals**2 / df / data.noise
         return float(stats.f.sf(ratio, df, data.noise_df))
 
+    @functools.cached_property
+    def misfit(self) -> float:
+        """How far a size mean lies off the curve at most, if noise does not do.
+
+        The curve includes the smooth deviation from the law, so this is what
+        the intervals do not allow for. 0 if `lack_of_fit` is not small.
+        """
+        if not self.lack_of_fit < REJECTED:
+            return 0.0
+        data = self.evidence
+        return float(np.abs(data.means - self.predict(data.sizes)).max())
+
     def curve(self, name: str, x: ArrayLike) -> Any:
         """Return the least-squares curve of one family at `x`, not clipped.
 
@@ -369,20 +404,6 @@ class Law:
         _check_sizes(x)
         return np.clip(self.posterior.runs(x), *self.bounds)
 
-    def _gains(self, factor):
-        """Return `(n,)` gains of the curves, and of one run on each."""
-        if not units.is_finite(factor) or factor <= 1:
-            raise ValueError(
-                "`factor` must be more than 1, and finite. Received: "
-                f"factor={factor!r}."
-            )
-        largest = self.evidence.sizes[-1]
-        now = self._curves(largest)[0]
-        return (
-            self.sign * (self._curves(factor * largest)[0] - now),
-            self.sign * (self._runs(factor * largest)[0] - now),
-        )
-
     def _interval(self, x, scores):
         low, high = _quantiles(scores, _TAILS, axis=1)
         return self._shaped(x, low), self._shaped(x, high)
@@ -404,7 +425,8 @@ def _check_sizes(x):
 _TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 
 
-def _ends(values):
+def ends(values):
+    """Return both ends of the 95% interval of draws `(n,)`."""
     return _quantiles(values, _TAILS).tolist()
 
 

@@ -47,9 +47,13 @@
     } else if (!why) {
       verdict = judge(option.gain);
       if (verdict === "not enough evidence") {
-        why = "The interval leaves open whether there is such a gain.";
-      } else if (judge(option.alone) !== verdict) {
-        [verdict, why, holds] = ["not enough evidence", option.otherwise, false];
+        why = "The interval leaves open whether there is such a gain: a "
+          + `verdict needs a chance ${curve.needed}.`;
+      } else {
+        const rival = option.rivals.find(({ gain }) => judge(gain) !== verdict);
+        if (rival) {
+          [verdict, why, holds] = ["not enough evidence", rival.why, false];
+        }
       }
     }
     const chance = at === asked.at && worth === asked.worth

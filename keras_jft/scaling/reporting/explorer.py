@@ -19,8 +19,8 @@ from keras_jft.scaling.decision.forecast import (
     NOT_ENOUGH_EVIDENCE,
     forecast,
     from_runs_alone,
-    of_the_prior,
-    other_curves_decide,
+    needed_chances,
+    rivals,
 )
 from keras_jft.scaling.rows import units
 
@@ -222,6 +222,7 @@ def _curve(name, sheet):
         "most": most,
         "step": 10.0 ** math.floor(math.log10(most / SLIDER_STEPS)),
         "modals": MODALS,
+        "needed": needed_chances(),
         "now": scale * float(law.predict(law.evidence.sizes[-1])),
         "options": options,
         "chart": _chart(law, factors[-1]),
@@ -237,24 +238,25 @@ def _left(law):
 def _explored(law, alone, factor, left):
     """Return the `_option` of a factor, with its gain and how likely it is.
 
-    Whether other curves decide, and whether a gain is possible, depends on what
-    is asked for, so `explorer.js` finds it from `alone` and `left`.
+    Whether the verdict would be another from a rival interval, and whether a
+    gain is possible, depends on what is asked for, so `explorer.js` finds it
+    from `rivals` and `left`.
     """
     scale = law.unit.factor
-    gain, gain_alone = law.gain_at(factor), alone.gain_at(factor)
+    gain = law.gain_at(factor)
     # A worth amid the gains, for which neither is in question.
     sheet = forecast(law, factor, min(max(gain.value, 0), left))
-    doubts = [d for d in sheet.doubts if not of_the_prior(d)]
+    doubts = [d for d in sheet.doubts if not d.about_verdict]
     sheet = dataclasses.replace(sheet, doubts=tuple(doubts))
-    sizes = law.evidence.sizes[-1] * np.array([1, factor])
-    now, there = np.clip(law.posterior.curves(sizes), *law.bounds)
-    gains = np.quantile(law.sign * (there - now), SHARES)
+    gains = np.quantile(law.gains(factor)[1], SHARES)
     _, *scores = _scores(sheet)
     return {
         **_option(sheet),
         "gain": [scale * part for part in gain],
-        "alone": [scale * part for part in gain_alone],
-        "otherwise": other_curves_decide(law.unit, gain_alone),
+        "rivals": [
+            {"gain": [scale * part for part in rival], "why": why}
+            for rival, why in rivals(law, factor, alone)
+        ],
         "scores": [scale * score for score in scores],
         "gains": [float(f"{scale * part:.4g}") for part in gains],
     }

@@ -13,12 +13,9 @@ from keras_jft.scaling.decision.forecast import (
     NOT_ENOUGH_EVIDENCE,
     Forecast,
     forecast,
-    of_the_prior,
 )
 from keras_jft.scaling.law.fitting import SIZES_TO_DECIDE, fit
 from keras_jft.scaling.rows.table import BY, Rows
-
-REPEATED = 3  # Runs beyond the first of a size with which the law is tested.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,9 +26,8 @@ class Decided:
     four sizes, the smallest and the largest among them. Then it is fitted after
     every run, and ends when its verdict will stay the same with a probability
     of `level`, whatever the other runs find. The next run is the one that tells
-    most about the gain for its cost: new sizes first, then more seeds. If the
-    study has several seeds, it does not end before every size has a run and
-    three are repeated, which tests the law.
+    most about the gain for its cost: new sizes first, then more seeds. It does
+    not give up before every size has a run.
 
     Attributes:
         factor: As for `forecast`.
@@ -171,17 +167,11 @@ class Decided:
             left: `{size: number of runs left}`.
             done: `{size: number of runs}`, failed ones included.
         """
+        # A few sizes do not show how the curve bends: do not give up on them.
         every = {*left} <= {*done}
-        # All runs will test the law by their seeds (equation 24), so it is
-        # tested before the others are left out.
-        tested = every and sheet.law.evidence.noise_df >= REPEATED
-        if left and max((left + done).values()) > 1 and not tested:
-            return False
-        # A few runs overrate the noise, and so give up too early.
         if sheet.verdict == NOT_ENOUGH_EVIDENCE and not every:
             return False
-        doubts = [d for d in sheet.doubts if not of_the_prior(d)]
-        if any(doubt.withholds for doubt in doubts):
+        if any(d.withholds and not d.about_verdict for d in sheet.doubts):
             return True
         chances = settling.probabilities(sheet, left)
         return chances[sheet.verdict] >= self.level
