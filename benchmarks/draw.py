@@ -110,6 +110,7 @@ DRAWINGS = {
         _both_modes, ("data_size", "detection", "pose")
     ),
     "joint": Drawing(_by_script("joint.py"), ("joint",)),
+    "backtest": Drawing(_by_script("backtest.py"), ("backtest",)),
     "sequential": Drawing(_by_script("sequential.py"), ("sequential",)),
     "downpour": Drawing(_by_script("downpour.py"), ("downpour",)),
     "initialization": Drawing(jft.scaling.plot_progress, ("initialization",)),
@@ -141,7 +142,6 @@ for _name in (
 
 # Figures that need more than committed rows, and what.
 OTHERS = {
-    "backtest": "the published curves, by benchmarks/backtest.py",
     "duplicates": "the images, by benchmarks/duplicates.py",
 }
 
