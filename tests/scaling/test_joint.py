@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_jft.scaling import fit_joint
-from keras_jft.scaling.law.joint import seen
+from keras_jft.scaling.law.joint_posterior import seen
 
 SIZES, WIDTHS, EPOCHS = (300, 1_000, 3_000, 10_000), (8, 16, 32), (1, 3, 9)
 
@@ -68,6 +68,34 @@ def test_what_the_law_misses_widens_its_intervals():
         np.ptp(law.prediction_interval(30_000, 16, 3)) for law in (right, wrong)
     ]
     assert width[1] > 1.5 * width[0]
+
+
+def test_parts_that_add_up_on_a_scale_between_the_bounds_are_found():
+    """A law of the logit: wider nets gain more where there is more data."""
+    rng = np.random.default_rng(2)
+
+    def odds(n, w, e):
+        worth = 4.0 - 30 * (n * e) ** -0.3 - 8.0 * w**-0.8
+        return 1 / (1 + np.exp(-worth))
+
+    linked, free = (
+        fit_joint(grid(rng, 0.002, scores=odds), "top1", bounds=bounds)
+        for bounds in ((0, 1), (-np.inf, np.inf))
+    )
+    places = np.array([(30_000, 16, 3), (10_000, 64, 9), (30_000, 64, 9)])
+    truth = odds(*places.T)
+    off, worse = (
+        np.abs(law.predict(*places.T) - truth).mean() for law in (linked, free)
+    )
+    low, high = linked.prediction_interval(*places.T)
+    assert ((low < truth) & (truth < high)).all()
+    assert off < 0.02 and off < 0.5 * worse
+
+
+def test_scores_at_a_bound_have_a_law_all_the_same():
+    rows = grid(np.random.default_rng(0), seeds=1)
+    rows[0]["top1"] = 0.0
+    assert 0 < fit_joint(rows, "top1", bounds=(0, 1)).predict(1e4, 32, 9) < 1
 
 
 def test_hours_are_those_of_the_rows(law):

@@ -2,12 +2,10 @@
 
 The score approaches its best as the data and the net grow (Hoffmann et al.
 2022, equation 2), and an image seen again counts for less than a new one
-(Muennighoff et al. 2023, equation 5). What this misses is a smooth deviation,
-as in `posterior.py`, of which this is the case with several columns. Equation
+(Muennighoff et al. 2023, equation 5). `joint_posterior.py` fits it. Equation
 numbers are those of `docs/forecasts.md`.
 
-Shapes: m cells (runs that differ only in their seed), k shapes, p columns,
-n draws, q places.
+Shapes: m cells (runs that differ only in their seed), n draws.
 
 References:
     Hoffmann et al. 2022, "Training Compute-Optimal Large Language Models",
@@ -23,25 +21,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import linalg, optimize, special
-from scipy.stats import qmc
+from scipy import optimize
 
 from keras_jft import checks
+from keras_jft.scaling.law.joint_posterior import JointPosterior
 from keras_jft.scaling.law.law import Estimate
 from keras_jft.scaling.rows import units
 from keras_jft.scaling.rows.table import Rows, RowsLike
 
-DRAWS = 2_000
-SHAPES = 1_024  # A power of 2.
-# Median, and standard deviation of the logarithm, of each shape: exponents of
-# data and width as in `prior.json`; repeats by Muennighoff et al., section 6.
-EXPONENT = (0.25, 1.2)
-REPEATS = (15.0, 1.5)
-# Variance of the deviation by that of a run, and decades over which it changes.
-RATIOS = (0.0, 1.0, 10.0, 100.0)
-LENGTHS = (4.0, 2.0, 2.0)
-NOISE, DF = 0.03, 2.0  # Of a run, by the rise over the cells.
-LAWS = ("sum", "product")
 REACH = 10.0  # `best` looks up to this many times the most images measured.
 
 
@@ -63,18 +50,6 @@ class Choice(NamedTuple):
     score: Estimate
     hours: float
     chance: float
-
-
-def seen(images, epochs, repeats):
-    """Return how many new images are worth as much (equation 33).
-
-    Args:
-        images: Number of different images.
-        epochs: Times that each is seen.
-        repeats: Times after which another adds little: at first each counts
-            as a new image, and all together for at most `repeats` of them.
-    """
-    return images * (1 + repeats * -np.expm1(-(epochs - 1) / repeats))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -259,7 +234,7 @@ def fit_joint(
     _check_grid(cells, names)
     direction = units.direction_of(y, (), direction, done.metrics)
     ends = units.bounds_of(scores, bounds, y, direction)
-    fitted = _Fit(cells, which, scores)
+    fitted = JointPosterior(cells, which, scores, ends)
     return JointLaw(
         cells=cells,
         names=names,
@@ -391,167 +366,6 @@ def _check_grid(cells, names):
             "A law of three things needs a grid: here one varies only together "
             f"with another, so their parts cannot be told apart. {shown}"
         )
-
-
-# === The posterior ===
-
-
-class _Fit:
-    """Draws of laws, as in `posterior.py`, over three axes."""
-
-    def __init__(self, cells, which, scores):
-        self.cells = cells
-        self.counts = np.bincount(which)
-        means = np.bincount(which, scores) / self.counts
-        within = ((scores - means[which]) ** 2).sum()
-        self.center, self.unit = means.mean(), np.ptp(means) or 1.0
-        self.means = (means - self.center) / self.unit
-        self.within = within / self.unit**2
-        self.shapes = _shapes()
-        self.rng = np.random.default_rng(0)
-        self.parts = {
-            (law, ratio): self._regress(law, ratio)
-            for law in LAWS
-            for ratio in RATIOS
-        }
-        self._draw()
-
-    def _columns(self, law, cells, shapes):
-        """Return `(k, m, p)` columns of a law, 0 to 1 over the cells."""
-        data, net = _powers(cells, shapes)
-        parts = [data, net] if law == "sum" else [-data * net]
-        own = _powers(self.cells, shapes)
-        mine = list(own) if law == "sum" else [-own[0] * own[1]]
-        scaled = [
-            (part - low) / np.maximum(high - low, 1e-9)
-            for part, low, high in (
-                (p, m.min(1, keepdims=True), m.max(1, keepdims=True))
-                for p, m in zip(parts, mine, strict=True)
-            )
-        ]
-        ones = np.ones_like(data)
-        return np.stack([ones, *scaled], axis=2)
-
-    def _regress(self, law, ratio):
-        """Return the regression of every shape (equations 11 to 13)."""
-        covariance = np.diag(1 / self.counts)
-        covariance += ratio * _kernel(self.cells, self.cells)
-        root = linalg.cholesky(covariance, lower=True)
-        white = linalg.solve_triangular(root, np.eye(len(root)), lower=True)
-        columns = white @ self._columns(law, self.cells, self.shapes)
-        gram = columns.swapaxes(1, 2) @ columns
-        # One axis may not vary: a faint prior keeps its coefficient finite.
-        gram += 1e-6 * np.eye(gram.shape[1])
-        means = white @ self.means
-        cross = columns.swapaxes(1, 2) @ means
-        theta = np.linalg.solve(gram, cross[..., None])[..., 0]
-        squares = ((means - (columns @ theta[..., None])[..., 0]) ** 2).sum(1)
-        squares += self.within
-        total = self.counts.sum() - gram.shape[1] + DF
-        log_weight = (
-            -np.log(np.diag(root)).sum()
-            - np.linalg.slogdet(gram)[1] / 2
-            - total / 2 * np.log(squares + DF * NOISE**2)
-            + special.gammaln(total / 2)
-            # Every coefficient is uniform, with density 1.
-            + gram.shape[1] / 2 * np.log(np.pi)
-        )
-        return white, gram, theta, squares, total, log_weight
-
-    def _draw(self):
-        """Draw laws, shapes and coefficients by their probability."""
-        keys = list(self.parts)
-        logs = np.stack([self.parts[key][-1] for key in keys])
-        chance = np.exp(logs - logs.max())
-        chance /= chance.sum()
-        picks = self.rng.choice(logs.size, size=DRAWS, p=chance.ravel())
-        self.groups = []
-        for place, key in enumerate(keys):
-            shape = picks[picks // logs.shape[1] == place] % logs.shape[1]
-            if len(shape):
-                self.groups.append(
-                    (key, shape, *self._coefficients(key, shape))
-                )
-        kinds = dict.fromkeys(LAWS, 0.0)
-        for (law, _), part in zip(keys, chance, strict=True):
-            kinds[law] += float(part.sum())
-        self.probabilities = kinds
-        repeats = np.concatenate([self.shapes[g[1], 2] for g in self.groups])
-        self.repeats = Estimate(
-            *np.quantile(repeats, (0.5, 0.025, 0.975)).tolist()
-        )
-
-    def _coefficients(self, key, shape):
-        """Return variances `(n',)` and coefficients `(n', p)` (17 and 18)."""
-        _, gram, theta, squares, total, _ = self.parts[key]
-        variance = squares[shape] + DF * NOISE**2
-        variance /= self.rng.chisquare(total, len(shape))
-        root = np.linalg.cholesky(np.linalg.inv(gram[shape]))
-        off = root @ self.rng.standard_normal((*theta[shape].shape, 1))
-        return variance, theta[shape] + np.sqrt(variance)[:, None] * off[..., 0]
-
-    def at(self, places):
-        """Return `(q, n)` scores of curves at places, and of runs on them."""
-        rng = np.random.default_rng(1)
-        curves, runs = [], []
-        for (law, ratio), shape, variance, theta in self.groups:
-            distinct, which = np.unique(shape, return_inverse=True)
-            shapes = self.shapes[distinct]
-            there = self._columns(law, places, shapes)[which]
-            here = self._columns(law, self.cells, shapes)[which]
-            scores = np.einsum("nqp,np->qn", there, theta)
-            if ratio:
-                rest = self.means[:, None] - np.einsum(
-                    "nmp,np->mn", here, theta
-                )
-                scores += self._deviation(
-                    (law, ratio), places, rest, variance, rng
-                )
-            own = np.sqrt(variance) * rng.standard_normal(scores.shape)
-            curves.append(scores)
-            runs.append(scores + own)
-        return (
-            np.concatenate(values, axis=1) * self.unit + self.center
-            for values in (curves, runs)
-        )
-
-    def _deviation(self, key, places, rest, variance, rng):
-        """Return `(q, n)` draws of the deviation at places (equation 19)."""
-        ratio, white = key[1], self.parts[key][0]
-        across = ratio * _kernel(places, self.cells) @ white.T
-        spread = ratio * _kernel(places, places) - across @ across.T
-        values, vectors = linalg.eigh(spread)
-        root = vectors * np.sqrt(np.maximum(values, 0))
-        noise = rng.standard_normal((len(places), rest.shape[1]))
-        return across @ (white @ rest) + root @ noise * np.sqrt(variance)
-
-
-def _shapes():
-    """Return `(k, 3)` exponents of data and net, and repeats (the prior)."""
-    even = qmc.Sobol(3, rng=0).random(SHAPES)
-    middle, spread = np.transpose([EXPONENT, EXPONENT, REPEATS])
-    normal = special.ndtri(np.clip(even, 1e-9, 1 - 1e-9))
-    return np.exp(np.log(middle) + spread * normal)
-
-
-def _powers(cells, shapes):
-    """Return `(k, m)` falling powers of data and of net (equation 34).
-
-    They are turned round, so that they rise with the score.
-    """
-    images, width, epochs = cells.T
-    data, net, repeats = shapes.T[..., None]
-    return (
-        -(seen(images, epochs, repeats) ** -data),
-        -(width**-net),
-    )
-
-
-def _kernel(cells, others):
-    """Return the covariance of a deviation of variance 1 (equation 7)."""
-    scale = np.log10(cells)[:, None] - np.log10(others)
-    away = np.sqrt(5 * ((scale / LENGTHS) ** 2).sum(axis=2))
-    return (1 + away + away**2 / 3) * np.exp(-away)
 
 
 # === Cost ===
