@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from made_up_curves import SIZES, draw, line, of, rows_of
 
-from keras_jft.scaling.decision.next_runs import plan
+from keras_jft.scaling.decision.next_runs import outlooks, plan
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
@@ -93,3 +93,17 @@ def test_after_the_next_runs_the_sizes_reach(largest, rng):
     first = plan(law, factor=10)[0].size
     assert largest / first >= 10
     assert first == pytest.approx(largest / 10, rel=0.1)
+
+
+def test_runs_that_are_left_may_show_that_noise_is_small_or_large(rng):
+    law = of(rows_of(SIZES, draw(rng, line(SIZES), 0, 0.02, 1)))
+    gain = law.gain_at(10)
+    found = list(outlooks(law, 10, dict.fromkeys(SIZES.tolist(), 5)))
+    widths = [after.high - after.low for after, _ in found]
+    assert min(widths) < 0.5 * max(widths)
+    assert np.mean(widths) < gain.high - gain.low
+    # They move the gain, but not on average.
+    assert np.mean([after.value for after, _ in found]) == pytest.approx(
+        gain.value, abs=0.01
+    )
+    assert all(moves > 0 for _, moves in found)

@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_jft.scaling.law.law import Estimate, ends
 
-PARTS = 8  # By noise, of the draws of a law.
+PARTS = 4  # By noise, and each by what its size shares of it.
 
 
 class NextRuns(NamedTuple):
@@ -103,8 +103,9 @@ def choose(law, factor, left):
 def outlooks(law, factor, left):
     """Yield the gain as the runs that are left would show it.
 
-    They will show how noisy runs are, which few runs leave open. So the draws
-    are split by their noise: each part is one way in which it may turn out.
+    They will show how noisy runs are and how much of that a size shares, which
+    few runs leave open. So the draws are split by both: each part is one way in
+    which they may turn out.
 
     Args:
         law: A `Law`.
@@ -117,8 +118,7 @@ def outlooks(law, factor, left):
         far they move it (equation 30).
     """
     data, drawn = law.evidence, _drawn(law, factor, [*left])
-    order = np.argsort(drawn.noise, kind="stable")
-    for part in np.array_split(order, PARTS):
+    for part in _parts(drawn):
         done = dict(zip(data.sizes.tolist(), data.counts.tolist(), strict=True))
         outlook = _Outlook(law, [*left], drawn.of(part))
         before = outlook.variance
@@ -126,6 +126,14 @@ def outlooks(law, factor, left):
             outlook.add(size, done, runs)
         moves = np.sqrt(max(before - outlook.variance, 0.0))
         yield outlook.estimate(), float(moves)
+
+
+def _parts(drawn):
+    """Yield positions of draws that are alike in noise and in deviation."""
+    order = np.argsort(drawn.noise, kind="stable")
+    for alike in np.array_split(order, PARTS):
+        within = np.argsort(drawn.deviation[alike], kind="stable")
+        yield from np.array_split(alike[within], PARTS)
 
 
 def _widths(law, factor, sizes, wanted):

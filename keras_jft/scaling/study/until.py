@@ -59,7 +59,7 @@ class Decided:
         ...     configs,
         ...     pathlib.Path(tempfile.mkdtemp()) / "rows.jsonl",
         ...     run,
-        ...     until=jft.scaling.Decided(y="accuracy", worth=0.02),
+        ...     until=jft.scaling.Decided(y="accuracy"),
         ... )
         >>> len(study.run()) < len(configs)
         True
