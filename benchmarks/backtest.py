@@ -175,7 +175,9 @@ def _errors(score, truth):
 
 def table(rows):
     """Return means over curves, by set, number of sizes, seeds and law."""
-    groups = pd.DataFrame(rows).groupby(["set", "source", "sizes", "seeds", "law"])
+    groups = pd.DataFrame(rows).groupby(
+        ["set", "source", "sizes", "seeds", "law"]
+    )
     found = groups.agg(
         curves=("error", "size"),
         MAE=("error", "mean"),
