@@ -18,11 +18,29 @@ Rows go to results/backbones.jsonl, the figure to figures/backbones.png;
 `--dry-run` says what is left to do, `--smoke` does a quick run on made-up
 images.
 
-It prints the scores, the weights and seconds of each net, and what another net
-and the next size bring to the ResNet. The study has not been run yet: 45 runs
-of 250 steps take about an hour of one core. It cannot say how nets compare that
-are trained for as long as they need: in so few steps a net is judged by how
-fast it learns.
+Result (3 seeds; top-1 of frozen transfer, mean and standard deviation):
+
+                     1,000      3,000     10,000 per decade
+    ResNet       21.7 ±2.3  28.1 ±3.3  24.4 ±2.5       +2.6
+    DenseNet     27.2 ±1.7  27.4 ±1.6  29.9 ±1.5       +2.7
+    MobileNetV2  17.9 ±0.7  20.9 ±0.8  20.3 ±2.4       +2.4
+    CSPNet       21.3 ±1.5  22.7 ±0.9  28.1 ±4.4       +6.8
+    ViT          23.8 ±1.3  25.6 ±2.4  23.1 ±2.8       -0.7
+
+    points that the ResNet gains by (mean and standard error)
+                 another net   the next size
+     1,000          +5.6 ±1.4      +6.4 ±1.3
+     3,000          -0.7 ±1.6      -3.7 ±1.0
+    10,000          +5.4 ±1.0
+
+At 1,000 images the DenseNet brings as much as three times the images do; its
+steps take 2.8 times as long. Beyond 3,000 images the study cannot tell: in 250
+steps the ResNet makes nothing of them, and differences are those of seeds. It
+shows how fast nets of 120,000 to 180,000 weights learn, not how they compare
+when they are trained for as long as they need.
+
+Cost: 36 minutes on one shared core of an AMD EPYC (24 GB); TensorFlow 2.21,
+Keras 3.15.1.
 """
 
 import argparse

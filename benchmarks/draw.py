@@ -112,6 +112,7 @@ DRAWINGS = {
     "joint": Drawing(_by_script("joint.py"), ("joint",)),
     "backtest": Drawing(_by_script("backtest.py"), ("backtest",)),
     "sequential": Drawing(_by_script("sequential.py"), ("sequential",)),
+    "backbones": Drawing(_by_script("arms.py"), ("backbones",)),
     "downpour": Drawing(_by_script("downpour.py"), ("downpour",)),
     "initialization": Drawing(jft.scaling.plot_progress, ("initialization",)),
     "data_scale": Drawing(
