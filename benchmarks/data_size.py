@@ -236,11 +236,11 @@ def make_up(folder):
 
 
 def make_up_classes(folder):
-    """Write images of noise, 50 in each of 20 classes, and a hierarchy."""
+    """Write images of noise, 24 in each of 20 classes, and a hierarchy."""
     rng = np.random.default_rng(0)
     names = [f"class{i}" for i in range(20)]
     for name in names:
-        for i in range(SHOTS + TEST_IMAGES):
+        for i in range(SHOTS + 4):
             _picture(rng, folder / "train" / name / f"images/{i}.png")
     edges = [["root", name] for name in names]
     (folder / "hierarchy.json").write_text(
