@@ -26,6 +26,8 @@ import sys
 import numpy as np
 import tensorflow as tf
 
+# To rewrite graphs that run once takes longer than to run them.
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 folder = pathlib.Path(sys.argv[1])
 images = np.load(folder / "images.npy")
 for path in sorted(folder.glob("model_*")):
