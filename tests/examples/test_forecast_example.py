@@ -99,7 +99,17 @@ def test_an_error_rate_is_forecast_in_its_own_direction(run, tmp_path):
             [],
             "columns that tell the curves apart: --by split.",
         ),
-        (SCORES, ["--size", "images"], "no column ['images']"),
+        (
+            SCORES,
+            ["--size", "images", "--score", "top1"],
+            "Name the right columns with `--x` and `--score`.",
+        ),
+        (
+            SCORES.replace("num_examples", "images"),
+            [],
+            "no column ['num_examples']. They have: ['images', 'mode', "
+            "'score', 'seed']. Name the right column with `--x`.",
+        ),
         (SCORES + "7\n8,0.4,0,tuned\n", [], "line 8: expected 4 cells"),
     ],
 )

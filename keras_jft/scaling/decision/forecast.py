@@ -322,7 +322,7 @@ def forecasts(
         '1 size, a forecast needs 4'
     """
     rows = Rows(rows)
-    rows.check_columns(x)
+    rows.check_columns(x=x, **({} if y is None else {"y": y}))
     by = rows.curve_columns(by)
     curves = rows.curves(by or None)
     direction = _direction(rows, curves.values(), x, y, direction)

@@ -202,7 +202,7 @@ def gather(rows, x, y):
             not above 0, or a run appears twice.
     """
     done = rows.succeeded()
-    done.check_columns(x, y)
+    done.check_columns(x=x, y=y)
     if x == y:
         raise ValueError(
             "`x` and `y` must be two columns: sizes and scores. Received: "

@@ -275,11 +275,14 @@ class Rows:
         tasks = sorted(self.table["task"].unique()) if "task" in self else []
         if len(tasks) == 1 and tasks[0] in METRICS:
             return METRICS[tasks[0]].score
+        found = f"the columns {sorted(map(str, self.table))}"
+        if tasks:
+            found = (
+                f"rows of the tasks {tasks} with {found}. Rows of one task of "
+                f"{sorted(METRICS)} need no `y`"
+            )
         raise ValueError(
-            "`y` must name the column of scores, unless that is `score` or the "
-            f"rows are of one task of {sorted(METRICS)}. Received: y=None, "
-            f"rows of the tasks {tasks} with the columns "
-            f"{sorted(map(str, self.table))}."
+            f"`y` must name the column of scores. Received: y=None, {found}."
         )
 
     def scores(
@@ -303,8 +306,15 @@ class Rows:
 
     # === Checks ===
 
-    def check_columns(self, *columns: str) -> None:
-        """Raise a `ValueError` if one of the columns is missing."""
+    def check_columns(self, *columns: str, **arguments: str) -> None:
+        """Raise a `ValueError` if one of the columns is missing.
+
+        Args:
+            columns: Names of columns.
+            **arguments: Names of columns, each by the argument that gave it,
+                such as `x="num_examples"`, which the error then mentions.
+        """
+        columns = (*columns, *arguments.values())
         for column in columns:
             if isinstance(column, (list, dict, set)):
                 raise ValueError(
@@ -320,6 +330,10 @@ class Rows:
                 if len(sizes) > 1
                 else ""
             )
+            given = [f"`{a}`" for a in arguments if arguments[a] in missing]
+            if given and not remedy:
+                noun = "column" if len(given) == 1 else "columns"
+                remedy = f" Name the right {noun} with {' and '.join(given)}."
             raise ValueError(
                 f"The rows have no column {missing}. They have: {names}."
                 f"{remedy}"
