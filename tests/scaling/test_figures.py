@@ -56,6 +56,12 @@ def test_the_axes_are_labeled_in_images_and_percent():
     assert ticks == ["300", "1k", "3k", "10k"]
 
 
+def test_scores_of_other_tools_need_no_pre_training():
+    rows = [{"num_examples": n, "score": n / 1_000} for n in (100, 300)]
+    ax = plot_data_size(rows)
+    assert ax.get_xlabel() == "Images (log scale)"
+
+
 def test_every_run_is_a_point_and_every_size_a_mean():
     ax = plot_data_size(rows_of())
     runs = np.concatenate([dots.get_offsets() for dots in ax.collections[::2]])

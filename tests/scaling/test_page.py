@@ -103,7 +103,7 @@ def test_scores_are_means_of_seeds_in_points(written):
     _, text = written
     # 10 + 10 log10(300) and 0.2 more: 34.9 on average, 0.14 apart.
     assert "| frozen | 34.9 ±0.1 | 40.1 ±0.1 | 44.9 ±0.1 | 50.1 ±0.1 |" in text
-    assert "over 2 runs of each num_examples" in text
+    assert "over 2 runs of each size (num_examples)" in text
 
 
 def test_near_duplicates_are_shown_on_the_page(tmp_path):
@@ -116,6 +116,15 @@ def test_near_duplicates_are_shown_on_the_page(tmp_path):
     shown = base64.b64encode(picture.read_bytes()).decode()
     assert shown in page.read_text() and "Near-duplicates" in text.read_text()
     assert "pre-training may have seen | 4 |" in text.read_text()
+
+
+def test_the_page_of_scores_alone_says_nothing_of_hours_and_laws(tmp_path):
+    rows = [{"num_examples": n, "accuracy": n / 1_000} for n in (100, 300)]
+    for text in scaling.report(rows, tmp_path / "page.html", y="accuracy"):
+        assert "Device-hours" not in text.read_text()
+        assert "Laws" not in text.read_text()
+    page, _ = scaling.report(ROWS[:-1], tmp_path / "timed.html")
+    assert "Device-hours are those of training" in page.read_text()
 
 
 def test_the_papers_own_disclaimer_is_among_the_caveats(written):
@@ -181,7 +190,7 @@ def test_rows_of_one_curve_need_no_names(tmp_path):
     text = text.read_text()
     assert text.startswith("# A\n")
     assert "five times the images, 10,000 to 50,000," in text
-    assert "All runs: bleu in points, mean" in text
+    assert "All runs: bleu in points, one run of each size (images)" in text
     assert page.stat().st_size > 10_000
 
 

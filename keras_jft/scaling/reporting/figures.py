@@ -350,7 +350,10 @@ def _draw_panel(ax, rows, x, y, modes, *, factor=1, bounds=None):
     ticks = _apart(np.unique([*sizes, *(sizes[-1:] * factor)]))
     ax.set_xticks(ticks, [short(size) for size in ticks])
     ax.set_xticks([], minor=True)
-    images = "Pre-training images" if x == "num_examples" else x
+    # Rows without a mode are of other tools, which may not pre-train.
+    images = "Images" if "runs" in modes else "Pre-training images"
+    if x != "num_examples":
+        images = x
     ax.set_xlabel(drawable(f"{images} (log scale)"))
     (task,) = rows.values("task") or [None]
     known = task in METRICS and METRICS[task].score == y

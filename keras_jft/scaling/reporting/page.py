@@ -62,8 +62,10 @@ CAVEATS = (
     "1M images, so the impact of data is underestimated at every size. If "
     "these runs use the same settings at all sizes, that is true of them too: "
     "tuned at each size, more data may be worth more.",
+)
+TIMED = (
     "Device-hours are those of training on the machine that made the rows. "
-    "They do not include the cost of the images and their labels.",
+    "They do not include the cost of the images and their labels."
 )
 ON_THE_CLOCK = (
     "The rows give the wall-clock time of each run, not device_seconds: "
@@ -142,7 +144,7 @@ def report(
         near_duplicates: `{name: file}`: pictures to show, SVG, of images
             measured on and the pre-training images that they repeat.
         title: The title of the page.
-        command: The command that makes the rows, to show on the page.
+        command: The command that made the rows, to show on the page.
 
     Returns:
         The paths of both files.
@@ -205,8 +207,7 @@ def report(
         Heading("Scores"),
         *(_scores(*panel, by, **options) for panel in panels.items()),
         *_beside_the_paper(paper_tables, rows),
-        Heading("Laws"),
-        _laws(found),
+        *_laws(found),
         Heading("Caveats"),
         Bullets(_common_caveats(done)),
         Heading("For these curves", level=3),
@@ -225,9 +226,10 @@ def _pairs(near_duplicates):
         return
     yield Heading("Near-duplicates")
     yield Text(
-        "Images measured on, each above the pre-training image that is most "
-        "like it: those nearest to the threshold, red numbers above it. The "
-        "last table counts them."
+        "Each test image is above the pre-training image that is most like "
+        "it. Shown are the pairs nearest to the threshold; those with a red "
+        "number are above it and count as near-duplicates. How many there are "
+        'is under "What the rows say".'
     )
     yield Pictures(
         tuple(
@@ -373,15 +375,14 @@ def _scores(title, part, by, x, y, bounds):
     modes = [column for column in by if column == "mode"]
     cells = means(part, modes, x, scores)
     runs = part.table.groupby([*modes, x]).size()
-    most = (
-        f"{runs.min()}"
-        if runs.min() == runs.max()
-        else (f"{runs.min()} to {runs.max()}")
+    fewest, most = runs.min(), runs.max()
+    counted = f"{fewest} to {most} runs" if fewest < most else f"{most} runs"
+    shown = (
+        "one run" if most == 1 else f"mean ± standard deviation over {counted}"
     )
     in_points = " in points" * (scores.unit.name == "points")
     return Table(
-        f"{title}: {scores.name}{in_points}, mean ± standard deviation over "
-        f"{most} {'run' if most == '1' else 'runs'} of each {x}",
+        f"{title}: {scores.name}{in_points}, {shown} of each size ({x})",
         ("", *cells.columns),
         tuple(
             (str(mode).replace("_", " "), *row)
@@ -414,9 +415,12 @@ def _beside_the_paper(numbers, rows):
 
 
 def _laws(found):
-    """Return a table of the fitted laws."""
+    """Yield a table of the fitted laws, if there are any."""
     laws = {n: f.law for n, f in found.items() if not isinstance(f, str)}
-    return Table(
+    if not laws:
+        return
+    yield Heading("Laws")
+    yield Table(
         "Probability of each law; least-squares parameters",
         ("curve", "law", "probability", "parameters"),
         tuple(
@@ -437,8 +441,10 @@ def _fitted(candidate):
 
 
 def _common_caveats(rows):
-    on_the_clock = {*SECONDS} & {*rows.table} == {"wall_seconds"}
-    return (*CAVEATS, ON_THE_CLOCK) if on_the_clock else CAVEATS
+    clocks = {*SECONDS} & {*rows.table}
+    timed = (TIMED,) if clocks else ()
+    on_the_clock = (ON_THE_CLOCK,) if clocks == {"wall_seconds"} else ()
+    return (*CAVEATS, *timed, *on_the_clock)
 
 
 def _caveats(found):
@@ -478,7 +484,7 @@ def _made_by(rows, command=None):
     """Yield blocks on how the rows were made, as far as they say."""
     table = rows.table
     if command:
-        yield Code("The command that makes the rows", command)
+        yield Code("The command that made the rows", command)
     facts = [("Rows", f"{len(rows):,}"), *_facts(rows)]
     yield Table("What the rows say", ("", "values"), tuple(facts), words=True)
     configs = [c for c in table.get("config", ()) if isinstance(c, dict)]
@@ -509,7 +515,7 @@ def _facts(rows):
         yield "Seeds", _values(table["seed"])
     if "num_duplicates" in table:
         yield (
-            "Images measured on that pre-training may have seen",
+            "Test images that pre-training may have seen",
             _values(table["num_duplicates"]),
         )
     if "time" in table:
