@@ -174,9 +174,9 @@ def run_forecast(arguments):
     print(f"Read {number_of(len(rows), 'run')}: {results}\n")
     price = _prices(arguments)
     found = jft.scaling.forecasts(rows, **options)
-    page = None
+    page = text = None
     if arguments.path:
-        page, _ = jft.scaling.report(
+        page, text = jft.scaling.report(
             rows, arguments.path, price=price, **options
         )
     for name, sheet in found.items():
@@ -187,4 +187,4 @@ def run_forecast(arguments):
             print(jft.scaling.decision.prices.sentence(sheet, price))
         print()
     if page:
-        print(f"Decision: {page}")
+        print(f"Decision: {page} (as text: {text})")

@@ -1,12 +1,15 @@
 """The commands `keras-jft study` and `keras-jft init`."""
 
 import argparse
+import contextlib
 import os
 import pathlib
+import re
 import shlex
 import sys
 
 import keras_jft as jft
+from keras_jft.text_files import read_text
 
 OK, FAILED = 0, 1  # Statuses: whether every run succeeded.
 # Options that say what a STUDY.toml says, which is why there is just one.
@@ -15,7 +18,10 @@ IN_THE_FILE = ("images", "tasks", "sizes", "seeds")
 
 def _add_folders(parser):
     parser.add_argument(
-        "--images", metavar="DIR", type=pathlib.Path, help="to pre-train on"
+        "--images",
+        metavar="DIR",
+        type=pathlib.Path,
+        help="images to pre-train on",
     )
     parser.add_argument(
         "--task",
@@ -30,31 +36,43 @@ def _add_folders(parser):
 def add_study(parser):
     """Add the options of `keras-jft study`."""
     parser.add_argument(
-        "study", metavar="STUDY.toml", nargs="?", type=pathlib.Path
+        "study",
+        metavar="STUDY.toml",
+        nargs="?",
+        type=pathlib.Path,
+        help="a file that says all of this, such as `keras-jft init` writes, "
+        "in place of --images and --task",
     )
     _add_folders(parser)
     parser.add_argument(
-        "--sizes", type=int, nargs="+", help="images to pre-train on"
+        "--sizes",
+        type=int,
+        nargs="+",
+        help="how many images to pre-train on, such as 0 100 300 1000 3000; 0 "
+        "is random initialization",
     )
     parser.add_argument(
-        "--seeds", type=int, help="how many runs of each (default: 3)"
+        "--seeds", type=int, help="runs of each size (default: 3)"
     )
     parser.add_argument(
         "--hours",
         type=float,
-        help="choose sizes and seeds that take so long, after a short pilot",
+        help="choose sizes and seeds that take at most so many hours; how "
+        "long a run takes is measured first",
     )
     parser.add_argument(
         "--output",
         metavar="DIR",
         type=pathlib.Path,
-        help="where results go, in place of the output of STUDY.toml",
+        help="the folder of results (default: what STUDY.toml says, or study)",
     )
     parser.add_argument(
-        "--only", nargs="+", metavar="NAME", help="the tasks to do"
+        "--only", nargs="+", metavar="NAME", help="do only these tasks"
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="say what there is to do"
+        "--dry-run",
+        action="store_true",
+        help="print what was found and the runs to do, and train nothing",
     )
     parser.add_argument(
         "--retry-failed", action="store_true", help="repeat runs that failed"
@@ -93,7 +111,7 @@ def run_study(arguments):
         )
     else:
         path = arguments.study
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
     with jft.scaling.open_executor(
         arguments.executor, (arguments.output or path.parent) / "submitit"
     ) as executor:
@@ -101,36 +119,61 @@ def run_study(arguments):
 
 
 def _run_plan(arguments, path, text, executor):
-    plan = jft.scaling.read_plan(
-        path, arguments.only, text, output=arguments.output
-    )
+    with _told_of_options(arguments, path):
+        plan = jft.scaling.read_plan(
+            path, arguments.only, text, output=arguments.output
+        )
     if arguments.hours is not None:
         plan = jft.scaling.fit_hours(plan, arguments.hours, executor)
     if arguments.study is None and not arguments.dry_run:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    if arguments.search_rates and not arguments.dry_run:
-        plan = jft.scaling.search_rates(plan, executor)
+    searched = jft.scaling.num_search_runs(plan)["transfer"]
+    if arguments.search_rates and searched:
+        print(
+            f"Learning rates are searched first, in up to {searched} runs at "
+            "the smallest and the largest size (--no-search-rates: not at all)"
+        )
+        if not arguments.dry_run:
+            plan = jft.scaling.search_rates(plan, executor)
     study = plan.study(
         arguments.tensorboard, retry_failed=arguments.retry_failed
     )
     print(plan)
     if arguments.dry_run:
-        print(study.outlook())
+        left = study.outlook()
+        print(left)
+        if left.unknown and arguments.hours is None:
+            print(
+                "How long that takes is measured by --hours 2, which also "
+                "chooses sizes and seeds that fit into two hours"
+            )
         return OK
     jft.scaling.write_study(plan, text)
     rows = study.run(executor)
     print(f"\n{jft.scaling.table(rows)}")
     pairs = (plan.output / "backbones" / "duplicates").glob("*.svg")
-    page, _ = jft.scaling.report(
+    page, text = jft.scaling.report(
         rows,
         plan.output / "report.html",
         near_duplicates={path.stem: path for path in sorted(pairs)},
         title="What would ten times more data buy?",
         command=shlex.join(["keras-jft", *sys.argv[1:]]),
     )
-    print(f"Rows: {study.path}\nDecision: {page}")
+    print(f"Rows: {study.path}\nDecision: {page} (as text: {text})")
     return FAILED if jft.scaling.Rows(rows).failed.any() else OK
+
+
+@contextlib.contextmanager
+def _told_of_options(arguments, path):
+    """Leave out the file and line of errors if options stand for the file."""
+    try:
+        yield
+    except ValueError as error:
+        if getattr(arguments, "study", None) is not None:
+            raise
+        place = rf"^{re.escape(repr(str(path)))}, line \d+: "
+        raise ValueError(re.sub(place, "", str(error))) from None
 
 
 def _check_same(path, text):
@@ -185,7 +228,8 @@ def run_init(arguments):
     if path.exists():
         raise ValueError(f"{str(path)!r} exists. Give another `output`.")
     text = _text_of(arguments, path.with_suffix(""))
-    plan = jft.scaling.read_plan(path, text=text)
+    with _told_of_options(arguments, path):
+        plan = jft.scaling.read_plan(path, text=text)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(jft.scaling.commented(text, plan), encoding="utf-8")
     print(f"{plan}\nWritten: {path}. Next: keras-jft study {path} --dry-run")

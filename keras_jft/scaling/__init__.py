@@ -48,7 +48,7 @@ if typing.TYPE_CHECKING:
     from keras_jft.scaling.study.plan import Plan, Task
     from keras_jft.scaling.study.planning import read_plan
     from keras_jft.scaling.study.runs import RateSearch, Run, Runner
-    from keras_jft.scaling.study.search import search_rates
+    from keras_jft.scaling.study.search import num_search_runs, search_rates
     from keras_jft.scaling.study.study_file import (
         commented,
         study_text,
@@ -94,6 +94,7 @@ __all__ = [
     "fit_joint",
     "forecast",
     "forecasts",
+    "num_search_runs",
     "open_executor",
     "paper_figures",
     "paper_page",

@@ -279,9 +279,23 @@ def test_a_dry_run_or_a_mistake_keeps_no_options(study_words, folders, capsys):
     for wrong in (["--sizes", "1"], ["--task", "none=nowhere"]):
         with pytest.raises(SystemExit):
             cli.main([*study_words[:3], *study_words[4:], *wrong])
+        # A file that the options stand for, and that nobody wrote.
+        assert "study.toml" not in capsys.readouterr().err
     assert not (folders / "out" / "study.toml").exists()
     assert cli.main([*study_words, "--seeds", "2"]) == 0
     assert "seeds: 0, 1\n" in capsys.readouterr().out
+
+
+def test_a_dry_run_counts_the_search_and_says_how_to_measure_time(
+    study_words, capsys
+):
+    assert cli.main(study_words) == 0
+    said = capsys.readouterr().out
+    # Three rates, at two sizes: of pre-training, and in two modes.
+    assert "searched first, in up to 18 runs" in said
+    assert said.splitlines()[-1].startswith("How long that takes is measured")
+    assert cli.main([*study_words, "--no-search-rates"]) == 0
+    assert "searched" not in capsys.readouterr().out
 
 
 def test_a_study_with_other_options_is_not_written_over(

@@ -107,6 +107,8 @@ def test_without_a_terminal_each_run_is_a_line_as_it_ends(path, capfd):
     line = "2/4 task=classification num_examples=300 seed=1 done in 0 s"
     assert line in said[2].splitlines()
     assert "3/4 num_examples=1000 seed=0 failed in 0 s" in said[3].splitlines()
+    # And no bar after the last.
+    assert said[-1].splitlines()[-1].startswith("4/4 ")
 
 
 @pytest.mark.parametrize("returned", [None, 0.5, [0.5], "top1"])

@@ -19,7 +19,7 @@ from keras_jft.scaling.study.config_id import config_id
 from keras_jft.scaling.study.executors import InThisProcess
 from keras_jft.scaling.study.plan import Plan
 from keras_jft.scaling.study.runs import Runner
-from keras_jft.scaling.study.search import num_runs
+from keras_jft.scaling.study.search import num_search_runs
 from keras_jft.scaling.study.study import Study
 from keras_jft.text import number_of
 
@@ -54,7 +54,7 @@ class Pilot:
 
     def _search(self, plan, sizes):
         """Return the seconds of the search for learning rates."""
-        runs = num_runs(plan)
+        runs = num_search_runs(plan)
         modes = sum(len(task.modes) for task in plan.tasks.values())
         ends = [n for n in sizes if n][:: max(1, len(sizes) - 2)]
         before = sum(self._pretraining(plan, n) for n in ends)

@@ -434,8 +434,7 @@ class _Planner:
             self.notes.append(
                 f"{name}: the pre-training has {len(common)} of its "
                 f"{number_of(len(names), 'class', 'classes')}, such as "
-                f"{common[0]!r}: gains on "
-                "classes that it has not may be smaller"
+                f"{common[0]!r}: gains on the others may be smaller"
             )
 
 

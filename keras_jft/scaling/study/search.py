@@ -86,13 +86,28 @@ def search_rates(plan: Plan, executor: Any = None) -> Plan:
     return plan
 
 
-def num_runs(plan: Plan) -> Mapping[str, int]:
-    """Return how many pre-trainings, of each size, and transfers it takes."""
-    tuned = [t for t in plan.tasks.values() if t.validation and plan.searches]
-    modes = sum(len(task.modes) for task in tuned)
+def num_search_runs(plan: Plan) -> Mapping[str, int]:
+    """Return how many runs `search_rates` does at most.
+
+    Args:
+        plan: A `Plan`, as for `search_rates`.
+
+    Returns:
+        `{"pretrain": ..., "transfer": ...}`: pre-trainings of each of the two
+        sizes, and transfers of both together.
+    """
+    tuned = {n: t for n, t in plan.tasks.items() if t.validation}
+    if not plan.searches:
+        tuned = {}
+    first = bool(tuned) and "pretrain.learning_rate" not in plan.chosen
+    modes = sum(
+        len(task.modes)
+        for name, task in tuned.items()
+        if f"tasks.{name}.learning_rate" not in plan.chosen
+    )
     return {
-        "pretrain": len(FACTORS) * bool(tuned),
-        "transfer": 2 * len(FACTORS) * (modes + bool(tuned)),
+        "pretrain": len(FACTORS) * first,
+        "transfer": 2 * len(FACTORS) * (modes + first),
     }
 
 

@@ -283,7 +283,8 @@ class Study:
         if failed and not self.retry_failed:
             yield (
                 f"Not repeated: {number_of(failed, 'run')} that failed before. "
-                "`Study(..., retry_failed=True)` repeats what failed."
+                "`Study(..., retry_failed=True)`, on the command line "
+                "--retry-failed, repeats what failed."
             )
         if unknown:
             yield (
@@ -506,13 +507,16 @@ def _print_row(row, bar):
 
 
 def _bar():
+    screen = console.Console(stderr=True)
     return progress.Progress(
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
         progress.MofNCompleteColumn(),
         progress.TimeElapsedColumn(),
         progress.TimeRemainingColumn(),
-        console=console.Console(stderr=True),
+        console=screen,
+        # A file gets a line per run; a bar would only add half of one.
+        disable=not screen.is_terminal,
         # Runs may take hours: estimate the remaining time from all of them.
         speed_estimate_period=float("inf"),
     )
