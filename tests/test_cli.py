@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import keras_jft as jft
 from keras_jft import cli
 from keras_jft.transfer import Classifier
 
@@ -196,6 +197,20 @@ def test_duplicates_between_two_folders_are_counted_and_shown(photos, capsys):
     assert "data:image/svg+xml" in page.read_text(encoding="utf-8")
 
 
+def test_a_threshold_of_zero_is_not_the_default(photos, monkeypatch):
+    given = []
+
+    def report(*_, **options):
+        given.append(options)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(jft.evaluation.duplicates, "report", report)
+    folders = str(photos / "one"), str(photos / "two")
+    with pytest.raises(SystemExit):
+        cli.main(["duplicates", *folders, "--threshold", "0"])
+    assert given == [{"threshold": 0.0}]
+
+
 def test_what_a_model_sees_is_a_line_of_json(
     tiny_backbone, photos, capsys, rng
 ):
@@ -222,7 +237,7 @@ def test_what_a_model_sees_is_a_line_of_json(
     [
         (["describe", "none"], "There is no folder 'none'"),
         (["study"], "Give a STUDY.toml, or --images DIR and --task NAME=DIR"),
-        (["study", "none.toml"], "none.toml"),
+        (["study", "none.toml"], "'none.toml', which is not one"),
         (
             ["study", "--images", "a", "--task", "b"],
             "`--task` must be NAME=DIR",

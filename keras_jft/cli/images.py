@@ -11,13 +11,16 @@ def _add_layout(parser):
         "--split", choices=("train", "val", "test"), help="the split to read"
     )
     parser.add_argument(
-        "--task", help="what the images are for, if that can be several things"
+        "--task",
+        help="what the images are for, such as detection, if the folder can be "
+        "used for several tasks",
     )
     parser.add_argument(
         "--layout",
         dest="dataset",
         metavar="NAME",
-        help="how the files are laid out, if that can be several ways",
+        help="the format of the folder, such as coco, if it can be read as "
+        "several",
     )
 
 
@@ -36,7 +39,10 @@ def _images(text):
 def add_describe(parser):
     """Add the options of `keras-jft describe`."""
     parser.add_argument(
-        "folder", metavar="DIR", type=pathlib.Path, help="or a table of images"
+        "folder",
+        metavar="DIR",
+        type=pathlib.Path,
+        help="a folder of images, or a table that lists them",
     )
     _add_layout(parser)
     parser.add_argument(
@@ -69,8 +75,8 @@ def run_describe(arguments):
 def add_duplicates(parser):
     """Add the options of `keras-jft duplicates`."""
     for name, words in (
-        ("queries", "the images to look for, such as those to evaluate on"),
-        ("references", "where to look for them, such as in pre-training"),
+        ("queries", "the images to look for, such as test images"),
+        ("references", "where to look for them, such as pre-training images"),
     ):
         parser.add_argument(name, metavar="DIR", type=pathlib.Path, help=words)
     _add_layout(parser)
@@ -91,7 +97,9 @@ def add_duplicates(parser):
 def run_duplicates(arguments):
     """Run `keras-jft duplicates`."""
     # Its default is not an option's, since options are made without Keras.
-    given = {"threshold": arguments.threshold} if arguments.threshold else {}
+    given = {}
+    if arguments.threshold is not None:
+        given["threshold"] = arguments.threshold
     found, page = jft.evaluation.duplicates.report(
         _load(arguments.queries, arguments),
         _load(arguments.references, arguments),

@@ -4,6 +4,7 @@ import json
 import pathlib
 
 import keras_jft as jft
+from keras_jft.text_files import read_text
 
 
 def add_backbones(parser):
@@ -32,16 +33,21 @@ def add_predict(parser):
         "paths", metavar="IMAGE", nargs="+", help="image files, or folders"
     )
     parser.add_argument(
-        "--names", type=pathlib.Path, metavar="FILE", help="a class per line"
+        "--names",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="a text file with the names of the classes, one per line",
     )
     parser.add_argument(
         "--threshold",
         type=float,
         default=0.5,
-        help="lowest score of what is named (default: 0.5)",
+        help="leave out what scores lower (default: 0.5)",
     )
     parser.add_argument(
-        "--pictures", metavar="DIR", help="write images with boxes or masks"
+        "--pictures",
+        metavar="DIR",
+        help="a folder to write the images to, with boxes or masks drawn in",
     )
 
 
@@ -61,7 +67,7 @@ def run_predict(arguments):
     for record in jft.evaluation.predict_files(
         _model(arguments.model),
         arguments.paths,
-        names and names.read_text(encoding="utf-8-sig").split("\n"),
+        names and read_text(names).splitlines(),
         threshold=arguments.threshold,
         pictures=arguments.pictures,
     ):

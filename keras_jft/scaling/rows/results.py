@@ -4,8 +4,8 @@
     print(found)                        # what it is, in one line
     rows = found.rows(where={"arch": "resnet50"})
 
-What a path holds is found by looking. If it may be two things, an error names
-both and `kind` decides.
+What a path holds is recognized by its files. If it may be two things, an error
+names both and `kind` decides.
 """
 
 import dataclasses
@@ -153,7 +153,7 @@ def find_results(
     x: str = csv.SIZES,
     kind: str | None = None,
 ) -> Results:
-    """Return what is recorded at some paths, found by looking.
+    """Return what is recorded at some paths.
 
     Args:
         paths: A path or several: a table (`*.csv` with a line per run, or the
