@@ -1,7 +1,9 @@
 import concurrent.futures
 import dataclasses
+import gc
 import multiprocessing
 import pickle
+import weakref
 
 import keras
 import numpy as np
@@ -123,6 +125,19 @@ def test_a_row_has_its_columns_and_a_model_is_compiled_once(tmp_path):
         assert (row["num_examples"], row["seed"]) == (size, seed)
         assert 0 <= row["top1"] <= 1
     assert len(runner._models) == 1
+
+
+def test_models_that_serve_no_other_run_are_given_up(tmp_path, monkeypatch):
+    """Each run has a size of batches of its own, so that none shares."""
+    monkeypatch.setattr(runs, "MODELS", 2)
+    runner = jft.scaling.Runner(tmp_path / "backbones")
+    models = []
+    for batch_size in (4, 8, 16):
+        transfer = dataclasses.replace(RUN.transfer, batch_size=batch_size)
+        runner(dataclasses.replace(RUN, transfer=transfer))
+        models += [weakref.ref(list(runner._models.values())[-1])]
+    gc.collect()
+    assert [model() is None for model in models] == [True, False, False]
 
 
 @pytest.mark.slow

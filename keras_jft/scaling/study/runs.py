@@ -31,6 +31,8 @@ from keras_jft.training.checkpoints.checkpoint import BEST
 from keras_jft.training.checkpoints.load_weights import load_all_weights
 from keras_jft.typing import PathLike
 
+MODELS = 8  # That stay compiled: of four tasks, frozen and fine-tuned.
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RateSearch:
@@ -133,12 +135,14 @@ class Run:
         """Raise `ValueError` if a data set is annotated for another task."""
         shown = data.annotated_for(part.dataset, part.options)
         if shown not in (None, self.task):
+            many = self.task == "multi_label"
+            made_up = "many_label" if many else self.task
             raise ValueError(
                 f"`{name}` must use data for the task {self.task!r} of the head"
                 f" {self.transfer.head!r}. Received: the data set "
                 f"{part.dataset!r}, annotated for {shown!r}"
                 + (
-                    f'. Give options={{"task": {_made_up(self.task)!r}}}.'
+                    f'. Give options={{"task": {made_up!r}}}.'
                     if part.dataset == "synthetic"
                     else ". Choose another head or another data set."
                 )
@@ -506,11 +510,14 @@ class Runner:
         but_for_the_seed = dataclasses.replace(config, seed=0)
         alike = config_id((but_for_the_seed, _architecture(backbone)))
         unfinished = self._path(run, ".unfinished")
+        before = self._models.pop(alike, None)
+        if len(self._models) == MODELS:
+            del self._models[next(iter(self._models))]  # The longest unused.
         self._models[alike] = model = transfer.run(
             config,
             backbone,
             self.examples(config),
-            model=self._models.get(alike),
+            model=before,
             callbacks=self._callbacks(run, unfinished),
             verbose=0,
         )
@@ -539,11 +546,6 @@ class Runner:
             return []
         folder = self.directory / "tensorboard" / config_id(config)
         return [keras.callbacks.TensorBoard(folder)]
-
-
-def _made_up(task):
-    """Return what `synthetic` calls a task."""
-    return "many_label" if task == "multi_label" else task
 
 
 _RECEIVED: dict = {}  # The last `Runner` that this process was sent, by name.
