@@ -1,4 +1,6 @@
-"""Files on any filesystem that TensorFlow can open: local, gs://, s3:// etc.
+"""Files on local disks and, where a path is a URL, in object stores.
+
+All that is written is written here, whole or not at all (`atomic_write`).
 
 The paths that users give may contain `{split}` and `*`. Hidden files, and those
 that tools leave beside a user's own, are ignored.
@@ -6,15 +8,21 @@ that tools leave beside a user's own, are ignored.
 
 import contextlib
 import glob
-import io
+import hashlib
 import json
 import os
 import re
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from keras_jft.object_store import ObjectPath
+
 PARTIAL = ".partial-"  # What begins with it is not whole.
+# A URL, or what `pathlib` makes of one.
+_OF_A_URL = re.compile(r"[a-z][a-z0-9+.:-]+:/")
 
 # What notebooks, photo viewers, disks and archives leave beside images, in
 # lower case. All names that begin with a dot are ignored as well.
@@ -68,22 +76,57 @@ def check_path(argument, value, example):
 Received: None.
     """
     # A path of bytes is one of the operating system, but not of `pathlib`.
-    if not isinstance(value, (str, os.PathLike)):
+    if not isinstance(value, (str, os.PathLike, ObjectPath)):
         raise ValueError(
             f"`{argument}` must be a path, a text such as {example!r}. "
             f"Received: {value!r}."
         )
 
 
-def check_local(argument, value, example):
-    """Raise `ValueError` unless a value is a path of this machine.
+def as_path(argument, value, example):
+    """Return a path as a `pathlib.Path`, or a URL as an `ObjectPath`.
 
-    What `pathlib` makes of "gs://bucket/run" is a local folder named "gs:".
+    The two have the same methods, as far as this package uses them.
 
     Args:
         argument: As for `check_path`.
         value: As for `check_path`.
         example: As for `check_path`.
+
+    Raises:
+        ImportError: What opens the store of a URL is not installed.
+        ValueError: It is not a path, or fsspec knows no such URL.
+
+    Example:
+
+    >>> as_path("directory", "run/", "run/").name
+    'run'
+    >>> as_path("directory", Path("s3://bucket/run"), "run/")
+    Traceback (most recent call last):
+    ValueError: `directory` must be text if it is a URL, of which `pathlib` \
+makes a local folder. Received: PosixPath('s3:/bucket/run').
+    """
+    check_path(argument, value, example)
+    if not is_local(value):
+        return value if isinstance(value, ObjectPath) else ObjectPath(value)
+    if _OF_A_URL.match(str(value)):
+        raise ValueError(
+            f"`{argument}` must be text if it is a URL, of which `pathlib` "
+            f"makes a local folder. Received: {value!r}."
+        )
+    return Path(value)
+
+
+def check_local(argument, value, example):
+    """Return a path of this machine.
+
+    Args:
+        argument: As for `check_path`.
+        value: As for `check_path`.
+        example: As for `check_path`.
+
+    Raises:
+        ValueError: It is not a path, or a URL.
 
     Example:
 
@@ -94,14 +137,14 @@ def check_local(argument, value, example):
 Mountpoint for Amazon S3), or copy the files there afterwards.
     """
     check_path(argument, value, example)
-    # `pathlib` has made one slash of two.
-    if re.match(r"[a-z][a-z0-9+.-]+:/", str(value)):
+    if _OF_A_URL.match(str(value)):
         raise ValueError(
             f"`{argument}` must be on a local or mounted file system, such as "
             f"{example!r}. Received: {str(value)!r}. Mount the bucket (Cloud "
             "Storage FUSE, Mountpoint for Amazon S3), or copy the files there "
             "afterwards."
         )
+    return as_path(argument, value, example)
 
 
 def tensorflow(purpose):
@@ -121,11 +164,6 @@ def tensorflow(purpose):
             "or use a data set of files, such as `image_folder`."
         ) from error
     return tf
-
-
-def gfile():
-    """Return `tf.io.gfile`."""
-    return tensorflow("Reading and writing records").io.gfile
 
 
 def is_local(path):
@@ -148,25 +186,6 @@ def check_utf8(path):
         ) from error
 
 
-@contextlib.contextmanager
-def named_errors(path, doing):
-    """Turn TensorFlow's errors of a file into `OSError`s that name it.
-
-    Args:
-        path: The file.
-        doing: What was attempted, as a participle, such as "read".
-    """
-    errors = tensorflow("Reading and writing records").errors
-    try:
-        yield
-    except errors.OpError as error:
-        reason = str(error.message).strip() or type(error).__name__
-        raise OSError(
-            f"{str(path)!r} could not be {doing}: {reason}. Check that it "
-            "exists, that you have permission, and that the disk is not full."
-        ) from error
-
-
 def read_range(path, start, size):
     """Return `size` bytes of a file from byte `start`, or up to its end.
 
@@ -178,53 +197,7 @@ def read_range(path, start, size):
     if is_local(path):
         with open(path, "rb", buffering=0) as file:
             return os.pread(file.fileno(), size, start)
-    with named_errors(path, "read"), gfile().GFile(path, "rb") as file:
-        file.seek(start)
-        return file.read(size)
-
-
-class _Remote(io.RawIOBase):
-    """A remote file with the interface of Python's own, for libraries."""
-
-    def __init__(self, path):
-        self._path = str(path)
-        with named_errors(path, "read"):
-            self._file = gfile().GFile(self._path, "rb")
-            self._size = self._file.size()
-
-    def readable(self):
-        """Return True."""
-        return True
-
-    def seekable(self):
-        """Return True."""
-        return True
-
-    def tell(self):
-        """Return the position of the byte that is read next."""
-        with named_errors(self._path, "read"):
-            return self._file.tell()
-
-    def seek(self, offset, whence=os.SEEK_SET):
-        """Go to a byte, counted from the start, from here or from the end."""
-        start = {os.SEEK_SET: 0, os.SEEK_END: self._size}
-        offset += self.tell() if whence == os.SEEK_CUR else start[whence]
-        with named_errors(self._path, "read"):
-            self._file.seek(offset)
-        return offset
-
-    def readinto(self, buffer):
-        """Fill a buffer; return the number of bytes read."""
-        with named_errors(self._path, "read"):
-            found = self._file.read(len(buffer))
-        buffer[: len(found)] = found
-        return len(found)
-
-    def close(self):
-        """Close the file."""
-        if not self.closed:
-            self._file.close()
-        super().close()
+    return ObjectPath(path).read_bytes(start, start + size)
 
 
 def opened(path):
@@ -233,21 +206,34 @@ def opened(path):
     Raises:
         OSError: It cannot be read.
     """
-    return open(path, "rb") if is_local(path) else _Remote(path)
+    return open(path, "rb") if is_local(path) else ObjectPath(path).seekable()
+
+
+@contextlib.contextmanager
+def local_copy(path):
+    """Yield a path of a file's content on this machine: its own, or a copy's.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    path = as_path("path", path, "backbone.npz")
+    if isinstance(path, Path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="keras_jft-") as folder:
+        copy = Path(folder, path.name)
+        path.download(copy)
+        yield copy
 
 
 def is_file(path):
     """Return whether there is such a file."""
-    if is_local(path):
-        return os.path.isfile(path)
-    return gfile().exists(str(path)) and not gfile().isdir(str(path))
+    return as_path("path", path, "photos.parquet").is_file()
 
 
 def is_folder(path):
     """Return whether there is such a folder."""
-    if is_local(path):
-        return os.path.isdir(path)
-    return gfile().isdir(str(path))
+    return as_path("path", path, "photos").is_dir()
 
 
 def matching(pattern):
@@ -257,12 +243,16 @@ def matching(pattern):
     """
     if is_local(pattern):
         return sorted(glob.glob(pattern))
-    with named_errors(pattern, "found"):
-        found = sorted(gfile().glob(pattern))
-    if os.path.basename(pattern).startswith("."):
-        return found
-    # TensorFlow's `*` also matches "._a.csv", which macOS writes.
-    return [p for p in found if not os.path.basename(p).startswith(".")]
+    pattern = ObjectPath(pattern)
+    folders = [pattern.parent]
+    if glob.has_magic(str(pattern.parent)):
+        folders = map(ObjectPath, matching(str(pattern.parent)))
+    return [
+        str(path)
+        for folder in folders
+        for path in folder.glob(pattern.name)
+        if path.name[0] != "." or pattern.name[0] == "."
+    ]
 
 
 def image_source(path):
@@ -280,8 +270,7 @@ def read_bytes(path):
     Raises:
         OSError: The file cannot be read.
     """
-    with named_errors(path, "read"), gfile().GFile(str(path), "rb") as file:
-        return file.read()
+    return as_path("path", path, "photo.jpg").read_bytes()
 
 
 def write_bytes(path, content):
@@ -295,14 +284,54 @@ def write_bytes(path, content):
         OSError: The file cannot be written.
     """
     with atomic_write(path) as partial:
-        if is_local(path):
-            Path(partial).write_bytes(content)
-        else:
-            with (
-                named_errors(path, "written"),
-                gfile().GFile(partial, "wb") as file,
-            ):
-                file.write(content)
+        Path(partial).write_bytes(content)
+
+
+@contextlib.contextmanager
+def edited(path):
+    """Yield the local path of a file to change: its own, or that of a copy.
+
+    A copy is of an object in a store, takes its place at the end, and is empty
+    if there is none. Meanwhile no other thread or process of this machine edits
+    the object; those of other machines must not, as a store has no locks.
+
+    Args:
+        path: The file. A folder is made if need be.
+
+    Raises:
+        OSError: An object cannot be read or written.
+    """
+    path = as_path("path", path, "rows.jsonl")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(path, Path):
+        yield path
+        return
+    import fcntl  # Not on Windows, where the rest of the package imports.
+
+    with (
+        open(lock_file(path), "a") as lock,
+        tempfile.TemporaryDirectory(prefix="keras_jft-") as folder,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        copy = Path(folder, path.name)
+        with contextlib.suppress(FileNotFoundError):
+            path.download(copy)
+        yield copy
+        path.upload(copy)
+
+
+def lock_file(path):
+    """Return the local file whose lock stands for a path, str.
+
+    It is that path or, of an object in a store, a file of this machine, as a
+    store has no locks.
+    """
+    if is_local(path):
+        return os.path.realpath(path)
+    name = hashlib.sha256(str(path).encode()).hexdigest()[:32]
+    return os.path.join(
+        tempfile.gettempdir(), f"keras_jft-{os.getuid()}-{name}.lock"
+    )
 
 
 def write_json(path, value):
@@ -316,80 +345,77 @@ def write_json(path, value):
 
 @contextlib.contextmanager
 def atomic_write(path):
-    """Yield a name to write a file under; the file gets its own at the end.
+    """Yield a local name to write a file under; it gets its own at the end.
 
-    If the block raises, what was written is removed; if the process dies, it
-    keeps the temporary name, which starts with `PARTIAL` and ends like `path`.
-    Several processes may write one file: that of the last one stays.
+    A local file is written beside its place and renamed, a remote one in the
+    folder for temporary files (`TMPDIR`) and uploaded, which a store does whole
+    or not at all. If the block raises, what was written is removed; if the
+    process dies, it keeps the temporary name, which starts with `PARTIAL` and
+    ends like `path`. Several processes may write one file: that of the last one
+    stays.
 
     Args:
-        path: The file's final name. A local folder is made if need be.
+        path: The file's final name. A folder is made if need be.
 
     Raises:
         OSError: The file cannot be written.
     """
-    folder, name = os.path.split(str(path))
-    name = f"{PARTIAL}{secrets.token_hex(4)}-{name}"
-    partial = os.path.join(folder, name)
-    if is_local(path):
-        os.makedirs(folder or ".", exist_ok=True)
-        try:
-            yield partial
-            with open(partial, "rb") as file:
-                os.fsync(file.fileno())  # Before its name says: whole.
-            os.replace(partial, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.remove(partial)
-            raise
+    path = as_path("path", path, "rows.jsonl")
+    name = f"{PARTIAL}{secrets.token_hex(4)}-{path.name}"
+    if isinstance(path, ObjectPath):
+        with tempfile.TemporaryDirectory(prefix="keras_jft-") as folder:
+            yield os.path.join(folder, name)
+            path.upload(os.path.join(folder, name))
         return
+    partial = os.path.join(os.path.dirname(path), name)
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield partial
-        with named_errors(path, "written"):
-            gfile().rename(partial, str(path), overwrite=True)
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())  # Before its name says: whole.
+        os.replace(partial, path)
+        _sync_folder(path.parent)
     except BaseException:
-        errors = tensorflow("Writing to a bucket").errors
-        with contextlib.suppress(errors.OpError, OSError):
-            gfile().remove(partial)
+        with contextlib.suppress(OSError):
+            os.remove(partial)
         raise
 
 
+def _sync_folder(folder):
+    """Sync a folder, so that a rename in it survives a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def remove_partial(path):
-    """Remove what processes that were killed have left of a file."""
-    folder, name = os.path.split(str(path))
-    if is_local(path):
-        pattern = f"{PARTIAL}*-{glob.escape(name)}"
-        for left in glob.glob(os.path.join(glob.escape(folder), pattern)):
-            with contextlib.suppress(OSError):
-                os.remove(left)
+    """Remove what processes that were killed have left of a local file."""
+    path = as_path("path", path, "rows.jsonl")
+    for left in path.parent.glob(f"{PARTIAL}*-{glob.escape(path.name)}"):
+        left.unlink(missing_ok=True)
+
+
+def remove_tree(folder):
+    """Remove a folder with all that is in it, as far as that is possible."""
+    if is_local(folder):
+        shutil.rmtree(folder, ignore_errors=True)
         return
-    for left in matching(os.path.join(folder, f"{PARTIAL}*-{name}")):
-        with contextlib.suppress(OSError), named_errors(left, "removed"):
-            gfile().remove(left)
-
-
-def make_folder(folder):
-    """Make a folder, and those that it lies in, if they do not exist.
-
-    Raises:
-        OSError: It cannot be made.
-    """
-    with named_errors(folder, "made"):
-        gfile().makedirs(str(folder))
+    with contextlib.suppress(OSError):
+        as_path("folder", folder, "run").rmtree()
 
 
 def list_folder(folder):
-    """Return the names of the files in a folder, sorted.
+    """Return the names of what is in a folder, sorted.
 
     Raises:
         ValueError: There is no such folder, or its path is not UTF-8.
     """
     check_utf8(folder)
-    try:
-        with named_errors(folder, "listed"):
-            return sorted(gfile().listdir(str(folder)))
-    except OSError as error:
-        raise ValueError(f"A folder is required. Received: {error}") from error
+    if not is_folder(folder):
+        raise ValueError(f"A folder is required. Received: {str(folder)!r}.")
+    return sorted(names_in(folder))
 
 
 def names_in(folder):
@@ -397,14 +423,12 @@ def names_in(folder):
 
     Those of a local folder are not sorted, and not held in memory.
     """
-    if not is_folder(folder):
-        return
     if not is_local(folder):
-        yield from (name.rstrip("/") for name in list_folder(folder))
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            yield entry.name
+        yield from (path.name for path in ObjectPath(folder).iterdir())
+    elif os.path.isdir(folder):
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                yield entry.name
 
 
 def folders_in(folder):

@@ -8,9 +8,7 @@ import contextlib
 import csv
 import io
 import json
-import os
 import reprlib
-from pathlib import Path
 
 from keras_jft import files
 
@@ -84,7 +82,7 @@ def claim_folder(folder, note, contents, what):
     Several processes may claim one folder for the same contents at once.
 
     Args:
-        folder: A local folder; it is made if need be.
+        folder: A folder; it is made if need be.
         note: Name of the JSON file in it that is the mark.
         contents: A dict that JSON can hold; it tells these contents from
             others.
@@ -94,7 +92,7 @@ def claim_folder(folder, note, contents, what):
         ValueError: The folder is marked as that of something else, or it is
             not marked and holds files, other than those of tools.
     """
-    path = Path(folder, note)
+    path = files.as_path("directory", folder, "cache") / note
     if not path.exists():
         others = [
             name
@@ -201,13 +199,12 @@ def short(value):
 
 
 def _existing(path):
-    is_path = isinstance(path, (str, os.PathLike))
-    if not is_path or not Path(path).is_file():
-        received = str(path) if is_path else path
+    found = files.as_path("path", path, "names.txt")
+    if not found.is_file():
         raise ValueError(
-            f"A file is required. Received: {received!r}, which is not one."
+            f"A file is required. Received: {str(path)!r}, which is not one."
         )
-    return Path(path)
+    return found
 
 
 def _lines(file, path):

@@ -244,6 +244,10 @@ def test_what_a_model_sees_is_a_line_of_json(
         ),
         (["study", "a.toml", "--images", "b"], "Received both"),
         (
+            ["init", "--images", "a", "--task", "b=c", "--output", "s3://b/x"],
+            "`--output` must be on a local or mounted file system",
+        ),
+        (
             ["study", "--images", "a", "--task", "b=c", "--executor", "slurm"],
             "`--executor` must be processes:N, dask://HOST:PORT, ",
         ),

@@ -12,6 +12,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 PACKAGE = ROOT / "keras_jft"
 # Each room may import what stands before it, and itself.
 FLOORS = (
+    ("object_store",),
     ("files", "options", "text", "typing"),
     (
         "checks",

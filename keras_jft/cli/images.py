@@ -56,7 +56,6 @@ def add_describe(parser):
         dest="path",
         default="describe.html",
         metavar="PAGE",
-        type=pathlib.Path,
         help="the page (default: describe.html)",
     )
 

@@ -9,6 +9,7 @@ import shlex
 import sys
 
 import keras_jft as jft
+from keras_jft import files
 from keras_jft.text_files import read_text
 
 OK, FAILED = 0, 1  # Statuses: whether every run succeeded.
@@ -200,6 +201,7 @@ def _text_of(arguments, output):
                 f"`tasks` must be NAME=DIR, each name once. Received: {word!r}."
             )
         tasks[name] = os.path.abspath(folder)
+    files.check_local("output", output, "study")
     seeds = getattr(arguments, "seeds", None)
     return jft.scaling.study_text(
         os.path.abspath(arguments.images),

@@ -87,7 +87,7 @@ def dense_set(
     """
     checks.whole("num_examples", num_examples, 1)
     checks.whole("num_classes", num_classes, 1)
-    files.check_path("folder", folder, "fasteval")
+    files.check_local("folder", folder, "fasteval")
     folder = pathlib.Path(folder)
     examples = data.load("open_images", split, **options)
     hierarchy = examples.info.hierarchy

@@ -1,13 +1,12 @@
 """Measure a task's own metric during `fit`, and keep what was reached."""
 
 import hashlib
-import pathlib
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_jft import data, metrics, training
+from keras_jft import data, files, metrics, training
 from keras_jft.data.dataset import Dataset
 from keras_jft.evaluation import evaluator
 from keras_jft.text import without_addresses
@@ -123,12 +122,13 @@ def run_callbacks(
     """
     identity = without_addresses(repr(config))
     name = hashlib.sha256(identity.encode()).hexdigest()[:12]
-    folder = pathlib.Path(directory) / name
+    folder = files.as_path("directory", directory, "run/") / name
     found: list[keras.callbacks.Callback] = []
     best = None
     if evaluation is not None:
         found.append(Evaluate(evaluation, examples, every=every))
         best = f"val_{metrics.METRICS[str(evaluation.task)].score}"
     if tensorboard:
+        files.check_local("directory", directory, "run/")
         found.append(keras.callbacks.TensorBoard(folder / "tensorboard"))
     return [*found, training.Checkpoint(folder, best=best)]

@@ -14,6 +14,7 @@ from keras_jft.data.dataset import Dataset, Info
 from keras_jft.data.datasets.image_files import files_below
 from keras_jft.data.images import decode_image
 from keras_jft.evaluation import evaluator
+from keras_jft.files import check_local
 
 _BATCH = 16
 _TOP = 5  # Classes of an image that are named.
@@ -65,7 +66,9 @@ def predict_files(
             )
             if pictures is not None and picture is not None:
                 record |= _save(
-                    original["ids"], picture, pathlib.Path(pictures)
+                    original["ids"],
+                    picture,
+                    check_local("pictures", pictures, "found"),
                 )
             yield {"image": original["ids"], **record}
 

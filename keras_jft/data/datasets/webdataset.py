@@ -242,7 +242,7 @@ def _examples(path, label_suffix):
         files that are left out, one per sample.
     """
     examples, others = {}, {}
-    with _opened(path) as file, files.named_errors(path, "read"):
+    with files.opened(path) as file:
         for member in _members(path, file):
             key, kind, is_other = _role_of(member.name, label_suffix)
             if kind is None or member.isdir():
@@ -325,12 +325,6 @@ def _check_plain(member, path):
             f"{member.name!r}, which is {kind}. Write the tar without sparse "
             "files (no `tar -S`) and with files for links (`tar -h`)."
         )
-
-
-def _opened(path):
-    if files.is_local(path):
-        return open(path, "rb")  # noqa: SIM115  A context for the caller.
-    return files.gfile().GFile(path, "rb")
 
 
 class _Header(tarfile.TarInfo):

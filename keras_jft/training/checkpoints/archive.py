@@ -2,7 +2,8 @@
 
 An archive is an uncompressed `.npz`, which `np.load` opens anywhere, whose zip
 comment is the SHA-256 of everything before it. It is written to a temporary
-file, synced to the disk and then renamed, so its path never has a part of one.
+file, synced to the disk and then renamed, or uploaded at once to an object
+store, so its path never has a part of one.
 Reading runs no code and follows no links: there is no pickle, no compression
 and no other file, and the arrays are never larger than the file.
 """
@@ -10,7 +11,6 @@ and no other file, and the arrays are never larger than the file.
 import hashlib
 import json
 import os
-import pathlib
 import shutil
 import zipfile
 
@@ -41,21 +41,23 @@ def write(path, arrays, description, also=None):
 
     Example:
 
-    >>> import tempfile
+    >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "a.npz"
     >>> write(path, {"x": np.arange(3)}, {"epoch": 1})
     >>> read(path)
     ({'x': array([0, 1, 2])}, {'epoch': 1})
     """
-    path = pathlib.Path(path)
+    path = files.as_path("path", path, "backbone.npz")
     try:
         with files.atomic_write(path) as partial:
             with open(partial, "w+b") as file:
                 _dump(file, arrays, description)
             if also is not None:
                 _name_too(partial, path.with_name(also))
-        _sync_folder(path.parent)
     except OSError as error:
+        if not files.is_local(path):
+            error.add_note(f"`{path}` was not written. Others are unchanged.")
+            raise
         raise OSError(
             f"`{path}` could not be written: {error}. {_free(path)} Earlier "
             "files are unchanged. Make room, or save elsewhere."
@@ -75,7 +77,7 @@ def read(path):
         ValueError: `path` is not a path.
     """
     files.check_path("path", path, "backbone.npz")
-    with open(path, "rb") as file:
+    with files.local_copy(path) as local, open(local, "rb") as file:
         try:
             _check_digest(file)
             with zipfile.ZipFile(file) as archive:
@@ -178,15 +180,6 @@ def _name_too(temporary, path):
             os.link(temporary, second)
         except OSError:  # A file system without hard links.
             shutil.copyfile(temporary, second)
-
-
-def _sync_folder(folder):
-    """Sync a folder, so that a rename in it survives a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _free(path):

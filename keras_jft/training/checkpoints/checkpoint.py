@@ -3,7 +3,6 @@
 import concurrent.futures
 import copy
 import math
-import pathlib
 import warnings
 from typing import Any
 
@@ -43,10 +42,10 @@ class Checkpoint(keras.callbacks.Callback):
 
     A checkpoint holds weights, optimizer, seeds of random layers, metrics, the
     position in the data and the history. It is one archive (`archive.py`),
-    written to a temporary file and renamed. A damaged one is set aside with a
-    warning, and the one before it is used. The state of other callbacks (such
-    as the patience of `EarlyStopping`) is not saved. Of several workers, only
-    the chief writes, and all read the same directory.
+    written to a temporary file and then renamed, or uploaded. A damaged one is
+    set aside with a warning, and the one before it is used. The state of other
+    callbacks (such as the patience of `EarlyStopping`) is not saved. Of several
+    workers, only the chief writes, and all read the same directory.
 
     A run resumes only with the same model, optimizer, loss, L2 and multipliers.
     If the learning rate is a number, not a schedule, it is saved, and a resumed
@@ -60,7 +59,8 @@ class Checkpoint(keras.callbacks.Callback):
     does not shuffle.
 
     Args:
-        directory: Where checkpoints are saved: local or mounted, one per run.
+        directory: Where checkpoints are saved, one per run: a folder, or a URL
+            such as "s3://bucket/run" or "gs://bucket/run".
         save_every: Steps from one checkpoint to the next. Another is saved at
             the end of every epoch.
         keep: How many of the newest to keep.
@@ -121,8 +121,7 @@ class Checkpoint(keras.callbacks.Callback):
             low = best is not None and ("loss" in best or "error" in best)
             mode = "min" if low else "max"
         checks.one_of("mode", mode, ("min", "max"))
-        files.check_local("directory", directory, "run/")
-        self.directory = pathlib.Path(directory)
+        self.directory = files.as_path("directory", directory, "run/")
         self.save_every, self.keep = save_every, keep
         self.best, self.mode, self.asynchronous = best, mode, asynchronous
         self._writing = None
@@ -166,7 +165,7 @@ class Checkpoint(keras.callbacks.Callback):
         """Restore the newest checkpoint that can be read."""
         model = self.model
         self._finish_writing()
-        replicas.wait_for_all(model)  # A fit before may still be writing.
+        replicas.gathered(model, 0)  # A fit before may still be writing.
         if resuming.is_passing_over(model):  # That fit was interrupted.
             model.train_function.remove()
         if not model.optimizer.built:
@@ -186,6 +185,13 @@ class Checkpoint(keras.callbacks.Callback):
                 self._resume(model, *newest)
             except ValueError as error:
                 raise ValueError(f"`{newest[0]}`: {error}") from error
+        steps = replicas.gathered(model, self._step)
+        if len({*steps}) > 1:
+            raise ValueError(
+                f"All workers must resume from one step. In `{self.directory}` "
+                f"they found: {steps}. Give all the same directory, which each "
+                "can read, and start them again."
+            )
         if replicas.writes(model):
             _tidy(self.directory, self._step)
 
@@ -397,7 +403,7 @@ class Checkpoint(keras.callbacks.Callback):
 def saved(directory):
     """Return the paths of the checkpoints in a directory, oldest first."""
     pattern = _NAME.format("[0-9]" * _DIGITS)
-    return sorted(pathlib.Path(directory).glob(pattern))
+    return sorted(files.as_path("directory", directory, "run/").glob(pattern))
 
 
 def _newest(directory):
@@ -407,7 +413,9 @@ def _newest(directory):
         try:
             arrays, about = archive.read(path)
             _check_whole(path, arrays, about)
-        except (archive.UnreadableArchive, OSError) as error:
+        # Not an `OSError`: what could not be fetched may be whole. To pass over
+        # it would lose steps, and perhaps on one of several workers alone.
+        except archive.UnreadableArchive as error:
             errors.append(str(error))
             continue
         if errors:

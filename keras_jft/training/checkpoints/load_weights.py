@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import io
 import math
-import pathlib
 import zipfile
 
 import keras
@@ -92,19 +91,18 @@ def load_weights(model: keras.Model, path: PathLike) -> Loaded:
     >>> print(str(load_weights(model, path)).splitlines()[-1])
     2 of 2 weights were loaded.
     """
-    files.check_path("path", path, "run/best.npz")
-    path = pathlib.Path(path)
+    file = files.as_path("path", path, "run/best.npz")
     readers = {".npz": _of_archive, ".h5": _of_h5, ".keras": _of_keras}
-    if path.suffix not in readers:
+    if file.suffix not in readers:
         raise ValueError(
             f"Weights are read from {sorted(readers)} files. Received: "
             f"`{path}`. Save it as one of these."
         )
-    if not path.is_file():  # Reading from a pipe might wait forever.
+    if not file.is_file():  # Reading from a pipe might wait forever.
         raise ValueError(f"`{path}` is not a file. Check the path.")
     by_name, by_place = _weights(model)
-    wanted = by_name if path.suffix == ".npz" else by_place
-    with readers[path.suffix](path) as found:
+    wanted = by_name if file.suffix == ".npz" else by_place
+    with readers[file.suffix](file) as found:
         found = _renumbered(found, wanted, model)
         several = [
             name
@@ -116,7 +114,7 @@ def load_weights(model: keras.Model, path: PathLike) -> Loaded:
         }
         # A position tells which weight it is only if both layers have the same
         # number of weights.
-        unlike = {} if path.suffix == ".npz" else _unlike(wanted, found)
+        unlike = {} if file.suffix == ".npz" else _unlike(wanted, found)
         table, values = _fitting(wanted, found, unlike)
     if several:
         raise ValueError(
@@ -308,8 +306,8 @@ def _naming(path):
 
 @contextlib.contextmanager
 def _of_archive(path):
+    arrays, _ = archive.read(path)
     with _naming(path):
-        arrays, _ = archive.read(path)
         found = {}
         for name, array in arrays.items():
             if name.startswith("model/") and not name.endswith("_state"):
@@ -320,14 +318,20 @@ def _of_archive(path):
 
 
 @contextlib.contextmanager
-def _of_h5(path, content=None):
+def _of_h5(path):
+    with (
+        files.local_copy(path) as copy,
+        _stored(path, copy, copy.stat().st_size) as found,
+    ):
+        yield found
+
+
+@contextlib.contextmanager
+def _stored(path, source, size):
+    """Yield the weights that `path` holds in HDF5, a file or its bytes."""
     import h5py
 
-    size = len(content) if content else path.stat().st_size
-    with (
-        _naming(path),
-        h5py.File(io.BytesIO(content) if content else path, "r") as file,
-    ):
+    with _naming(path), h5py.File(source, "r") as file:
         found = {}
         if "model_weights" in file and "layers" not in file:
             raise _OtherLayout
@@ -338,14 +342,18 @@ def _of_h5(path, content=None):
 @contextlib.contextmanager
 def _of_keras(path):
     # Its configuration, which could name code, is never looked at.
-    with _naming(path), zipfile.ZipFile(path) as file:
+    with (
+        files.local_copy(path) as copy,
+        _naming(path),
+        zipfile.ZipFile(copy) as file,
+    ):
         info = file.getinfo("model.weights.h5")
         if info.compress_type != zipfile.ZIP_STORED:
             raise ValueError("its weights are compressed")
-        if info.file_size > path.stat().st_size:
+        if info.file_size > copy.stat().st_size:
             raise ValueError("its weights are larger than the file")
         content = file.read(info)
-    with _of_h5(path, content) as found:
+    with _stored(path, io.BytesIO(content), len(content)) as found:
         yield found
 
 

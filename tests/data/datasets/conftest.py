@@ -13,6 +13,8 @@ import pytest
 import scipy.io
 from PIL import Image
 
+from keras_jft import files
+
 
 @pytest.fixture
 def save_image(tmp_path):
@@ -170,16 +172,13 @@ def save_parquet(tmp_path, save_image):
 @pytest.fixture
 def in_bucket(tmp_path):
     """`in_bucket(folder)`: a copy of its files that is not local."""
-    tf = pytest.importorskip("tensorflow")
+    pytest.importorskip("fsspec")
 
     def copy(folder):
         for path in filter(Path.is_file, sorted(folder.rglob("*"))):
-            place = f"ram:/{path}"
-            tf.io.gfile.makedirs(f"ram:/{path.parent}")
-            with tf.io.gfile.GFile(place, "wb") as file:
-                file.write(path.read_bytes())
+            files.write_bytes(f"memory:/{path}", path.read_bytes())
         shutil.rmtree(folder)
-        return f"ram:/{folder}"
+        return f"memory:/{folder}"
 
     return copy
 

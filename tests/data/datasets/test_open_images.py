@@ -229,7 +229,7 @@ def test_files_may_lie_in_a_bucket(save_open_images, in_bucket, tmp_path):
     for one, other in zip(expected, there.take(range(6)), strict=True):
         np.testing.assert_array_equal(one["images"], other["images"])
         assert one["labels"].tolist() == other["labels"].tolist()
-    with pytest.raises(ValueError, match="There must be a file 'ram:"):
+    with pytest.raises(ValueError, match="There must be a file 'memory:"):
         open_images.load(**options | {"labels": f"{bucket}/none.csv"})
     with pytest.raises(ValueError, match="6 of 6"):
         open_images.load(**options | {"directory": f"{bucket}/none"})

@@ -115,7 +115,7 @@ def test_files_may_lie_in_a_bucket(save, rows, in_bucket, column, brightness):
     assert [brightness(e) for e in data.take([7, 0])] == [7, 0]
     assert data.image_bytes(7) == rows[7]["image"]
     assert data.ids([5]).tolist() == ["b.parquet:0"]
-    with pytest.raises(ValueError, match="There must be a file 'ram:"):
+    with pytest.raises(ValueError, match="There must be a file 'memory:"):
         parquet.load(path=f"{bucket}/c*.parquet", label_names=NAMES)
 
 

@@ -1,4 +1,4 @@
-"""Sharded TFRecord and ArrayRecord files, on any filesystem of TensorFlow.
+"""Sharded TFRecord and ArrayRecord files, on disks and in object stores.
 
 `jft.data.write_records` writes them. `schema.py` defines the contents of a
 record, `shards.py` the names of files and their indices. Beside the shards of

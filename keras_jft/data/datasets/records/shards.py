@@ -9,10 +9,8 @@ Shapes: n records of a shard.
 
 import contextlib
 import io
-import os
 import re
 import struct
-import tempfile
 import threading
 import zipfile
 import zlib
@@ -176,8 +174,8 @@ class TFRecordShard(Shard):
     def scan(self):
         """Yield all records in order; TensorFlow checks their CRC32C."""
         tf = files.tensorflow("Reading records")
-        with files.named_errors(self.path, "read"):
-            yield from tf.data.TFRecordDataset(self.path).as_numpy_iterator()
+        with files.local_copy(self.path) as path, _named_errors(path, "read"):
+            yield from tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
 
 
 class ArrayRecordShard(Shard):
@@ -332,24 +330,33 @@ def writer(path, kind):
         OSError: It cannot be written.
     """
     files.remove_partial(path)
-    with (
-        files.atomic_write(path) as partial,
-        files.named_errors(path, "written"),
-    ):
+    with files.atomic_write(path) as partial, _named_errors(path, "written"):
         if kind == "tfrecord":
             tf = files.tensorflow("Writing records")
             with tf.io.TFRecordWriter(partial) as file:
                 yield file.write
-        elif files.is_local(path):
+        else:
             with _array_record_writer(partial, path) as write:
                 yield write
-        else:
-            # The library of ArrayRecord can only write local files.
-            with tempfile.TemporaryDirectory() as folder:
-                local = os.path.join(folder, "shard")
-                with _array_record_writer(local, path) as write:
-                    yield write
-                files.gfile().copy(local, partial, overwrite=True)
+
+
+@contextlib.contextmanager
+def _named_errors(path, doing):
+    """Turn TensorFlow's errors of a file into `OSError`s that name it.
+
+    Args:
+        path: The file.
+        doing: What was attempted, as a participle, such as "read".
+    """
+    errors = files.tensorflow("Reading and writing records").errors
+    try:
+        yield
+    except errors.OpError as error:
+        reason = str(error.message).strip() or type(error).__name__
+        raise OSError(
+            f"{str(path)!r} could not be {doing}: {reason}. Check that it "
+            "exists, that you have permission, and that the disk is not full."
+        ) from error
 
 
 @contextlib.contextmanager

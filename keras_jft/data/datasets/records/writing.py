@@ -85,8 +85,7 @@ def write_records(
             "fewer shards."
         )
     note = f"{folder}/{name}.json"
-    files.make_folder(folder)
-    if f"{name}.json" in files.list_folder(folder):
+    if files.is_file(note):
         raise ValueError(
             f"`path` must name a new set. Received: {str(path)!r}, but "
             f"{note!r} exists. Remove it and its shards, or use another name."
