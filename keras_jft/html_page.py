@@ -7,8 +7,6 @@ import base64
 import html
 import io
 import json
-import os
-import pathlib
 import re
 from typing import NamedTuple
 
@@ -247,8 +245,7 @@ def write(path, title, blocks):
     Raises:
         ValueError: `path` is not `*.html`.
     """
-    check_path(path)
-    path = pathlib.Path(path)
+    path = check_path(path)
     text = path.with_suffix(".md")
     for file, render in ((path, to_html), (text, to_markdown)):
         files.write_bytes(file, printable(render(title, blocks)).encode())
@@ -256,23 +253,19 @@ def write(path, title, blocks):
 
 
 def check_path(path):
-    """Raise `ValueError` unless a page can be written to `path`.
+    """Return the path of a page, as `files.as_path` does.
 
     Args:
         path: Where a page goes.
 
     Raises:
-        ValueError: `path` is not `*.html`, or in a bucket.
+        ValueError: `path` is not `*.html`.
     """
-    is_path = isinstance(path, (str, os.PathLike))
-    if not is_path or pathlib.Path(path).suffix.lower() not in (
-        ".html",
-        ".htm",
-    ):
+    if not str(path).lower().endswith((".html", ".htm")):
         raise ValueError(
             f"`path` must name an HTML file, *.html. Received: {path!r}."
         )
-    files.check_local("path", path, "page.html")
+    return files.as_path("path", path, "page.html")
 
 
 def to_html(title, blocks):

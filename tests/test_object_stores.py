@@ -1,5 +1,8 @@
 """Runs in a bucket of a real S3 server, over connections that fail."""
 
+import concurrent.futures
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -253,3 +256,78 @@ def test_backbones_and_weights_are_read_from_a_bucket(run, server):
         assert _weights(other) == _weights(model)
     with pytest.raises(ValueError, match=f"`{run}/none.npz` is not a file"):
         jft.training.load_weights(model, f"{run}/none.npz")
+
+
+def test_rows_of_threads_all_arrive_over_a_bad_connection(run, server):
+    path = f"{run}/rows.jsonl"
+    with (
+        server.fails("error", "PUT", "rows.jsonl"),
+        server.fails("cut", "GET", "rows.jsonl"),
+        concurrent.futures.ThreadPoolExecutor(4) as pool,
+    ):
+        list(
+            pool.map(lambda i: jft.scaling.append_row(path, {"i": i}), range(9))
+        )
+    assert sorted(row["i"] for row in jft.scaling.read_rows(path)) == [
+        *range(9)
+    ]
+    with (
+        server.fails("cut", "PUT", "rows.jsonl", times=99),
+        pytest.raises(OSError, match="rows.jsonl") as error,
+    ):
+        jft.scaling.append_row(path, {"i": 10})
+    assert "as it was before" in str(error.value.__notes__)
+    # Rows that cannot be fetched are not rows that are not there.
+    with (
+        server.fails("error", "GET", "rows.jsonl", times=99),
+        pytest.raises(OSError, match="could not be read"),
+    ):
+        jft.scaling.append_row(path, {"i": 10})
+    assert len(jft.scaling.read_rows(path)) == 9
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    num_examples: int
+
+
+def test_a_study_in_a_bucket_goes_on_where_it_was(run, server):
+    done = []
+
+    def score(config):
+        done.append(config.num_examples)
+        return {"score": config.num_examples / 9999}
+
+    def study(*sizes):
+        configs = [Config(num_examples=size) for size in sizes]
+        return jft.scaling.Study(configs, f"{run}/rows.jsonl", run=score)
+
+    study(10, 100).run()
+    again = study(10, 100, 1000)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        rows = again.run(pool)
+    assert done == [10, 100, 1000]
+    with server.fails("cut", "PUT", "report.html"):
+        page, text = jft.scaling.report(rows, f"{run}/report.html")
+    assert (str(page), str(text)) == (f"{run}/report.html", f"{run}/report.md")
+    assert page.read_bytes().endswith(b"</html>\n")
+    assert _names(run) == ["report.html", "report.md", "rows.jsonl"]
+
+
+def test_pages_and_ids_of_data_are_written_to_a_bucket(run):
+    data = jft.data.load("synthetic", num_examples=4)
+    jft.data.describe(data, images=0).save(f"{run}/page.html")
+    jft.data.write_ids(data, f"{run}/ids.jsonl")
+    assert jft.data.read_ids(f"{run}/ids.jsonl").tolist() == [0, 1, 2, 3]
+    assert _names(run) == ["ids.jsonl", "page.html", "page.md"]
+
+
+def test_records_are_read_from_a_bucket(run):
+    data = jft.data.load("synthetic", num_examples=6)
+    jft.data.write_records(data, f"{run}/train@2", verbose=False)
+    found = jft.data.load("records", "train", directory=str(run))
+    for example, expected in zip(found, data, strict=True):
+        np.testing.assert_array_equal(example["images"], expected["images"])
+    (run / "train.tfrecord-00001-of-00002.index").unlink()
+    again = jft.data.load("records", "train", directory=str(run))
+    np.testing.assert_array_equal(again[5]["labels"], data[5]["labels"])

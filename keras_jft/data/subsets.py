@@ -135,9 +135,7 @@ def write_ids(data: Dataset, path: PathLike) -> None:
     Raises:
         ValueError: The path does not end in `.jsonl`.
     """
-    files.check_local("path", path, "ids.jsonl")
-    path = Path(path)
-    if path.suffix != ".jsonl":
+    if files.as_path("path", path, "ids.jsonl").suffix != ".jsonl":
         raise ValueError(f"`path` must end in .jsonl. Received: {str(path)!r}.")
     with (
         files.atomic_write(path) as partial,
@@ -180,11 +178,11 @@ def read_ids(path: PathLike, num_examples: int | None = None) -> np.ndarray:
             string nor a whole number, has another type than those before, or is
             repeated. The error names its place. Blank lines are skipped.
     """
-    files.check_path("path", path, "ids.jsonl")
-    if not Path(path).is_file():
+    file = files.as_path("path", path, "ids.jsonl")
+    if not file.is_file():
         raise ValueError(f"There must be a file {str(path)!r}. Received none.")
     ids: dict = {}
-    for place, name in itertools.islice(_ids_in(Path(path)), num_examples):
+    for place, name in itertools.islice(_ids_in(file), num_examples):
         kind = type(next(iter(ids), name))
         is_id = is_text(name) or (type(name) is int and abs(name) < 2**63)
         if not is_id or type(name) is not kind or name in ids:

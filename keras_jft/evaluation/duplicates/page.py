@@ -111,7 +111,7 @@ def write_page(
         _images(references),
     )
     picture = html_page.svg_of(figure)
-    files.write_bytes(pathlib.Path(path).with_suffix(".svg"), picture)
+    files.write_bytes(html_page.check_path(path).with_suffix(".svg"), picture)
     text = (
         f"Of {number_of(len(found.ids), 'image')}, "
         f"{number_of(count, 'has', 'have')} a near-duplicate among "

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from keras_jft import files
 from keras_jft.html_page import (
     Bullets,
     Card,
@@ -233,7 +234,7 @@ def _pairs(near_duplicates):
     )
     yield Pictures(
         tuple(
-            Picture(Path(file).read_bytes(), units.titled(name))
+            Picture(files.read_bytes(file), units.titled(name))
             for name, file in near_duplicates.items()
         )
     )

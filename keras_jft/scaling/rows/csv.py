@@ -2,10 +2,10 @@
 
 import csv
 import io
-import pathlib
 import re
 import warnings
 
+from keras_jft import files
 from keras_jft.scaling.rows import spreadsheet
 from keras_jft.scaling.rows.spreadsheet import Cell
 from keras_jft.scaling.rows.table import CURVES, Row
@@ -172,7 +172,7 @@ def _is_whole(text):
 
 
 def _text(path):
-    content = pathlib.Path(path).read_bytes()
+    content = files.read_bytes(path)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -157,9 +157,9 @@ def find_results(
 
     Args:
         paths: A path or several: a table (`*.csv` with a line per run, or the
-            `*.jsonl` of a study); the records of a tracker, a folder or a file
-            (`KINDS`); or logs, a file per training. Fields in braces stand for
-            columns: `logs/{num_examples}-{seed}.csv`.
+            `*.jsonl` of a study), which may be a URL; the records of a tracker,
+            a folder or a file (`KINDS`); or logs, a file per training. Fields
+            in braces stand for columns: `logs/{num_examples}-{seed}.csv`.
         x: The column of sizes. A CSV without it that has epochs is the log of
             one training.
         kind: `"table"` or a name in `KINDS`, if it may be several.
@@ -185,7 +185,7 @@ def find_results(
         files.check_path("path", paths, "rows.jsonl")
     for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
         files.check_path("path", path, "rows.jsonl")
-        for part, fields in _expanded(os.fspath(path)):
+        for part, fields in _expanded(str(path)):
             sources.append(_source(part, fields, x, kind))
     return Results(tuple(sources), x)
 
@@ -233,7 +233,7 @@ def _expanded(path):
     """Yield the paths that a path with fields stands for, and their columns."""
     names = _FIELD.findall(path)
     if not names or os.path.exists(path):
-        yield pathlib.Path(path), {}
+        yield files.as_path("path", path, "rows.jsonl"), {}
         return
     literal = _FIELD.split(path)[::2]
     pattern = re.compile("([^/]+?)".join(map(re.escape, literal)))
@@ -255,9 +255,11 @@ def _by_number(matched):
 
 def _source(path, fields, x, kind):
     """Return the `Source` at a path."""
+    if kind not in (None, TABLE):
+        files.check_local("path", path, "mlruns")
     if not path.exists():
         raise FileNotFoundError(f"There is no file or folder {str(path)!r}.")
-    if kind == TABLE:
+    if kind == TABLE or not files.is_local(path):
         return Source(path, TABLE, (path,), fields)
     found = _matching([path] if path.is_file() else _files(path), kind)
     if kind is None and x in logs.header(path):

@@ -8,7 +8,8 @@ JSON reader understands.
 Each row is written by a single `write` of one line under a file lock: several
 processes can write without mixing or losing lines, and a reader never sees half
 a line of a running writer. If a writer is killed within a line, the next one
-notices, warns and repairs the file.
+notices, warns and repairs the file. In an object store the whole file is
+written anew for each row, by the processes of one machine (`files.edited`).
 """
 
 import codecs
@@ -41,7 +42,8 @@ def append(path: PathLike, row: Mapping[str, Any]) -> None:
     """Append one row to a file, whole or not at all.
 
     Args:
-        path: A JSON lines file; it and its folder are created if missing.
+        path: A JSON lines file; it and its folder are created if missing. To
+            one in an object store, only one machine may append.
         row: A dict with string keys. Dataclasses, NumPy values, tuples and
             paths inside become JSON; nan and infinity become null.
 
@@ -59,29 +61,26 @@ def append(path: PathLike, row: Mapping[str, Any]) -> None:
         >>> read(path)[1]
         {'num_examples': 1000, 'top1': None}
     """
-    files.check_local("path", path, "rows.jsonl")
+    files.check_path("path", path, "rows.jsonl")
     if not isinstance(row, Mapping):
         raise ValueError(
             "A row must be a dict, such as {'num_examples': 300, 'top1': 0.5}. "
             f"Received: {text_files.short(row)}."
         )
     line = json.dumps(to_json(row), allow_nan=False).encode() + b"\n"
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as file:
-        _check_lines(path, file)
-        size = _heal(path, file)
-        try:
-            if os.write(file, line) < len(line):
-                raise OSError(f"{path}: only part of a row could be written.")
-            os.fsync(file)
-        except OSError as error:
-            os.ftruncate(file, size)
-            error.add_note(
-                f"The row was not added to {path}, which is as it was before. "
-                "Make room, and run the same again: what is done is safe."
-            )
-            raise
+    try:
+        with (
+            files.edited(path) as local,
+            _locked(local, os.O_RDWR | os.O_APPEND | os.O_CREAT) as file,
+        ):
+            _check_lines(path, file)
+            _write(path, file, line, _heal(path, file))
+    except OSError as error:
+        error.add_note(
+            f"The row was not added to {path}, which is as it was before. Make "
+            "room, and run the same again: what is done is safe."
+        )
+        raise
 
 
 def read(path: PathLike, x: str = csv.SIZES) -> list[dict[str, Any]]:
@@ -104,15 +103,18 @@ def read(path: PathLike, x: str = csv.SIZES) -> list[dict[str, Any]]:
             number (`key`, `seed`, `task` and so on), or does not fit the
             columns of a CSV file. The error names the line.
     """
-    files.check_path("path", path, "rows.jsonl")
-    if pathlib.Path(path).is_dir():
+    place = files.as_path("path", path, "rows.jsonl")
+    if place.is_dir():
         raise ValueError(
             f"{str(path)!r} is a folder. Give a file of rows in it, *.jsonl or "
             "*.csv."
         )
-    if pathlib.Path(path).suffix.lower() == ".csv":
+    if place.suffix.lower() == ".csv":
         return csv.read(path, x)
-    with _locked(path, os.O_RDONLY) as file:
+    with (
+        files.local_copy(place) as local,
+        _locked(local, os.O_RDONLY) as file,
+    ):
         content = _content(file)
     if content.lstrip().startswith(b"["):
         return _listed(path, content)
@@ -156,8 +158,11 @@ def check_lines(path):
     Args:
         path: The file; it may be missing.
     """
-    if pathlib.Path(path).exists():
-        with _locked(path, os.O_RDONLY) as file:
+    if files.as_path("path", path, "rows.jsonl").exists():
+        with (
+            files.local_copy(path) as local,
+            _locked(local, os.O_RDONLY) as file,
+        ):
             _check_lines(path, file)
 
 
@@ -243,6 +248,17 @@ def _locked(path, flags):
         yield file
     finally:
         os.close(file)  # Releases the lock, too.
+
+
+def _write(path, file, line, size):
+    """Write a line at the end of a file of so many bytes, or nothing."""
+    try:
+        if os.write(file, line) < len(line):
+            raise OSError(f"{path}: only part of a row could be written.")
+        os.fsync(file)
+    except OSError:
+        os.ftruncate(file, size)
+        raise
 
 
 def _check_lines(path, file):

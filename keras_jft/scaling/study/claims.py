@@ -4,7 +4,9 @@ Beside a study's file of rows is `<rows>.claims`, in which every config owns the
 byte whose position its key gives. Whoever holds the lock on that byte runs the
 config. The operating system releases a lock when its process ends, however it
 ends, on this machine and, over NFS, on others: no stale claims need cleaning
-up.
+up. An object store has no locks. If the rows are in one, the file is in the
+folder for temporary files, and claims hold among the processes of one machine:
+other machines then take part as workers of an executor, not on their own.
 
 Locks belong to processes, and a process loses all of its locks as soon as it
 closes the file once. Its threads therefore share one open file, and record who
@@ -13,9 +15,10 @@ holds which byte among themselves.
 
 import contextlib
 import os
-import pathlib
 import threading
 import time
+
+from keras_jft import files
 
 _GUARD = threading.Lock()
 _HELD: dict = {}  # `{path: (open file, bytes that this process has locked)}`.
@@ -31,9 +34,9 @@ def claim(path, key):
         path: The file of rows.
         key: The key of the config, hexadecimal digits.
     """
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path = os.path.realpath(f"{path}.claims")
+    folder = files.as_path("path", path, "rows.jsonl").parent
+    folder.mkdir(parents=True, exist_ok=True)
+    path = files.lock_file(f"{path}.claims")
     # Offsets must be below 2^63. A byte beyond the file's end can be locked.
     place = int(key[:15], 16)
     with _GUARD:

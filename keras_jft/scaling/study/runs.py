@@ -1,9 +1,7 @@
 """One run of a study: pre-train, transfer, evaluate."""
 
 import dataclasses
-import pathlib
 import secrets
-import shutil
 import threading
 import time
 from collections.abc import Iterable
@@ -236,8 +234,9 @@ class Runner:
         every: int = 1_000,
         in_memory: bool = True,
     ):
-        files.check_local("directory", directory, "backbones")
-        self.directory = pathlib.Path(directory)
+        self.directory = files.as_path("directory", directory, "backbones")
+        if tensorboard:
+            files.check_local("directory", directory, "backbones")
         self.verbose = verbose
         self.threshold = threshold
         self.tensorboard = tensorboard
@@ -281,7 +280,7 @@ class Runner:
             duplicates=self.duplicates(run),
         )
         seconds = time.perf_counter() - start
-        shutil.rmtree(self._path(run, ".unfinished"), ignore_errors=True)
+        files.remove_tree(self._path(run, ".unfinished"))
         return {
             **scores,
             **chosen,
@@ -313,7 +312,7 @@ class Runner:
                 self._transferred(trial, backbone),
                 self.examples(trial.evaluation),
             )[score]
-            shutil.rmtree(self._path(trial, ".unfinished"), ignore_errors=True)
+            files.remove_tree(self._path(trial, ".unfinished"))
         best = max(scores, key=lambda rate: np.nan_to_num(scores[rate], nan=-1))
         config = dataclasses.replace(run.transfer, learning_rate=best)
         return dataclasses.replace(run, transfer=config), {
@@ -341,7 +340,8 @@ class Runner:
         # Older backbones have no such file, and are assumed to be up to date.
         same = not kept.exists() or kept.read_text(encoding="utf-8") == read
         if path.exists() and same:
-            return keras.saving.load_model(path)
+            with files.local_copy(path) as copy:
+                return keras.saving.load_model(copy)
         initial = self._initial(config)
         examples = self.examples(config)
         start = time.perf_counter()
@@ -358,7 +358,7 @@ class Runner:
             verbose=self.verbose,
         )
         self._keep(config, backbone, time.perf_counter() - start)
-        shutil.rmtree(unfinished, ignore_errors=True)
+        files.remove_tree(unfinished)
         return backbone
 
     def _keep(self, config, backbone, seconds):

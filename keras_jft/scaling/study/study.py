@@ -5,7 +5,6 @@ import dataclasses
 import errno
 import functools
 import os
-import pathlib
 import pickle
 import time
 import traceback
@@ -45,12 +44,14 @@ class Study:
     others, unless they seem bound to fail as well: a `ValueError` or
     `TypeError` before any run has succeeded, or the same error from the first
     two runs, ends the study. Several threads and processes may work on one
-    study, on several machines if these share the file; each config is run by
-    one of them.
+    study, on several machines if these share a disk; each config is run by one
+    of them. If the file is in an object store, one machine at a time may call
+    `run`, with an executor for the others.
 
     Args:
         configs: Frozen dataclasses, possibly nested, one per run.
-        path: The JSON lines file of rows; other studies may share it.
+        path: The JSON lines file of rows, or its URL; other studies may share
+            it.
         run: A callable from a config to a dict of scores and other columns.
         retry_failed: Whether to repeat runs whose row is an error.
         until: When to stop before all configs are done: `"decided"`, when the
@@ -64,7 +65,7 @@ class Study:
             and the configs of a curve have fewer than four sizes.
 
     Example:
-        >>> import dataclasses, tempfile
+        >>> import dataclasses, pathlib, tempfile
         >>> @dataclasses.dataclass(frozen=True, kw_only=True)
         ... class Config:
         ...     num_examples: int
@@ -93,9 +94,8 @@ class Study:
                 "`configs` must be a list of configs. Received: "
                 f"configs={configs!r}."
             )
-        files.check_local("path", path, "rows.jsonl")
+        self.path = files.as_path("path", path, "rows.jsonl")
         self.configs = list(configs)
-        self.path = pathlib.Path(path)
         if self.path.suffix.lower() == ".csv" or self.path.is_dir():
             raise ValueError(
                 "`path` must name a JSON lines file, such as rows.jsonl. "
