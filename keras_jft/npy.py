@@ -8,6 +8,7 @@ and these are used in place, so no array is larger than its file.
 import io
 import math
 import mmap
+import zipfile
 
 import numpy as np
 
@@ -18,7 +19,7 @@ def from_bytes(content, kinds="biufU"):
     """Return the array of a `.npy` file; it is read-only.
 
     Args:
-        content: All bytes of the file: `bytes`, or a memory map.
+        content: All bytes of the file: `bytes`, or a view of a memory map.
         kinds: The `dtype.kind`s that are accepted. Objects never are.
 
     Raises:
@@ -50,20 +51,42 @@ def from_bytes(content, kinds="biufU"):
     return flat.reshape(shape)
 
 
-def from_file(path, kinds="biufU"):
-    """Return the array of a `.npy` file, mapped; it may exceed the memory.
+def from_archive(path):
+    """Return the arrays of a `.npz` file, mapped; they may exceed the memory.
 
     Args:
-        path: The file.
-        kinds: As for `from_bytes`.
+        path: The file, as `np.savez` writes it. It may be removed afterwards.
+
+    Returns:
+        A dict of `name: array`.
 
     Raises:
         OSError: It cannot be opened.
-        ValueError: As for `from_bytes`, or the file is empty.
+        ValueError: It is cut short or compressed; or as for `from_bytes`.
     """
     with open(path, "rb") as file:
+        try:
+            members = zipfile.ZipFile(file).infolist()
+        except zipfile.BadZipFile as error:
+            raise ValueError(
+                f"it is cut short, or not a zip: {error}"
+            ) from error
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return from_bytes(content, kinds)
+    return {
+        member.filename.removesuffix(".npy"): _mapped(content, member)
+        for member in members
+    }
+
+
+def _mapped(content, member):
+    """Return an array of a zip, which is not copied."""
+    if member.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{member.filename!r} is compressed")
+    # The local header of a member is 30 bytes, its name and extra fields.
+    start = member.header_offset + 30
+    for place in (start - 4, start - 2):
+        start += int.from_bytes(content[place : place + 2], "little")
+    return from_bytes(memoryview(content)[start : start + member.file_size])
 
 
 def _header(file):

@@ -1,6 +1,7 @@
 """Arrays of `.npy` files: as NumPy reads them, and no more than is there."""
 
 import io
+import zipfile
 
 import numpy as np
 import pytest
@@ -33,10 +34,12 @@ def _header(text, rest=b""):
     ids=lambda array: f"{array.dtype} {array.shape}",
 )
 def test_what_numpy_writes_comes_back(array, tmp_path):
-    path = tmp_path / "a.npy"
-    np.save(path, array)
-    for found in (npy.from_bytes(path.read_bytes()), npy.from_file(path)):
-        expected = np.load(path)
+    path = tmp_path / "a.npz"
+    np.savez(path, first=np.arange(3), a=array)
+    mapped = npy.from_archive(path)
+    assert mapped["first"].tolist() == [0, 1, 2]
+    for found in (npy.from_bytes(_bytes(array)), mapped["a"]):
+        expected = np.load(path)["a"]
         np.testing.assert_array_equal(found, expected)
         assert found.dtype == expected.dtype and found.shape == expected.shape
         assert not found.flags.writeable
@@ -80,10 +83,24 @@ def test_headers_that_do_not_fit_the_content_are_refused(
 ):
     with pytest.raises(ValueError, match=message):
         npy.from_bytes(content)
-    path = tmp_path / "a.npy"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=message if content else "empty"):
-        npy.from_file(path)
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", content)
+    with pytest.raises(ValueError, match=message):
+        npy.from_archive(path)
+
+
+def test_an_archive_that_is_cut_or_compressed_is_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, a=np.zeros(3))
+    with pytest.raises(ValueError, match="'a.npy' is compressed"):
+        npy.from_archive(path)
+    np.savez(path, a=np.zeros(3))
+    whole = path.read_bytes()
+    for length in (0, 1, 100, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match="cut short"):
+            npy.from_archive(path)
 
 
 def test_objects_are_refused_whatever_is_asked_for():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import keras_jft as jft
-from keras_jft import files
+from keras_jft import evaluation, files
 from keras_jft.training.checkpoints import archive
 from keras_jft.training.distribution import replicas
 
@@ -331,3 +331,37 @@ def test_records_are_read_from_a_bucket(run):
     (run / "train.tfrecord-00001-of-00002.index").unlink()
     again = jft.data.load("records", "train", directory=str(run))
     np.testing.assert_array_equal(again[5]["labels"], data[5]["labels"])
+
+
+def test_embeddings_and_caches_go_on_in_a_bucket(run, server):
+    data = jft.data.load("synthetic", num_examples=40)
+
+    def embed():
+        return evaluation.duplicates.embed(
+            evaluation.duplicates.thumbnails(),
+            data,
+            str(run / "embeddings"),
+            transforms=(jft.data.transforms.Resize((32, 32)),),
+            batch_size=20,
+            shard_size=20,
+        )
+
+    with (
+        server.fails("cut", "PUT", "000001-000020.npz", times=99),
+        pytest.raises(OSError, match="000001-000020.npz"),
+    ):
+        embed()
+    assert _names(run / "embeddings") == ["000000-000020.npz", "manifest.json"]
+    whole = embed()
+    assert [ids.tolist() for ids, _ in whole] == [
+        [*range(20)], [*range(20, 40)],
+    ]  # fmt: skip
+    with (
+        server.fails("error", "PUT", "000000.npz", times=99),
+        pytest.raises(OSError, match="cache/000000.npz"),
+    ):
+        jft.data.cache(data, f"{run}/cache")
+    for _ in range(2):
+        cached = jft.data.cache(data, f"{run}/cache")
+        np.testing.assert_array_equal(cached[7]["images"], data[7]["images"])
+    assert _names(run / "cache") == ["000000.npz", "cache.json"]

@@ -4,15 +4,12 @@ import concurrent.futures
 import hashlib
 import math
 import os
-import tempfile
-from pathlib import Path
 
 import numpy as np
 
 from keras_jft import files, npy
 from keras_jft.data.batch import BOX_EXTRAS
 from keras_jft.data.dataset import Dataset, Wrapped, check_data, probes
-from keras_jft.files import is_tool_name
 from keras_jft.text_files import claim_folder
 from keras_jft.typing import PathLike
 
@@ -27,17 +24,18 @@ def cache(data: Dataset, directory: PathLike | None = None) -> Dataset:
     """Return the same examples, each read from `data` once, here and now.
 
     Random access to the result costs a few array reads. On disk, the examples
-    are `.npy` files that are mapped, not loaded, so they may be larger than
-    memory. Each chunk of them is written whole or not at all, and an
-    interrupted build continues where it stopped.
+    are `.npz` files that are mapped, not loaded, so they may be larger than
+    memory. Each is written whole or not at all, and an interrupted build
+    continues where it stopped.
 
     Args:
         data: A `Dataset`.
         directory: Folder that keeps the examples for later runs; by default
-            they are kept in memory. The folder recognizes its data set by the
-            number of examples, the classes and their counts, if known, and 64
-            probed examples. Use another folder for a data set that differs
-            from the cached one in any other way.
+            they are kept in memory. What a URL keeps is also copied to the disk
+            for temporary files, while it is in use. The folder recognizes its
+            data set by the number of examples, the classes and their counts,
+            if known, and 64 probed examples. Use another folder for a data set
+            that differs from the cached one in any other way.
 
     Returns:
         A `Dataset`.
@@ -48,17 +46,17 @@ def cache(data: Dataset, directory: PathLike | None = None) -> Dataset:
     """
     check_data(data)
     if directory is not None:
-        files.check_local("directory", directory, "cache/photos")
+        folder = files.as_path("directory", directory, "cache/photos")
         claimed = {"num_examples": len(data), "fingerprint": _digest(data)}
-        claim_folder(directory, "cache.json", claimed, "a cache")
+        claim_folder(folder, "cache.json", claimed, "a cache")
 
     def chunk(start):
         if directory is None:
             return _columns(data, start)
-        folder = Path(directory, f"{start // _CHUNK:06}")
-        if not folder.exists():
-            _write(folder, _columns(data, start))
-        return _map(folder)
+        path = folder / f"{start // _CHUNK:06}.npz"
+        if not path.exists():
+            _write(path, _columns(data, start))
+        return _map(path)
 
     return Cache(data, _parallel(chunk, range(0, len(data), _CHUNK)))
 
@@ -121,7 +119,8 @@ class _Column:
         Raises:
             ValueError: The shapes do not match the number of values.
         """
-        if shapes.ndim != 2 or values.ndim != 1 or (shapes < 0).any():
+        whole = shapes.ndim == 2 and shapes.dtype.kind == "i"
+        if not whole or values.ndim != 1 or (shapes < 0).any():
             raise ValueError(f"its shapes are {shapes.shape}, or negative")
         # Python's integers do not overflow.
         count = sum(map(math.prod, shapes.tolist()))
@@ -179,46 +178,29 @@ def _digest(data):
     return digest.hexdigest()
 
 
-def _write(folder, columns):
-    with tempfile.TemporaryDirectory(
-        dir=folder.parent, prefix=files.PARTIAL
-    ) as partial:
-        whole = Path(partial, folder.name)
-        whole.mkdir()
-        for key, column in columns.items():
-            _save(whole / f"{key}.npy", column.values)
-            _save(whole / f"{key}.shapes.npy", column.shapes)
+def _write(path, columns):
+    arrays = {}
+    for key, column in columns.items():
+        arrays |= {key: column.values, f"{key}.shapes": column.shapes}
+    with files.atomic_write(path) as partial, open(partial, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def _map(path):
+    """Return the `{key: _Column}` of a chunk in a file."""
+    with files.local_copy(path) as copy:
         try:
-            whole.rename(folder)
-        except OSError:
-            # Another process may have written the same chunk in the meantime.
-            if not folder.exists():
-                raise
-
-
-def _save(path, array):
-    with path.open("wb") as file:
-        np.save(file, array)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _map(folder):
-    """Return the `{key: _Column}` of a chunk on disk."""
-    columns = {}
-    for path in folder.glob("*.shapes.npy"):
-        if is_tool_name(path.name):
-            continue
-        key = path.name.removesuffix(".shapes.npy")
-        try:
-            values = npy.from_file(folder / f"{key}.npy")
-            columns[key] = _Column.checked(values, npy.from_file(path, "i"))
-        except (OSError, ValueError) as error:
+            arrays = npy.from_archive(copy)
+            return {
+                key: _Column.checked(values, arrays[f"{key}.shapes"])
+                for key, values in arrays.items()
+                if not key.endswith(".shapes")
+            }
+        except (OSError, ValueError, KeyError) as error:
             raise ValueError(
-                f"The cached chunk {str(folder)!r} is damaged: {error}. "
-                "Delete it, and it will be built again."
+                f"The cached chunk {str(path)!r} is damaged: {error}. Delete "
+                "it, and it will be built again."
             ) from error
-    return columns
 
 
 def _parallel(function, jobs):

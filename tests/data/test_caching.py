@@ -1,7 +1,7 @@
 """A cache gives back what the data set gives, and reads it once."""
 
 import json
-import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -49,9 +49,12 @@ def _assert_equal(example, other):
             np.testing.assert_array_equal(example[key], value)
 
 
-@pytest.fixture(params=["memory", "disk"])
+@pytest.fixture(params=["memory", "disk", "store"])
 def cached(request, data, tmp_path):
-    return cache(data, tmp_path / "cache" if request.param == "disk" else None)
+    if request.param == "store":
+        pytest.importorskip("fsspec")
+    places = {"disk": tmp_path / "cache", "store": f"memory:/{tmp_path}"}
+    return cache(data, places.get(request.param))
 
 
 def test_examples_come_back_as_they_were(cached, examples, data):
@@ -107,9 +110,7 @@ def test_an_interrupted_build_goes_on_where_it_stopped(
     with pytest.raises(ValueError, match=r"600\.jpg"):
         cache(data, tmp_path)
     # As a killed process leaves it: part of a chunk, under another name.
-    leftover = tmp_path / "new-1" / "000001"
-    leftover.mkdir(parents=True)
-    (leftover / "images.npy").write_bytes(b"half")
+    (tmp_path / ".partial-1-000001.npz").write_bytes(b"half")
     data.unreadable = set()
     data.reads.clear()
     whole = cache(data, tmp_path)
@@ -121,12 +122,11 @@ def test_an_interrupted_build_goes_on_where_it_stopped(
 
 def test_a_chunk_that_is_cut_short_is_named(data, examples, tmp_path):
     cache(data, tmp_path)
-    chunk = tmp_path / "000001"
-    whole = (chunk / "images.npy").read_bytes()
-    (chunk / "images.npy").write_bytes(whole[:-10])
-    with pytest.raises(ValueError, match="000001' is damaged.*Delete it"):
+    chunk = tmp_path / "000001.npz"
+    chunk.write_bytes(chunk.read_bytes()[:-10])
+    with pytest.raises(ValueError, match="000001.npz' is damaged.*Delete it"):
         cache(data, tmp_path)
-    shutil.rmtree(chunk)
+    chunk.unlink()
     _assert_equal(cache(data, tmp_path)[600], examples[600])
 
 
@@ -134,23 +134,27 @@ def test_a_header_that_lies_is_damage_and_what_macos_writes_is_not_read(
     data, tmp_path
 ):
     cache(data, tmp_path)
-    (tmp_path / "000001/._images.shapes.npy").write_bytes(b"of another system")
+    (tmp_path / "._000001.npz").write_bytes(b"of another system")
     assert len(cache(data, tmp_path).take([600])) == 1
-    for name in ("images.npy", "images.shapes.npy"):
-        path = tmp_path / "000001" / name
-        whole = path.read_bytes()
-        shape = str(np.load(path).shape).encode()
-        # Terabytes; as many letters, so that the header stays as long.
-        lie = b"(%s,)" % (b"9" * 13)
-        path.write_bytes(whole.replace(shape + b", }", lie + b", }"))
-        assert path.read_bytes() != whole
-        with pytest.raises(ValueError, match="000001' is damaged.*promises"):
+    path = tmp_path / "000001.npz"
+    arrays = dict(np.load(path))
+    for lying in ("images", "images.shapes"):
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, array in arrays.items():
+                header = np.lib.format.header_data_from_array_1_0(array)
+                if name == lying:
+                    header["shape"] = (9 * 10**12,)  # Terabytes.
+                with archive.open(f"{name}.npy", "w") as file:
+                    np.lib.format.write_array_header_1_0(file, header)
+                    file.write(array.tobytes())
+        with pytest.raises(ValueError, match="000001.npz' is damaged.*promis"):
             cache(data, tmp_path)
-        path.write_bytes(whole)
-    # Shapes of another number of values.
-    np.save(path, np.load(path) * 2)
-    with pytest.raises(ValueError, match="000001' is damaged.*values are exp"):
-        cache(data, tmp_path)
+    # Shapes of another number of values, and none.
+    shapes = arrays.pop("images.shapes")
+    for others in ({"images.shapes": shapes * 2}, {}):
+        np.savez(path, **arrays, **others)
+        with pytest.raises(ValueError, match="000001.npz' is damaged: "):
+            cache(data, tmp_path)
 
 
 def test_the_cache_of_another_data_set_is_refused(listed, data, tmp_path):
@@ -191,7 +195,7 @@ def test_two_builds_at_once_agree(data, examples, tmp_path, monkeypatch):
         json.loads((tmp_path / "cache.json").read_text())["num_examples"] == NUM
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "000000", "000001", "000002", "cache.json",
+        "000000.npz", "000001.npz", "000002.npz", "cache.json",
     ]  # fmt: skip
 
 

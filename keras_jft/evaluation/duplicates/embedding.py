@@ -1,4 +1,4 @@
-"""Embed a data set into shards on disk, and resume after an interruption.
+"""Embed a data set into shards of files, and resume after an interruption.
 
 A shard is one archive (`keras_jft/training/checkpoints/archive.py`), with a
 checksum; it exists whole or not at all. Its name gives its number and how many
@@ -9,7 +9,6 @@ Without a backbone, small thumbnails can serve as embeddings (`thumbnails`).
 """
 
 import hashlib
-import pathlib
 from collections.abc import Iterator, Sequence
 
 import keras
@@ -51,7 +50,7 @@ def embed(
         backbone: A `keras.Model` from images to vectors, or to a feature map,
             which is averaged over its positions.
         data: A `Dataset`.
-        directory: Folder of the shards.
+        directory: Folder of the shards, or its URL.
         transforms: As in `jft.data.iterate`; they must bring all images to one
             size. The folder records their `repr`, of functions the names only.
         batch_size: Images per step.
@@ -69,8 +68,7 @@ def embed(
         ValueError: If an embedding is zero or not finite, ids repeat within a
             shard, or `directory` holds embeddings of something else.
     """
-    files.check_local("directory", directory, "embeddings/photos")
-    directory = pathlib.Path(directory)
+    folder = files.as_path("directory", directory, "embeddings/photos")
     model = _pooled(backbone)
     made_from = {
         "num_examples": len(data),
@@ -79,9 +77,9 @@ def embed(
         "model": _digest_of_weights(model),
         "transforms": without_addresses(repr(transforms)),
     }
-    claim_folder(directory, _MANIFEST, made_from, "embeddings")
+    claim_folder(folder, _MANIFEST, made_from, "embeddings")
     index, count = part
-    there = {shard.number for shard in _shards(directory)}
+    there = {shard.number for shard in _shards(folder)}
     shards = -(-len(data) // shard_size)
     for number in range(index, shards, count):
         if number in there:
@@ -99,11 +97,11 @@ def embed(
         ids = np.asarray(names)
         search.check_different(ids, f"ids of shard {number}")
         archive.write(
-            directory / f"{number:06}-{len(ids):06}.npz",
+            folder / f"{number:06}-{len(ids):06}.npz",
             {"ids": ids, "embeddings": _normalized(np.concatenate(rows), ids)},
             {"kind": "embeddings"},
         )
-    whole = len(_shards(directory)) == shards
+    whole = len(_shards(folder)) == shards
     return Embeddings(directory) if whole else None
 
 
@@ -120,8 +118,9 @@ class Embeddings:
     """
 
     def __init__(self, directory: PathLike):
-        files.check_local("directory", directory, "embeddings/photos")
-        self.directory = pathlib.Path(directory)
+        self.directory = files.as_path(
+            "directory", directory, "embeddings/photos"
+        )
         path = self.directory / _MANIFEST
         if not path.is_file():
             raise ValueError(
