@@ -202,6 +202,8 @@ def test_what_needs_a_local_disk_says_so(tmp_path, monkeypatch):
         lambda path: jft.scaling.read_rows(path, kind="mlflow"),
         lambda path: jft.scaling.read_plan("a", text=table.format(path)),
         lambda path: jft.evaluation.dense_set({}, path),
+        lambda path: jft.data.load("image_folder", directory=path),
+        lambda path: jft.data.load("manifest", path=path),
     ):
         with pytest.raises(ValueError, match="mounted file system.*bucket"):
             write("memory://bucket/run")

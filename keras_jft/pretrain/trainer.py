@@ -2,14 +2,13 @@
 
 import dataclasses
 import math
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_jft import backbones, checks, data, metrics, training
+from keras_jft import backbones, checks, data, files, metrics, training
 from keras_jft.data.dataset import Dataset
 from keras_jft.pretrain import losses
 from keras_jft.pretrain.classifier import MultiLabelClassifier
@@ -458,12 +457,13 @@ def backbone(config: Config, initial: keras.Model | None = None) -> keras.Model:
 
 def _loaded(path):
     """Return the backbone of a file; raise `ValueError` if it has none."""
-    if not os.path.isfile(path):
+    if not files.is_file(path):
         raise ValueError(
             f"There is no backbone {path!r}. `jft.pretrain.run(...)` returns "
             "one, whose `save` writes such a file."
         )
-    found = keras.saving.load_model(path, compile=False)
+    with files.local_copy(path) as copy:
+        found = keras.saving.load_model(copy, compile=False)
     if not hasattr(found, "rebuild"):
         raise ValueError(
             f"{path!r} must have a backbone, as `jft.backbones` makes them, "

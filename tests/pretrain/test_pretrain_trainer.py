@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 import keras_jft as jft
+from keras_jft import files
 
 pytestmark = pytest.mark.usefixtures("uncompiled")
 
@@ -282,12 +283,14 @@ def test_another_net_is_not_started_from():
         dataclasses.replace(CONFIG, initial=before)
 
 
-def test_a_pre_training_starts_from_the_file_of_a_backbone(tmp_path):
+@pytest.mark.parametrize("store", ["", "memory:/"])
+def test_a_pre_training_starts_from_the_file_of_a_backbone(store, tmp_path):
     before = jft.pretrain.backbone(
         dataclasses.replace(CONFIG, seed=1, width=8, stem="imagenet")
     )
-    path = str(tmp_path / "before.keras")
-    before.save(path)
+    path = f"{store}{tmp_path}/before.keras"
+    with files.atomic_write(path) as partial:
+        before.save(partial)
     # Its net, whatever that of the config is.
     config = dataclasses.replace(CONFIG, num_examples=0, initial=path)
     found = jft.pretrain.run(config, verbose=0)

@@ -234,12 +234,17 @@ def load(
     return data if noise is None else NoisyLabels(data, **noise)
 
 
+# Those that also read URLs. `tfds` does by itself.
+_IN_STORES = ("open_images", "parquet", "records", "tfds", "webdataset")
+
+
 def _check_paths(name, given):
     """Raise `ValueError` for an option that names files by something else."""
+    check = files.check_path if name in _IN_STORES else files.check_local
     parameters = inspect.signature(DATASETS[name]).parameters
     for field in given.keys() & _PATHS.keys() & parameters.keys():
         if given[field] is not None or parameters[field].default is not None:
-            files.check_path(field, given[field], _PATHS[field])
+            check(field, given[field], _PATHS[field])
 
 
 def _check_required(name, given):

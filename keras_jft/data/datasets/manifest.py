@@ -19,7 +19,7 @@ from keras_jft.data.label_names import (
     labels_of,
     names_in,
 )
-from keras_jft.files import check_path, check_split
+from keras_jft.files import check_local, check_split
 from keras_jft.text import number_of
 from keras_jft.text_files import read_csv, read_json_lines, short
 from keras_jft.typing import PathLike
@@ -70,7 +70,7 @@ def load(
             a URL or outside the folder; or a label is unknown, or neither a
             text nor a whole number. The error names file and row.
     """
-    check_path("path", path, "photos.csv")
+    check_local("path", path, "photos.csv")
     if not isinstance(many, (bool, np.bool)):
         raise ValueError(f"`many` must be True or False. Received: {many!r}.")
     path = Path(path)

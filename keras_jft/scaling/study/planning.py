@@ -81,9 +81,9 @@ class _Planner:
         self.notes, self.only = [], only
         self._given_output = output
         if output is None:
-            output = root / self._value(str, "study", "output")
-        files.check_local("output", output, "study")
-        self.output = pathlib.Path(output)
+            named = self._value(str, "study", "output")
+            output = root / files.check_local("output", named, "study")
+        self.output = files.check_local("output", output, "study")
         self.accelerator = bool(rows_lib.provenance()["accelerator"])
 
     def plan(self):
