@@ -259,7 +259,7 @@ def test_duplicates_are_looked_for_where_sources_differ(tmp_path, rng):
     assert sorted(runner.duplicates(run)) == ["a/1.png", "a/3.png"]
     assert (tmp_path / "kept" / "embeddings").is_dir()
     page = tmp_path / "kept" / "duplicates" / "classification.html"
-    assert "2 of " in page.read_text(encoding="utf-8")
+    assert "2 have a near-duplicate" in page.read_text(encoding="utf-8")
     assert runner.duplicates(RUN) is None
     off = jft.scaling.Runner(tmp_path / "kept", threshold=None)
     assert off.duplicates(run) is None
