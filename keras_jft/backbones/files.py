@@ -87,6 +87,12 @@ def load(path: PathLike, **changes: Any) -> Backbone:
     >>> load(path, output_stride=16).output_stride
     16
     """
+    if str(path).endswith(".keras"):
+        raise ValueError(
+            f"`{path}` was written by `save` of a model: load it by "
+            "`keras.saving.load_model`, and take the `backbone` of what it "
+            "returns. Expected a file of `jft.backbones.save` or a checkpoint."
+        )
     arrays, about = archive.read(path)
     name, config = _described(path, about)
     if not isinstance(name, str) or name not in backbones.BACKBONES:

@@ -23,7 +23,7 @@ import numpy as np
 
 from keras_jft import checks, sides
 from keras_jft.data import keyed_random
-from keras_jft.data.batch import collate
+from keras_jft.data.batch import KEYS, collate
 from keras_jft.data.dataset import Dataset, check_data, fingerprint
 from keras_jft.data.failures import UNREADABLE, cause_of
 from keras_jft.data.transforms import RandomFlip
@@ -368,6 +368,8 @@ class Batches:
         epoch, step = divmod(number, self.steps)
         places = self.places[step * self.batch_size :][: self.batch_size]
         originals = examples = self.examples.take(epoch, np.asarray(places))
+        for example in examples:
+            _check_keys(example)
         if self.originals:
             examples = [{**e, "placements": IN_PLACE} for e in examples]
         if self.transforms:
@@ -393,6 +395,19 @@ class Batches:
         for transform in self.transforms:
             example = transform(example, rng)
         return example
+
+
+def _check_keys(example):
+    """Raise `ValueError` for entries that transforms would not move."""
+    unknown = [key for key in example if key not in KEYS]
+    if unknown:
+        raise ValueError(
+            f"Example {example.get('ids')!r} has the entries {unknown}, which "
+            "batches do not have, so that transforms would not move them with "
+            f"the image. Expected no others than {list(KEYS)}. Leave them out; "
+            "or, to train on them, pass `fit` pairs of images and targets, as "
+            "arrays or a `tf.data.Dataset`."
+        )
 
 
 def _transforms(transforms, training, info):

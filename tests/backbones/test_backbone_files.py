@@ -118,6 +118,12 @@ def test_a_hostile_configuration_is_refused(saved, case):
         backbones.load(saved)
 
 
+def test_the_file_of_a_whole_model_says_how_it_is_loaded(kept, tmp_path):
+    kept[0].save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match=r"keras\.saving\.load_model"):
+        backbones.load(tmp_path / "model.keras")
+
+
 def test_weights_that_do_not_fit_are_reported(saved):
     arrays, about = archive.read(saved)
     without = {k: v for k, v in arrays.items() if k != "model/conv1_bn/gamma"}

@@ -71,6 +71,17 @@ def test_batches_hold_what_the_examples_hold(make_data):
             assert labels[labels >= 0].tolist() == example["labels"].tolist()
 
 
+def test_an_entry_that_batches_do_not_have_is_refused(listed):
+    # Transforms would mirror the image, and leave the depth as it is.
+    example = {
+        "images": np.zeros((4, 4, 3), "uint8"),
+        "depth": np.zeros((4, 4, 1), "float32"),
+        "ids": 7,
+    }
+    with pytest.raises(ValueError, match=r"Example 7 .*\['depth'\].*pairs"):
+        next(iter(iterate(listed([example]), 1, transforms="flip")))
+
+
 def test_only_training_drops_a_last_batch_that_is_not_full(make_data):
     data = make_data(10)
     sizes = {
