@@ -309,11 +309,21 @@ JOBS = {
 }
 
 
+def as_written():
+    """Run graphs as they were written, as tests/conftest.py does and why."""
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options(
+        {"disable_meta_optimizer": True}
+    )
+
+
 def main(jobs, folder):
     """Run jobs, separated by commas, under the strategy of TF_CONFIG.
 
     What they measured is left in `folder/<job>_<task>.npz`.
     """
+    as_written()
     task = json.loads(os.environ["TF_CONFIG"])["task"]
     strategy = training.strategy("auto")
     for job in jobs.split(","):

@@ -241,6 +241,7 @@ def main(jobs, folder):
     """Run jobs, separated by commas, under the strategy of TF_CONFIG."""
     global FOLDER
     FOLDER = folder
+    cluster_jobs.as_written()
     (FOLDER / f"{_task()}.pid").write_text(str(os.getpid()))
     strategy = training.strategy("auto")
     keras.utils.set_random_seed(0)
