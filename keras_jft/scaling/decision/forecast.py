@@ -204,8 +204,9 @@ def forecast(
     withholds the verdict: there are fewer than four sizes, `factor` exceeds
     their range, the score falls after a peak or jumps at the largest size, the
     curve has reached the end of the scale, all scores are equal, no gain can be
-    as large as `worth`, or the verdict rests on what other curves do and not on
-    these runs.
+    as large as `worth`, or the verdict would be another from these runs alone,
+    without what other curves do, or from an interval that is wider by what the
+    curve misses of them.
 
     Args:
         law: A `Law`, from `fit`.

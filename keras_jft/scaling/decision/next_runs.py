@@ -105,7 +105,8 @@ def outlooks(law, factor, left):
 
     They will show how noisy runs are and how much of that a size shares, which
     few runs leave open. So the draws are split by both: each part is one way in
-    which they may turn out.
+    which these may turn out. Of what all runs show of them, the runs that are
+    left show their share; but for that, they stay as open as now.
 
     Args:
         law: A `Law`.
@@ -113,19 +114,23 @@ def outlooks(law, factor, left):
         left: `{size: number of runs left}`.
 
     Yields:
-        For each of equal parts of the draws, an `Estimate` of the gain with the
-        interval that it has after these runs, and the standard deviation of how
-        far they move it (equation 30).
+        For all draws, and for each part, its weight, an `Estimate` of the gain
+        with the interval that it has after these runs, and the standard
+        deviation of how far they move it (equation 30). Weights sum to 1.
     """
     data, drawn = law.evidence, _drawn(law, factor, [*left])
-    for part in _parts(drawn):
+    runs_left = sum(left.values())
+    share = runs_left / (runs_left + len(data.x))
+    parts = [(1 - share, slice(None))]
+    parts += [(share / PARTS**2, part) for part in _parts(drawn)]
+    for weight, part in parts:
         done = dict(zip(data.sizes.tolist(), data.counts.tolist(), strict=True))
         outlook = _Outlook(law, [*left], drawn.of(part))
         before = outlook.variance
         for size, runs in left.items():
             outlook.add(size, done, runs)
         moves = np.sqrt(max(before - outlook.variance, 0.0))
-        yield outlook.estimate(), float(moves)
+        yield weight, outlook.estimate(), float(moves)
 
 
 def _parts(drawn):

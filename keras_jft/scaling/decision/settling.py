@@ -10,7 +10,6 @@ References:
     chapter 4 (preposterior analysis).
 """
 
-import numpy as np
 from scipy import stats
 
 from keras_jft.scaling.decision import next_runs
@@ -46,12 +45,11 @@ def probabilities(sheet, left):
 
 def _of_the_interval(law, sheet, left):
     """Return `{verdict: probability}` from the interval of the gain alone."""
-    above, below = [], []
-    for gain, moves in next_runs.outlooks(law, sheet.factor, left):
+    above = below = 0.0
+    for weight, gain, moves in next_runs.outlooks(law, sheet.factor, left):
         moved = stats.norm(scale=max(moves, 1e-300))
-        above.append(moved.sf(sheet.worth - gain.low))
-        below.append(moved.cdf(sheet.worth - gain.high))
-    above, below = float(np.mean(above)), float(np.mean(below))
+        above += weight * float(moved.sf(sheet.worth - gain.low))
+        below += weight * float(moved.cdf(sheet.worth - gain.high))
     return {
         COLLECT: above,
         DO_NOT_COLLECT: below,
