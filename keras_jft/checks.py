@@ -6,8 +6,11 @@ import gc
 import inspect
 import math
 import numbers
+import os
 import pathlib
+import signal
 import sys
+import threading
 import types
 import typing
 from collections.abc import Mapping
@@ -370,7 +373,8 @@ def on_command_line(program=None, told=str, stopped=STOPPED):
         stopped: What is safe after Ctrl-C, and how to go on.
     """
     try:
-        yield
+        with _ctrl_c_again():
+            yield
     except KeyboardInterrupt:
         program = program or pathlib.Path(sys.argv[0]).name
         print(f"\n{program}: stopped. {stopped}", file=sys.stderr)
@@ -383,3 +387,27 @@ def on_command_line(program=None, told=str, stopped=STOPPED):
         program = program or pathlib.Path(sys.argv[0]).name
         print(f"{program}: error: {text}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+@contextlib.contextmanager
+def _ctrl_c_again():
+    """Press Ctrl-C again for the user where Python has dropped it.
+
+    Python drops what is raised in a callback of `weakref` or in `__del__`, of
+    which TensorFlow runs many.
+    """
+    before = sys.unraisablehook
+
+    def hook(dropped):
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            # A moment later, as it would be dropped in here as well.
+            press = os.kill, (os.getpid(), signal.SIGINT)
+            threading.Timer(0.01, *press).start()
+        else:
+            before(dropped)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before

@@ -1,11 +1,15 @@
 """The command line says things in options, and ends with a status."""
 
+import functools
 import html
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
+import weakref
 
 import numpy as np
 import pytest
@@ -279,3 +283,23 @@ def test_ctrl_c_is_answered_with_what_is_safe(
     line = said(*command, status=130)
     assert line.startswith(f"keras-jft {command[0]}: stopped. ")
     assert re.search(message, line)
+
+
+def test_ctrl_c_in_a_callback_is_not_lost(said, monkeypatch):
+    class Thing:
+        pass
+
+    def run(arguments):
+        thing = Thing()
+        # Python drops what is raised in such a callback.
+        press = functools.partial(os.kill, os.getpid(), signal.SIGINT)
+        reference = weakref.ref(thing, lambda _: press())
+        del thing
+        assert reference() is None
+        time.sleep(5)
+        raise AssertionError("Ctrl-C was not heard.")
+
+    add, _, *texts = cli.COMMANDS["study"]
+    monkeypatch.setitem(cli.COMMANDS, "study", (add, run, *texts))
+    line = said("study", "study.toml", status=130)
+    assert line.startswith("keras-jft study: stopped. ")
