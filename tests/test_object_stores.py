@@ -365,3 +365,33 @@ def test_embeddings_and_caches_go_on_in_a_bucket(run, server):
         cached = jft.data.cache(data, f"{run}/cache")
         np.testing.assert_array_equal(cached[7]["images"], data[7]["images"])
     assert _names(run / "cache") == ["000000.npz", "cache.json"]
+
+
+_IMAGES = {"image_size": 16, "num_examples": 16}
+_TRAINED = {
+    "image_size": (16, 16), "dtype": "float32", "batch_size": 16, "epochs": 1,
+}  # fmt: skip
+_LABELED = {**_IMAGES, "task": "classification"}
+RUN = jft.scaling.Run(
+    pretrain=jft.pretrain.Config(options=_IMAGES, num_examples=16, **_TRAINED),
+    transfer=jft.transfer.Config(options=_LABELED, **_TRAINED),
+    evaluation=jft.evaluation.Config(
+        task="classification", options=_LABELED, batch_size=16
+    ),
+)
+
+
+@pytest.mark.usefixtures("uncompiled")
+def test_a_runner_keeps_its_backbone_in_a_bucket(run, server, monkeypatch):
+    """Training goes on there, too, and leaves nothing behind."""
+    with server.fails("cut", "PUT", ".keras"):
+        scores = jft.scaling.Runner(str(run))(RUN)
+    assert [path.suffix for path in run.iterdir()] == [".keras", ".seconds"]
+
+    def never(*args, **kwargs):
+        raise AssertionError("It was pre-trained twice.")
+
+    monkeypatch.setattr(jft.pretrain, "run", never)
+    again = jft.scaling.Runner(str(run))(RUN)
+    assert again["top1"] == scores["top1"]
+    assert again["pretrain_seconds"] == scores["pretrain_seconds"]

@@ -4,6 +4,8 @@ import subprocess
 import sys
 import threading
 
+import pytest
+
 from keras_jft.scaling.study import claims
 
 HOLDER = """
@@ -52,6 +54,12 @@ def test_a_config_is_held_against_other_threads_and_paths_to_it(tmp_path):
         for same in (path, str(path), folder / "rows.jsonl"):
             with claims.claim(same, "00ff") as mine:
                 assert not mine
+    pytest.importorskip("fsspec")
+    url = f"memory:/{path}"
+    with claims.claim(url, "00ff") as mine:
+        assert mine
+        with claims.claim(url, "00ff") as mine:
+            assert not mine
     with claims.claim(path, "00ff") as mine:
         assert mine
 
