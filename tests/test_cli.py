@@ -114,6 +114,20 @@ def test_wrong_input_ends_with_status_2(said, words, message):
     assert message in said(*words)
 
 
+def test_nets_are_listed_by_all_words_of_their_names(capsys):
+    assert cli.main(["backbones", "applications", "mobilenetv3"]) == 0
+    assert capsys.readouterr().out.split() == [
+        "applications/MobileNetV3Large",
+        "applications/MobileNetV3Small",
+    ]
+
+
+def test_a_word_that_is_in_no_name_of_a_net_is_told(said):
+    assert "resnet mobilnet, which is in no name" in said(
+        "backbones", "resnet", "mobilnet"
+    )
+
+
 def test_a_model_is_exported_beside_itself(tiny_backbone, tmp_path, capsys):
     tf = pytest.importorskip("tensorflow")
     model = Classifier(tiny_backbone, num_classes=3)

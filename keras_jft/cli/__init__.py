@@ -142,7 +142,7 @@ COMMANDS = {
     "backbones": (
         models.add_backbones,
         models.run_backbones,
-        "list the names of nets that [pretrain] takes as `backbone`",
+        "list the nets that `jft.backbones.create` and [pretrain] take by name",
         "resnet",
     ),
     "predict": (

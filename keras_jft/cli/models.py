@@ -1,7 +1,9 @@
 """The commands for nets: `backbones`, `predict` and `export`."""
 
+import importlib.util
 import json
 import pathlib
+import sys
 
 import keras_jft as jft
 from keras_jft.text_files import read_text
@@ -16,9 +18,24 @@ def add_backbones(parser):
 
 def run_backbones(arguments):
     """Run `keras-jft backbones`."""
-    for name in jft.backbones.names():
-        if all(word.lower() in name.lower() for word in arguments.words):
-            print(name)
+    found = [
+        name
+        for name in jft.backbones.names()
+        if all(word.lower() in name.lower() for word in arguments.words)
+    ]
+    if not importlib.util.find_spec("keras_hub"):
+        print(
+            "Without the nets of KerasHub, which is not installed: "
+            'pip install "keras_jft[hub]".',
+            file=sys.stderr,
+        )
+    if not found:
+        raise ValueError(
+            "WORD must be a part of a name, and of several WORDs all. "
+            f"Received: {' '.join(arguments.words)}, which is in no name. "
+            "`keras-jft backbones` alone lists all names."
+        )
+    print(*found, sep="\n")
 
 
 # === predict ===
