@@ -143,8 +143,9 @@
     if (goal >= low && goal <= high) {
       add(svg, "line", { class: "enough", x1: left, x2: width - right,
         y1: y(goal), y2: y(goal) });
-      add(svg, "text", { x: left + 6, y: y(goal) - 5 }, worth > 0
-        ? "worth it beyond here" : "the curve at the largest size");
+      // A falling curve comes from above the line, so the words are below.
+      add(svg, "text", { x: left + 6, y: y(goal) + (curve.sign > 0 ? -5 : 13) },
+        worth > 0 ? "worth it beyond here" : "the curve at the largest size");
     }
     const at = x(data.means[0].at(-1) * option.factor);
     const [middle, from, to] = option.scores;
