@@ -10,6 +10,7 @@ the predictions. Takes about five minutes on one core.
 import argparse
 import dataclasses
 import pathlib
+import shutil
 
 import matplotlib
 
@@ -115,6 +116,7 @@ def main():
         path = arguments.output / f"{task}.png"
         draw(task, model, data).savefig(path, dpi=80, bbox_inches="tight")
         print(path)
+    shutil.rmtree(runs)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ def test_a_backbone_is_transferred_and_its_model_drawn(tmp_path, monkeypatch):
     runpy.run_path(script, run_name="__main__")
     with Image.open(tmp_path / "classification.png") as image:
         assert image.width > image.height  # Four images in a row.
+    # Checkpoints are gone when nothing is left to go on with.
+    assert [path.name for path in tmp_path.iterdir()] == ["classification.png"]
 
 
 def test_there_is_a_picture_of_each_task():
