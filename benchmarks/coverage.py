@@ -15,7 +15,8 @@ Command:
 
 Result of the forecasts as they were without a learned prior and deviations,
 not measured again since (1,000 curves per law; held in percent; widths and
-errors in points):
+errors in points; straight lines were measured again, 500 of them, with the
+forecasts as they are: 95.2% held, width 14.6, error 2.5):
 
                     held   median width   median error   of the paper's line
     log-linear      92.7       11.5           2.1                0.5
