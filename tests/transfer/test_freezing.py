@@ -6,10 +6,13 @@ from keras import ops
 from keras_jft import transfer
 from keras_jft.backbones.backbone import layers_by_stage
 
+# Sooner than a graph where a single step is taken; JAX compiles each operation.
+EAGER = keras.backend.backend() == "tensorflow"
+
 
 def _fit(model, rng, side=16):
     """Paths of the variables that a step of `fit` changes."""
-    model.compile(keras.optimizers.SGD(0.1))
+    model.compile(keras.optimizers.SGD(0.1), run_eagerly=EAGER)
     before = {v.path: ops.convert_to_numpy(v) for v in model.variables}
     images = rng.integers(0, 256, (8, side, side, 3)).astype("uint8")
     labels = rng.integers(0, 3, (8,)).astype("int32")

@@ -13,6 +13,8 @@ from keras_jft.transfer.heads.upsampling import upsample
 
 pytestmark = pytest.mark.ops
 NAMES = ("head_top", "left_hip", "right_hip")
+# Sooner than a graph where a single step is taken; JAX compiles each operation.
+EAGER = keras.backend.backend() == "tensorflow"
 
 
 @pytest.fixture
@@ -29,7 +31,9 @@ def crops(rng):
 
 def _small(backbone, **options):
     options = {"output_stride": 2, "radius": 3.0, **options}
-    return PoseEstimator(backbone, 3, **options)
+    model = PoseEstimator(backbone, 3, **options)
+    model.run_eagerly = EAGER
+    return model
 
 
 @pytest.mark.skipif(
@@ -166,7 +170,7 @@ def test_every_argument_survives_saving(tiny_backbone, crops, tmp_path):
         flip_pairs=[("left_hip", "right_hip")],
         name="other",
     )
-    model.compile("sgd")
+    model.compile("sgd", run_eagerly=EAGER)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     assert again.get_config() == model.get_config()
@@ -182,7 +186,7 @@ def test_every_argument_survives_saving(tiny_backbone, crops, tmp_path):
 
 def test_people_in_the_background_reach_the_loss(tiny_backbone, crops):
     model = _small(tiny_backbone)
-    model.compile("sgd")
+    model.compile("sgd", run_eagerly=EAGER)
     boxes = np.tile(np.float32([0, 0, 16, 16]), (4, 2, 1))
     others = np.stack([crops["keypoints"], crops["keypoints"][::-1]], axis=1)
     entry = {"boxes": boxes, "labels": np.zeros((4, 2), "int32")}
@@ -213,7 +217,7 @@ def test_bad_arguments_and_keypoints_are_refused(tiny_backbone, crops):
     with pytest.raises(ValueError, match="at most once"):
         _small(tiny_backbone, flip_pairs=[(0, 0)])
     model = _small(tiny_backbone)
-    model.compile("sgd")
+    model.compile("sgd", run_eagerly=EAGER)
     crops["keypoints"] = crops["keypoints"][:, :2]
     with pytest.raises(ValueError, match=r"3 keypoints.*\(4, 2\)"):
         model.fit(crops, verbose=0)
@@ -244,7 +248,7 @@ def test_mixed_precision_keeps_outputs_in_float32(crops):
             image_shape=(16, 16, 3),
         )
         model = _small(backbone)
-    model.compile("sgd")
+    model.compile("sgd", run_eagerly=EAGER)
     model.fit(crops, verbose=0)
     assert model.output.dtype == "float32"
     assert np.isfinite(model.predict(crops, verbose=0)["scores"]).all()
