@@ -464,11 +464,11 @@ def test_masks_and_boxes_of_tf_data_are_looked_at(
         "boxes": np.float32([[[0.1, 0.1, 0.5, 0.5]]] * 2),
         "labels": np.zeros((2, 1), "int32"),
     }
+    model = transfer.FasterRCNN(
+        tiny_backbone, 1, anchor_base=16, num_proposals=4, rpn_filters=8
+    )
+    model.compile("sgd")
     for batch in ((x, boxes), {"images": x, "bounding_boxes": boxes}):
-        model = transfer.FasterRCNN(
-            tiny_backbone, 1, anchor_base=16, num_proposals=4, rpn_filters=8
-        )
-        model.compile("sgd")
         with pytest.raises(ValueError, match="must be in pixels, not in 0"):
             model.fit(tf.data.Dataset.from_tensors(batch), verbose=0)
 
