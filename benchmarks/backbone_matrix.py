@@ -14,11 +14,8 @@ Command, for all cells or some of them:
 
 Result: `results/backbone_matrix.jsonl`, a row per family with a mark per head:
 "yes", or why the net cannot have the head. `docs/backbones.md` shows the table.
-The FasterRCNN cells did not all run under one setting: with 8 proposals and 4
-steps two KerasHub ResNets failed under FPN, with 32 and 6 HGNetV2 did; each was
-run again with more (32 and 6; 32 and 12, which is what the check has now).
 
-Cost: about 8 minutes on one core, on TensorFlow; needs KerasHub and KerasCV.
+Cost: 9 minutes of one core, on TensorFlow; needs KerasHub and KerasCV.
 """
 
 import argparse
