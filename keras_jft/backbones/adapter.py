@@ -360,6 +360,9 @@ def _replace(layer, is_fused, bn_mode, bn_momentum):
 
 def _call(operation, *args, **kwargs):
     if type(operation).__name__ in _WHOLE_ENCODERS:
+        if type(operation).__name__ == "DeiTEncoder":
+            # Without them its blocks return a None, which no graph can hold.
+            kwargs["return_attention_scores"] = True
         return operation.call(*args, **kwargs)
     return operation(*args, **kwargs)
 

@@ -25,7 +25,6 @@ HUB = (
     "MiTBackbone",
     "MobileNetBackbone",
     "ResNetBackbone",
-    "SwinTransformerBackbone",
     "VGGBackbone",
     "ViTBackbone",
     "XceptionBackbone",

@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 from keras_jft import training, transfer
-from keras_jft.backbones import AdaptedBackbone, adapt, adapter
+from keras_jft.backbones import AdaptedBackbone, adapt, adapter, nets
 from keras_jft.backbones.backbone import layers_by_stage
 from keras_jft.layers import FusedBatchNormalization, ImageScaling
 from keras_jft.training import keras_internals
@@ -255,6 +255,60 @@ def test_tokens_become_a_map_without_the_class_token(pixels):
     pooled = keras.Model(backbone.input, backbone.pooled_output)
     np.testing.assert_allclose(
         _numbers(pooled, pixels), tokens[:, 0], atol=1e-4
+    )
+
+
+# Those of KerasHub of which `families.STOCK` has none, as small as they can be.
+OTHERS_OF_HUB = {
+    "DeiTBackbone": {
+        "image_shape": families.SHAPE,
+        "patch_size": 8,
+        "num_layers": 4,
+        "num_heads": 2,
+        "hidden_dim": 8,
+        "intermediate_dim": 8,
+    },
+    "DINOV3Backbone": {
+        "image_shape": families.SHAPE,
+        "patch_size": 8,
+        "num_layers": 4,
+        "num_heads": 2,
+        "hidden_dim": 8,
+        "intermediate_dim": 8,
+    },
+    "DenseNetBackbone": {
+        "stackwise_num_repeats": [1, 1, 1, 1],
+        "growth_rate": 4,
+    },
+    "VGGBackbone": {
+        "stackwise_num_repeats": [1] * 5,
+        "stackwise_num_filters": [4] * 5,
+    },
+    "XceptionBackbone": {
+        "stackwise_conv_filters": [[4, 4], [8], [12], [16], [20], [24]],
+        "stackwise_pooling": [False, True, True, True, True, False],
+    },
+}
+
+
+@pytest.mark.parametrize("name", OTHERS_OF_HUB)
+def test_a_net_of_keras_hub_gives_its_own_numbers(name, pixels):
+    import keras_hub
+
+    net = getattr(keras_hub.models, name)(**OTHERS_OF_HUB[name])
+    images = pixels.astype("float32") / 255
+    given = {"pixel_values": images} if name == "DINOV3Backbone" else images
+    expected = np.asarray(net(given))
+    if expected.ndim == 3:  # The patches are the last tokens.
+        expected = expected[:, -16:].reshape(-1, 4, 4, expected.shape[-1])
+    found = np.asarray(adapt(net, scaling="none")(images))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_every_net_of_keras_hub_that_can_be_named_is_tried():
+    stock = inspect.getsource(families)
+    assert [n for n in nets.HUB if n not in stock] == sorted(
+        OTHERS_OF_HUB, key=nets.HUB.index
     )
 
 
