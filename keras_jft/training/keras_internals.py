@@ -9,7 +9,9 @@ what the package needs of each name.
 This module does not import TensorFlow; it only uses objects that it receives.
 """
 
+import contextlib
 import inspect
+from typing import Any
 
 import keras
 
@@ -238,6 +240,29 @@ class HookedModel(keras.Model):
         if is_new:
             _count_tracings_apart(self.predict_function)
 
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate as `keras.Model` does, and keep the weights if it fails."""
+        with _weights_given_back(self):
+            return super().evaluate(*args, **kwargs)
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """Predict as `keras.Model` does, and keep the weights if it fails."""
+        with _weights_given_back(self):
+            return super().predict(*args, **kwargs)
+
+    def _get_jax_state(self, **wanted):
+        """Return the state of variables, and keep it for `jax_state_sync`.
+
+        On JAX, Keras takes the values out of a model's variables for its loop.
+        Should the first step fail, say because a batch cannot be read, they
+        would be lost.
+        """
+        state = super()._get_jax_state(**wanted)
+        if wanted.get("purge_model_variables"):
+            names = [name for name in _JAX_STATE if wanted.get(name)]
+            self._jax_state = dict(zip(names, state, strict=True))
+        return state
+
     def _make_function(self, step_function, **kwargs):
         step = self._step_to_compile(step_function)
         function = super()._make_function(step, **kwargs)
@@ -249,6 +274,25 @@ class HookedModel(keras.Model):
 
     def _get_metrics_result_or_logs(self, logs):
         return self._logs_of_epoch(logs)
+
+
+# In the order in which Keras passes them.
+_JAX_STATE = (
+    "trainable_variables",
+    "non_trainable_variables",
+    "optimizer_variables",
+    "metrics_variables",
+)
+
+
+@contextlib.contextmanager
+def _weights_given_back(model):
+    """On JAX, put values back into variables that Keras took out, as `fit`."""
+    try:
+        yield
+    finally:
+        if keras.backend.backend() == "jax":
+            model.jax_state_sync()
 
 
 def _count_tracings_apart(step):

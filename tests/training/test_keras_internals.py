@@ -502,3 +502,32 @@ def test_models_in_a_model_take_maps_of_another_size():
     internals.allow_any_size(model)
     assert model(other).shape == (1, 4, 3, 2)
     assert model(keras.Input((8, 6, 3))).shape == (None, 4, 3, 2)
+
+
+@pytest.mark.ops
+@pytest.mark.parametrize("loop", ["fit", "evaluate", "predict"])
+@pytest.mark.parametrize("good", [0, 1])
+def test_weights_survive_data_that_fails(loop, good):
+    inputs = keras.Input((3,))
+    outputs = keras.layers.Dense(2)(inputs)
+    model = internals.HookedModel(inputs, outputs)
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    before = [ops.convert_to_numpy(v) for v in model.weights]
+
+    class Data(keras.utils.PyDataset):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            # Keras looks at the first batch before its loop begins.
+            self.given = getattr(self, "given", -1) + 1
+            if self.given > good:
+                raise RuntimeError("the disk is gone")
+            x, y = np.ones((2, 3), "float32"), np.ones((2, 2), "float32")
+            return (x,) if loop == "predict" else (x, y)
+
+    with pytest.raises(Exception, match="the disk is gone"):
+        getattr(model, loop)(Data(), verbose=0)
+    after = [ops.convert_to_numpy(v) for v in model.weights]
+    for ours, theirs in zip(after, before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
