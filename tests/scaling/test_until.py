@@ -63,7 +63,7 @@ def flat(size):
 def test_a_study_stops_at_the_verdict_of_the_whole_grid(
     curve, worth, verdict, tmp_path
 ):
-    question = Decided(y="accuracy", worth=worth)
+    question = Decided(y="accuracy", worth=worth, level=0.95)
     part, whole = Replay(curve, 0.003, 1), Replay(curve, 0.003, 1)
     rows = Study(configs(), tmp_path / "a", part, until=question).run()
     every = Study(configs(), tmp_path / "b", whole).run()
