@@ -1,11 +1,14 @@
 """The quick start is one study, by the command and in Python."""
 
 import dataclasses
+import json
 import pathlib
 import runpy
 import sys
 
 import pytest
+
+from keras_jft.scaling.study.config_id import config_id
 
 pytestmark = pytest.mark.rewritten
 
@@ -32,6 +35,14 @@ def test_the_quick_start_is_the_study_that_its_file_describes(
     # 3 epochs of 300 images, which 6 of the 12 runs share.
     assert "12 runs left, 900 images of pre-training" in capsys.readouterr().out
     assert not (tmp_path / "new").exists()
+
+
+def test_the_rows_on_record_are_those_of_the_runs_of_today():
+    results = SCRIPT.parents[1] / "benchmarks" / "results" / "quickstart.jsonl"
+    lines = results.read_text(encoding="utf-8").splitlines()
+    keys = [json.loads(line)["key"] for line in lines]
+    runs = runpy.run_path(str(SCRIPT))["plan_of"]().runs()
+    assert sorted(keys) == sorted(map(config_id, runs))
 
 
 @pytest.mark.slow
