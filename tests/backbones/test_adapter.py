@@ -122,6 +122,7 @@ def test_the_scaling_of_every_net_of_keras_applications_is_known(module):
 # === Weights ===
 
 
+@pytest.mark.ops
 def test_the_weights_of_the_net_are_used_not_copied(pixels):
     net = families.resnet_v1()
     backbone = adapt(net)
@@ -152,6 +153,7 @@ def test_fused_batch_normalization_gives_the_same_numbers(pixels):
     assert [w.shape for w in fused.weights] == [b.shape for b in before]
 
 
+@pytest.mark.ops
 def test_fused_statistics_move_as_stock_ones_do(pixels):
     stock = adapt(families.resnet_v1())
     fused = stock.rebuild(fused=True)
@@ -243,6 +245,7 @@ def _values(model):
 # === Tokens ===
 
 
+@pytest.mark.ops
 def test_tokens_become_a_map_without_the_class_token(pixels):
     net = families.hub_vit()
     tokens = _numbers(net, pixels / 127.5 - 1)
@@ -312,6 +315,7 @@ def test_every_net_of_keras_hub_that_can_be_named_is_tried():
     )
 
 
+@pytest.mark.ops
 def test_registers_of_dinov2_are_no_part_of_its_map(pixels):
     net = families.hub_dinov2()
     backbone = adapt(net, scaling="tf")
@@ -323,6 +327,7 @@ def test_registers_of_dinov2_are_no_part_of_its_map(pixels):
     )
 
 
+@pytest.mark.ops
 def test_a_vit_has_four_stages_of_blocks_and_a_pyramid_that_is_the_heads():
     backbone = adapt(families.hub_vit(), scaling="tf")
     stages = layers_by_stage(backbone)
@@ -345,6 +350,7 @@ def test_a_vit_has_four_stages_of_blocks_and_a_pyramid_that_is_the_heads():
     }
 
 
+@pytest.mark.ops
 def test_position_embeddings_are_interpolated_for_larger_images():
     backbone = adapt(families.hub_vit(), scaling="tf")
     (positions,) = [w for w in backbone.weights if w.shape == (17, 16)]
