@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 import tempfile
 
@@ -90,6 +91,14 @@ def figures_closed(request):
         # A script leaves its figures to the end of its process.
         is_script = request.path.parent.name in ("benchmarks", "examples")
         assert is_script or left == []
+
+
+@pytest.fixture
+def heeds_ctrl_c():
+    """Heed Ctrl-C, which is ignored in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)

@@ -299,6 +299,7 @@ def test_ctrl_c_is_answered_with_what_is_safe(
     assert re.search(message, line)
 
 
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_in_a_callback_is_not_lost(said, monkeypatch):
     class Thing:
         pass

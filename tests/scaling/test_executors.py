@@ -133,6 +133,7 @@ def test_a_run_that_cannot_be_sent_ends_the_study_without_a_row(tmp_path):
     assert not path.exists()
 
 
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_an_interrupt_ends_the_runs_and_says_how_to_go_on(tmp_path, capsys):
     """Ctrl-C, with one run going on and the others waiting."""
 
