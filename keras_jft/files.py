@@ -309,7 +309,7 @@ def edited(path):
     import fcntl  # Not on Windows, where the rest of the package imports.
 
     with (
-        open(lock_file(path), "a") as lock,
+        open(lock_file(path), "ab") as lock,
         tempfile.TemporaryDirectory(prefix="keras_jft-") as folder,
     ):
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -148,9 +148,15 @@ class ObjectPath:
         return self.read_bytes().decode(encoding)
 
     def open(self, mode="rb"):
-        """Return a copy of an object, opened to be read as bytes."""
+        """Return a copy of an object, opened to be read as bytes.
+
+        Raises:
+            ValueError: Another mode is asked for: a store only reads this way.
+        """
+        if mode != "rb":
+            raise ValueError(f"`mode` must be 'rb'. Received: mode={mode!r}.")
         # Its name is gone when it is closed.
-        file = tempfile.NamedTemporaryFile(mode)  # noqa: SIM115
+        file = tempfile.NamedTemporaryFile("rb")  # noqa: SIM115
         try:
             self.download(file.name)
         except BaseException:

@@ -184,7 +184,7 @@ def test_runs_wait_for_a_pre_training_and_go_on_where_it_failed(tmp_path):
 def test_what_is_no_executor_is_refused(tmp_path):
     started = study.Study(jobs.configs(tmp_path), tmp_path / "rows", jobs.run)
     with pytest.raises(ValueError, match="`executor` must have a method `subm"):
-        started.run(executor="dask")
+        started.run(executor=object())
     fork = multiprocessing.get_context("fork")
     with (
         concurrent.futures.ProcessPoolExecutor(1, fork) as executor,
