@@ -123,7 +123,7 @@ def test_nets_are_listed_by_all_words_of_their_names(capsys):
 
 
 def test_a_word_that_is_in_no_name_of_a_net_is_told(said):
-    assert "resnet mobilnet, which is in no name" in said(
+    assert "of these WORDs in its name: resnet mobilnet." in said(
         "backbones", "resnet", "mobilnet"
     )
 

@@ -31,9 +31,9 @@ def run_backbones(arguments):
         )
     if not found:
         raise ValueError(
-            "WORD must be a part of a name, and of several WORDs all. "
-            f"Received: {' '.join(arguments.words)}, which is in no name. "
-            "`keras-jft backbones` alone lists all names."
+            "No backbone has all of these WORDs in its name: "
+            f"{' '.join(arguments.words)}. `keras-jft backbones` alone lists "
+            "all names."
         )
     print(*found, sep="\n")
 

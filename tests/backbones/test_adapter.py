@@ -262,23 +262,17 @@ def test_tokens_become_a_map_without_the_class_token(pixels):
 
 
 # Those of KerasHub of which `families.STOCK` has none, as small as they can be.
+_TRANSFORMER = {
+    "image_shape": families.SHAPE,
+    "patch_size": 8,
+    "num_layers": 4,
+    "num_heads": 2,
+    "hidden_dim": 8,
+    "intermediate_dim": 8,
+}
 OTHERS_OF_HUB = {
-    "DeiTBackbone": {
-        "image_shape": families.SHAPE,
-        "patch_size": 8,
-        "num_layers": 4,
-        "num_heads": 2,
-        "hidden_dim": 8,
-        "intermediate_dim": 8,
-    },
-    "DINOV3Backbone": {
-        "image_shape": families.SHAPE,
-        "patch_size": 8,
-        "num_layers": 4,
-        "num_heads": 2,
-        "hidden_dim": 8,
-        "intermediate_dim": 8,
-    },
+    "DeiTBackbone": _TRANSFORMER,
+    "DINOV3Backbone": _TRANSFORMER,
     "DenseNetBackbone": {
         "stackwise_num_repeats": [1, 1, 1, 1],
         "growth_rate": 4,

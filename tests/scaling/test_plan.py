@@ -222,8 +222,11 @@ def test_a_study_starts_from_another_pre_training(plan, folders, save):
     # One for all sizes and seeds.
     assert {id(run.pretrain.initial) for run in found.runs()} == {id(before)}
     said = str(found)
-    assert "- its start, a pre-training once for all: 3 steps, 16 im" in said
-    assert "sizes: 0, 16, 25, 40, 63, 100 (0: the weights at the st" in said
+    assert (
+        "- initial weights, from one pre-training for all sizes: 3 steps, 16 im"
+        in said
+    )
+    assert "sizes: 0, 16, 25, 40, 63, 100 (0: the initial weights a" in said
 
 
 def test_a_study_starts_from_a_saved_backbone(plan, folders, tiny_backbone):
@@ -233,11 +236,11 @@ def test_a_study_starts_from_a_saved_backbone(plan, folders, tiny_backbone):
     saved = '"photos"\ninitial = "nets/before.keras"'
     found = plan(SHORT.replace('"photos"', saved))
     assert found.pretrain.initial == str(path)
-    assert "(0: the weights at the start)" in str(found)
+    assert "(0: the initial weights alone)" in str(found)
     assert "(0: random initialization)" in str(plan(SHORT))
     weights = "\nbackbone = 'resnet50'\nbackbone_options = {weights = 'x.npz'}"
     found = plan(SHORT.replace('"photos"', f'"photos"{weights}'))
-    assert "(0: the weights at the start)" in str(found)
+    assert "(0: the initial weights alone)" in str(found)
 
 
 def test_only_some_tasks_are_done(plan):

@@ -200,7 +200,7 @@ def fit_joint(
 
     Raises:
         ValueError: If a column is missing or not a positive number, a run
-            appears twice, or the cells are no grid: there are fewer than six,
+            appears twice, or the cells form no grid: there are fewer than six,
             only one thing varies, or one varies only together with another.
 
     Example:

@@ -33,7 +33,7 @@ RATIOS = (0.0, 1.0, 10.0, 100.0)
 LENGTHS = (4.0, 2.0, 2.0)
 NOISE, DF = 0.03, 2.0  # Of a run, by the rise over the cells.
 LAWS = ("sum", "product")
-HIGHEST = 700.0  # The exponential function of more is no number.
+HIGHEST = 700.0  # The exponential of more overflows.
 
 
 def seen(images, epochs, repeats):

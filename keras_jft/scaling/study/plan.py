@@ -109,7 +109,7 @@ class Plan:
         shown = ", ".join(f"{size:,}" for size in self.sizes)
         start = "random initialization"
         if _has_weights(self.pretrain):
-            start = "the weights at the start"
+            start = "the initial weights alone"
         lines = [
             *self.notes,
             f"sizes: {shown} (0: {start})",

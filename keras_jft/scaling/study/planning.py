@@ -249,7 +249,7 @@ class _Planner:
         self.notes += notes
         called = "pre-training"
         if len(keys) > 1:
-            called = "its start, a pre-training once for all"
+            called = "initial weights, from one pre-training for all sizes"
         self.notes.append(
             f"{called}: "
             + (number_of(config.epochs, "epoch") if config.epochs else "")
