@@ -26,7 +26,10 @@ import keras_jft as jft
 
 HERE = pathlib.Path(__file__).parent
 # Sizes by data set; below 3,000 real images nothing transfers.
-SIZES = {"synthetic": (300, 1_000, 3_000), "image_folder": (3_000, 30_000)}
+SIZES = {
+    "synthetic": (300, 1_000, 3_000),
+    "image_folder": (3_000, 10_000, 30_000),
+}
 SYNTHETIC = jft.scaling.Run(
     pretrain=jft.pretrain.Config(
         options={"num_examples": 10_000},
@@ -69,7 +72,7 @@ def _replace(fields, pretrain):
     return dataclasses.replace(pretrain, **fields)
 
 
-def main(doc, name, arms, *, synthetic=False, tell=None, draw=None):
+def main(doc, name, arms, *, only=None, tell=None, draw=None):
     """Run an experiment from the command line: rows, table and figure.
 
     Args:
@@ -78,13 +81,13 @@ def main(doc, name, arms, *, synthetic=False, tell=None, draw=None):
             to `figures/<name>.png`.
         arms: `{name: change}`; a change takes a `jft.pretrain.Config` and
             returns another.
-        synthetic: Whether the arms only make sense for synthetic images: then
-            there is no `--tiny-imagenet`.
+        only: "synthetic" or "real" if the arms make sense for such images
+            alone: then there is no `--tiny-imagenet`, or it must be given.
         tell: `tell(rows)` returns a string to print in addition.
         draw: `draw(rows)` returns a Matplotlib figure; None draws score by
             size, a curve per arm.
     """
-    arguments = _arguments(doc, arms, synthetic)
+    arguments = _arguments(doc, arms, only)
     arms = {arm: arms[arm] for arm in arguments.arms}
     if not arguments.smoke:
         _experiment(arguments, HERE, name, arms, tell, draw)
@@ -93,15 +96,18 @@ def main(doc, name, arms, *, synthetic=False, tell=None, draw=None):
         folder = pathlib.Path(folder)
         small = {"sizes": (32,), "seeds": (0,), "epochs": 1}
         vars(arguments).update(small, cache=folder / "cache")
+        if only == "real":
+            arguments.tiny_imagenet = folder / "tiny"
+            data_size.make_up_classes(arguments.tiny_imagenet)
         if not arguments.dry_run:  # One arm has all that can break.
             arms = dict([list(arms.items())[-1]])
         _experiment(arguments, folder, name, arms, tell, draw)
 
 
-def _arguments(doc, arms, synthetic):
+def _arguments(doc, arms, only):
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.set_defaults(tiny_imagenet=None)
-    if not synthetic:
+    if only != "synthetic":
         parser.add_argument("--tiny-imagenet", type=pathlib.Path)
     parser.add_argument("--cache", type=pathlib.Path, default=".cache")
     parser.add_argument("--executor", help="such as processes:2")
@@ -115,6 +121,8 @@ def _arguments(doc, arms, synthetic):
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--smoke", action="store_true")
     arguments = parser.parse_args()
+    if only == "real" and not (arguments.tiny_imagenet or arguments.smoke):
+        parser.error("--tiny-imagenet must be given: this is about its labels.")
     if arguments.sizes is None:
         real = arguments.tiny_imagenet
         arguments.sizes = SIZES["image_folder" if real else "synthetic"]

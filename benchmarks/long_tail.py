@@ -40,4 +40,4 @@ ARMS = {
 
 
 if __name__ == "__main__":
-    arms.main(__doc__, "long_tail", ARMS, synthetic=True)
+    arms.main(__doc__, "long_tail", ARMS, only="synthetic")

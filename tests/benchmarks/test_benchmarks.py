@@ -26,6 +26,7 @@ DOCS = pathlib.Path(__file__).parents[2] / "docs"
         "duplicates.py",
         "epochs.py",
         "frozen_vs_finetuned.py",
+        "hierarchy.py",
         "initialization.py",
         "joint.py",
         "label_noise.py",
