@@ -13,6 +13,11 @@ from keras_jft.scaling.study import fingerprints, study
 class Config:
     dataset: str = "image_folder"
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    initial: str | None = None
+    backbone: str | None = None
+    backbone_options: Mapping[str, Any] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,14 +43,20 @@ def of(*options):
     return fingerprints.Fingerprints().of(run)
 
 
+def counted(*options):
+    found = of(*options)
+    assert found.weights_digest is None
+    return found[:2]
+
+
 def test_files_and_bytes_of_all_that_is_read_are_counted(folder, tmp_path):
-    assert of({"directory": str(folder)}) == (3, 35)
+    assert counted({"directory": str(folder)}) == (3, 35)
     # Once, however often it is named.
-    assert of({"directory": folder}, {"directory": str(folder)}) == (3, 35)
+    assert counted({"directory": folder}, {"directory": str(folder)}) == (3, 35)
     table = tmp_path / "labels.csv"
     table.write_text("1234")
-    assert of({"directory": folder, "path": str(table)}) == (4, 39)
-    assert of({"path": str(tmp_path / "*.csv")}) == (1, 4)
+    assert counted({"directory": folder, "path": str(table)}) == (4, 39)
+    assert counted({"path": str(tmp_path / "*.csv")}) == (1, 4)
 
 
 def test_what_has_no_files_has_no_fingerprint(folder, tmp_path):
@@ -65,11 +76,44 @@ def test_what_tools_and_studies_write_does_not_count(folder):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"xyz")
     (folder / "cat" / "back").symlink_to(folder)
-    assert of({"directory": folder}) == (3, 35)
+    assert counted({"directory": folder}) == (3, 35)
     # A class may be called so.
     (folder / "@cat").mkdir()
     (folder / "@cat" / "a.jpg").write_bytes(b"xyz")
-    assert of({"directory": folder}) == (4, 38)
+    assert counted({"directory": folder}) == (4, 38)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        lambda path: {"initial": str(path)},
+        lambda path: {"backbone": str(path)},
+        lambda path: {"backbone": f"hub/{path.parent}"},
+        lambda path: {"backbone_options": {"weights": path}},
+    ],
+    ids=["initial", "file", "preset", "weights"],
+)
+def test_weights_of_the_same_size_are_told_apart(named, folder, tmp_path):
+    path = tmp_path / "nets" / "net.npz"
+
+    def now(options):
+        config = Config(options=options, **named(path))
+        return fingerprints.Fingerprints().of(Run(pretrain=config))
+
+    assert now({}) is None  # A name of something else.
+    path.parent.mkdir()
+    path.write_bytes(b"abc")
+    data = {"directory": str(folder)}
+    first, alone = now(data), now({})
+    assert first[:2] == (3, 35) and alone[:2] == (0, 0)
+    assert first.weights_digest == alone.weights_digest
+    row = first.columns()
+    assert not now(data).differs(row)
+    path.write_bytes(b"abd")
+    assert now(data)[:2] == (3, 35) and now(data).differs(row)
+    # What a row does not say is taken for unchanged.
+    del row["weights_digest"]
+    assert not now(data).differs(row)
 
 
 class Study(study.Study):

@@ -336,7 +336,7 @@ class Runner:
 
     def _pretrained(self, config):
         path, kept = self._path(config), self._path(config, ".files")
-        read = repr(self._fingerprints.of(config))
+        read = str(self._fingerprints.of(config))
         # Older backbones have no such file, and are assumed to be up to date.
         same = not kept.exists() or kept.read_text(encoding="utf-8") == read
         if path.exists() and same:
@@ -368,7 +368,7 @@ class Runner:
         files.write_bytes(
             self._path(config, ".seconds"), f"{seconds:.3f}\n".encode()
         )
-        read = repr(self._fingerprints.of(config))
+        read = str(self._fingerprints.of(config))
         if read != "None":
             files.write_bytes(self._path(config, ".files"), read.encode())
 

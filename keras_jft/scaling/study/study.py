@@ -268,8 +268,7 @@ class Study:
     def _is_stale(self, config, row):
         """Return whether the files that a run has read have changed."""
         now = self._fingerprints.of(config)
-        then = tuple(map(row.get, fingerprints.Fingerprint._fields))
-        return now is not None and None not in then and now != then
+        return now is not None and now.differs(row)
 
     def _notices(self, rows):
         """Yield sentences about rows that this study already has."""
@@ -294,7 +293,8 @@ class Study:
         if stale:
             yield (
                 f"Repeated: {number_of(stale, 'run')}, since the number or the "
-                "size of the files that were read has changed."
+                "size of the files that were read, or a file of weights, has "
+                "changed."
             )
 
     def outlook(
@@ -326,7 +326,7 @@ class Study:
         return {
             **_columns(config),
             **columns,
-            **({} if read is None else read._asdict()),
+            **({} if read is None else read.columns()),
             "key": config_id(config),
             "config": rows_lib.to_json(config),
         }, error
