@@ -50,7 +50,7 @@ def add_study(parser):
         type=int,
         nargs="+",
         help="how many images to pre-train on, such as 0 100 300 1000 3000; 0 "
-        "is random initialization",
+        "is no pre-training",
     )
     parser.add_argument(
         "--seeds", type=int, help="runs of each size (default: 3)"

@@ -47,6 +47,19 @@ def test_the_legend_names_modes_and_forms():
     ]
 
 
+def test_runs_from_given_weights_are_not_called_random():
+    for pretrain in (
+        {"initial": "net.keras"},
+        {"backbone_options": {"weights": "imagenet"}},
+    ):
+        config = {"pretrain": pretrain}
+        rows = [{**row, "config": config} for row in rows_of()]
+        assert labels(plot_data_size(rows))[-1] == "initial weights alone"
+    config = {"pretrain": {"initial": None, "backbone_options": {}}}
+    rows = [{**row, "config": config} for row in rows_of()]
+    assert labels(plot_data_size(rows))[-1] == "random initialization"
+
+
 def test_the_axes_are_labeled_in_images_and_percent():
     ax = plot_data_size(rows_of())
     assert ax.get_xscale() == "log"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from keras_jft.backbones import catalog
 from keras_jft.scaling.study import fingerprints, study
 
 
@@ -64,6 +65,10 @@ def test_what_has_no_files_has_no_fingerprint(folder, tmp_path):
     assert of({"directory": "gs://bucket/photos"}) is None
     assert of({"directory": str(tmp_path / "elsewhere")}) is None
     assert of({"hierarchy": {"names": {}}, "classes": ["cat"]}) is None
+
+
+def test_presets_begin_as_those_of_the_catalog_do():
+    assert fingerprints.HUB == catalog.HUB
 
 
 def test_what_tools_and_studies_write_does_not_count(folder):

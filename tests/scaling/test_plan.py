@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from folder_studies import SHORT
 
-from keras_jft import cli
+from keras_jft import backbones, cli
 from keras_jft.scaling import (
     Decided,
     Runner,
@@ -240,6 +240,15 @@ def test_a_study_starts_from_a_saved_backbone(plan, folders, tiny_backbone):
     assert "(0: random initialization)" in str(plan(SHORT))
     weights = "\nbackbone = 'resnet50'\nbackbone_options = {weights = 'x.npz'}"
     found = plan(SHORT.replace('"photos"', f'"photos"{weights}'))
+    assert "(0: the initial weights alone)" in str(found)
+    # Of a file, too, only if they are asked for.
+    path = folders / "nets" / "net.npz"
+    backbones.save(tiny_backbone, path)
+    net = "\nbackbone = 'nets/net.npz'"
+    found = plan(SHORT.replace('"photos"', f'"photos"{net}'))
+    assert "(0: random initialization)" in str(found)
+    net += "\nbackbone_options = {weights = 'imagenet'}"
+    found = plan(SHORT.replace('"photos"', f'"photos"{net}'))
     assert "(0: the initial weights alone)" in str(found)
 
 

@@ -210,7 +210,7 @@ def gather(rows, x, y):
         )
     left_out = {
         "failed": int(rows.failed.sum()),
-        "random initialization": int(done.untrained.sum()),
+        done.start: int(done.untrained.sum()),
     }
     trained = done.where(~done.untrained)
     trained.check_numbers(x)

@@ -58,7 +58,8 @@ def plot_data_size(
 
     Small markers are runs, large ones their means. From four sizes on, the
     fitted law is drawn with its 95% prediction interval shaded. A dashed line
-    is random initialization (rows with `num_examples` 0).
+    is random initialization, or the weights that all runs start from (rows
+    with `num_examples` 0).
 
     Args:
         rows: Rows of one task, a list of dicts, a DataFrame or `Rows`.
@@ -164,7 +165,7 @@ def plot_classes(
 
     The left panel is that of `plot_data_size`. The right one has a bar per
     class and mode, largest gains first: the score at the largest size minus
-    that at the smallest (random initialization, if the rows have it). Thin
+    that at the smallest (without pre-training, if the rows have it). Thin
     lines are standard errors over the runs.
 
     Args:
@@ -192,7 +193,7 @@ def plot_classes(
             layout="constrained",
         )
         plot_data_size(rows, ax=left, x=x)
-        _draw_gains(right, scores, class_names, x)
+        _draw_gains(right, scores, class_names, x, rows.start)
     return figure
 
 
@@ -292,7 +293,7 @@ def _draw_progress(ax, rows, by, column):
     ax.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.16))
 
 
-def _draw_gains(ax, scores, class_names, x):
+def _draw_gains(ax, scores, class_names, x, untrained):
     """Draw a bar per class and mode."""
     ends = scores[scores[x].isin([scores[x].min(), scores[x].max()])]
     groups = ends.groupby(["mode", "class", x])["score"]
@@ -322,7 +323,7 @@ def _draw_gains(ax, scores, class_names, x):
     ax.spines["left"].set_visible(False)
     ax.grid(axis="x", alpha=0.25, linewidth=0.5)
     low, high = scores[x].min(), scores[x].max()
-    start = "random initialization" if low == 0 else short(low)
+    start = untrained if low == 0 else short(low)
     ax.set_xlabel(f"Points gained from {start} to {short(high)} images")
     ax.set_title("Each class")
     ax.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.16), ncols=2)
@@ -365,7 +366,7 @@ def _draw_panel(ax, rows, x, y, modes, *, factor=1, bounds=None):
     if len(sizes) >= SIZES_TO_DECIDE:
         ax.fill_between([], [], color="gray", label=BAND, **SHADE)
     if rows.untrained.any():
-        ax.plot([], [], color="gray", label="random initialization", **DASHED)
+        ax.plot([], [], color="gray", label=rows.start, **DASHED)
     # Below the axes, since inside it would cover an interval or a line.
     ax.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.16))
 

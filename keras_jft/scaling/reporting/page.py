@@ -80,6 +80,7 @@ WORDS = {
     "device-hours": "hours of training times the number of devices.",
     "standard deviation": "how far a run typically is from the mean.",
     "random initialization": "trained on the task alone, without pre-training.",
+    "initial weights alone": "what every pre-training started from, as it is.",
     "log-linear": "a law in which each tenfold of data adds the same gain.",
     "power law": "a law in which gains shrink steadily, towards a limit.",
     "M4": "a law that may start slowly, and rises towards a limit.",

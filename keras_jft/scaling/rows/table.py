@@ -201,10 +201,18 @@ class Rows:
 
     @functools.cached_property
     def untrained(self) -> pd.Series:
-        """Boolean Series: which rows are of random initialization."""
+        """Boolean Series: which rows are of size 0."""
         if "num_examples" not in self:
             return pd.Series(False, index=self.table.index)
         return self.table["num_examples"] == 0
+
+    @property
+    def start(self) -> str:
+        """What runs of size 0 are, in words."""
+        untrained = self.where(self.untrained)
+        if any(map(has_weights, untrained.settings("pretrain"))):
+            return "initial weights alone"
+        return "random initialization"
 
     @functools.cached_property
     def hours(self) -> np.ndarray:
@@ -420,6 +428,17 @@ class Rows:
 
 
 RowsLike: TypeAlias = Sequence[Mapping[str, Any]] | pd.DataFrame | Rows
+
+
+def has_weights(pretrain):
+    """Return whether the fields of a pre-training name weights to start from.
+
+    Args:
+        pretrain: The fields by name, or None.
+    """
+    options = pretrain or {}
+    named = options.get("backbone_options") or {}
+    return bool(options.get("initial") or named.get("weights"))
 
 
 def is_failure(error):

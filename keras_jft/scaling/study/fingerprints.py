@@ -15,7 +15,6 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from keras_jft.backbones.catalog import HUB
 from keras_jft.files import walk
 
 # Options of data sets whose values are files or folders.
@@ -26,6 +25,8 @@ PATHS = (
 )
 # Files that studies may write beside images; they do not count.
 WRITTEN = (".jsonl", ".claims", ".keras", ".seconds", ".files", ".html", ".md")
+# That of `jft.backbones.create`, which needs Keras; this file does not.
+HUB = "hub/"
 
 
 class Fingerprint(NamedTuple):

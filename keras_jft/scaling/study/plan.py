@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_jft import evaluation, pretrain, transfer
-from keras_jft.backbones.catalog import FILE
 from keras_jft.evaluation import Config as EvaluationConfig
+from keras_jft.scaling.rows.table import has_weights
 from keras_jft.scaling.study.runs import Run, Runner
 from keras_jft.scaling.study.study import Study
 from keras_jft.transfer import Config as TransferConfig
@@ -108,7 +108,7 @@ class Plan:
         """Return what will be done, in lines."""
         shown = ", ".join(f"{size:,}" for size in self.sizes)
         start = "random initialization"
-        if _has_weights(self.pretrain):
+        if has_weights(vars(self.pretrain)):
             start = "the initial weights alone"
         lines = [
             *self.notes,
@@ -120,12 +120,3 @@ class Plan:
 
 def _kind_of(config):
     return transfer.HEADS[config.head].task
-
-
-def _has_weights(config):
-    """Return whether a pre-training starts from weights that were learned."""
-    return bool(
-        config.initial is not None
-        or config.backbone_options.get("weights")
-        or str(config.backbone).endswith(FILE)
-    )
