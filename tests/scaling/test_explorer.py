@@ -115,7 +115,7 @@ def test_a_sentence_says_what_is_sure_and_what_is_not():
     rows, law = law_of(noise=0.03, slope=0.02)
     said = explorer.sentence(scaling.forecast(law, 2, 0.02))
     assert said.startswith("Not enough evidence: twice the images, 10,000 to ")
-    assert " 20,000, may l" in said
+    assert " 20,000, may change Top-1 accuracy little, from " in said
     assert re.search(r"You asked for 2 points; chance \d+%\.", said)
     far = explorer.sentence(scaling.forecast(law, 50))
     assert "50 times the images" in far and "You asked for any gain" in far

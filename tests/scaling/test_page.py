@@ -178,6 +178,16 @@ def test_a_curve_of_two_sizes_is_no_obstacle(tmp_path):
     assert "Collect: birds, frozen. Not enough evidence: fish, frozen." in text
     assert "**2 sizes, a forecast needs 4**" in text
     assert "no record of how they were made" in text
+    # A caption names only what the figure has.
+    assert "Birds: score by num_examples. Small markers are runs" in text
+    assert text.count("The forecast is dotted") == 1
+
+
+def test_without_seeds_no_markers_are_explained(tmp_path):
+    few = rows_of("fish", "frozen", 0.1, seeds=(0,))[:3]
+    _, text = scaling.report(few, tmp_path / "a.html")
+    (caption,) = re.findall(".*score by num_examples.*", text.read_text())
+    assert caption.endswith("score by num_examples.")
 
 
 def test_rows_of_one_curve_need_no_names(tmp_path):

@@ -28,6 +28,22 @@ def found():
     return forecasts(rows, y="top1", worth=0.02)
 
 
+def test_a_curve_that_stays_where_it_is_changes_little(found):
+    (now, _, low, high) = (f"{100 * v:.1f}" for v in found["flat",].scores)
+    assert (
+        f"should change Top-1 accuracy little, from {now} to about {now} "
+        f"({low} to {high})."
+    ) in page._card(("flat",), found["flat",]).lead
+
+
+def test_page_and_terminal_call_laws_the_same(found):
+    sheet = found["steep",]
+    (line,) = (text for text in sheet.basis if text.startswith("Laws"))
+    _, table = page._laws(found)
+    said = [f"{law} {p}" for name, law, p, _ in table.rows if name == "steep"]
+    assert sorted(said) == sorted(line.partition(": ")[2].split(", "))
+
+
 def test_verdicts_come_strongest_first(found):
     assert page._in_short(found) == (
         "Collect: steep. Do not collect: flat. Not enough evidence: a short; "
@@ -52,6 +68,11 @@ def test_a_card_has_verdict_sentence_change_and_cost(found):
         "asked for 2 points; chance "
     )
     assert card.lead.endswith("%. About 1 device-hours a run.")
+    # The terminal says the same.
+    assert (
+        f"Score at num_examples=100,000: {there} [{low}, {high}], 95% "
+        f"prediction interval of one run, from {now:.1f} on the curve at 10,000"
+    ) in str(sheet)
     change, cost, price = card.lines
     assert change.startswith(f"Change: {100 * sheet.gain:+.1f} points, 95% of")
     # The line through the means: 58 at 10,000, and half of what a seed adds.

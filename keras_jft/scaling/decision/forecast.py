@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_jft.scaling.decision.next_runs import NextRuns, plan
+from keras_jft.scaling.law.families import LAWS
 from keras_jft.scaling.law.fitting import (
     SIZES_TO_DECIDE,
     fit,
@@ -97,14 +98,9 @@ class Forecast:
     def headline(self) -> str:
         """The gain and its interval in one line."""
         unit, lower = self.law.unit, self.law.direction == "min"
-        change, *ends = (
-            unit.text(self.law.sign * gain, sign)
-            for gain, sign in (
-                (self.gain, "+"),
-                (self.gain_low, ""),
-                (self.gain_high, ""),
-            )
-        )
+        sign = self.law.sign
+        change = unit.text(sign * self.gain, "+")
+        ends = [unit.text(sign * g) for g in (self.gain_low, self.gain_high)]
         low, high = reversed(ends) if lower else ends
         return (
             f"{self.factor:g}x more: {change} [{low}, {high}] {unit.name}"
@@ -125,6 +121,21 @@ class Forecast:
         return "\n".join(lines)
 
     @property
+    def scores(self) -> tuple[float, float, float, float]:
+        """The score now, then, and both ends of the 95% interval of then.
+
+        Now is the curve at the largest size, then what the gain makes of it.
+        `low` to `high` is wider: where the curve is now is not certain either.
+        """
+        law = self.law
+        now = float(law.predict(law.evidence.sizes[-1]))
+        then, *ends = (
+            float(np.clip(now + law.sign * gain, *law.bounds))
+            for gain in (self.gain, self.gain_low, self.gain_high)
+        )
+        return now, then, min(ends), max(ends)
+
+    @property
     def _enough(self):
         gain = "gain above" if self.law.sign > 0 else "fall by more than"
         return f"{gain} {self.law.unit.exact(self.worth)}"
@@ -134,14 +145,15 @@ class Forecast:
         """Lines on the probability, score, cost, runs and laws behind it."""
         data, text = self.law.evidence, self.law.unit.text
         sizes = ", ".join(map(units.sized, data.sizes))
+        now, then, low, high = map(text, self.scores)
         doubted = any(doubt.withholds for doubt in self.doubts)
         lines = [
             f"Probability of a {self._enough}: {self.chance:.0%}"
             f"{', if the law held' if doubted else ''}",
             f"Score at {data.x_name}="
             f"{units.sized(self.factor * data.sizes[-1])}: "
-            f"{text(self.score)} [{text(self.low)}, {text(self.high)}], "
-            "95% prediction interval of one run",
+            f"{then} [{low}, {high}], 95% prediction interval of one run, from "
+            f"{now} on the curve at {units.sized(data.sizes[-1])}",
             f"Cost: {self.cost}" if self.cost else "",
             f"Based on: {number_of(len(data.x), 'run')} of {data.y_name} at "
             f"{number_of(len(data.sizes), 'size')} ({sizes})",
@@ -413,7 +425,7 @@ def _probabilities(law):
     """Return the laws with their probabilities, as text."""
     found = {n: c.probability for n, c in law.candidates.items()}
     names = sorted(found, key=lambda name: -found[name])
-    return ", ".join(f"{name} {found[name]:.0%}" for name in names)
+    return ", ".join(f"{LAWS[name].title} {found[name]:.0%}" for name in names)
 
 
 # === Doubts ===
@@ -528,8 +540,8 @@ def _of_the_runs(law):
         yield Doubt("One run per size: noise and bends cannot be told apart.")
     if law.misfit:
         yield Doubt(
-            f"The size means deviate from {law.name} by more than noise "
-            f"explains (p = {law.lack_of_fit:.2g})."
+            f"The size means deviate from {LAWS[law.name].title} by more than "
+            f"noise explains (p = {law.lack_of_fit:.2g})."
         )
     for reason, count in data.left_out.items():
         yield Doubt(f"Left out: {number_of(count, 'row')} ({reason}).")

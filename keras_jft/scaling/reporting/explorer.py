@@ -132,30 +132,15 @@ def _option(sheet):
 
 def _change(sheet):
     """Return where the score goes, from the curve at the largest size."""
-    now, there, low, high = _scores(sheet)
+    now, there, low, high = sheet.scores
     law = sheet.law
     score = f"{law.unit.text(there)} ({law.unit.text(low)} to "
     score += f"{law.unit.text(high)})."
     name, start = _score_name(law), law.unit.text(now)
     if start == law.unit.text(there):
-        return f"leave {name} at {start}, about {score}"
+        return f"change {name} little, from {start} to about {score}"
     verb = "lift" if there > now else "lower"
     return f"{verb} {name} from {start} to about {score}"
-
-
-def _scores(sheet):
-    """Return the curve at the largest size, and the score with its interval.
-
-    That of the gain, which the verdict is about: it is narrower than that of
-    the score, since it is not known either where the curve is now.
-    """
-    law = sheet.law
-    now = float(law.predict(law.evidence.sizes[-1]))
-    gains = (sheet.gain, sheet.gain_low, sheet.gain_high)
-    there, *ends = (
-        float(np.clip(now + law.sign * gain, *law.bounds)) for gain in gains
-    )
-    return now, there, *sorted(ends)
 
 
 def _score_name(law):
@@ -249,7 +234,7 @@ def _explored(law, alone, factor, left):
     doubts = [d for d in sheet.doubts if not d.about_verdict]
     sheet = dataclasses.replace(sheet, doubts=tuple(doubts))
     gains = np.quantile(law.gains(factor)[1], SHARES)
-    _, *scores = _scores(sheet)
+    _, *scores = sheet.scores
     return {
         **_option(sheet),
         "gain": [scale * part for part in gain],

@@ -40,6 +40,7 @@ from keras_jft.scaling.decision.forecast import (
 )
 from keras_jft.scaling.decision.prices import Prices
 from keras_jft.scaling.law.families import LAWS
+from keras_jft.scaling.law.fitting import SIZES_TO_DECIDE
 from keras_jft.scaling.paper.tables import paper_table
 from keras_jft.scaling.reporting.explorer import (
     explorer,
@@ -364,12 +365,21 @@ def _or_unknown(text, otherwise="unknown"):
 
 def _picture(title, part, *, x, y, factor, **options):
     ax = plot_data_size(part, x=x, y=y, factor=factor, **options)
-    return Picture(
-        svg_of(ax.figure),
-        f"{title}: {part.score(y)} by {x}. Small markers are "
-        "runs, large ones means. The forecast is dotted, its interval shaded, "
-        f"up to {factor:g} times the largest size.",
-    )
+    done = part.succeeded()
+    trained = done.table[~done.untrained]
+    modes = [column for column in ("mode",) if column in trained]
+    runs = trained.groupby([*modes, x]).size()
+    sizes = runs.groupby(modes).size() if modes else [len(runs)]
+    # Only what the figure has.
+    caption = f"{title}: {part.score(y)} by {x}."
+    if len(runs) and runs.max() > 1:
+        caption += " Small markers are runs, large ones means."
+    if len(runs) and max(sizes) >= SIZES_TO_DECIDE:
+        caption += (
+            " The forecast is dotted, its interval shaded, up to "
+            f"{factor:g} times the largest size."
+        )
+    return Picture(svg_of(ax.figure), caption)
 
 
 def _scores(title, part, by, x, y, bounds):
