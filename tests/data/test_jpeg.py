@@ -102,6 +102,50 @@ def test_many_scans_are_counted_whatever_lies_between(photo, filler):
             jpeg.decode(data[:-2] + first + scan * 20_000 + data[-2:])
 
 
+def _frame(components, marker=0xC0):
+    """Return the segment of a frame of 8 x 8 pixels."""
+    about = b"\x08\0\x08\0\x08" + bytes([components])
+    about += b"\x01\x11\0" * components
+    return bytes([0xFF, marker]) + (2 + len(about)).to_bytes(2) + about
+
+
+def _scan(components):
+    """Return the segment of a scan, and an end of the compressed pixels."""
+    about = bytes([components]) + b"\x01\0" * components + b"\0\x3f\0"
+    return b"\xff\xda" + (2 + len(about)).to_bytes(2) + about + b"\x12"
+
+
+@pytest.mark.parametrize("tables", [b"", b"\xff\xfe\0\4ab"])
+@pytest.mark.parametrize("components", [1, 3])
+def test_only_a_first_scan_of_all_components_is_the_only_one(
+    tables, components
+):
+    def has_many(*before, scan=components):
+        start = b"\xff\xd8" + tables + b"".join(before)
+        return jpeg._has_many_scans(start + _scan(scan) * 101)
+
+    frame = _frame(components)
+    assert not has_many(frame)
+    assert has_many(frame, scan=components + 1)
+    assert has_many()
+    assert has_many(_frame(components, marker=0xC2))  # Progressive.
+    # What decoders may pass over in another way, or refuse.
+    other = _frame(components, marker=0xC2)
+    for odd in (b"\xff", b"\0", b"\xff\xd3", b"\xff\x01", b"\xff\xe0\0\1"):
+        assert has_many(frame, odd) and has_many(odd, frame)
+    assert has_many(other, frame) and has_many(frame, frame)
+
+
+@pytest.mark.parametrize("has_library", [True, False])
+def test_scans_after_the_only_one_are_refused(photo, has_library, monkeypatch):
+    if not has_library:
+        monkeypatch.setattr(jpeg, "_simplejpeg", lambda: None)
+    data = _encoded(photo)
+    start = data.index(b"\xff\xda")
+    more = data[:-2] + data[start : _start(data)] * 1_000 + data[-2:]
+    assert _noticed(more)
+
+
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("color", ["black", "white", (200, 30, 40)])
 def test_flat_images_are_not_taken_for_lost_blocks(options, color):
