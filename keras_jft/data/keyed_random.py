@@ -130,8 +130,10 @@ def permutation(num, seed):
     rows = np.uint64(side)
     columns = np.uint64(max(_SMALLEST_SIDE, -(-num // side)))
     keys = hash64(seed, np.arange(_ROUNDS)).reshape(-1, 2)
+    with np.errstate(over="ignore"):  # Arithmetic is modulo 2**64.
+        states = _mix(keys + _GOLDEN)  # Of `hash64(key, ...)`.
     # Not a closure, so that it can be pickled for other processes.
-    return functools.partial(_permute, num, (rows, columns, keys))
+    return functools.partial(_permute, num, (rows, columns, states))
 
 
 def _permute(num, grid, positions):
@@ -148,11 +150,13 @@ def _permute(num, grid, positions):
 
 
 def _shuffle_grid(grid, cells):
-    rows, columns, keys = grid
+    rows, columns, states = grid
     row, column = cells // columns, cells % columns
-    for row_key, column_key in keys:
-        row = (row + hash64(row_key, column) % rows) % rows
-        column = (column + hash64(column_key, row) % columns) % columns
+    with np.errstate(over="ignore"):
+        for of_rows, of_columns in states:
+            row = (row + _mix(of_rows + column * _GOLDEN) % rows) % rows
+            draws = _mix(of_columns + row * _GOLDEN)
+            column = (column + draws % columns) % columns
     return row * columns + column
 
 
