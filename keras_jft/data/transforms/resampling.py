@@ -44,7 +44,8 @@ def resample(pixels, image_size, window=None, *, antialias=True):
         rows = _nearest(*rows, pixels.shape[0], image_size[0])
         columns = _nearest(*columns, pixels.shape[1], image_size[1])
         return pixels[rows[:, None], columns]
-    shrinks = min(np.subtract(image_size, pixels.shape[:2])) < 0
+    # Plain numbers: NumPy's functions of tuples cost as much as 50 rows.
+    shrinks = image_size[0] < pixels.shape[0] or image_size[1] < pixels.shape[1]
     if antialias and shrinks:
         return _by_pillow(pixels, image_size, rows, columns, antialias=True)
     if _opencv() is None:
@@ -113,7 +114,9 @@ def _by_opencv(pixels, image_size, rows, columns):
             (rows[0], columns[0]), pixels.shape[:2], image_size, strict=True
         )
     )
-    scales = np.divide(image_size, pixels.shape[:2])
+    scales = [
+        new / old for new, old in zip(image_size, pixels.shape[:2], strict=True)
+    ]
     # One pixel beyond that of the last center, to interpolate with.
     bottom = math.ceil(rows[1] / scales[0]) + 1
     right = math.ceil(columns[1] / scales[1]) + 1
