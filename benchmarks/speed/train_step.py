@@ -4,11 +4,13 @@ Question: images per second of our `fit` beside Keras's own of the same net, for
 the small studies' ResNet (four basic units, width 16, 32 px, batch 64, 200
 labels) and for ResNet-50 (224 px, batch 16, 1,000 classes, beside
 `keras.applications.ResNet50`), with and without oneDNN, and on a CPU that has
-less than this one.
+less than this one; and beside the same net in PyTorch, eager or compiled, whose
+Python `--torch` names where this one has none.
 
 Commands:
 
     python benchmarks/speed/train_step.py --isa ALL AVX2
+    python benchmarks/speed/train_step.py --onednn on --torch PYTHON --compile
     python benchmarks/speed/train_step.py --isa ALL AVX2 --net resnet50 \\
         --batch 8 --steps 3 --rounds 5
 
@@ -16,10 +18,9 @@ A column is a setting that TensorFlow only reads when it is imported: oneDNN off
 or on, and the newest instructions that oneDNN may use (ALL: those that the CPU
 has). So each column has a process of its own, for the whole run. A round times
 every side of every column once, in turn; a ratio is the median, over the
-rounds, of the ratio to the peer in the same column and round. bfloat16 and
-PyTorch are only timed in the column of the whole CPU, if it multiplies
-bfloat16.
-Rows go to benchmarks/results/train_step.jsonl.
+rounds, of the ratio to the peer in the same column and round. bfloat16 is only
+timed in the column of the whole CPU, if it multiplies bfloat16. Rows go to
+benchmarks/results/train_step.jsonl.
 
 Result with oneDNN on and the whole CPU (2-core Xeon with AMX, 24 GB, TensorFlow
 2.21, Keras 3.15.1; the speed of this virtual machine drifts, so only the
@@ -34,7 +35,7 @@ ratios, medians of paired rounds, can be compared; resnet50 at batch 16):
 Two other runs of the small net gave 1.56x and 1.35x in float32, 1.99x and 1.93x
 in mixed_bfloat16.
 
-On 2 cores of an AMD EPYC without AMX (24 GB, PyTorch 2.13.0):
+On 2 cores of an AMD EPYC with AVX-512, without AMX (24 GB, PyTorch 2.13.0):
 
                                 small            resnet50
     keras float32            1086 images/s      6.0 images/s
@@ -69,6 +70,18 @@ cores):
 So the gain over stock Keras in float32 is small for the small net, and 1.1 to
 1.3 for ResNet-50, in every column. oneDNN makes the small step 1.6 to 2 times
 as fast, even with AVX2 only, and that of ResNet-50 1.2 to 1.5 times.
+
+On one core of an AMD EPYC without AVX-512, where there is no bfloat16 (oneDNN
+on, PyTorch 2.14.1 eager; other work had the second core; 3 rounds of 12 steps,
+and 2 of 3 at batch 4):
+
+                                small            resnet50
+    keras float32             499 images/s      2.4 images/s
+    keras_jft float32         525  1.04x        2.4  1.00x
+    torch float32             559  1.11x        2.8  1.14x
+    products float32          837  1.68x        3.7  1.52x
+
+There PyTorch is faster, 1.08 and 1.14 times.
 """
 
 import argparse
@@ -96,6 +109,7 @@ def parse():
     )
     parser.add_argument("--isa", nargs="+", default=("ALL",), help="or AVX2")
     parser.add_argument("--compile", action="store_true", help="torch.compile")
+    parser.add_argument("--torch", help="a Python that has PyTorch")
     parser.add_argument("--smoke", action="store_true")
     return parser.parse_args()
 
@@ -119,6 +133,7 @@ RATIOS = {
     "ratio": "keras float32",
     "ratio_bfloat16": "keras mixed_bfloat16",
     "ratio_torch": "torch bfloat16",
+    "ratio_torch_float32": "torch float32",
 }
 
 
@@ -240,7 +255,7 @@ def tell(found):
 def main():
     net, rounds, steps = ARGUMENTS.net, ARGUMENTS.rounds, ARGUMENTS.steps
     batch = ARGUMENTS.batch or train_step_sides.NETS[net][1]
-    sides = {"compiled": ARGUMENTS.compile}
+    sides = {"compiled": ARGUMENTS.compile, "torch": ARGUMENTS.torch}
     if ARGUMENTS.smoke:
         rounds, steps, batch, sides["product"] = 1, 2, 4, 64
     sides |= {"net": net, "batch": batch, "steps": steps}

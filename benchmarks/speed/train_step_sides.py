@@ -131,12 +131,13 @@ def keras_side(model, batch, x, y):
     return images_a_second
 
 
-def torch_side(net, batch, steps, *, compiled):
+def torch_side(net, dtype, batch, steps, python, *, compiled):
     """Return a function that times steps of PyTorch in its own process."""
     side, _, classes = NETS[net]
-    numbers = (side, batch, classes, int(compiled))
+    about = {"net": net, "side": side, "batch": batch, "classes": classes}
+    about |= {"dtype": dtype, "compiled": compiled}
     process = subprocess.Popen(
-        [sys.executable, HERE / "torch_resnet.py", *map(str, numbers)],
+        [python, HERE / "torch_resnet.py", json.dumps(about)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -170,7 +171,9 @@ def product_side(net, dtype, n):
     return images_a_second
 
 
-def sides(net, batch, steps, *, dtypes, compiled=False, product=None):
+def sides(
+    net, batch, steps, *, dtypes, compiled=False, product=None, torch=None
+):
     """Return `{name: function}` of the sides to time.
 
     Args:
@@ -180,6 +183,7 @@ def sides(net, batch, steps, *, dtypes, compiled=False, product=None):
         dtypes: Dtype policies.
         compiled: Whether PyTorch is timed by `torch.compile` too.
         product: Rows and columns of the large product, if not the usual.
+        torch: The Python that has PyTorch; by default this one, if it has.
     """
     images, ids, dense = data(net, batch, steps)
     made = {}
@@ -190,23 +194,22 @@ def sides(net, batch, steps, *, dtypes, compiled=False, product=None):
         ):
             model = make(net, dtype)
             made[f"{name} {dtype}"] = keras_side(model, batch, images, targets)
-    if net == "resnet50" and "mixed_bfloat16" in dtypes:
-        peer = functools.partial(torch_side, net, batch, steps)
-        made |= _torch_sides(peer, compiled)
-    product = product or (8192 if ACCELERATOR else 2048)
-    for dtype in dtypes:
-        dtype = dtype.removeprefix("mixed_")
-        made[f"product {dtype}"] = product_side(net, dtype, product)
-    return made
-
-
-def _torch_sides(side, compiled):
-    if importlib.util.find_spec("torch") is None:
+    plain = [dtype.removeprefix("mixed_") for dtype in dtypes]
+    if torch is None and importlib.util.find_spec("torch"):
+        torch = sys.executable
+    if torch is None:
         print("PyTorch is not installed: not timed.", file=sys.stderr)
-        return {}
-    made = {"torch bfloat16": side(compiled=False)}
-    if compiled:
-        made["torch.compile bfloat16"] = side(compiled=True)
+    else:
+        peer = functools.partial(
+            torch_side, net, batch=batch, steps=steps, python=torch
+        )
+        for dtype in plain:
+            made[f"torch {dtype}"] = peer(dtype, compiled=False)
+            if compiled:
+                made[f"torch.compile {dtype}"] = peer(dtype, compiled=True)
+    product = product or (8192 if ACCELERATOR else 2048)
+    for dtype in plain:
+        made[f"product {dtype}"] = product_side(net, dtype, product)
     return made
 
 
