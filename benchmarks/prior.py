@@ -27,6 +27,16 @@ promises gains without end.
 
 `backtest.py` learns it again without the data set that it tests on.
 
+Tried, and not kept: 60 curves of LCDB as a third source (`--lcdb FILE`). Of
+each half of them, forecast ten times further with what the other half and the
+rest had taught, intervals hold 83.1% of the scores, in place of 82.5%; those of
+the 36 curves from four sizes grow from 32 to 36 points. Deviations that change
+within one decade, beside those of four, are learned to be likely: then the
+errors of the 36 curves fall from 2.8 to 2.0 points and the interval as
+published holds 91% in place of 73%, but intervals are 29 points wide in place
+of 18 (all sizes) and 39 from four sizes, and hold 80% on LCDB. The tails of
+`backtest.py` on LCDB need something else.
+
 Cost: 1 minute on one core.
 """
 
@@ -34,7 +44,7 @@ import argparse
 import dataclasses
 import pathlib
 
-import learning_curves
+import known_curves
 import numpy as np
 import pandas as pd
 from scipy import special
@@ -42,7 +52,6 @@ from scipy import special
 from keras_jft.scaling.law import posterior
 from keras_jft.scaling.law import prior as prior_lib
 from keras_jft.scaling.law.families import LAWS
-from keras_jft.scaling.law.law import Evidence
 
 SIZES = {4: 1, 6: None, 9: 1}  # Number of seeds; None for all.
 LINE = 0.01
@@ -54,145 +63,6 @@ STEPS = 8
 NARROWEST = 0.35  # Standard deviation of the logarithm of a shape.
 FEWEST_DF, MOST_DF = 1.0, 8.0
 BOUNDS = (0.0, 1.0)
-
-
-# === Curves ===
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Curve:
-    """Scores of one curve, as fractions.
-
-    Attributes:
-        name: Its name.
-        data: The data set that it is of.
-        source: `"own"` or `"image"`.
-        sizes: `(m,)` sizes.
-        runs: `(m, seeds)` scores.
-        shown: `(m,)` which sizes its publication shows to a fit.
-    """
-
-    name: str
-    data: str
-    source: str
-    sizes: np.ndarray
-    runs: np.ndarray
-    shown: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Task:
-    """A forecast to make: some sizes of a curve, and what lies beyond.
-
-    Attributes:
-        curve: The `Curve`.
-        sizes: `(m,)` sizes that a forecast sees.
-        runs: `(m, seeds)` their scores.
-        far: `(p,)` sizes to be forecast.
-        truth: `(p, seeds)` their scores.
-    """
-
-    curve: Curve
-    sizes: np.ndarray
-    runs: np.ndarray
-    far: np.ndarray
-    truth: np.ndarray
-
-
-def own_curves():
-    """Return the `Curve`s of `learning_curves.py`."""
-    table = pd.DataFrame(learning_curves.read())
-    found = []
-    for name, part in table.groupby("curve", sort=False):
-        wide = part.pivot(
-            index="num_examples", columns="seed", values="accuracy"
-        )
-        kind = "digits" if name.startswith("digits") else "tiny_imagenet"
-        found.append(
-            Curve(
-                name=name,
-                data=kind,
-                source="own",
-                sizes=wide.index.to_numpy(float),
-                runs=wide.to_numpy(float),
-                shown=np.arange(len(wide)) < len(wide) - 1,
-            )
-        )
-    return found
-
-
-def image_curves(path):
-    """Return the published `Curve`s in a CSV file."""
-    table = pd.read_csv(path).sort_values("seen_examples")
-    return [
-        Curve(
-            name=f"{task} {model}",
-            data=task.rpartition("_")[0],  # Without the number of shots.
-            source="image",
-            sizes=part["seen_examples"].to_numpy(float),
-            runs=1 - part[["error"]].to_numpy(float),
-            shown=part["shown"].to_numpy(bool),
-        )
-        for (task, model), part in table.groupby(["task", "model"])
-    ]
-
-
-def ten_times(curve, sizes=None, seeds=1):
-    """Return the `Task` of a tenth of a curve, or None if it is too short.
-
-    Args:
-        curve: A `Curve`.
-        sizes: Number of sizes that the forecast sees, evenly on a log scale;
-            None for all.
-        seeds: Number of seeds that it sees; None for all.
-    """
-    largest = curve.sizes[-1]
-    near = np.flatnonzero(curve.sizes <= largest / 10 * (1 + 1e-9))
-    if len(near) < 4 or curve.sizes[near[-1]] < 3 * curve.sizes[0]:
-        return None
-    near = near[_evenly(curve.sizes[near], sizes)]
-    far = np.flatnonzero(curve.sizes >= largest / 1.1)[-5:]
-    return Task(
-        curve=curve,
-        sizes=curve.sizes[near],
-        runs=curve.runs[near][:, :seeds],
-        far=curve.sizes[far],
-        truth=curve.runs[far],
-    )
-
-
-def as_published(curve):
-    """Return the `Task` that the publication of a curve sets."""
-    return Task(
-        curve=curve,
-        sizes=curve.sizes[curve.shown],
-        runs=curve.runs[curve.shown],
-        far=curve.sizes[~curve.shown],
-        truth=curve.runs[~curve.shown],
-    )
-
-
-def _evenly(sizes, count):
-    """Return positions of `count` sizes, evenly on a logarithmic scale."""
-    if count is None or count >= len(sizes):
-        return np.arange(len(sizes))
-    logs, chosen = np.log(sizes), []
-    for place in np.linspace(logs[0], logs[-1], count):
-        order = np.argsort(np.abs(logs - place), kind="stable")
-        chosen.append(next(i for i in order if i not in chosen))
-    return np.sort(chosen)
-
-
-def evidence_of(sizes, runs):
-    """Return the `Evidence` of `(m,)` sizes and `(m, seeds)` scores."""
-    return Evidence(
-        x=np.repeat(sizes, runs.shape[1]),
-        y=runs.ravel(),
-        x_name="size",
-        y_name="score",
-        left_out={},
-        hours=np.full(runs.size, np.nan),
-    )
 
 
 # === Learning ===
@@ -234,7 +104,7 @@ def _weighed(curves):
         tasks = [
             task
             for count, seeds in SIZES.items()
-            if (task := ten_times(curve, count, seeds))
+            if (task := known_curves.ten_times(curve, count, seeds))
         ]
         # Each source counts the same, and like half of all curves.
         weight = len(curves) / len(counts) / counts[curve.source]
@@ -242,7 +112,7 @@ def _weighed(curves):
             # The end of the curve is one more size, of the mean of its runs.
             far = np.exp(np.log(task.far).mean())
             end = task.truth.mean(axis=0)[None, : task.runs.shape[1]]
-            data = evidence_of(
+            data = known_curves.evidence_of(
                 np.append(task.sizes, far), np.vstack([task.runs, end])
             )
             runs = posterior.scaled(data, shown=len(task.sizes))
@@ -376,13 +246,16 @@ def _df(precision, log_variance):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--image-curves", type=pathlib.Path)
+    parser.add_argument("--lcdb", type=pathlib.Path, help="lcdb-0.1.0.tar.gz")
     parser.add_argument("--smoke", action="store_true")
     arguments = parser.parse_args()
-    curves = own_curves()
+    curves = known_curves.own_curves()
     if arguments.smoke:
         print(learn(curves[::40], steps=2).families)
         return
-    curves += image_curves(arguments.image_curves)
+    curves += known_curves.image_curves(arguments.image_curves)
+    if arguments.lcdb:
+        curves += known_curves.lcdb_curves(arguments.lcdb, odd=True)
     prior_lib.write(learn(curves), prior_lib.TABLE)
     print(prior_lib.TABLE.read_text(encoding="utf-8"))
 

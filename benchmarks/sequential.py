@@ -4,11 +4,11 @@ Question: `Study(until="decided")` stops when the runs that are left would not
 change the verdict. How often is it the verdict of the whole grid, and how many
 of its device-hours does it take?
 
-Data: the 36 published curves of `prior.py`, as grids of nine sizes over their
-last two decades with three seeds, which are drawn about a smoothed curve with
-its own scatter since each was published with one run. Every curve is asked
-whether ten and three times more data bring more than 0 and 2 points. A run
-takes hours in proportion to its size, and a fixed fiftieth of those of the
+Data: the 36 published image curves of `known_curves.py`, as grids of nine sizes
+over their last two decades with three seeds, which are drawn about a smoothed
+curve with its own scatter since each was published with one run. Every curve is
+asked whether ten and three times more data bring more than 0 and 2 points. Runs
+take hours in proportion to their size, and a fixed fiftieth of those of the
 largest.
 
 Command:
@@ -46,6 +46,7 @@ import argparse
 import dataclasses
 import pathlib
 
+import known_curves
 import matplotlib
 
 matplotlib.use("Agg")
@@ -53,7 +54,6 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import prior as prior_lib
 
 import keras_jft as jft
 
@@ -222,9 +222,9 @@ def main():
     parser.add_argument("--smoke", action="store_true")
     arguments = parser.parse_args()
     if arguments.smoke:
-        print(table(run(prior_lib.own_curves()[:1])))
+        print(table(run(known_curves.own_curves()[:1])))
         return
-    curves = prior_lib.image_curves(arguments.image_curves)
+    curves = known_curves.image_curves(arguments.image_curves)
     print(table(run(curves, HERE / "results" / "sequential.jsonl")))
 
 
