@@ -235,6 +235,7 @@ def _smoke(arguments, folder):
     arguments.sizes, arguments.seeds = (0,), (0,)
     arguments.images, arguments.epochs = 4, 1
     arguments.overfit_size, arguments.overfit_epochs = (32, 32), 1
+    arguments.overfit_images = 2
     (folder / "results").mkdir()
     study(arguments, folder / "results" / "rows.jsonl")
     overfit(arguments)
