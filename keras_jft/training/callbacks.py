@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_jft.training.checkpoints.resuming import is_passing_over
+from keras_jft.training.distribution import jax_layouts
 from keras_jft.training.keras_internals import model_of
 
 
@@ -75,9 +76,8 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
         """Raise `FloatingPointError` if a weight is not finite."""
-        values = self.model.get_weights()
-        for weight, value in zip(self.model.weights, values, strict=True):
-            if not np.all(np.isfinite(value)):
+        for weight in self.model.weights:
+            if not np.all(np.isfinite(jax_layouts.on_host(weight))):
                 raise FloatingPointError(
                     f"The weight {weight.path} is not finite after epoch "
                     f"{epoch + 1}, whatever the loss. Look for NaN or infinity "

@@ -177,6 +177,25 @@ def move_variable(variable, value):
     variable._initialize(value)
 
 
+@contextlib.contextmanager
+def values_replaced(pairs):
+    """Give variables other values within a block, as they are.
+
+    `assign` would distribute a value over devices, as the variable's was.
+
+    Args:
+        pairs: Pairs of a `keras.Variable` and an array.
+    """
+    before = [(variable, variable._value) for variable, _ in pairs]
+    try:
+        for variable, value in pairs:
+            variable._value = value
+        yield
+    finally:
+        for variable, value in before:
+            variable._value = value
+
+
 # === Optimizers ===
 
 

@@ -261,7 +261,7 @@ class Model(keras_internals.HookedModel):
                 callbacks_lib.StopOnNonFiniteLoss(),
                 *callbacks_lib.as_list(callbacks),
             ]
-        if not replicas.writes(self):
+        if not replicas.is_chief(self):
             callbacks = callbacks_lib.without_writers(callbacks)
         with replicas.lost_workers(self):
             x, y = replicas.in_one_order(self, x, y, kwargs)
@@ -344,17 +344,17 @@ class Model(keras_internals.HookedModel):
                 cannot be loaded.
         """
         checks.not_hdf5(filepath)
-        replicas.synchronize(self)
-        if replicas.is_chief(self):
-            super().save(filepath, *args, **kwargs)
+        with replicas.saving(self) as is_chief:
+            if is_chief:
+                super().save(filepath, *args, **kwargs)
 
     def save_weights(
         self, filepath: PathLike, *args: Any, **kwargs: Any
     ) -> None:
         """Save weights, as `keras.Model` does; all workers call this."""
-        replicas.synchronize(self)
-        if replicas.is_chief(self):
-            super().save_weights(filepath, *args, **kwargs)
+        with replicas.saving(self) as is_chief:
+            if is_chief:
+                super().save_weights(filepath, *args, **kwargs)
 
     def export(self, filepath: PathLike, **kwargs: Any) -> None:
         """Export the model and its decoding for serving; all workers call this.

@@ -492,6 +492,19 @@ def test_the_seeds_of_a_shuffle_are_those_it_was_given():
     assert internals.shuffle_seeds(base.shuffle(4)) == (0, 0)
 
 
+@pytest.mark.ops
+def test_a_variable_gets_its_own_value_back():
+    variable = keras.Variable(np.zeros(3, "float32"))
+    own, other = variable.value, np.arange(3)
+    with (
+        pytest.raises(RuntimeError, match="of the block"),
+        internals.values_replaced([(variable, other)]),
+    ):
+        np.testing.assert_array_equal(ops.convert_to_numpy(variable), other)
+        raise RuntimeError("of the block")
+    assert variable.value is own
+
+
 def test_models_in_a_model_take_maps_of_another_size():
     inner = keras.Sequential([keras.layers.Conv2D(2, 2, 2, name="inner")])
     maps = keras.Input((4, 4, 3))

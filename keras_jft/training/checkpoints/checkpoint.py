@@ -192,7 +192,7 @@ class Checkpoint(keras.callbacks.Callback):
                 f"they found: {steps}. Give all the same directory, which each "
                 "can read, and start them again."
             )
-        if replicas.writes(model):
+        if replicas.is_chief(model):
             _tidy(self.directory, self._step)
 
     def _resume(self, model, path, arrays, about):
@@ -362,7 +362,7 @@ class Checkpoint(keras.callbacks.Callback):
                 "gradients (`clipnorm=`), or begin in another directory with "
                 "a lower learning rate and `load_weights` of the last one."
             )
-        if not replicas.writes(model):
+        if not replicas.is_chief(model):
             return
         self._finish_writing()
         about = {

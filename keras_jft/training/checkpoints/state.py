@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_jft.training.distribution import replicas
+from keras_jft.training.distribution import jax_layouts, replicas
 
 # Keras draws these anew in each process; the drawn seeds are in the state.
 _DRAWN = {"seed", "shared_object_id"}
@@ -29,7 +29,7 @@ def snapshot(model, metrics=True):
         metrics: Whether to include the metrics, as needed within an epoch.
     """
     return {
-        name: np.array(ops.convert_to_numpy(variable))
+        name: np.array(jax_layouts.on_host(variable))
         for name, variable in _variables(model, metrics).items()
     }
 

@@ -1,9 +1,12 @@
 """Layouts of variables and outputs on several devices, for JAX."""
 
+import contextlib
+
 import keras
-from keras import distribution, tree
+from keras import distribution, ops, tree
 
 from keras_jft import checks
+from keras_jft.training import keras_internals
 
 
 def layout_map(
@@ -57,3 +60,54 @@ def whole(outputs):
         return distribution.distribute_tensor(output, layout)
 
     return tree.map_structure(replicate, outputs)
+
+
+def on_host(variable):
+    """Return the whole value of a variable as an array of this process.
+
+    If the devices of several processes hold a part each, all of the processes
+    must call this, for the same variables in the same order.
+    """
+    if _is_split(variable):
+        from jax.experimental import multihost_utils
+
+        return multihost_utils.process_allgather(variable.value, tiled=True)
+    return ops.convert_to_numpy(variable)
+
+
+@contextlib.contextmanager
+def gathered(model):
+    """Let one process alone save a model, within a block.
+
+    Keras saves what its process can read, and fails at a part that another one
+    holds. It also creates variables, to see what attributes they have: under a
+    distribution that takes all processes. As `on_host`, all must call this.
+    """
+    if not _are_several_processes():
+        yield
+        return
+    variables = [*model.variables, *getattr(model.optimizer, "variables", ())]
+    split = [(v, on_host(v)) for v in variables if _is_split(v)]
+    current = distribution.distribution()
+    distribution.set_distribution(None)
+    try:
+        with keras_internals.values_replaced(split):
+            yield
+    finally:
+        distribution.set_distribution(current)
+
+
+def _is_split(variable):
+    """Return whether another process holds a part that this one does not."""
+    if not _are_several_processes():
+        return False
+    value = variable.value
+    return not (value.is_fully_addressable or value.is_fully_replicated)
+
+
+def _are_several_processes():
+    if keras.backend.backend() != "jax":
+        return False
+    import jax
+
+    return jax.process_count() > 1

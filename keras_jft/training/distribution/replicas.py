@@ -35,7 +35,7 @@ from keras import tree
 
 from keras_jft.training import keras_internals
 from keras_jft.training.checkpoints import resuming
-from keras_jft.training.distribution import worker_data
+from keras_jft.training.distribution import jax_layouts, worker_data
 from keras_jft.training.keras_internals import strategy_of
 
 
@@ -64,7 +64,11 @@ def _span_workers(model):
 
 
 def is_chief(model):
-    """Return whether this process is the worker that reports and saves."""
+    """Return whether this is the process, of all, that reports and saves."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.process_index() == 0
     if not _span_workers(model):
         return True
     return strategy_of(model).extended.should_checkpoint
@@ -240,6 +244,14 @@ def synchronize(model: keras.Model) -> None:
     model._average_statistics()
 
 
+@contextlib.contextmanager
+def saving(model):
+    """Yield whether this process saves `model`, which then has its weights."""
+    synchronize(model)
+    with jax_layouts.gathered(model):
+        yield is_chief(model)
+
+
 def gathered(model, number):
     """Return an integer of each process that trains a model, when all have."""
     if keras.backend.backend() == "jax":
@@ -253,15 +265,6 @@ def gathered(model, number):
     elif _span_workers(model):
         return [found for [found] in _of_all(model, [number])]
     return [number]
-
-
-def writes(model):
-    """Return whether this is the one of all processes that writes files."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return jax.process_index() == 0
-    return is_chief(model)
 
 
 def _averaging(model):

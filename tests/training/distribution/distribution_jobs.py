@@ -3,6 +3,7 @@
 import os
 import pathlib
 
+import jax
 import keras
 import numpy as np
 from cluster_jobs import many_label
@@ -10,6 +11,7 @@ from jax.experimental import multihost_utils
 from keras import distribution
 
 from keras_jft import training
+from keras_jft.training.distribution import jax_layouts
 
 SIZE, BATCH = 24, 8
 
@@ -30,9 +32,13 @@ def distribute(name):
     elif name == "data_parallel":
         new = distribution.DataParallel(auto_shard_dataset=False)
     else:
-        mesh = distribution.DeviceMesh((2, 2), ("batch", "model"))
+        # Two processes have a device each: these split the head.
+        shape = (jax.device_count() // 2, 2)
+        mesh = distribution.DeviceMesh(shape, ("batch", "model"))
         layouts = training.layout_map(mesh)
-        new = distribution.ModelParallel(layout_map=layouts)
+        new = distribution.ModelParallel(
+            layout_map=layouts, auto_shard_dataset=False
+        )
     distribution.set_distribution(new)
 
 
@@ -53,16 +59,17 @@ def train(index, count, run):
     data, size = part(index, count), BATCH // count
     fit = {"batch_size": size, "shuffle": False, "verbose": 0}
     model = build()
-    if count > 1:
+    if jax.process_count() > 1:
         model.fit(data, epochs=1, callbacks=[training.Checkpoint(run)], **fit)
         multihost_utils.sync_global_devices("the first process has written")
         model = build()
         fit["callbacks"] = [training.Checkpoint(run)]
     model.fit(data, epochs=2, **fit)
+    model.save(f"{run}.keras")
     yield "steps", np.array(model.optimizer.iterations)
     yield "logits", model.predict(data, batch_size=size, verbose=0)
     for variable in [*model.weights, *model.optimizer.variables]:
-        yield variable.path, keras.ops.convert_to_numpy(variable)
+        yield variable.path, jax_layouts.on_host(variable)
         held = variable.value.addressable_shards[0]
         yield f"held {variable.path}", held.data.shape
 
@@ -72,7 +79,7 @@ def main(path, names):
 
     Leaves in the file `path` weights, predictions and the shapes of what a
     device holds. With the variables of `keras.distribution.initialize` in the
-    environment it trains on this process's part of every batch.
+    environment it trains on this process's part of every batch, or of the head.
     """
     index, count = 0, 1
     if "KERAS_DISTRIBUTION_NUM_PROCESSES" in os.environ:
@@ -82,7 +89,9 @@ def main(path, names):
     results = {}
     for name in names.split(","):
         distribute(name)
-        run = pathlib.Path(path).parent / "run"
-        for key, value in train(index, count, run):
+        run = pathlib.Path(path).parent / f"{name} of {count}"
+        # Processes that split the head of one model see every image.
+        seen = (0, 1) if name == "model_parallel" else (index, count)
+        for key, value in train(*seen, run):
             results[f"{name} {key}".replace("/", "|")] = value
     np.savez(path, **results)

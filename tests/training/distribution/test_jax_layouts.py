@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 from keras import distribution
@@ -57,7 +58,7 @@ def results(tmp_path_factory):
     ] + [
         _start(
             folder / f"{index}.npz",
-            "data_parallel",
+            "data_parallel,model_parallel",
             KERAS_DISTRIBUTION_JOB_ADDRESSES=f"127.0.0.1:{port}",
             KERAS_DISTRIBUTION_NUM_PROCESSES="2",
             KERAS_DISTRIBUTION_PROCESS_ID=str(index),
@@ -72,9 +73,8 @@ def results(tmp_path_factory):
         for process in processes:
             process.kill()
             process.wait()
-    return {
-        path.stem: dict(np.load(path)) for path in sorted(folder.glob("*.npz"))
-    }
+    files = sorted(folder.glob("*.npz"))
+    return {"folder": folder, **{f.stem: dict(np.load(f)) for f in files}}
 
 
 def _of(results, name):
@@ -100,10 +100,27 @@ def test_four_devices_train_like_one(results, name):
     _assert_like_one_device(results, _of(results["alone"], name))
 
 
-def test_two_processes_that_were_interrupted_train_like_one(results):
+@pytest.mark.parametrize("name", ["data_parallel", "model_parallel"])
+def test_two_processes_that_were_interrupted_train_like_one(results, name):
     for index in ("0", "1"):
-        trained = _of(results[index], "data_parallel")
-        _assert_like_one_device(results, trained)
+        _assert_like_one_device(results, _of(results[index], name))
+
+
+def test_each_of_two_processes_holds_half_of_the_head(results):
+    for index in ("0", "1"):
+        for name, rows in {"data_parallel": 16, "model_parallel": 8}.items():
+            shape = results[index][f"{name} held head_logits|kernel_0"]
+            assert tuple(shape) == (rows, 3), (index, name)
+
+
+def test_a_model_that_two_processes_hold_is_saved_whole(results):
+    file = results["folder"] / "model_parallel of 2.keras"
+    model = keras.saving.load_model(file)
+    trained = _of(results["0"], "model_parallel")
+    for weight in model.weights:
+        np.testing.assert_array_equal(
+            weight.numpy(), trained[weight.path.replace("/", "|")]
+        )
 
 
 def test_a_head_of_five_labels_is_split_over_two_devices(results):
