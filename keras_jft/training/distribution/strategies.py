@@ -199,6 +199,7 @@ def _multi_worker():
 def _parameter_server(resolver=None):
     import tensorflow as tf
 
+    _allow_two_steps()
     if resolver is None:
         # Servers refuse the default, which names no protocol.
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver(
@@ -216,6 +217,16 @@ def _parameter_server(resolver=None):
             "worker per accelerator, each with CUDA_VISIBLE_DEVICES set."
         )
     return strategy
+
+
+def _allow_two_steps():
+    """Let TensorFlow run two operations at once, also on a single core.
+
+    A worker has its next step in advance. TensorFlow starts a thread per core:
+    with one, which that step takes, the current step would wait forever.
+    """
+    if len(os.sched_getaffinity(0)) == 1:
+        os.environ.setdefault("TF_NUM_INTEROP_THREADS", "2")
 
 
 def _serve(resolver):

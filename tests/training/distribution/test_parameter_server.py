@@ -56,8 +56,6 @@ def _work(task, command, group):
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     os.environ.update(task.environment)
-    # Where TensorFlow sees a single core, a worker waits for itself.
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "2")
     jobs.main(*command)
 
 

@@ -1,4 +1,5 @@
 import json
+import os
 
 import keras
 import pytest
@@ -113,6 +114,24 @@ def test_auto_takes_what_the_cluster_is(tf_config, monkeypatch):
         "multi_worker",
         "parameter_server",
     ]
+
+
+@pytest.mark.parametrize(
+    ("cores", "given", "threads"),
+    [({3}, None, "2"), ({3}, "8", "8"), ({0, 3}, None, None)],
+)
+def test_a_worker_on_one_core_can_have_two_steps(
+    cores, given, threads, monkeypatch
+):
+    from keras_jft.training.distribution import strategies
+
+    name = "TF_NUM_INTEROP_THREADS"
+    monkeypatch.setenv(name, given or "")  # It is given back as it was.
+    if given is None:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: cores)
+    strategies._allow_two_steps()
+    assert os.environ.get(name) == threads
 
 
 def test_the_same_devices_give_the_same_strategy(tf_config):
