@@ -25,7 +25,8 @@ def _randomized(make, rng):
     return model
 
 
-@pytest.mark.parametrize("depth", [50, 152])
+# 101 has units of two digits, as 152 has.
+@pytest.mark.parametrize("depth", [50, 101])
 def test_imagenet_weights_give_the_features_of_keras_applications(
     depth, rng, monkeypatch
 ):

@@ -127,7 +127,8 @@ def test_sides_that_do_not_fit_are_refused(backbone, size):
 
 
 def test_the_true_size_gives_logits_at_stride_4():
-    backbone = ResNet.from_depth(101, image_shape=(512, 512, 3))
+    # Units beyond the first of a stage leave sizes as they are.
+    backbone = ResNet((1, 1, 1, 1), image_shape=(512, 512, 3))
     model = DeepLabV3Plus(backbone, 21)
     assert model.output_shape == (None, 128, 128, 21)
     assert isinstance(model.default_metrics()[0], MeanIoU)
