@@ -1,6 +1,7 @@
 """Nets as plain data: what comes back, and what is refused unread."""
 
 import copy
+import functools
 import json
 import os
 import shutil
@@ -109,19 +110,29 @@ def test_a_compiled_net_is_described_without_what_it_was_compiled_with():
     assert "compile_config" not in json.dumps(nets.describe(net))
 
 
+@pytest.fixture(scope="module")
+def saved_of(tmp_path_factory):
+    """Gives a net of a family and its file, which no test changes."""
+
+    @functools.cache
+    def saved_of(family):
+        net = families.backbone(family)
+        for weight in net.weights:
+            weight.assign(weight + 0.1 * keras.random.normal(weight.shape))
+        transfer.freeze(net, "conv5")
+        path = tmp_path_factory.mktemp("saved") / "net.npz"
+        backbones.save(net, path)
+        return net, path
+
+    return saved_of
+
+
 @pytest.fixture(
-    scope="module",
-    params=["applications MobileNetV3", "KerasHub ViT", "KerasHub DINOv2"],
+    params=["applications MobileNetV3", "KerasHub ViT", "KerasHub DINOv2"]
 )
-def saved(request, tmp_path_factory):
-    """A net and its file, which no test changes."""
-    net = families.backbone(request.param)
-    for weight in net.weights:
-        weight.assign(weight + 0.1 * keras.random.normal(weight.shape))
-    transfer.freeze(net, "conv5")
-    path = tmp_path_factory.mktemp("saved") / "net.npz"
-    backbones.save(net, path)
-    return net, path
+def saved(request, saved_of):
+    """Some of these."""
+    return saved_of(request.param)
 
 
 def test_an_adapted_net_comes_back_from_a_file(saved, rng):
@@ -159,6 +170,9 @@ CHANGES = {
     "a number of a billion": lambda arrays, config: config["net"].update(
         config={**config["net"]["config"], "size": 10**9}
     ),
+}
+# The same code refuses these for nets of any family.
+CHANGES_OF_WEIGHTS = {
     "another weight": lambda arrays, config: arrays.update(
         {"model/more/kernel": np.zeros((1, 0), "float32")}
     ),
@@ -177,6 +191,15 @@ def test_a_hostile_file_is_refused(saved, change, tmp_path):
     path = tmp_path / "net.npz"
     shutil.copy(saved[1], path)
     _rewritten(path, CHANGES[change])
+    with pytest.raises(ValueError, match=r"net\.npz"):
+        backbones.load(path)
+
+
+@pytest.mark.parametrize("change", CHANGES_OF_WEIGHTS)
+def test_a_file_of_other_weights_is_refused(saved_of, change, tmp_path):
+    path = tmp_path / "net.npz"
+    shutil.copy(saved_of("applications MobileNetV3")[1], path)
+    _rewritten(path, CHANGES_OF_WEIGHTS[change])
     with pytest.raises(ValueError, match=r"net\.npz"):
         backbones.load(path)
 
