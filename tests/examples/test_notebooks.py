@@ -20,6 +20,7 @@ def _name(path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("uncompiled")
 # So few images do not show every class.
 @pytest.mark.filterwarnings("ignore:.*classes occur in no image")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=_name)

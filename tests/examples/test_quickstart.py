@@ -17,6 +17,12 @@ TASKS = ["classification", "segmentation", "detection", "pose"]
 SIZES = (0, 300, 1_000, 3_000, 10_000, 20_000)
 
 
+@pytest.fixture(scope="module")
+def plan():
+    """The plan of the study as it is; to read it takes seconds."""
+    return runpy.run_path(str(SCRIPT))["plan_of"]()
+
+
 def _run(monkeypatch, output, *arguments):
     arguments = ["--output", output, *arguments]
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
@@ -24,9 +30,8 @@ def _run(monkeypatch, output, *arguments):
 
 
 def test_the_quick_start_is_the_study_that_its_file_describes(
-    tmp_path, monkeypatch, capsys
+    plan, tmp_path, monkeypatch, capsys
 ):
-    plan = runpy.run_path(str(SCRIPT))["plan_of"]()
     assert plan.output.resolve() == SCRIPT.parents[1] / "demo"
     assert plan.sizes == SIZES and list(plan.tasks) == TASKS
     # Two tasks in two modes, and two in one, at each size.
@@ -37,17 +42,15 @@ def test_the_quick_start_is_the_study_that_its_file_describes(
     assert not (tmp_path / "new").exists()
 
 
-def test_the_rows_on_record_are_those_of_the_runs_of_today():
+def test_the_rows_on_record_are_those_of_the_runs_of_today(plan):
     results = SCRIPT.parents[1] / "benchmarks" / "results" / "quickstart.jsonl"
     lines = results.read_text(encoding="utf-8").splitlines()
     keys = [json.loads(line)["key"] for line in lines]
-    runs = runpy.run_path(str(SCRIPT))["plan_of"]().runs()
-    assert sorted(keys) == sorted(map(config_id, runs))
+    assert sorted(keys) == sorted(map(config_id, plan.runs()))
 
 
 @pytest.mark.slow
-def test_every_task_of_the_quick_start_runs(tmp_path):
-    plan = runpy.run_path(str(SCRIPT))["plan_of"](output=tmp_path, sizes=(32,))
+def test_every_task_of_the_quick_start_runs(plan, tmp_path):
     tasks = {
         name: dataclasses.replace(
             task,
@@ -64,6 +67,7 @@ def test_every_task_of_the_quick_start_runs(tmp_path):
         )
         for name, task in plan.tasks.items()
     }
-    rows = dataclasses.replace(plan, tasks=tasks).study().run()
+    small = dataclasses.replace(plan, output=tmp_path, sizes=(32,), tasks=tasks)
+    rows = small.study().run()
     assert [row["task"] for row in rows] == TASKS
     assert not any("error" in row for row in rows)
