@@ -55,7 +55,7 @@ def test_a_backbone_comes_out_of_the_checkpoint_of_a_classifier(
     tiny_backbone, tmp_path, rng
 ):
     model = MultiLabelClassifier(tiny_backbone, 3)
-    model.compile("sgd")
+    model.compile("sgd", run_eagerly=True)
     batch = {
         "images": rng.integers(0, 256, (4, 16, 16, 3)).astype("uint8"),
         "labels": rng.integers(0, 3, (4, 2)).astype("int32"),

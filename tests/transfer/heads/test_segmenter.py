@@ -53,7 +53,7 @@ def test_masks_of_0_and_255_give_a_warning_that_names_the_remedy(
     tiny_backbone,
 ):
     model = DeepLabASPP(tiny_backbone, 2, output_stride=8)
-    model.compile("sgd")
+    model.compile("sgd", run_eagerly=True)
     images = np.zeros((2, 16, 16, 3), "uint8")
     masks = np.zeros((2, 16, 16, 1), "uint8")
     masks[:, 4:9, 4:9] = 255

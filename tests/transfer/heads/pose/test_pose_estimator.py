@@ -233,7 +233,7 @@ def test_crops_of_another_size_are_refused(tiny_backbone):
 
 def test_a_keypoint_that_is_nan_stops_the_run(tiny_backbone, crops):
     model = _small(tiny_backbone)
-    model.compile("sgd")
+    model.compile("sgd", run_eagerly=EAGER)
     crops["keypoints"][1, 2, 0] = np.nan
     with pytest.raises(FloatingPointError):
         model.fit(crops, verbose=0)
