@@ -7,6 +7,7 @@ sets environment variables and installs hooks for the import of Keras.
 
 import ast
 import contextlib
+import gc
 import importlib
 import importlib.abc
 import importlib.util
@@ -170,7 +171,7 @@ class _AtImport(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def exec_module(self, module):
         # From here on the module looks as if imported without this hook.
         module.__spec__.loader = module.__loader__ = self.loader
-        with _without_chatter():
+        with _without_chatter(), _without_collections():
             self.loader.exec_module(module)
         # Not before: a spec may be asked for, or an import fail, without one.
         sys.meta_path.remove(self)
@@ -217,6 +218,18 @@ def _say_if_too_late():
             "this CPU: training may take twice as long. Import keras_jft "
             "first, or set TF_ENABLE_ONEDNN_OPTS=1."
         )
+
+
+@contextlib.contextmanager
+def _without_collections():
+    """Look for no garbage meanwhile: what an import makes is there to stay."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager

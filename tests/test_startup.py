@@ -1,5 +1,6 @@
 """What `import keras_jft` sets, and what it leaves, in fresh processes."""
 
+import gc
 import importlib
 import json
 import logging
@@ -190,6 +191,19 @@ def test_only_known_noise_is_kept_from_stderr_even_after_an_error(
     os.write(2, b"after\n")
     said = capfd.readouterr().err
     assert said == "E0000 00:00:1 something.cc:1] broken\nTraceback\nafter\n"
+
+
+@pytest.mark.parametrize("turn", [gc.disable, gc.enable])
+def test_an_import_leaves_the_garbage_collector_on_or_off(turn):
+    try:
+        turn()
+        before = gc.isenabled()
+        with pytest.raises(RuntimeError), startup._without_collections():
+            assert not gc.isenabled()
+            raise RuntimeError
+        assert gc.isenabled() == before
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
