@@ -12,8 +12,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # JAX takes longer to compile nets this small than to run them, here as in
-# processes that a test starts. At level 0 steps would be the longer part.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
+# processes that a test starts. Its newer emitters are the slower ones.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false",
+)
 
 import keras_jft  # noqa: I001  First: it sets what TensorFlow reads.
 import keras
@@ -35,7 +39,7 @@ elif keras.backend.backend() == "jax":
     # a folder of its own: JAX writes such files in pieces.
     COMPILED = tempfile.TemporaryDirectory(prefix="keras_jft-jax-")
     jax.config.update("jax_compilation_cache_dir", COMPILED.name)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -64,21 +68,25 @@ def forget():
     """
     yield
     keras.utils.clear_session()
+    if keras.backend.backend() == "jax":
+        jax.clear_caches()  # A megabyte for each operation and shape.
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="module")
 def rewritten(request):
-    """Let TensorFlow rewrite graphs (Grappler) in files marked `rewritten`.
+    """Let graphs be optimized in files marked `rewritten`: by Grappler, or XLA.
 
     Elsewhere it would take longer than it saves in a few steps. The marked
     files run every layer and every head of ours, and the quick start.
     """
+    on = request.node.get_closest_marker("rewritten") is not None
     if keras.backend.backend() == "tensorflow":
-        on = request.node.get_closest_marker("rewritten") is not None
         options = {"disable_meta_optimizer": not on}
         tf.config.optimizer.set_experimental_options(options)
+    elif keras.backend.backend() == "jax":
+        jax.config.update("jax_disable_most_optimizations", not on)
 
 
 @pytest.fixture(autouse=True)
