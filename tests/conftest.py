@@ -24,6 +24,9 @@ import keras
 import numpy as np
 import pytest
 
+# At Python's own thresholds, a twelfth of the time is a search for garbage.
+gc.set_threshold(50_000, 20, 20)
+
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
