@@ -95,7 +95,7 @@ def main():
     side, batch, rounds = arguments.side, arguments.batch, arguments.rounds
     nets = arguments.nets
     if arguments.smoke:
-        nets, side, batch, rounds = ["MobileNetV3Small"], 32, 2, 1
+        nets, side, batch, rounds = ["MobileNet"], 32, 2, 1
 
     for name in nets:
         with jft.training.dtype_policy(arguments.dtype):

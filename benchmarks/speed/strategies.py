@@ -42,12 +42,12 @@ import kept_memory
 RESULTS = pathlib.Path(__file__).parent.parent / "results"
 EPOCHS = 4
 # Side: what starts it.
-LAUNCHER = ("-m", "keras_jft.training.launch", "--workers", "2")
+LAUNCHER = ("-m", "keras_jft.training.launch", "--workers")
 SIDES = {
     "one_device": (),
     "mirrored": (),
-    "multi_worker": LAUNCHER,
-    "parameter_server": (*LAUNCHER, "--servers", "2"),
+    "multi_worker": (*LAUNCHER, "2"),
+    "parameter_server": (*LAUNCHER, "2", "--servers", "2"),
 }
 SAID = re.compile(r"images/s: ([\d.]+), test loss: ([\d.]+)")
 
@@ -111,6 +111,7 @@ def cached(count, folder):
 
 def run(side, arguments, seed, folder):
     """Run a new process or cluster; return images per second, test loss."""
+    started = (*LAUNCHER, "1") if arguments.smoke else SIDES[side]
     options = {
         "side": side,
         "steps": arguments.steps,
@@ -122,7 +123,7 @@ def run(side, arguments, seed, folder):
     for name, value in options.items():
         script += [f"--{name}", str(value)]
     done = subprocess.run(
-        [sys.executable, *SIDES[side], *script],
+        [sys.executable, *started, *script],
         env={**os.environ, **kept_memory.ENVIRONMENT},
         capture_output=True,
         text=True,
@@ -152,7 +153,8 @@ def main():
         return
     if arguments.smoke:
         arguments.seeds, arguments.steps, arguments.batch = [0], 2, 16
-        arguments.sides = ("multi_worker",)  # The rest starts likewise.
+        # The rest starts likewise; a second worker would do the same.
+        arguments.sides = ("multi_worker",)
     found = {side: [] for side in arguments.sides}
     with tempfile.TemporaryDirectory() as folder:
         cached(arguments.steps * arguments.batch, folder)

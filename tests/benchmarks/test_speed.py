@@ -5,7 +5,7 @@ import types
 import keras
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.rewritten]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("uncompiled")]
 
 
 @pytest.mark.parametrize(
