@@ -406,6 +406,34 @@ def cluster_resolver(strategy):
     return strategy._cluster_resolver
 
 
+def exchange_in(strategy, dtype):
+    """Set the type in which replicas of a strategy exchange gradients."""
+    strategy.gradients_exchanged_in = dtype
+
+
+def exchange_gradients(optimizer, strategy):
+    """Let an optimizer exchange gradients in the type of `exchange_in`.
+
+    After clipping, Keras sums gradients over the replicas in the type that they
+    have, and updates with the sums, which here are again of the weights' type.
+
+    Args:
+        optimizer: A `keras.optimizers.Optimizer`, not one around another.
+        strategy: A `tf.distribute.Strategy`, or None.
+    """
+    vars(optimizer).pop("_all_reduce_sum_gradients", None)
+    dtype = getattr(strategy, "gradients_exchanged_in", None)
+    if dtype is None:
+        return
+    reduce = optimizer._all_reduce_sum_gradients
+
+    def rounded(pairs):
+        sent = [(keras.ops.cast(g, dtype), v) for g, v in pairs]
+        return [(keras.ops.cast(g, v.dtype), v) for g, v in reduce(sent)]
+
+    optimizer._all_reduce_sum_gradients = rounded
+
+
 # === tf.data ===
 
 ELEMENT_BY_ELEMENT = {

@@ -58,6 +58,8 @@ def adjust(model, l2=0.0, multipliers=None):
     factor_of = _factors(model, multipliers or {})
     # A loss-scaling optimizer has the one that updates inside.
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    strategy = keras_internals.strategy_of(model)
+    keras_internals.exchange_gradients(optimizer, strategy)
     vars(optimizer).pop("update_step", None)  # That of an earlier `compile`.
     if not l2 and not multipliers:
         return

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 
 from keras_jft import checks
-from keras_jft.training import precision
+from keras_jft.training import keras_internals, precision
 from keras_jft.training.distribution import worker_data
 
 NAMES = ("auto", "one_device", "mirrored", "multi_worker", "parameter_server")
@@ -26,6 +26,7 @@ def strategy(
     *,
     devices: Sequence[str] | str | None = None,
     resolver: Any = None,
+    gradients: str | None = None,
 ) -> Any:
     """Return a strategy: the devices and processes on which to train.
 
@@ -57,6 +58,10 @@ def strategy(
             first.
         resolver: A `tf.distribute.cluster_resolver.ClusterResolver` for
             `"parameter_server"`, in place of `TF_CONFIG`.
+        gradients: `"bfloat16"`: replicas of `"mirrored"` and `"multi_worker"`
+            round gradients to this type to exchange them, in half of the bytes
+            (`docs/scale.md`). Weights and optimizer keep theirs. By default,
+            gradients are not rounded.
 
     Returns:
         A `tf.distribute.Strategy`; on other backends, an object with `scope()`.
@@ -73,25 +78,32 @@ def strategy(
     3
     """
     checks.one_of("name", name, NAMES)
+    checks.one_of("gradients", gradients, (None, "bfloat16"))
     if isinstance(devices, str):
         raise ValueError(
             '`devices` must be a list, such as ["GPU:0"]. Received: '
             f"{devices!r}."
         )
     if resolver is not None:
-        if name != "parameter_server":
+        if name != "parameter_server" or gradients:
             raise ValueError(
                 '`resolver` is for "parameter_server". Received: '
-                f"strategy({name!r}, resolver={resolver!r})."
+                f"strategy({name!r}, resolver={resolver!r}, "
+                f"gradients={gradients!r})."
             )
         return _parameter_server(resolver)
     task = _task()
     if name == "auto":
         name = _fitting(task)
+    if gradients and name == "parameter_server":
+        raise ValueError(
+            '"parameter_server" exchanges gradients as they are. Received: '
+            f"gradients={gradients!r}. Leave it out."
+        )
     if name in ("multi_worker", "parameter_server"):
         _check_cluster(name, task)
     if keras.backend.backend() == "tensorflow":
-        return _tensorflow(name, devices)
+        return _tensorflow(name, devices, gradients)
     if name != "one_device":
         raise ValueError(
             f"strategy({name!r}) needs KERAS_BACKEND=tensorflow. Received: "
@@ -160,21 +172,26 @@ def _check_cluster(name, task):
         )
 
 
-def _tensorflow(name, devices):
+def _tensorflow(name, devices, gradients):
     import tensorflow as tf
 
     if name == "multi_worker":
-        return _multi_worker()
+        return _exchanging(_multi_worker(), gradients)
     if name == "parameter_server":
         return _parameter_server()
     if name == "mirrored":
         if not devices:
             kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
             devices = [d.name for d in tf.config.list_logical_devices(kind)]
-        return _mirrored(tuple(devices))
+        return _exchanging(_mirrored(tuple(devices)), gradients)
     if devices:
         return tf.distribute.OneDeviceStrategy(devices[0])
     return tf.distribute.get_strategy()
+
+
+def _exchanging(strategy, gradients):
+    keras_internals.exchange_in(strategy, gradients)
+    return strategy
 
 
 # Cached: every strategy numbers its reductions from the same start, so one of

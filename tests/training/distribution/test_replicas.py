@@ -1,7 +1,10 @@
 """Two replicas on two virtual CPUs train like one device."""
 
+import json
+
 import cluster_jobs as jobs
 import keras
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -38,6 +41,42 @@ def test_two_replicas_train_like_one_device(build, mirrored):
         one.predict(data, batch_size=4, verbose=0, logits=True),
         atol=1e-5,
     )
+
+
+@pytest.mark.parametrize("gradients", [None, "bfloat16"])
+def test_gradients_are_exchanged_as_they_are_or_rounded(gradients, rng):
+    strategy = training.strategy(
+        "mirrored", devices=["CPU:0", "CPU:1"], gradients=gradients
+    )
+    with strategy.scope():
+        inputs = keras.Input((3,))
+        dense = keras.layers.Dense(1, use_bias=False)
+        model = training.Model(inputs, dense(inputs))
+        model.compile(keras.optimizers.SGD(1.0), loss="mse")
+    before = dense.kernel.numpy()
+    x = rng.normal(size=(2, 3)).astype("float32")
+    y = rng.normal(size=(2, 1)).astype("float32")
+    model.fit(x, y, batch_size=2, verbose=0, shuffle=False)
+    # One image per replica; the mean over both of (x w - y)^2.
+    parts = [(x[i] @ before - y[i]) * x[i][:, None] for i in (0, 1)]
+    if gradients:
+        parts = [part.astype(ml_dtypes.bfloat16) for part in parts]
+    total = (parts[0] + parts[1]).astype("float32")
+    # A rounding of bfloat16 is 1/256; another order of float32 sums is not.
+    np.testing.assert_allclose(
+        before - dense.kernel.numpy(), total, rtol=1e-4, atol=1e-6
+    )
+
+
+def test_only_replicas_exchange_gradients_in_another_type(monkeypatch):
+    with pytest.raises(ValueError, match="gradients.*bfloat16.*float16"):
+        training.strategy("mirrored", gradients="float16")
+    cluster = {job: ["127.0.0.1:1"] for job in ("chief", "worker", "ps")}
+    config = {"cluster": cluster, "task": {"type": "chief", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    for name in ("auto", "parameter_server"):
+        with pytest.raises(ValueError, match="exchanges gradients as they are"):
+            training.strategy(name, gradients="bfloat16")
 
 
 def _normalizing_model(strategy, **compiled):
