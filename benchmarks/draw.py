@@ -121,6 +121,7 @@ DRAWINGS = {
     "input_pipeline": Drawing(
         _by_script("speed/input_pipeline.py"), ("input_pipeline",), dpi=150
     ),
+    "scaling": Drawing(_by_script("speed/scaling.py"), ("scaling",), dpi=150),
 }
 for _name in (
     "capacity",

@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("uncompiled")]
         "speed/loss.py",
         "speed/multi_label_metric.py",
         "speed/pose.py",
+        "speed/scaling.py",
         "speed/segmentation.py",
         "speed/strategies.py",
     ],
