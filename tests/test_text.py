@@ -308,9 +308,10 @@ jft.data.cache(Two(), folder / "cache")
 jft.data.describe(Two()).save(folder / "page.html")
 """
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    soonest = {"KERAS_BACKEND": "jax"}  # Of the backends to import.
     subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, **ascii_only},
+        env={**os.environ, **soonest, **ascii_only},
         check=True,
     )
     ids = (tmp_path / "ids.jsonl").read_bytes()

@@ -116,14 +116,14 @@ def test_an_estimator_overfits_figures_of_the_synthetic_world(figures):
 
 
 @pytest.fixture
-def estimator(tiny_backbone):
+def estimator(plain_backbone):
     """`estimator()`: a small one with a flip test."""
 
     def make():
         return jft.PoseEstimator(
-            tiny_backbone.rebuild(),
+            plain_backbone.rebuild(),
             3,
-            output_stride=2,
+            output_stride=4,
             radius=3.0,
             keypoint_names=("nose", "left_eye", "right_eye"),
             flip_test=True,
