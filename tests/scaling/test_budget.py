@@ -177,6 +177,7 @@ def test_a_pilot_is_part_of_the_study_and_measures_once(plan, monkeypatch):
     found = plan(
         SHORT.replace('"task"', '"task"\nepochs = 1\nmodes = ["frozen"]')
     )
+    monkeypatch.setattr(budget, "_STEPS", 4)
     took = budget.pilot(found)
     assert took.start > 0 and took.step > 0 and took.transfers > 0
     monkeypatch.setattr(budget, "_timed", None)  # Would fail.

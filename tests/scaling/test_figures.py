@@ -33,13 +33,18 @@ def rows_of(task="classification", score="top1", sizes=SIZES):
     ]
 
 
+@pytest.fixture(scope="module")
+def drawn():
+    """The axes of `rows_of()`, which no test changes."""
+    return plot_data_size(rows_of())
+
+
 def labels(ax):
     return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
-def test_the_legend_names_modes_and_forms():
-    ax = plot_data_size(rows_of())
-    assert labels(ax) == [
+def test_the_legend_names_modes_and_forms(drawn):
+    assert labels(drawn) == [
         "fine tuned",
         "frozen",
         "95% prediction interval of a run",
@@ -60,12 +65,11 @@ def test_runs_from_given_weights_are_not_called_random():
     assert labels(plot_data_size(rows))[-1] == "random initialization"
 
 
-def test_the_axes_are_labeled_in_images_and_percent():
-    ax = plot_data_size(rows_of())
-    assert ax.get_xscale() == "log"
-    assert ax.get_xlabel() == "Pre-training images (log scale)"
-    assert ax.get_ylabel() == "Top-1 accuracy (%)"
-    ticks = [tick.get_text() for tick in ax.get_xticklabels()]
+def test_the_axes_are_labeled_in_images_and_percent(drawn):
+    assert drawn.get_xscale() == "log"
+    assert drawn.get_xlabel() == "Pre-training images (log scale)"
+    assert drawn.get_ylabel() == "Top-1 accuracy (%)"
+    ticks = [tick.get_text() for tick in drawn.get_xticklabels()]
     assert ticks == ["300", "1k", "3k", "10k"]
 
 
@@ -75,22 +79,22 @@ def test_scores_of_other_tools_need_no_pre_training():
     assert ax.get_xlabel() == "Images (log scale)"
 
 
-def test_every_run_is_a_point_and_every_size_a_mean():
-    ax = plot_data_size(rows_of())
-    runs = np.concatenate([dots.get_offsets() for dots in ax.collections[::2]])
+def test_every_run_is_a_point_and_every_size_a_mean(drawn):
+    runs = np.concatenate(
+        [dots.get_offsets() for dots in drawn.collections[::2]]
+    )
     runs = runs[runs[:, 0] > 0]
     assert len(runs) == 2 * 4 * 2
     means = [
-        line for line in ax.lines if line.get_label().startswith("frozen")
+        line for line in drawn.lines if line.get_label().startswith("frozen")
     ][0]
     np.testing.assert_array_equal(means.get_xdata(), SIZES[1:])
     expected = 20.5 + 12 * np.log10(SIZES[1:])
     np.testing.assert_allclose(means.get_ydata(), expected)
 
 
-def test_random_initialization_is_a_dashed_line_a_mode():
-    ax = plot_data_size(rows_of())
-    dashed = [line for line in ax.lines if line.get_linestyle() == "--"]
+def test_random_initialization_is_a_dashed_line_a_mode(drawn):
+    dashed = [line for line in drawn.lines if line.get_linestyle() == "--"]
     heights = [
         set(line.get_ydata()) for line in dashed if len(line.get_ydata())
     ]
@@ -104,9 +108,8 @@ def test_two_sizes_give_a_line_without_a_law():
     assert labels(ax) == ["fine tuned", "frozen"]
 
 
-def test_modes_are_told_apart_without_color():
-    ax = plot_data_size(rows_of())
-    markers = {line.get_marker() for line in ax.lines} - {"None", None}
+def test_modes_are_told_apart_without_color(drawn):
+    markers = {line.get_marker() for line in drawn.lines} - {"None", None}
     assert len(markers) == 2
 
 
@@ -202,11 +205,9 @@ def test_four_tasks_are_two_by_two(tasks, grid):
     assert shape == grid
 
 
-def test_failed_runs_are_not_drawn_and_rows_without_a_task_refused():
+def test_failed_runs_are_not_drawn_and_rows_without_a_task_refused(drawn):
     failed = {"task": "classification", "error": "ValueError: no"}
-    assert labels(plot_data_size([*rows_of(), failed])) == labels(
-        plot_data_size(rows_of())
-    )
+    assert labels(plot_data_size([*rows_of(), failed])) == labels(drawn)
     with pytest.raises(ValueError, match="need a column `task`"):
         plot_data_sizes([{"num_examples": 1}])
 
