@@ -61,7 +61,7 @@ def test_an_item_that_fails_has_a_row_that_says_so(names, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("item", ["product", "many labels"])
+@pytest.mark.parametrize("item", ["product", "many labels", "faster_rcnn"])
 def test_an_item_runs_without_tensorflow_in_small(item, run, capsys):
     run("speed/gpu.py", "--items", item)
     said = capsys.readouterr().out

@@ -5,9 +5,9 @@ candidate is an anchor in the first stage and a proposal in the second. The
 match of a candidate is the index of a true box, or `BACKGROUND`, or
 `UNCOUNTED`, which is neither and does not count in the loss.
 
-Boxes are x1, y1, x2, y2 in pixels. Overlaps and codes are Keras's
-(`keras.utils.bounding_boxes`). Clipping is our own: Keras's takes a single size
-for all images, but sizes differ within our batches.
+Boxes are x1, y1, x2, y2 in pixels. Keras has such functions, too
+(`keras.utils.bounding_boxes`), but on JAX they need TensorFlow, and clipping
+takes a single size for all images.
 
 Shapes: B batch, h w feature side, K anchors per feature, A candidates, N true
 boxes of an image (or boxes of any kind), S samples.
@@ -24,6 +24,8 @@ UNCOUNTED = -2
 
 # Huang et al. 2017: codes [ty, tx, th, tw] are divided by these.
 VARIANCE = (0.1, 0.1, 0.2, 0.2)
+# What Keras adds to unions, and the least side that it encodes.
+_EPSILON = 1e-7
 
 
 def anchor_sizes(base, scales, ratios):
@@ -109,16 +111,27 @@ def encode(boxes, anchors):
     References:
         Ren et al. 2015, https://arxiv.org/abs/1506.01497, equation 2.
     """
-    return keras.utils.bounding_boxes.encode_box_to_deltas(
-        anchors, boxes, "xyxy", "xyxy", variance=VARIANCE
-    )
+    centers, sizes = _centers_and_sizes(boxes)
+    places, units = _centers_and_sizes(anchors)
+    units = ops.maximum(units, _EPSILON)
+    growths = ops.log(ops.maximum(sizes, _EPSILON) / units)
+    codes = ops.concatenate([(centers - places) / units, growths], axis=-1)
+    return codes / ops.array(VARIANCE, codes.dtype)
 
 
 def decode(codes, anchors):
     """Return the boxes that codes stand for: the inverse of `encode`."""
-    return keras.utils.bounding_boxes.decode_deltas_to_boxes(
-        anchors, codes, "xyxy", "xyxy", variance=VARIANCE
-    )
+    places, units = _centers_and_sizes(anchors)
+    moves, growths = ops.split(codes * ops.array(VARIANCE, codes.dtype), 2, -1)
+    centers, halves = moves * units + places, ops.exp(growths) * units / 2
+    corners = centers - halves, centers + halves
+    return ops.concatenate([ops.flip(c, axis=-1) for c in corners], axis=-1)
+
+
+def _centers_and_sizes(boxes):
+    """Return y and x of centers, and heights and widths, each `(..., 2)`."""
+    low, high = (ops.flip(c, axis=-1) for c in ops.split(boxes, 2, axis=-1))
+    return (low + high) / 2, high - low
 
 
 def clip(boxes, image_sizes):
@@ -151,9 +164,15 @@ def _iou(candidates, boxes):
 
     Returns:
         `(B, A, N)`. For boxes below a thousandth of a square pixel it is too
-        small, as Keras adds 1e-7 to the union.
+        small, as 1e-7 is added to the union.
     """
-    return keras.utils.bounding_boxes.compute_iou(candidates, boxes, "xyxy")
+    left, top, right, bottom = (candidates[..., i, None] for i in range(4))
+    x1, y1, x2, y2 = (boxes[..., None, :, i] for i in range(4))
+    width = ops.minimum(right, x2) - ops.maximum(left, x1)
+    height = ops.minimum(bottom, y2) - ops.maximum(top, y1)
+    both = ops.maximum(width, 0.0) * ops.maximum(height, 0.0)
+    union = area(candidates)[..., None] + area(boxes)[..., None, :] - both
+    return both / (union + _EPSILON)
 
 
 def at_least_one(boxes, labels, ignored=None):
