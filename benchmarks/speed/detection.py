@@ -2,8 +2,9 @@
 
 Question: which share of a training step is not convolutions (proposals with
 their suppression, both samplings, the crops and their gradient)? How fast are a
-step and a prediction, compared with the same model of stock Keras layers and
-with KerasCV's RetinaNet on our backbone? How fast is the gradient of the crops,
+step and a prediction, compared with the same model of stock Keras layers, with
+KerasCV's RetinaNet on our backbone and, with a feature pyramid, with
+torchvision's on the same images? How fast is the gradient of the crops,
 compared with other ways to compute it? Each step has one image of 600 x 1024
 with 8 boxes.
 
@@ -11,9 +12,13 @@ Commands:
 
     python benchmarks/speed/detection.py
     python benchmarks/speed/detection.py --depth 101 --rounds 2
+    python benchmarks/speed/detection.py --torch PYTHON \\
+        --sides keras_jft "keras_jft fpn"
 
-All sides run in one process, in turn; ratios are medians over the rounds. Rows
-go to benchmarks/results/detection_speed.jsonl.
+All sides run in one process, in turn, but torchvision, which runs in the Python
+that `--torch` names, if any, with as many proposals and samples as ours. Ratios
+are medians over the rounds. Rows go to
+benchmarks/results/detection_speed.jsonl.
 
 RetinaNet takes 608 x 1024, as its pyramid needs sides of multiples of 32.
 
@@ -48,6 +53,7 @@ and some of it is lost; ours is exact for what that costs.
 import argparse
 import pathlib
 import resource
+import tempfile
 import time
 from unittest import mock
 
@@ -58,6 +64,7 @@ kept_memory.restart()
 import keras
 import numpy as np
 import tensorflow as tf
+import torch_vision
 
 import keras_jft as jft
 from keras_jft.backbones import resnet
@@ -94,6 +101,14 @@ def ours(arguments):
     return jft.FasterRCNN(backbone(arguments), CLASSES, **options)
 
 
+def with_pyramid(arguments):
+    """Return `FasterRCNN` with a feature pyramid."""
+    few = {"head_samples": 8, "num_proposals": 16, "neck_filters": 8}
+    options = few if arguments.smoke else {}
+    net = backbone(arguments, multiple=32)
+    return jft.FasterRCNN(net, CLASSES, neck="fpn", **options)
+
+
 def stock(arguments):
     """Return `FasterRCNN` on a ResNet of Keras's own layers."""
     with (
@@ -114,6 +129,7 @@ def retinanet(arguments):
 SIDES = {
     "keras_jft": (ours, 1),
     "stock layers": (stock, 1),
+    "keras_jft fpn": (with_pyramid, 32),
     "keras_cv retinanet": (retinanet, 32),
 }
 
@@ -151,6 +167,34 @@ class _Clock(keras.callbacks.Callback):
 
     on_epoch_begin = on_predict_begin = start
     on_train_batch_end = on_predict_batch_end = stop
+
+
+class Torchvision:
+    """Torchvision's detector, with the `fit` and `predict` of `seconds`."""
+
+    def __init__(self, python, batch):
+        dtype = jft.training.fastest_dtype_policy().removeprefix("mixed_")
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "data.npz")
+            np.savez(path, images=batch["images"], **batch["bounding_boxes"])
+            self._peer = torch_vision.Peer(
+                python, "faster_rcnn", path, dtype, CLASSES
+            )
+            self._peer.run("inference")  # It has read the file.
+
+    def fit(self, batch, batch_size, verbose, callbacks):
+        """Take as many steps as Keras would."""
+        self._repeat("step", batch, *callbacks)
+
+    def predict(self, batch, batch_size, verbose, callbacks):
+        """Predict as many images as Keras would."""
+        self._repeat("inference", batch, *callbacks)
+
+    def _repeat(self, kind, batch, clock):
+        clock.start()
+        for i in range(len(batch["images"])):
+            self._peer.run(kind)
+            clock.stop(i)
 
 
 def seconds(run, batch):
@@ -291,12 +335,16 @@ def main():
     parser.add_argument("--depth", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--size", type=int, nargs=2, default=(600, 1024))
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=[*SIDES])
+    parser.add_argument("--torch", help="a Python that has torchvision")
     parser.add_argument("--smoke", action="store_true")
     arguments = parser.parse_args()
-    sides = dict(SIDES)
+    sides = {name: SIDES[name] for name in arguments.sides}
     if arguments.smoke:
         arguments.rounds, arguments.size = 1, (64, 96)
-        del sides["keras_cv retinanet"]  # Tested as a head.
+        # Tested as heads.
+        for name in ("keras_cv retinanet", "keras_jft fpn"):
+            sides.pop(name, None)
     # The first is not counted.
     batch = batch_of(arguments.size, 2 if arguments.smoke else 3)
 
@@ -312,6 +360,11 @@ def main():
             ]  # The first call traces.
             if name == "keras_jft":
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    if arguments.torch:
+        name, sides = "torchvision fpn", {**sides, "torchvision fpn": (None, 1)}
+        models[name] = Torchvision(arguments.torch, batch)
+        run = models[name].fit, models[name].predict
+        times[name] = [[seconds(r, batch)] for r in run]
     for _ in range(arguments.rounds):
         for name, model in models.items():
             given = padded(batch, sides[name][1])

@@ -3,16 +3,19 @@
 Question: how many seconds do a training step and an inference of one image
 take, compared with the same graph without fused batch normalization, with the
 same graph of Keras's own layers, with KerasCV's DeepLabV3+ (its ResNet-101,
-output stride 32, 512 x 512) and with our adapter of it? How many does each way
+output stride 32, 512 x 512), with our adapter of it, and with torchvision's
+DeepLabV3 on ResNet-101 on the same images? How many does each way
 to run a dilated convolution on a CPU take, forward and with both gradients?
 
 Commands:
 
-    python benchmarks/speed/segmentation.py --part models --rounds 3
+    python benchmarks/speed/segmentation.py --part models --rounds 3 \\
+        --torch PYTHON
     python benchmarks/speed/segmentation.py --part kernels --rounds 9
 
 All sides run in one process, in turn; medians over the rounds, and medians of
-the ratios of a round. Rows go to benchmarks/results/speed_segmentation.jsonl.
+the ratios of a round. torchvision runs in the Python that `--torch` names, if
+any. Rows go to benchmarks/results/speed_segmentation.jsonl.
 
 Result of the models (mixed_bfloat16, batch 1, ResNet-101, 2 cores of an AMD
 EPYC, 24 GB, TensorFlow 2.21, Keras 3.15.1, KerasCV 0.9; seconds):
@@ -50,8 +53,10 @@ Cost: 4 minutes of models, 1 of kernels, each on free cores.
 
 import argparse
 import contextlib
+import functools
 import os
 import pathlib
+import tempfile
 import time
 import unittest.mock
 
@@ -64,6 +69,7 @@ ONEDNN = os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 import keras
 import numpy as np
 import tensorflow as tf
+import torch_vision
 
 import keras_jft as jft
 from keras_jft import layers
@@ -144,19 +150,39 @@ def compare_models(arguments):
     """Return rows with the seconds of a step and an inference of each side."""
     side, depth = (64, 50) if arguments.smoke else (513, 101)
     runs = {}
-    for name, (make, patched) in SIDES.items():
+    for name in arguments.sides:
+        make, patched = SIDES[name]
         with jft.training.dtype_policy(arguments.dtype), stock(*patched):
             model = make(side, depth)
-            size = model.input.shape[1:3]
-            rng = np.random.default_rng(0)
-            images = rng.integers(0, 256, (1, *size, 3), dtype="uint8")
-            masks = rng.integers(0, CLASSES, (1, *size, 1), dtype="uint8")
+            images, masks = _data(*model.input.shape[1:3])
             runs["step", name] = _step(model, images, masks)
             runs["inference", name] = _inference(model, images)
             for kind in ("step", "inference"):  # The first call traces.
                 runs[kind, name]()
         print(f"{name} is ready", flush=True)
+    if arguments.torch:
+        dtype = arguments.dtype.removeprefix("mixed_")
+        peer = _torchvision(arguments.torch, side, dtype)
+        for kind in ("step", "inference"):
+            runs[kind, "torchvision v3"] = functools.partial(peer.run, kind)
+            peer.run(kind)
     return _rows(runs, arguments, "keras_jft")
+
+
+def _data(height, width):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (1, height, width, 3), dtype="uint8")
+    return images, rng.integers(0, CLASSES, (1, height, width, 1), "uint8")
+
+
+def _torchvision(python, side, dtype):
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "data.npz")
+        images, masks = _data(side, side)
+        np.savez(path, images=images, masks=masks)
+        peer = torch_vision.Peer(python, "deeplab", path, dtype, CLASSES)
+        peer.run("inference")  # It has read the file.
+    return peer
 
 
 def _step(model, images, masks):
@@ -300,6 +326,8 @@ PARTS = {"models": compare_models, "kernels": compare_kernels}
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", choices=PARTS, default="kernels")
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=[*SIDES])
+    parser.add_argument("--torch", help="a Python that has torchvision")
     parser.add_argument("--dtype", default="fastest")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--smoke", action="store_true")
