@@ -64,6 +64,7 @@ HEADS = {
     "YOLOV8": (_build("yolo_v8", depth=1), 0.0003),
     "PoseEstimator": (_build("pose", radius=6.0, upsampling_filters=8), 0.003),
 }
+OF_ALL = "DeepLabASPP"  # Its loss reaches all of a net.
 # What comes out in another order if two scores are nearly equal.
 _SORTED = {"proposals", "head_logits", "head_codes"}
 
