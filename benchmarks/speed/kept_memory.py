@@ -17,9 +17,13 @@ ENVIRONMENT = {
 def restart(**environment):
     """Run the script again, unless its environment is already `ENVIRONMENT`.
 
+    TensorFlow gets oneDNN unless the user has decided, as it does where
+    `keras_jft` is imported first.
+
     Args:
         **environment: Other variables to set.
     """
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     wanted = {**ENVIRONMENT, **environment}
     if any(os.environ.get(key) != value for key, value in wanted.items()):
         os.environ.update(wanted)
