@@ -13,7 +13,7 @@ Each item is a process of its own, with a limit of seconds, which takes steps
 until its share of that is used. A row is written as soon as an item ends, so
 that a limit on the whole call loses no more than the item it cuts off; an item
 that fails or takes too long has a row that says so. All limits together are 6
-minutes. Rows go to benchmarks/results/gpu.jsonl, or to `--out`.
+minutes. Rows go to gpu.jsonl in benchmarks/results, or to `--out`.
 
 The floating-point operations of a step are counted as three times those of the
 products and convolutions in the forward pass of a training step, as JAX traces
