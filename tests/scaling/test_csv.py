@@ -33,7 +33,7 @@ def test_names_of_curves_are_text_even_if_they_are_numbers(read):
 
 def test_a_file_of_runs_is_forecast(read):
     (sheet,) = scaling.forecasts(read(HEADER + LINE + MORE)).values()
-    assert sheet.gain == pytest.approx(0.12, abs=0.02)
+    assert sheet.gain == pytest.approx(0.12, abs=0.03)
     assert "One run per size" in str(sheet)
 
 

@@ -145,10 +145,9 @@ def test_a_loss_is_lowered_in_its_own_unit():
     ]
     law = scaling.fit(rows, x="tokens", y="loss", direction="min")
     sheet = scaling.forecast(law, worth=0.1)
-    there, high, low = (
-        f"{2.8 - gain:.3f}"
-        for gain in (sheet.gain, sheet.gain_low, sheet.gain_high)
-    )
+    scores = 2.8 - np.array([0, sheet.gain, sheet.gain_high, sheet.gain_low])
+    np.testing.assert_allclose(sheet.scores, scores, atol=0.001)
+    there, low, high = (f"{score:.3f}" for score in sheet.scores[1:])
     assert re.fullmatch(
         r"\D+: ten times the tokens, 10,000 to 100,000, \w+ lower loss from "
         rf"2\.800 to about {there} \({low} to {high}\)\. You asked for a fall "

@@ -93,7 +93,7 @@ def test_a_curve_without_a_success_does_not_stop_the_others():
 def test_scores_of_another_range_are_in_points_too():
     rows = study_of(kappa=(0.2, 0.3, 0.4, 0.5))
     (found,) = scaling.forecasts(rows, bounds=(-1, 1)).values()
-    assert found.headline.startswith("10x more: +8.4 [")
+    assert found.headline.startswith("10x more: +8.6 [")
 
 
 def test_a_score_that_falls_with_every_size_is_said_to():

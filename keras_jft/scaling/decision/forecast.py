@@ -240,7 +240,7 @@ def forecast(
         >>> law = fit(rows, x="num_examples", y="top1")
         >>> sheet = forecast(law, factor=10)
         >>> print(sheet.headline)
-        10x more: +13.9 [1.2, 26.0] points
+        10x more: +13.5 [1.6, 25.9] points
         >>> sheet.verdict
         'collect'
     """
@@ -330,7 +330,7 @@ def forecasts(
         >>> rows.append({"mode": "tuned", "num_examples": 300, "score": 0.4})
         >>> found = forecasts(rows)
         >>> print(found["frozen",].headline)
-        10x more: +7.2 [0.0, 20.0] points
+        10x more: +6.7 [0.0, 20.3] points
         >>> found["tuned",]
         '1 size, a forecast needs 4'
     """

@@ -108,7 +108,7 @@ def fit(
         >>> law.name
         'm4'
         >>> print(f"{law.predict(1e6):.2f}")
-        0.47
+        0.48
     """
     names = _names(laws)
     rows = Rows(rows)

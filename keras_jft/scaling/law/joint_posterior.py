@@ -20,6 +20,7 @@ import numpy as np
 from scipy import linalg, special
 from scipy.stats import qmc
 
+from keras_jft.scaling.law.gaussian import symmetric_root
 from keras_jft.scaling.law.law import Estimate
 
 DRAWS = 2_000
@@ -263,10 +264,9 @@ class JointPosterior:
         ratio, white = key[2], self.parts[key][0]
         across = ratio * _kernel(places, self.cells) @ white.T
         spread = ratio * _kernel(places, places) - across @ across.T
-        values, vectors = linalg.eigh(spread)
-        root = vectors * np.sqrt(np.maximum(values, 0))
         noise = rng.standard_normal((len(places), rest.shape[1]))
-        return across @ (white @ rest) + root @ noise * np.sqrt(variance)
+        noise = symmetric_root(spread) @ noise * np.sqrt(variance)
+        return across @ (white @ rest) + noise
 
 
 def _shapes():

@@ -29,6 +29,7 @@ import numpy as np
 from scipy import linalg, special, stats
 
 from keras_jft.scaling.law.families import LAWS
+from keras_jft.scaling.law.gaussian import symmetric_root
 
 DRAWS = 4_000
 LENGTH = 4.0  # Decades over which a deviation changes.
@@ -355,7 +356,9 @@ def _focused(name, found):
     proposal = stats.multivariate_t(middle, spread, df=4)
     rng = np.random.default_rng(0)
     even = np.log(family.shapes)
-    more = proposal.rvs(len(even), rng).reshape(-1, len(low))
+    far = np.sqrt(rng.chisquare(4, (len(even), 1)) / 4)
+    more = rng.standard_normal((len(even), len(low))) @ symmetric_root(spread)
+    more = middle + more / far
     more = more[((more >= low) & (more <= high)).all(axis=1)]
     # Draws that leave the ranges are dropped: the others are that much denser.
     inside = max(len(more), 1) / len(even)
@@ -544,11 +547,8 @@ def _bends(found, structure, rest, deviation, rng):
     whiten = found.structures.whiten[structure]
     across = ratio * kernel(knots, found.runs.decades) @ whiten.T
     spread = ratio * kernel(knots, knots) - across @ across.T
-    # Rounding can leave a covariance with tiny negative eigenvalues.
-    values, vectors = linalg.eigh(spread)
-    root = vectors * np.sqrt(np.maximum(values, 0))
     noise = rng.standard_normal((len(knots), len(rest))) * deviation
-    return across @ (whiten @ rest.T) + root @ noise
+    return across @ (whiten @ rest.T) + symmetric_root(spread) @ noise
 
 
 def _knots(runs):

@@ -36,7 +36,7 @@ def table(rows: RowsLike, x: str = "num_examples", factor: float = 10) -> str:
         Classification: top1, points
                    0   300 1,000 3,000 10,000
         frozen  20.0  32.0  38.0  50.0   60.0
-        frozen: 10x more: +7.2 [0.0, 20.0] points, not enough evidence
+        frozen: 10x more: +6.7 [0.0, 20.3] points, not enough evidence
     """
     rows = Rows(rows).succeeded()
     if "task" not in rows:
