@@ -118,7 +118,7 @@ jft.scaling.Study([], path, run=dict).run()
 jft.scaling.rows.rows.provenance()
 """
     )
-    assert done.stdout.startswith("0.13\n")
+    assert done.stdout.startswith("0.12\n")
     assert (tmp_path / "report.html").stat().st_size > 1000
 
 

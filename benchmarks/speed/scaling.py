@@ -110,7 +110,9 @@ def measure(run):
 
 def counters():
     """Return seconds, bytes on the loopback, processor seconds by job."""
-    for line in pathlib.Path("/proc/net/dev").read_text().splitlines():
+    for line in (
+        pathlib.Path("/proc/net/dev").read_text(encoding="utf-8").splitlines()
+    ):
         name, _, numbers = line.partition(":")
         if name.strip() == "lo":
             received = int(numbers.split()[0])
@@ -123,7 +125,7 @@ def processor_seconds():
     for folder in pathlib.Path("/proc").glob("[0-9]*"):
         try:
             # Behind the name, which may have spaces: state, parent, group, ...
-            stat = (folder / "stat").read_text().rpartition(")")[2].split()
+            stat = (folder / "stat").read_bytes().rpartition(b")")[2].split()
             if int(stat[2]) != os.getpgrp():
                 continue
             environment = (folder / "environ").read_bytes()
@@ -201,6 +203,7 @@ def start(run, arguments, seed, folder):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        encoding="utf-8",
         process_group=0,
     )
     try:
@@ -308,7 +311,10 @@ def kept():
     path = RESULTS / "scaling.jsonl"
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [
+        json.loads(line)
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
 
 
 def grouped(rows):
