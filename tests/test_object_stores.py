@@ -216,7 +216,7 @@ def test_half_an_object_is_never_resumed_from(run, tmp_path):
 
 def test_all_workers_resume_from_one_step(run, server, monkeypatch):
     _fit(run, 1)
-    monkeypatch.setattr(replicas, "writes", lambda model: False)
+    monkeypatch.setattr(replicas, "is_chief", lambda model: False)
     before = _content(run)
     found = []
     for fault in ("slow", "cut", "error"):
