@@ -66,7 +66,7 @@ def test_an_error_rate_is_forecast_in_its_own_direction(run, tmp_path):
         *("--score", "wer", "--lower-is-better", "--worth", 0.05),
         *("--output", page),
     )
-    assert "10x more: -7." in out and "points (lower is better)" in out
+    assert "10x more: -7.4 [" in out and "points (lower is better)" in out
     assert "Verdict: not enough evidence (a fall by more than 5 points" in out
     assert "Score at num_examples=100,000: " in out
     assert "lower is better" in page.read_text()
